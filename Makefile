@@ -1,0 +1,51 @@
+# The one way to run things: CI and the README call these targets.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+.PHONY: run setup test check bench format clean
+
+run: .venv/.run
+	$(BIN)/python main.py
+
+setup: .venv/.dev
+
+test: .venv/.dev tests/node/node_modules/.ready
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: .venv/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/.dev
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf .venv tests/node/node_modules
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "MCProxy needs Python 3.11 or newer"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.run: requirements.txt pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet --require-hashes -r requirements.txt
+	echo "$(CURDIR)/src" > "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/mcproxy-checkout.pth"
+	touch $@
+
+.venv/.dev: requirements-dev.txt .venv/.run
+	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.txt
+	touch $@
+
+# Servers that nobody here wrote, as upstreams in the tests; without npm those tests are skipped.
+tests/node/node_modules/.ready: tests/node/package-lock.json
+	mkdir -p tests/node/node_modules
+	if command -v npm >/dev/null; then npm ci --prefix tests/node --silent --no-audit --no-fund; \
+	else echo "npm is not installed: tests of Node servers will be skipped"; fi
+	mkdir -p tests/node/node_modules && touch $@

@@ -1,0 +1,6 @@
+"""Run MCProxy from a checkout: ``python main.py [OPTIONS]`` is the command ``mcproxy``."""
+
+from mcproxy.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""The command line: arguments in, exit status out. The only ``sys.exit``, the only ``print``.
+
+Exit status: 0 good; 2 wrong usage; 78 the configuration is refused, or the sandbox cannot reach
+``sandbox.min_level`` (``EX_CONFIG`` of sysexits.h); 1 else.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+
+import mcproxy
+from mcproxy import app
+from mcproxy.config.load import Loaded, default_path, load, load_document
+from mcproxy.config.schema import json_schema
+from mcproxy.demo.config import demo_config
+from mcproxy.errors import ConfigError, SandboxUnavailable
+from mcproxy.observe import logs
+
+EX_CONFIG = 78
+DEFAULT_PORT = 12010
+
+TRY = """\
+MCProxy with its bundled demo (servers: notes, calc). In another terminal, try:
+
+  curl -s http://127.0.0.1:{port}/message -H 'Content-Type: application/json' \\
+    -d '{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"search",\
+"arguments":{{"query":"convert units"}}}}}}'
+
+Your own servers: write config/mcp-servers.json, the README shows how. Stop: Ctrl-C.
+"""
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the program and exit."""
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.run
+    try:
+        status = command(arguments)
+    except (ConfigError, SandboxUnavailable) as error:
+        _complain(str(error))
+        status = EX_CONFIG
+    except OSError as error:
+        _complain(f"mcproxy: {error}")
+        status = 1
+    except KeyboardInterrupt:
+        status = 0
+    sys.exit(status)
+
+
+def _parser() -> argparse.ArgumentParser:
+    config = argparse.ArgumentParser(add_help=False)
+    config.add_argument(
+        "--config",
+        metavar="PATH",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="default: config/mcp-servers.json, else mcproxy.json, else a bundled demo",
+    )
+    parser = argparse.ArgumentParser(
+        prog="mcproxy",
+        parents=[config],
+        description="An MCP gateway that shows a model two tools: search and execute.",
+    )
+    parser.set_defaults(run=_serve)
+    parser.add_argument("--stdio", action="store_true", help="be an MCP server on stdin and stdout")
+    parser.add_argument("--log", action="store_true", help="readable log on stdout, level DEBUG")
+    parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help="default: %(default)s")
+    parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    parser.add_argument("--version", action="version", version=f"mcproxy {mcproxy.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    check = commands.add_parser("check", parents=[config], help="validate the configuration")
+    check.add_argument("path", nargs="?", type=Path, metavar="PATH")
+    check.set_defaults(run=_check)
+    schema = commands.add_parser("schema", help="print the configuration's JSON Schema")
+    schema.set_defaults(run=_schema)
+    return parser
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    stdout = sys.stdout
+    if arguments.stdio:
+        stdin_fd, stdout_fd = _take_stdio()
+        logs.configure(readable=arguments.log, stream=sys.stderr)
+    else:
+        logs.configure(readable=arguments.log, stream=stdout if arguments.log else sys.stderr)
+    loaded = _load(_config_path(arguments))
+    for note in loaded.notes:
+        log.warning("%s", note)
+    if arguments.stdio:
+        _run(app.serve_stdio(loaded, stdin_fd, stdout_fd))
+        return 0
+    if loaded.source is None:
+        print(TRY.format(port=arguments.port), file=sys.stderr)
+    _run(app.serve_http(loaded, arguments.host, arguments.port))
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    path = arguments.path or _config_path(arguments)
+    loaded = _load(path)
+    for note in loaded.notes:
+        print(f"note: {note}")
+    for name, reason in loaded.unconfigured.items():
+        print(f"unconfigured: {name}: {reason}")
+    config = loaded.config
+    print(
+        f"{path or 'bundled demo'}: good; {len(config.servers)} servers, "
+        f"{len(config.namespaces) or 1} namespaces"
+    )
+    return 0
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    del arguments
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    return 0
+
+
+def _config_path(arguments: argparse.Namespace) -> Path | None:
+    named: Path | None = getattr(arguments, "config", None)
+    return named or default_path(Path.cwd())
+
+
+def _load(path: Path | None) -> Loaded:
+    return load(path) if path else load_document(demo_config(sys.executable))
+
+
+def _take_stdio() -> tuple[int, int]:
+    """The protocol's own copies of stdin and stdout; a stray print then goes to stderr."""
+    stdin_fd, stdout_fd = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    return stdin_fd, stdout_fd
+
+
+def _run(main_task: Coroutine[None, None, None]) -> None:
+    """Run on uvloop where it is installed, which is everywhere but on odd platforms."""
+    try:
+        from uvloop import new_event_loop  # noqa: PLC0415 - optional
+    except ImportError:
+        asyncio.run(main_task)
+        return
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main_task)
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{number} is not from 0 to 65535")
+    return number
+
+
+def _complain(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,72 @@
+"""What runs and is still worth a line in the log: settings without effect, likely slips. Pure."""
+
+from collections.abc import Iterator
+
+from mcproxy.config.faults import did_you_mean
+from mcproxy.config.inherit import lineage, parents
+from mcproxy.config.model import ANY, Config, ServerConfig
+from mcproxy.config.paths import written
+
+HOOKS = ("health_check_all", "restart_failed")
+
+_STDIO_ONLY = ("args", "env", "cwd")
+_REMOTE_ONLY = ("headers", "transport")
+_SCRIPTS_ONLY = ("network", "filesystem", "packages")
+
+
+def notes(config: Config) -> Iterator[str]:
+    """One line for each thing that does not do what its writer may expect."""
+    for name, server in config.servers.items():
+        yield from _without_effect(written(("servers", name)), server)
+    yield from _unopened(config)
+    yield from _opened_in_vain(config)
+    yield from _unknown_hooks(config)
+
+
+def _without_effect(path: str, server: ServerConfig) -> Iterator[str]:
+    idle = _STDIO_ONLY if server.url else _REMOTE_ONLY
+    kind = "a remote server" if server.url else "a server with a command"
+    for key in idle:
+        if key in server.model_fields_set:
+            yield f"{path}.{key}: has no effect for {kind}"
+    for key in _SCRIPTS_ONLY:
+        if key in server.sandbox.model_fields_set:
+            yield f"{path}.sandbox.{key}: has no effect; for scripts the namespace's sandbox counts"
+
+
+def _unopened(config: Config) -> Iterator[str]:
+    opened = {name for token in config.auth.tokens for name in token.namespaces}
+    for name, section in config.namespaces.items():
+        if section.require_auth and not opened & {name, ANY}:
+            path = written(("namespaces", name, "require_auth"))
+            yield f"{path}: no token in auth.tokens opens this namespace; nobody can use it"
+
+
+def _opened_in_vain(config: Config) -> Iterator[str]:
+    extends = parents(config)
+    for name, section in config.namespaces.items():
+        if "require_auth" not in section.model_fields_set or section.require_auth:
+            continue
+        guards = [
+            ancestor
+            for ancestor in lineage(extends, name)
+            if ancestor in config.namespaces and config.namespaces[ancestor].require_auth
+        ]
+        if guards:
+            path = written(("namespaces", name, "require_auth"))
+            yield f"{path}: false has no effect, since {guards[0]!r} requires authentication"
+
+
+def _unknown_hooks(config: Config) -> Iterator[str]:
+    hooks = config.manifests.refresh_event_hooks
+    listed = {
+        "manifests.refresh_event_hooks.pre_refresh": hooks.pre_refresh,
+        "manifests.refresh_event_hooks.post_refresh": hooks.post_refresh,
+    }
+    for name, server in config.servers.items():
+        path = written(("servers", name, "refresh_hooks", "pre_start"))
+        listed[path] = server.refresh_hooks.pre_start
+    for path, hook in ((path, hook) for path, named in listed.items() for hook in named):
+        if hook not in HOOKS:
+            hint = did_you_mean(hook, HOOKS)
+            yield f"{path}: there is no hook {hook!r}; it does nothing ({hint})"

@@ -1,0 +1,176 @@
+"""Rules that span sections: names that must exist, cycles, what excludes what. Pure.
+
+Each rule is a function from the configuration to its problems, and ``RULES`` is all of them. What
+is only odd, and runs, is in ``advice``.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from mcproxy.config.faults import did_you_mean
+from mcproxy.config.inherit import all_namespaces, cycles, parents
+from mcproxy.config.model import ANONYMOUS, ANY, Config, ServerConfig
+from mcproxy.config.paths import written
+from mcproxy.errors import Problem
+
+Rule: TypeAlias = Callable[[Config, Collection[str]], Iterator[Problem]]
+
+_LEVELS = ("none", "seccomp", "hardened", "strict")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2: token
+
+
+def problems(config: Config, unconfigured: Collection[str]) -> Iterator[Problem]:
+    """All problems; an ``unconfigured`` server lacks parts, which is not held against it."""
+    for rule in RULES:
+        yield from rule(config, unconfigured)
+
+
+def _servers(config: Config, unconfigured: Collection[str]) -> Iterator[Problem]:
+    for name, server in config.servers.items():
+        if name not in unconfigured:
+            yield from _one_way_to_reach(written(("servers", name)), server)
+        yield from _environment(name, server)
+        yield from _headers(name, server)
+
+
+def _one_way_to_reach(path: str, server: ServerConfig) -> Iterator[Problem]:
+    if server.command and server.url:
+        yield Problem(path, "has both 'command' and 'url'", "keep one of the two")
+    elif not server.command and not server.url:
+        yield Problem(
+            path,
+            "has neither 'command' nor 'url'",
+            "'command' runs a program, 'url' connects to a remote server",
+        )
+    if server.url and not _is_http(server.url):
+        yield Problem(f"{path}.url", "is not an http(s) URL", "write https://host/path")
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _environment(name: str, server: ServerConfig) -> Iterator[Problem]:
+    for variable, value in server.env.items():
+        path = written(("servers", name, "env", variable))
+        if not variable or "=" in variable or "\0" in variable:
+            yield Problem(path, "is not a name for a variable", "it must not contain '='")
+        if "\0" in value:
+            yield Problem(path, "contains a NUL character", "no process can be given that")
+
+
+def _headers(name: str, server: ServerConfig) -> Iterator[Problem]:
+    for header, value in server.headers.items():
+        path = written(("servers", name, "headers", header))
+        if not _HEADER_NAME.fullmatch(header):
+            yield Problem(path, "is not a name for an HTTP header")
+        if any(character in value for character in "\r\n\0"):
+            yield Problem(path, "contains a line break", "a header is a single line")
+
+
+def _known_servers(config: Config, _: Collection[str]) -> Iterator[Problem]:
+    for name, section in config.namespaces.items():
+        for index, server in enumerate(section.servers):
+            if server not in config.servers:
+                path = written(("namespaces", name, "servers", index))
+                yield _unknown(path, "server", server, config.servers)
+
+
+def _known_namespaces(config: Config, _: Collection[str]) -> Iterator[Problem]:
+    known = all_namespaces(config)
+    for name, server in config.servers.items():
+        if server.namespace is not None and server.namespace not in known:
+            path = written(("servers", name, "namespace"))
+            yield _unknown(path, "namespace", server.namespace, known)
+    for name, section in config.namespaces.items():
+        for index, parent in enumerate(section.extends):
+            if parent not in known:
+                steps = ("namespaces", name, "extends", index)
+                path = written(steps if len(section.extends) > 1 else steps[:-1])
+                yield _unknown(path, "namespace", parent, known)
+
+
+def _acyclic(config: Config, _: Collection[str]) -> Iterator[Problem]:
+    for cycle in cycles(parents(config)):
+        yield Problem(
+            written(("namespaces", cycle[0], "extends")),
+            f"is a cycle: {' → '.join(cycle)}",
+            "a namespace cannot extend itself, not even through others",
+        )
+
+
+def _groups(config: Config, _: Collection[str]) -> Iterator[Problem]:
+    known = all_namespaces(config)
+    for name, group in config.groups.items():
+        if name in known:
+            yield Problem(
+                written(("groups", name)),
+                "has the name of a namespace",
+                "both would be endpoints under that name; rename one",
+            )
+        if not group.namespaces:
+            yield Problem(written(("groups", name, "namespaces")), "must not be empty")
+        for index, member in enumerate(group.namespaces):
+            path = written(("groups", name, "namespaces", index))
+            section = known.get(member.removeprefix("!"))
+            if section is None:
+                yield _unknown(path, "namespace", member.removeprefix("!"), known)
+            elif section.isolated and not member.startswith("!"):
+                yield Problem(
+                    path, f"namespace {member!r} is isolated", f"write '!{member}' to include it"
+                )
+
+
+def _tokens(config: Config, _: Collection[str]) -> Iterator[Problem]:
+    known = all_namespaces(config)
+    for index, token in enumerate(config.auth.tokens):
+        for place, namespace in enumerate(token.namespaces):
+            if namespace != ANY and namespace not in known:
+                path = written(("auth", "tokens", index, "namespaces", place))
+                yield _unknown(path, "namespace", namespace, known)
+        if token.name == ANONYMOUS:
+            path = written(("auth", "tokens", index, "name"))
+            yield Problem(path, f"{ANONYMOUS!r} stands for callers without a token", "rename it")
+    yield from _twice("name", [token.name for token in config.auth.tokens])
+    yield from _twice("token", [token.token for token in config.auth.tokens])
+
+
+def _twice(key: str, values: list[str]) -> Iterator[Problem]:
+    for value, count in Counter(values).items():
+        if count > 1:
+            first = values.index(value)
+            again = values.index(value, first + 1)
+            path = written(("auth", "tokens", again, key))
+            yield Problem(path, f"is the same as in auth.tokens[{first}]", "each must be its own")
+
+
+def _levels(config: Config, _: Collection[str]) -> Iterator[Problem]:
+    level, least = config.sandbox.level, config.sandbox.min_level
+    if level != "auto" and _LEVELS.index(level) < _LEVELS.index(least):
+        yield Problem(
+            "sandbox.level",
+            f"{level!r} is below min_level {least!r}",
+            f'set "min_level": "{level}" if scripts may run with so little protection',
+        )
+
+
+RULES: tuple[Rule, ...] = (
+    _servers,
+    _known_servers,
+    _known_namespaces,
+    _acyclic,
+    _groups,
+    _tokens,
+    _levels,
+)
+
+
+def _unknown(path: str, kind: str, name: str, known: Iterable[str]) -> Problem:
+    return Problem(path, f"there is no {kind} {name!r}", did_you_mean(name, known))

@@ -1,0 +1,211 @@
+"""The shape of the configuration: every section with its defaults and units.
+
+It is also the source of the published JSON Schema. Opens no file and reads no environment; rules
+that span sections (names that must exist, cycles) are in ``checks``.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from mcproxy.config.fields import Name, Pause, Seconds, Section, Text, no_boolean, refusal
+from mcproxy.config.hosts import origin
+from mcproxy.config.sandbox import Sandbox, SandboxOverride
+
+ANY = "*"  # in a token's namespaces and in allowed_origins
+ANONYMOUS = "anonymous"  # the name of a caller without a token, in logs and rate limits
+
+Mode: TypeAlias = Literal["code", "direct", "both"]
+CallsPerMinute = Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(no_boolean)]
+OriginEntry = Annotated[str, AfterValidator(origin)]
+
+
+class ServerManifests(Section):
+    """How one server's tools are read."""
+
+    startup_dwell_secs: Pause | None = Field(
+        default=None, description="Seconds to wait after the start before its tools are read."
+    )
+
+
+class ServerHooks(Section):
+    """What is done around one server's life."""
+
+    pre_start: tuple[Text, ...] = Field(
+        default=(), description="Hooks run before the server starts."
+    )
+
+
+class ServerConfig(Section):
+    """One upstream MCP server: a command to run (stdio) or a URL to connect to."""
+
+    command: Text | None = Field(
+        default=None, description="Program to run; it speaks MCP over stdio."
+    )
+    args: tuple[str, ...] = Field(default=(), description="Arguments of the command.")
+    env: Mapping[str, str] = Field(
+        default_factory=dict, description="Environment variables of the command.", repr=False
+    )
+    cwd: Text | None = Field(default=None, description="Working directory of the command.")
+    url: Text | None = Field(
+        default=None, description="http(s) URL of a remote server.", repr=False
+    )
+    transport: Literal["http", "sse"] = Field(
+        default="http", description="Of a remote server: Streamable HTTP, or the older HTTP+SSE."
+    )
+    headers: Mapping[str, str] = Field(
+        default_factory=dict, description="HTTP headers sent to a remote server.", repr=False
+    )
+    namespace: Name | None = Field(
+        default=None, description="The namespace that the server belongs to."
+    )
+    enabled: bool = True
+    description: str | None = Field(
+        default=None, description="One line for models that search tools."
+    )
+    prefix: bool = Field(
+        default=True, description="false: in direct mode its tools keep their bare names."
+    )
+    timeout_secs: Seconds = Field(default=120.0, description="Time of one call, in seconds.")
+    tool_timeouts: Mapping[str, Seconds] = Field(
+        default_factory=dict, description="Time of one call by tool, in seconds."
+    )
+    sandbox: SandboxOverride = SandboxOverride()
+    manifests: ServerManifests = ServerManifests()
+    refresh_hooks: ServerHooks = ServerHooks()
+
+
+class RateLimit(Section):
+    """How often a caller may call upstream tools in a namespace."""
+
+    requests_per_minute: CallsPerMinute = Field(
+        description="Upstream calls a minute for each caller; a quarter of it at once."
+    )
+
+
+def _parents(value: object) -> object:
+    """``extends`` may be null, one name or a list of names."""
+    if value is not None and not isinstance(value, str | list | tuple):
+        raise refusal("must be null, a name or a list of names")
+    return (value,) if isinstance(value, str) else value or ()
+
+
+class NamespaceConfig(Section):
+    """A set of servers that a caller reaches together, and the limits for using them."""
+
+    extends: Annotated[
+        tuple[Name, ...],
+        BeforeValidator(_parents, json_schema_input_type=Name | list[Name] | None),
+    ] = Field(default=(), description="Namespaces whose servers and settings this one inherits.")
+    servers: tuple[str, ...] = Field(default=(), description="Names of servers.")
+    mode: Mode | None = Field(
+        default=None,
+        description="What clients see: 'code' (search and execute; the default), 'direct' (the "
+        "servers' own tools) or 'both'.",
+    )
+    require_auth: bool = Field(
+        default=False, description="Only callers with a token for it, also in all that extend it."
+    )
+    allowed_origins: tuple[OriginEntry, ...] | None = Field(
+        default=None,
+        description="Origins that requests may come from: 'localhost', an origin, '*'.",
+    )
+    isolated: bool = Field(default=False, description="Groups must name it with a leading '!'.")
+    rate_limit: RateLimit | None = None
+    sandbox: SandboxOverride = SandboxOverride()
+
+
+class GroupConfig(Section):
+    """An endpoint over several namespaces."""
+
+    namespaces: tuple[str, ...] = Field(
+        default=(), description="Names of namespaces; an isolated one is written '!name'."
+    )
+
+
+class TokenConfig(Section):
+    """A bearer token and the namespaces that it opens."""
+
+    name: Name = Field(description="Who holds the token; used in logs and for rate limits.")
+    token: Text = Field(description="The secret, usually '${VARIABLE}'.", repr=False)
+    namespaces: tuple[str, ...] = Field(
+        default=(), description="Guarded namespaces that the token opens; '*' for all."
+    )
+
+
+class Auth(Section):
+    """Who may use the namespaces that require authentication."""
+
+    tokens: tuple[TokenConfig, ...] = ()
+
+
+class RefreshHooks(Section):
+    """What is done around a refresh of the configuration."""
+
+    pre_refresh: tuple[Text, ...] = ()
+    post_refresh: tuple[Text, ...] = ()
+
+
+class ServerTtl(Section):
+    """When a server that nobody uses is stopped; the next call starts it again."""
+
+    enabled: bool = False
+    default_secs: Seconds = Field(
+        default=86400.0, description="Longest life of a process, in seconds."
+    )
+    max_idle_secs: Seconds = Field(
+        default=3600.0, description="Stopped after so many seconds unused."
+    )
+
+
+class StubGeneration(Section):
+    """Type stubs of all tools, for editors."""
+
+    enabled: bool = False
+    output_dir: Text = Field(
+        default="./stubs", description="Directory that the stubs are written to."
+    )
+    languages: tuple[Literal["python", "typescript"], ...] = ("python", "typescript")
+
+
+class Manifests(Section):
+    """How the tools of all servers are collected."""
+
+    startup_dwell_secs: Pause = Field(
+        default=2.0, description="Seconds to wait after a server's start before its tools are read."
+    )
+    refresh_event_hooks: RefreshHooks = RefreshHooks()
+    per_server_ttl: ServerTtl = ServerTtl()
+    typed_stub_generation: StubGeneration = StubGeneration()
+
+
+def _listed(key: str, either: object) -> BeforeValidator:
+    """A section that holds little more than a list of names may be written as that list."""
+
+    def expanded(value: object) -> object:
+        return {key: value} if isinstance(value, list) else value
+
+    return BeforeValidator(expanded, json_schema_input_type=either)
+
+
+Namespaces: TypeAlias = Mapping[
+    Name, Annotated[NamespaceConfig, _listed("servers", NamespaceConfig | list[str])]
+]
+Groups: TypeAlias = Mapping[
+    Name, Annotated[GroupConfig, _listed("namespaces", GroupConfig | list[str])]
+]
+
+
+class Config(Section):
+    """The whole configuration of MCProxy."""
+
+    schema_url: str | None = Field(
+        default=None, alias="$schema", description="For editors; ignored."
+    )
+    servers: Mapping[Name, ServerConfig] = Field(default_factory=dict)
+    namespaces: Namespaces = Field(default_factory=dict)
+    groups: Groups = Field(default_factory=dict)
+    auth: Auth = Auth()
+    sandbox: Sandbox = Sandbox()
+    manifests: Manifests = Manifests()

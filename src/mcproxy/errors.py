@@ -1,0 +1,214 @@
+"""Every exception that somebody catches, and the facts it carries.
+
+    McproxyError
+    ├── ConfigError            the configuration is refused: every problem at once     (exit 78)
+    ├── SandboxUnavailable     the sandbox cannot reach ``sandbox.min_level``          (exit 78)
+    ├── RpcError               a JSON-RPC error, as sent to a client or got from a peer
+    ├── PeerClosed             the other end of a session is gone
+    └── CallError              one tool call failed; a script sees it as ``ToolError``
+        ├── UnknownServer      unknown_server
+        ├── UnknownTool        unknown_tool
+        ├── InvalidArguments   invalid_arguments
+        ├── RateLimited        rate_limited
+        ├── CallLimit          call_limit
+        ├── CallTimeout        timeout
+        ├── ServerDown         server_down
+        ├── UpstreamError      upstream_error: the server answered with a JSON-RPC error
+        └── TooLarge           too_large
+
+A tool that answers ``isError`` is not an exception here: the server is well and the tool said no.
+Messages are made inside, from facts, so that each fault reads the same wherever it arises.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mcproxy.types import Json, ToolRef
+
+
+class McproxyError(Exception):
+    """Root of the exceptions that MCProxy raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault of a configuration: where (a JSON path), what was wrong, what to do."""
+
+    path: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {self.message}" if self.path else self.message
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class ConfigError(McproxyError):
+    """A configuration that cannot be used, with all its problems."""
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        lines = "\n".join(f"  {problem}" for problem in self.problems)
+        super().__init__(f"{source}: {len(self.problems)} problem(s)\n{lines}")
+
+
+class SandboxUnavailable(McproxyError):
+    """The best sandbox level that this machine proves is below the one demanded."""
+
+    def __init__(self, reached: str, wanted: str, probe: str, cure: str) -> None:
+        self.reached, self.wanted, self.probe, self.cure = reached, wanted, probe, cure
+        super().__init__(
+            f"sandbox level {wanted!r} is required, this machine reaches {reached!r}: "
+            f"{probe}. {cure}"
+        )
+
+
+class RpcError(McproxyError):
+    """A JSON-RPC 2.0 error object (section 5.1): ``code``, ``message`` and optional ``data``."""
+
+    PARSE_ERROR = -32700
+    INVALID_REQUEST = -32600
+    METHOD_NOT_FOUND = -32601
+    INVALID_PARAMS = -32602
+    INTERNAL_ERROR = -32603
+
+    def __init__(self, code: int, message: str, data: Json = None) -> None:
+        self.code, self.message, self.data = code, message, data
+        super().__init__(message)
+
+
+class PeerClosed(McproxyError):
+    """The session ended before the reply came; ``reason`` says why as far as it is known."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class CallError(McproxyError):
+    """One tool call failed. ``retryable``: the same call may succeed later without a change.
+
+    ``retry_after`` is in seconds, None where nothing is known.
+    """
+
+    code = "call_failed"
+    retryable = False
+
+    def __init__(self, ref: ToolRef, message: str, *, retry_after: float | None = None) -> None:
+        self.ref, self.message, self.retry_after = ref, message, retry_after
+        super().__init__(message)
+
+
+class UnknownServer(CallError):
+    """No such server within the caller's reach; ``known`` are the names that are."""
+
+    code = "unknown_server"
+
+    def __init__(self, ref: ToolRef, near: Sequence[str], known: Sequence[str]) -> None:
+        hint = f" Did you mean {_either(near)}?" if near else ""
+        names = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
+        names = names or "none in this namespace"
+        super().__init__(ref, f"There is no server {ref.server!r}.{hint} Servers: {names}.")
+
+
+class UnknownTool(CallError):
+    """The server has no such tool; ``near`` are call lines of those that come close."""
+
+    code = "unknown_tool"
+
+    def __init__(self, ref: ToolRef, near: Sequence[str], why: str = "") -> None:
+        hint = f" Did you mean {_either(near, quote=False)}?" if near else ""
+        hint = hint or f' See api.search("{ref.server}") for its tools.'
+        reason = why or f"Server {ref.server!r} has no tool {ref.tool!r}."
+        super().__init__(ref, reason + hint)
+
+
+class InvalidArguments(CallError):
+    """The arguments break the tool's input schema; nothing was sent. ``call`` is the signature."""
+
+    code = "invalid_arguments"
+
+    def __init__(self, ref: ToolRef, problems: Sequence[str], call: str) -> None:
+        listed = "; ".join(problems)
+        super().__init__(ref, f"Invalid arguments for {_name(ref)}: {listed}. Use: {call}")
+
+
+class RateLimited(CallError):
+    """The caller's token bucket for this namespace is empty."""
+
+    code = "rate_limited"
+    retryable = True
+
+    def __init__(self, ref: ToolRef, namespace: str, per_minute: int, retry_after: float) -> None:
+        super().__init__(
+            ref,
+            f"Namespace {namespace!r} allows {per_minute} calls a minute; "
+            f"try again in {retry_after:.1f} s.",
+            retry_after=retry_after,
+        )
+
+
+class CallLimit(CallError):
+    """The script has used up its calls."""
+
+    code = "call_limit"
+
+    def __init__(self, ref: ToolRef, limit: int) -> None:
+        super().__init__(
+            ref, f"A script may make {limit} calls; split the work over several executions."
+        )
+
+
+class CallTimeout(CallError):
+    """No reply within the tool's time; ``safe`` when the tool is read-only or idempotent."""
+
+    code = "timeout"
+
+    def __init__(self, ref: ToolRef, secs: float, *, safe: bool) -> None:
+        self.retryable = safe
+        super().__init__(
+            ref,
+            f"{_name(ref)} did not answer within {secs:g} s and was cancelled "
+            "(timeout_secs and tool_timeouts of the server set this limit).",
+        )
+
+
+class ServerDown(CallError):
+    """The server cannot take the call, or died under it; ``detail`` has its last words."""
+
+    code = "server_down"
+    retryable = True
+
+    def __init__(self, ref: ToolRef, detail: str) -> None:
+        super().__init__(ref, f"Server {ref.server!r} is down: {detail}")
+
+
+class UpstreamError(CallError):
+    """The server answered the call with a JSON-RPC error."""
+
+    code = "upstream_error"
+
+    def __init__(self, ref: ToolRef, rpc: RpcError) -> None:
+        self.rpc = rpc
+        super().__init__(ref, f"{_name(ref)}: {rpc.message} (JSON-RPC error {rpc.code})")
+
+
+class TooLarge(CallError):
+    """Arguments, a value or a frame over its limit; sizes in bytes."""
+
+    code = "too_large"
+
+    def __init__(self, ref: ToolRef, what: str, size: int, limit: int) -> None:
+        super().__init__(
+            ref, f"{what} of {_name(ref)}: {size} bytes, the limit is {limit}. Ask for less."
+        )
+
+
+def _name(ref: ToolRef) -> str:
+    return f"{ref.server}.{ref.tool}"
+
+
+def _either(names: Sequence[str], *, quote: bool = True) -> str:
+    shown = [repr(name) if quote else name for name in names[:3]]
+    return " or ".join(shown)

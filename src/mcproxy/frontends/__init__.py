@@ -1,0 +1,1 @@
+"""Transports towards clients: HTTP, SSE, Streamable HTTP, stdio."""

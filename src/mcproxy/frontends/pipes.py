@@ -1,0 +1,74 @@
+"""Standard input and output as a stream of chunks and a function that writes a line.
+
+Pipes, sockets and terminals go through the event loop. A regular file (``mcproxy --stdio < calls``)
+cannot, and needs not: it never blocks.
+"""
+
+import asyncio
+import contextlib
+import os
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+CHUNK_BYTES = 1 << 16
+
+Write = Callable[[bytes], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def reading(fd: int) -> AsyncIterator[AsyncIterator[bytes]]:
+    """The chunks that arrive on a file descriptor, until its end. Closes it."""
+    if not _may_block(fd):
+        with os.fdopen(fd, "rb") as file:
+            yield _once(file.read())
+        return
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb", buffering=0)
+    )
+    try:
+        yield _chunks(reader)
+    finally:
+        transport.close()
+
+
+@contextlib.asynccontextmanager
+async def writing(fd: int) -> AsyncIterator[Write]:
+    """A function that writes a line to a file descriptor, and waits while nobody reads it."""
+    if not _may_block(fd):
+
+        async def write_file(line: bytes) -> None:
+            os.write(fd, line + b"\n")
+
+        yield write_file
+        os.close(fd)
+        return
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.connect_write_pipe(
+        asyncio.streams.FlowControlMixin, os.fdopen(fd, "wb", buffering=0)
+    )
+    writer = asyncio.StreamWriter(transport, protocol, None, loop)
+
+    async def write(line: bytes) -> None:
+        writer.write(line + b"\n")
+        await writer.drain()
+
+    try:
+        yield write
+    finally:
+        transport.close()
+
+
+async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while chunk := await reader.read(CHUNK_BYTES):
+        yield chunk
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+def _may_block(fd: int) -> bool:
+    """Whether it is a pipe, a socket or a terminal; files and devices like /dev/null are not."""
+    mode = os.fstat(fd).st_mode
+    return not stat.S_ISREG(mode) and (not stat.S_ISCHR(mode) or os.isatty(fd))

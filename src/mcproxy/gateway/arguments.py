@@ -1,0 +1,118 @@
+"""The arguments of ``search`` and ``execute``, parsed once into frozen values.
+
+Models send integers as strings and invent argument names; what can only mean one thing is read as
+that, all else is an ``ArgumentFault`` whose text lets the model mend its call.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mcproxy.errors import McproxyError
+from mcproxy.types import Json
+
+MAX_CODE_BYTES = 50 << 10
+MAX_DEPTH = 3
+MAX_LIMIT = 50
+
+
+class ArgumentFault(McproxyError):
+    """A meta-tool's arguments that cannot be used; answered as a result with ``isError``."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchArguments:
+    """``search``: what to look for, how much to tell (0-3), how many tools (1-50)."""
+
+    query: str
+    namespace: str | None
+    max_depth: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuteArguments:
+    """``execute``: the script (at most 50 KiB), and its time limit in seconds if one was asked."""
+
+    code: str
+    namespace: str | None
+    timeout_secs: float | None
+
+
+def read_search(arguments: Mapping[str, Json]) -> SearchArguments:
+    """Read the arguments of ``search``. Raises ArgumentFault."""
+    _refuse_unknown("search", arguments, ("query", "namespace", "max_depth", "limit"))
+    query = arguments.get("query")
+    if not isinstance(query, str):
+        raise ArgumentFault(
+            'search needs "query", a string: a few words on what you need, or "" for all servers.'
+        )
+    depth = _integer("max_depth", arguments.get("max_depth", 2), 0, MAX_DEPTH)
+    limit = _integer("limit", arguments.get("limit", 10), 1, MAX_LIMIT)
+    return SearchArguments(query, _namespace(arguments), depth, limit)
+
+
+def read_execute(arguments: Mapping[str, Json]) -> ExecuteArguments:
+    """Read the arguments of ``execute``. Raises ArgumentFault."""
+    _refuse_unknown("execute", arguments, ("code", "namespace", "timeout_secs"))
+    code = arguments.get("code")
+    if not isinstance(code, str) or not code.strip():
+        raise ArgumentFault(
+            'execute needs "code", a string with the Python script to run, for instance '
+            '{"code": "api.manifest()"}.'
+        )
+    size = len(code.encode("utf-8", "surrogatepass"))
+    if size > MAX_CODE_BYTES:
+        raise ArgumentFault(
+            f"code has {size} bytes, the limit is {MAX_CODE_BYTES}. Fetch data with tool calls "
+            "inside the script instead of writing it into the code."
+        )
+    return ExecuteArguments(code, _namespace(arguments), _seconds(arguments.get("timeout_secs")))
+
+
+def _refuse_unknown(tool: str, arguments: Mapping[str, Json], known: tuple[str, ...]) -> None:
+    for name in arguments:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.5)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ArgumentFault(
+                f"{tool} has no argument {name!r}.{hint} It takes: {', '.join(known)}."
+            )
+
+
+def _namespace(arguments: Mapping[str, Json]) -> str | None:
+    namespace = arguments.get("namespace")
+    if namespace is None or namespace == "":
+        return None
+    if not isinstance(namespace, str):
+        raise ArgumentFault("namespace must be a string, the name of a namespace; or leave it out.")
+    return namespace
+
+
+def _integer(name: str, value: Json, low: int, high: int) -> int:
+    number = _number(value)
+    if number is None or number != int(number) or not low <= number <= high:
+        raise ArgumentFault(f"{name} must be an integer from {low} to {high}, not {value!r}.")
+    return int(number)
+
+
+def _seconds(value: Json) -> float | None:
+    if value is None:
+        return None
+    number = _number(value)
+    if number is None or not 0 < number < float("inf"):
+        raise ArgumentFault(f"timeout_secs must be a number of seconds above 0, not {value!r}.")
+    return number
+
+
+def _number(value: Json) -> float | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return value
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    return None

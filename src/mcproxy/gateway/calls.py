@@ -1,0 +1,101 @@
+"""The chain around a tool call: ``CallTool`` in, ``CallTool`` out.
+
+Each link does one thing and knows only the next: ``scoped`` turns the name that was asked into
+the tool that is meant, or refuses; ``limited`` takes a token from the caller's bucket; ``checked``
+holds the arguments against the tool's schema. Built anew for each execution, from the snapshot
+that it began with, so that a reload never changes the rules under a running script.
+"""
+
+import functools
+from collections.abc import Callable, Collection, Mapping
+
+import jsonschema_rs
+import msgspec
+
+from mcproxy.errors import InvalidArguments, RateLimited, ServerDown, TooLarge, UnknownTool
+from mcproxy.manifest.lookup import find_tool
+from mcproxy.manifest.model import Manifest
+from mcproxy.manifest.names import call_line
+from mcproxy.policy.namespaces import Namespace
+from mcproxy.types import CallTool, Json, ServerState, ToolRef, ToolResult
+
+_MAX_PROBLEMS = 10
+_LISTED: Collection[ServerState] = ("ready", "idle")  # the others may have tools we do not know
+_PATTERNS = jsonschema_rs.RegexOptions()  # linear time: schemas come from servers we do not trust
+
+Take = Callable[[str, int], float | None]
+"""Takes a token from the bucket of a namespace with so many calls a minute; gives the seconds to
+wait where there is none."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+def scoped(manifest: Manifest, call: CallTool) -> CallTool:
+    """Let through what the manifest has, under the tool's own name."""
+
+    async def scoped_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        try:
+            found = find_tool(manifest, ref)
+        except UnknownTool:
+            server = manifest.servers[ref.server]
+            if server.state in _LISTED:
+                raise
+            raise ServerDown(ref, f"it is {server.state}") from None
+        return await call(found.ref, arguments)
+
+    return scoped_call
+
+
+def limited(namespace: Namespace, take: Take, call: CallTool) -> CallTool:
+    """Let through what the caller's bucket allows, in the namespace through which it calls."""
+
+    async def limited_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        within = namespace.through(ref.server)
+        if within.rate_limit is not None:
+            wait = take(within.name, within.rate_limit)
+            if wait is not None:
+                raise RateLimited(ref, within.name, within.rate_limit, wait)
+        return await call(ref, arguments)
+
+    return limited_call
+
+
+def checked(manifest: Manifest, argument_bytes: int, call: CallTool) -> CallTool:
+    """Let through arguments that the tool's schema takes; all faults are told at once."""
+
+    async def checked_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        size = len(_encode(arguments))
+        if size > argument_bytes:
+            raise TooLarge(ref, "The arguments", size, argument_bytes)
+        tool = find_tool(manifest, ref)
+        schema = tool.definition.get("inputSchema")
+        validator = _validator(_encode(schema)) if isinstance(schema, dict) else None
+        if validator:
+            faults = [_fault(error) for error in validator.iter_errors(dict(arguments))]
+            if faults:
+                raise InvalidArguments(ref, faults[:_MAX_PROBLEMS], call_line(tool))
+        return await call(ref, arguments)
+
+    return checked_call
+
+
+@functools.lru_cache(maxsize=4096)
+def _validator(schema: bytes) -> jsonschema_rs.Validator | None:
+    """The compiled schema; None for one that does not compile: its server will judge itself."""
+    try:
+        return jsonschema_rs.validator_for(
+            schema.decode(), pattern_options=_PATTERNS, retriever=_refuse_to_fetch
+        )
+    except (ValueError, jsonschema_rs.ReferencingError):
+        return None
+
+
+def _refuse_to_fetch(uri: str) -> Json:
+    """A server's schema must not make the gateway read files or addresses."""
+    raise LookupError(uri)
+
+
+def _fault(error: jsonschema_rs.ValidationError) -> str:
+    where = ".".join(str(step) for step in error.instance_path)
+    message = error.message if len(error.message) <= 300 else f"{error.message[:300]}…"
+    return f"{where}: {message}" if where else message

@@ -1,0 +1,106 @@
+"""What a model reads before its first call: the two tools' descriptions and schemas. Pure.
+
+The whole of it stays below 900 tokens whatever is behind the gateway, so every word is for a model
+that has never seen this program: how to find a tool, how to call it, what comes back.
+"""
+
+from collections.abc import Sequence
+
+from mcproxy.gateway.arguments import MAX_LIMIT
+from mcproxy.types import JsonObject, Limits
+
+MAX_NAMED_SERVERS = 20
+MAX_NAMES_CHARACTERS = 280  # so that even long and odd names stay within the token budget
+
+INSTRUCTIONS = (
+    "`search` finds tools, `execute` runs Python that calls them: search once, then do the whole "
+    "job in one script."
+)
+
+_SEARCH = """\
+Find tools of the connected MCP servers. Start here, with a few words on what you need. Each match \
+has `call`, the line of Python to use in `execute` (`?` marks optional parameters). An exact tool \
+name with max_depth 3 gives its schema; query "" lists the servers. {servers}"""
+
+_EXECUTE = """\
+Run Python 3 that calls the tools `search` finds. Do the whole job in one script: call, loop, \
+filter, combine, return only what is needed. `api` needs no import:
+  rows = await api.server("NAME").TOOL(arg=1)  # the tool's value, decoded: dict, list or str
+  rows = await api.call_tool("NAME", "TOOL", {{"arg": 1}})  # the same
+  a, b = await asyncio.gather(api.server("X").t(), api.server("Y").u())  # at once
+  api.schema("NAME", "TOOL"); await api.search("words"); api.manifest()
+Without `await` a call blocks. A failing call raises ToolError (.code, .message, .retryable). \
+Result: what run() returns if defined, else the variable `result`, else the last expression; \
+print() goes to `stdout`. Nothing is kept between calls. \
+Limits: {secs:g} s, {memory} MB, {calls} calls. {servers}"""
+
+
+def server_list(counts: Sequence[tuple[str, int]]) -> str:
+    """The servers by name with their number of tools, at most 20, then how many more."""
+    if not counts:
+        return "No server is connected in this namespace yet."
+    shown: list[str] = []
+    for name, tools in counts[:MAX_NAMED_SERVERS]:
+        shown.append(f"{name} ({tools})")
+        if len(", ".join(shown)) > MAX_NAMES_CHARACTERS:
+            del shown[-1]
+            break
+    more = len(counts) - len(shown)
+    tail = f", and {more} more" if more else ""
+    return f"Servers (tools): {', '.join(shown)}{tail}."
+
+
+def definitions(counts: Sequence[tuple[str, int]], limits: Limits) -> list[JsonObject]:
+    """The two tools as ``tools/list`` gives them."""
+    servers = server_list(counts)
+    execute = _EXECUTE.format(
+        secs=limits.timeout_secs,
+        memory=limits.memory_mb,
+        calls=limits.max_calls,
+        servers=servers,
+    )
+    return [
+        {
+            "name": "search",
+            "description": _SEARCH.format(servers=servers),
+            "inputSchema": {
+                "type": "object",
+                "properties": {
+                    "query": {"type": "string", "description": "what you need"},
+                    "max_depth": {
+                        "type": "integer",
+                        "minimum": 0,
+                        "maximum": 3,
+                        "default": 2,
+                        "description": "0 server names, 1 + descriptions, 2 + tools, 3 + schemas",
+                    },
+                    "limit": {
+                        "type": "integer",
+                        "minimum": 1,
+                        "maximum": MAX_LIMIT,
+                        "default": 10,
+                    },
+                    "namespace": {"type": "string"},
+                },
+                "required": ["query"],
+            },
+            "annotations": {"readOnlyHint": True, "openWorldHint": False},
+        },
+        {
+            "name": "execute",
+            "description": execute,
+            "inputSchema": {
+                "type": "object",
+                "properties": {
+                    "code": {"type": "string", "description": "Python; top-level await works"},
+                    "timeout_secs": {
+                        "type": "number",
+                        "description": f"at most {limits.timeout_secs:g}",
+                    },
+                    "namespace": {"type": "string"},
+                },
+                "required": ["code"],
+            },
+            "annotations": {"readOnlyHint": False, "openWorldHint": True},
+        },
+    ]

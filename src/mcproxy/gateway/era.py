@@ -1,0 +1,75 @@
+"""The two protocol eras as a client's request shows them. Pure.
+
+The era is decided by what each request carries, never by what the connection did before: a request
+whose ``_meta`` names a protocol version is stateless (MCP 2026-07-28, "Versioning"); all others are
+of the handshake era.
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+
+import mcproxy
+from mcproxy.errors import RpcError
+from mcproxy.types import Json, JsonObject
+
+MODERN = "2026-07-28"
+HANDSHAKE = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+UNSUPPORTED_VERSION = -32022
+
+LIST_TTL_MS = 5_000  # tool lists change when servers come and go
+
+_PREFIX = "io.modelcontextprotocol/"
+_object = msgspec.json.Decoder(dict[str, Json])
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request's parameters, read once, and the era that it belongs to."""
+
+    params: JsonObject
+    modern: bool
+
+    def result(self, body: JsonObject, *, ttl_ms: int | None = None) -> bytes:
+        """Write a result as the era wants it; ``ttl_ms`` marks one that may be cached."""
+        if not self.modern:
+            return _encode(body)
+        caching: JsonObject = {}
+        if ttl_ms is not None:
+            caching = {"ttlMs": ttl_ms, "cacheScope": "private"}
+        meta: JsonObject = {f"{_PREFIX}serverInfo": server_info()}
+        return _encode({"resultType": "complete", **body, **caching, "_meta": meta})
+
+
+def read_call(raw: bytes) -> Call:
+    """Read a request's parameters.
+
+    Raises RpcError: INVALID_PARAMS when they are no object, UNSUPPORTED_VERSION (-32022) for a
+    stateless request of a revision that is not spoken here.
+    """
+    try:
+        params = _object.decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise RpcError(RpcError.INVALID_PARAMS, f"params must be an object: {error}") from error
+    meta = params.get("_meta")
+    version = meta.get(f"{_PREFIX}protocolVersion") if isinstance(meta, dict) else None
+    if version is None:
+        return Call(params, modern=False)
+    if version != MODERN:
+        raise RpcError(
+            UNSUPPORTED_VERSION,
+            f"protocol version {version!r} is not spoken without a handshake",
+            {"supported": [MODERN], "requested": str(version)},
+        )
+    return Call(params, modern=True)
+
+
+def negotiate(asked: Json) -> str:
+    """The version that ``initialize`` answers: the one asked for, else our newest."""
+    return asked if isinstance(asked, str) and asked in HANDSHAKE else HANDSHAKE[0]
+
+
+def server_info() -> JsonObject:
+    """This program, as ``Implementation``."""
+    return {"name": "mcproxy", "title": "MCProxy", "version": mcproxy.__version__}

@@ -1,0 +1,166 @@
+"""The two tools that a model sees: what ``search`` and ``execute`` do and how they answer.
+
+Owns the shape of their results. Knows neither transports nor how a script is run: it is handed a
+``RunCode`` and the innermost ``CallTool``, and puts the chain of ``calls`` around the latter.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+
+import msgspec
+
+from mcproxy.errors import InvalidArguments
+from mcproxy.gateway.arguments import (
+    ArgumentFault,
+    ExecuteArguments,
+    SearchArguments,
+    read_search,
+)
+from mcproxy.gateway.blocks import MAX_RESULT_BYTES, preview, take_blocks
+from mcproxy.gateway.calls import checked, limited, scoped
+from mcproxy.gateway.snapshot import View
+from mcproxy.manifest.lookup import schema
+from mcproxy.manifest.search import BadSearch, search
+from mcproxy.policy.namespaces import Namespace
+from mcproxy.types import (
+    CallTool,
+    Job,
+    Json,
+    JsonObject,
+    Outcome,
+    RunCode,
+    ToolRef,
+    ToolResult,
+)
+
+OWN = ""  # the server name under which a script reaches the gateway's own services
+
+_encode = msgspec.json.Encoder().encode
+
+Take = Callable[[str, str, int], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Who uses a meta-tool, the namespace it was admitted to, and what can be seen there."""
+
+    caller: str
+    namespace: Namespace
+    view: View
+
+
+class MetaTools:
+    """``search`` and ``execute``.
+
+    ``take(caller, namespace, per_minute)`` takes a token from a bucket and gives the seconds to
+    wait when there is none.
+    """
+
+    def __init__(self, run: RunCode, call: CallTool, take: Take) -> None:
+        self._run = run
+        self._call = call
+        self._take = take
+
+    def search(self, arguments: SearchArguments, scope: Scope) -> JsonObject:
+        """Answer ``search`` as a ``CallToolResult``. Raises ArgumentFault."""
+        found = self._search(arguments, scope)
+        return _tool_result(found)
+
+    async def execute(self, arguments: ExecuteArguments, scope: Scope) -> JsonObject:
+        """Answer ``execute`` as a ``CallToolResult``. Raises ArgumentFault."""
+        namespace = scope.namespace
+        limits = namespace.limits
+        if arguments.timeout_secs is not None:
+            if arguments.timeout_secs > limits.timeout_secs:
+                raise ArgumentFault(
+                    f"timeout_secs is at most {limits.timeout_secs:g} in namespace "
+                    f"{namespace.name!r}; it can be left out."
+                )
+            limits = replace(limits, timeout_secs=arguments.timeout_secs)
+        job = Job(arguments.code, limits, scope.view.manifest_json, namespace.name)
+        outcome = await self._run(job, self._chain(scope))
+        return _outcome_result(outcome)
+
+    def _chain(self, scope: Scope) -> CallTool:
+        namespace, manifest = scope.namespace, scope.view.manifest
+        take = partial(self._take, scope.caller)
+        call = limited(namespace, take, self._call)
+        call = checked(manifest, namespace.limits.argument_bytes, call)
+        call = scoped(manifest, call)
+
+        async def own_or_upstream(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+            if ref.server == OWN:
+                return self._own(ref, arguments, scope)
+            return await call(ref, arguments)
+
+        return own_or_upstream
+
+    def _own(self, ref: ToolRef, arguments: Mapping[str, Json], scope: Scope) -> ToolResult:
+        if ref.tool == "schema":
+            server, tool = str(arguments.get("server")), str(arguments.get("tool"))
+            definition = schema(scope.view.manifest, server, tool)
+            return ToolResult(_encode({"content": [], "structuredContent": definition}))
+        try:
+            found = self._search(read_search(arguments), scope)
+        except ArgumentFault as fault:
+            call = "api.search(query, max_depth=2, limit=10)"
+            raise InvalidArguments(ref, [str(fault)], call) from fault
+        return ToolResult(_encode({"content": [], "structuredContent": found}))
+
+    def _search(self, arguments: SearchArguments, scope: Scope) -> JsonObject:
+        try:
+            return search(
+                scope.view.manifest,
+                arguments.query,
+                namespace=scope.namespace.name,
+                max_depth=arguments.max_depth,
+                limit=arguments.limit,
+            )
+        except BadSearch as fault:
+            raise ArgumentFault(str(fault)) from fault
+
+
+def fault_result(text: str) -> JsonObject:
+    """A ``CallToolResult`` that tells a model what to mend."""
+    return {"content": [{"type": "text", "text": text}], "isError": True}
+
+
+def _tool_result(body: JsonObject) -> JsonObject:
+    text = _encode(body).decode()
+    return {"content": [{"type": "text", "text": text}], "structuredContent": body}
+
+
+def _outcome_result(outcome: Outcome) -> JsonObject:
+    value, blocks = take_blocks(outcome.value)
+    shown, size = preview(value)
+    body: JsonObject = {
+        "status": "error" if outcome.error else "success",
+        "result": shown,
+        "stdout": outcome.stdout,
+        "traceback": outcome.traceback,
+        "error": _present(asdict(outcome.error)) if outcome.error else None,
+        "calls": [asdict(record) for record in outcome.calls],
+        "execution_time_ms": outcome.execution_time_ms,
+        "notes": list(outcome.notes),
+    }
+    if size is not None:
+        body["truncated"] = {
+            "bytes": size,
+            "hint": f"The result is over {MAX_RESULT_BYTES} bytes, so this is a preview of it. "
+            "Return less: filter, aggregate or slice inside the script.",
+        }
+    for name in ("stdout", "error", "calls", "notes"):
+        if not body[name]:
+            del body[name]
+    result = _tool_result(body)
+    content = result["content"]
+    if isinstance(content, list):
+        content.extend(blocks)
+    if outcome.error:
+        result["isError"] = True
+    return result
+
+
+def _present(fields: JsonObject) -> JsonObject:
+    return {name: value for name, value in fields.items() if value is not None}

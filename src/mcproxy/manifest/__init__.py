@@ -1,0 +1,1 @@
+"""What tools exist: the immutable manifest, search over it, and typed stubs."""

@@ -1,0 +1,98 @@
+"""Which tools answer a query: exact names first, then the ranking. Pure.
+
+Owns what counts as an exact name. ``rank`` rates words, ``names`` knows the forms of a name.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from mcproxy.manifest.model import Manifest, ServerPart
+from mcproxy.manifest.rank import Match, query_words, rank
+from mcproxy.manifest.text import parts, snake, stem
+from mcproxy.types import Tool, ToolRef
+
+# Only a tool that was named has a score of 1.
+EXACT, MOST_OF_OTHERS = 1.0, 0.99
+
+# A word that can only be a name: ``repos.list``, ``repos_list``, ``github:list``, ``reposList``.
+_NAME_LIKE = re.compile(r"\w+(?:[.:/_-]+\w+)+|[a-z0-9]+[A-Z]\w*")
+_AROUND_A_NAME = "`'\"()[]{}<>,;.:!?"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One tool to show, with its score (0-1)."""
+
+    part: ServerPart
+    tool: Tool
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """``hits``: best first. ``bare``: servers that the query names and that have no tools now.
+
+    ``weak``: where there is no hit, the tools that share a word with the query.
+    """
+
+    hits: tuple[Hit, ...] = ()
+    bare: tuple[ServerPart, ...] = ()
+    weak: tuple[Tool, ...] = ()
+
+
+def find(manifest: Manifest, query: str, *, alone: bool) -> Found:
+    """What the query finds. ``alone``: a tool whose exact name is the query hides all others."""
+    named = _exact(manifest, query)
+    if named and alone:
+        return Found(_hits(manifest, named, ()))
+    for word in query.split():
+        if _NAME_LIKE.fullmatch(word.strip(_AROUND_A_NAME)):
+            named.update(_exact(manifest, word))
+    ranking = rank(manifest.lexicon, query)
+    bare = tuple(_bare(manifest, query))
+    if ranking.real or named:
+        return Found(_hits(manifest, named, ranking.matches if ranking.real else ()), bare)
+    weak = tuple(manifest.tools[match.number] for match in ranking.matches)
+    return Found(bare=bare, weak=() if bare else weak)
+
+
+def _exact(manifest: Manifest, name: str) -> dict[ToolRef, Tool]:
+    """The tools that ``name`` is the name of, in any form, with or without their server.
+
+    Those spelt just so come first. Several words are a name only where they are spelt just so.
+    """
+    bare_name = name.strip().strip(_AROUND_A_NAME)
+    form = snake(bare_name) if len(bare_name.split()) == 1 else ""
+    verbatim: dict[ToolRef, Tool] = {}
+    alike: dict[ToolRef, Tool] = {}
+    for part in manifest.parts.values():
+        after_server = form.removeprefix(f"{part.form}_")
+        forms = dict.fromkeys((form, after_server)) if form else ()
+        for tool_name in (exact for one in forms for exact in part.forms.get(one, ())):
+            group = verbatim if bare_name.endswith(tool_name) else alike
+            group[ToolRef(part.view.name, tool_name)] = part.tools[tool_name]
+        for spelling in (name, name.strip()):
+            if spelling in part.tools:
+                verbatim[ToolRef(part.view.name, spelling)] = part.tools[spelling]
+    return verbatim | alike
+
+
+def _bare(manifest: Manifest, query: str) -> Iterator[ServerPart]:
+    terms = {stem(word) for word in query_words(query)}
+    for part in manifest.parts.values():
+        if not part.tools and not terms.isdisjoint(map(stem, parts(part.view.name))):
+            yield part
+
+
+def _hits(
+    manifest: Manifest, named: Mapping[ToolRef, Tool], matches: Iterable[Match]
+) -> tuple[Hit, ...]:
+    first = [Hit(manifest.parts[ref.server], tool, EXACT) for ref, tool in named.items()]
+    ranked = ((manifest.tools[match.number], match.score) for match in matches)
+    others = [
+        Hit(manifest.parts[tool.ref.server], tool, min(score, MOST_OF_OTHERS))
+        for tool, score in ranked
+        if tool.ref not in named
+    ]
+    return (*first, *others)

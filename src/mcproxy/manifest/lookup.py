@@ -1,0 +1,59 @@
+"""From what a script asked for to the tool that it meant, or the error that teaches.
+
+What a caller may not see is not in the manifest that it is given, so it is unknown in the same
+words as what does not exist.
+"""
+
+from collections.abc import Mapping
+
+from mcproxy.errors import UnknownServer, UnknownTool
+from mcproxy.manifest.model import Manifest, ServerPart
+from mcproxy.manifest.names import Ambiguous, call_line, resolve
+from mcproxy.manifest.spelling import near
+from mcproxy.types import Json, JsonObject, Tool, ToolRef
+
+# Several thousand names are too many to compare on the way to an error message.
+MAX_SERVERS_ASKED = 100
+
+
+def find_tool(manifest: Manifest, asked: ToolRef) -> Tool:
+    """The tool that ``asked`` stands for, its name in any form.
+
+    Raises UnknownServer or UnknownTool, with did-you-mean.
+    """
+    part = manifest.parts.get(asked.server)
+    if part is None:
+        known = list(manifest.parts)
+        raise UnknownServer(asked, near(asked.server, known), known)
+    name = resolve(part.forms, asked.tool)
+    if isinstance(name, str):
+        return part.tools[name]
+    if isinstance(name, Ambiguous):
+        lines = [call_line(part.tools[exact]) for exact in name.names]
+        why = f"{asked.tool!r} may be any of {', '.join(map(repr, name.names))}: write it exactly."
+        raise UnknownTool(asked, lines, why)
+    raise UnknownTool(asked, _near_calls(manifest, part, asked.tool))
+
+
+def schema(manifest: Manifest, server: str, tool: str) -> JsonObject:
+    """The tool's whole definition, for ``api.schema``. Raises as ``find_tool`` does."""
+    return dict(find_tool(manifest, ToolRef(server, tool)).definition)
+
+
+def outline(manifest: Manifest, namespace: str) -> JsonObject:
+    """What ``api.manifest()`` gives a script: servers with their descriptions and tool names."""
+    servers: Mapping[str, Json] = {
+        name: {"description": view.description, "tools": [tool.ref.tool for tool in view.tools]}
+        for name, view in manifest.servers.items()
+    }
+    return {"namespace": namespace, "servers": dict(servers)}
+
+
+def _near_calls(manifest: Manifest, part: ServerPart, asked: str) -> list[str]:
+    """Call lines of tools that come close: of this server, else of the same name elsewhere."""
+    close = [call_line(part.tools[name]) for name in near(asked, part.tools)]
+    if close:
+        return close
+    others = list(manifest.parts.values())[:MAX_SERVERS_ASKED]
+    found = ((other, resolve(other.forms, asked)) for other in others)
+    return [call_line(other.tools[name]) for other, name in found if isinstance(name, str)]

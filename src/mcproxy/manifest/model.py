@@ -1,0 +1,117 @@
+"""The manifest: the tools of all servers at one moment, ready to be searched. Immutable.
+
+Owns the making of the parts (repair, index, name forms, categories: once for a server's tools) and
+the slices that namespaces see, which share the parts. Knows no ranking and no rendering. Pure.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from mcproxy.manifest.categories import categorise
+from mcproxy.manifest.index import ServerIndex, index_server
+from mcproxy.manifest.lexicon import Lexicon, merge
+from mcproxy.manifest.names import Forms, name_forms
+from mcproxy.manifest.schema import repair
+from mcproxy.manifest.text import first_sentence, snake
+from mcproxy.types import ServerView, Tool, ToolRef
+
+# A server that does not describe itself is described by so many of its tools' names.
+MAX_TOOLS_ABOUT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPart:
+    """All that depends on one server alone.
+
+    ``source``: the view as it came in. ``view``: the same with mended tools, without those that
+    had to be left out. ``form``, ``forms``: the server's and the tools' names in the form that all
+    spellings share. ``about``: one line on the server. ``notes``: what was wrong with which tool.
+    """
+
+    source: ServerView
+    view: ServerView
+    tools: Mapping[str, Tool]
+    form: str
+    forms: Forms
+    index: ServerIndex
+    about: str
+    categories: tuple[str, ...]
+    notes: Mapping[ToolRef, str]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Servers in the order given, their parts by name. Make it with ``build``.
+
+    What concerns all servers together is derived at first use and kept, so hold on to a slice
+    (``visible_to``) as long as its servers stay the same.
+    """
+
+    parts: Mapping[str, ServerPart]
+
+    @cached_property
+    def servers(self) -> Mapping[str, ServerView]:
+        """What the servers offer, tools mended."""
+        return {name: part.view for name, part in self.parts.items()}
+
+    @cached_property
+    def tools(self) -> tuple[Tool, ...]:
+        """All tools, in the order in which the lexicon numbers them."""
+        return tuple(tool for part in self.parts.values() for tool in part.view.tools)
+
+    @property
+    def tool_count(self) -> int:
+        """How many tools all servers have together."""
+        return len(self.tools)
+
+    @cached_property
+    def lexicon(self) -> Lexicon:
+        """The words of all servers in sight."""
+        return merge([part.index for part in self.parts.values()])
+
+    @cached_property
+    def notes(self) -> Mapping[ToolRef, str]:
+        """What was wrong with which tool's definition; for logs and ``doctor``."""
+        return {ref: note for part in self.parts.values() for ref, note in part.notes.items()}
+
+    def visible_to(self, names: Collection[str]) -> "Manifest":
+        """The slice that has only these servers; the others are in no count and no hint of it."""
+        wanted = frozenset(names)
+        if wanted.issuperset(self.parts):
+            return self
+        return Manifest({name: part for name, part in self.parts.items() if name in wanted})
+
+
+def build(servers: Iterable[ServerView], before: Manifest | None = None) -> Manifest:
+    """The manifest of these servers. ``before``: parts whose tools are unchanged are taken over."""
+    known = before.parts if before else {}
+    return Manifest({view.name: _part(view, known.get(view.name)) for view in servers})
+
+
+def _part(view: ServerView, before: ServerPart | None) -> ServerPart:
+    if before and replace(before.source, state=view.state) == view:
+        return replace(before, source=view, view=replace(before.view, state=view.state))
+    tools: dict[str, Tool] = {}
+    notes: dict[ToolRef, str] = {}
+    for listed in view.tools:
+        tool = replace(listed, ref=ToolRef(view.name, listed.ref.tool))
+        definition, note = repair(tool.definition)
+        if definition is not None and tool.ref.tool in tools:
+            note = "listed twice; the first one counts"
+        elif definition is not None:
+            tools[tool.ref.tool] = replace(tool, definition=definition)
+        if note:
+            notes[tool.ref] = note
+    mended = replace(view, tools=tuple(tools.values()))
+    return ServerPart(
+        source=view,
+        view=mended,
+        tools=tools,
+        form=snake(view.name),
+        forms=name_forms(tools),
+        index=index_server(view.name, view.description, mended.tools),
+        about=first_sentence(view.description) or ", ".join(list(tools)[:MAX_TOOLS_ABOUT]),
+        categories=categorise(view.name, tools),
+        notes=notes,
+    )

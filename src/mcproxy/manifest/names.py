@@ -1,0 +1,87 @@
+"""Names of tools: which one a script means, and the line of Python that calls it.
+
+Owns the equality of name forms (``repos.list`` = ``repos_list`` = ``repos-list`` = ``reposList``)
+and the written form of a call. Knows no manifest; names come in, names go out.
+"""
+
+import json
+import keyword
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from mcproxy.manifest.schema import properties, required
+from mcproxy.manifest.text import snake
+from mcproxy.types import Tool
+
+# A line with more parameters is no longer read; required ones come first and may be more.
+MAX_PARAMETERS_SHOWN, MAX_REQUIRED_SHOWN = 8, 20
+
+Forms = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """Several tools have this name in one form or another; only the exact name tells them apart."""
+
+    names: tuple[str, ...]
+
+
+def name_forms(names: Iterable[str]) -> Forms:
+    """The names by the form that all their spellings share; what ``resolve`` looks up."""
+    forms: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        form = snake(name)
+        forms[form] = (*forms.get(form, ()), name)
+    return forms
+
+
+def resolve(forms: Forms, asked: str) -> str | Ambiguous | None:
+    """The name that ``asked`` stands for: itself if it exists, else the one of the same form."""
+    form = snake(asked)
+    names = forms.get(form, ())
+    if asked in names:
+        return asked
+    if not names or not form:  # a name of signs alone has no other form
+        return None
+    return names[0] if len(names) == 1 else Ambiguous(names)
+
+
+def call_line(tool: Tool) -> str:
+    """The line of Python that calls the tool: ``?`` marks parameters that may be left out.
+
+    ``await api.server("github").list_repos(owner, per_page?)``
+    """
+    schema = tool.definition.get("inputSchema")
+    demanded = required(schema)
+    declared = list(dict.fromkeys([*properties(schema), *sorted(demanded)]))
+    first = [name for name in declared if name in demanded]
+    others = [name for name in declared if name not in demanded]
+    most = max(MAX_PARAMETERS_SHOWN, min(len(first), MAX_REQUIRED_SHOWN))
+    shown = (first + others)[:most]
+    as_keywords = all(_is_word(name) for name in shown)
+    listed = [
+        f"{name if as_keywords else _quoted(name)}{'' if name in demanded else '?'}"
+        for name in shown
+    ]
+    if len(shown) < len(declared):
+        listed.append("…")
+    arguments = ", ".join(listed)
+    return (
+        f"await api.server({_quoted(tool.ref.server)}){_attribute(tool.ref.tool)}"
+        f"({arguments if as_keywords else f'{{{arguments}}}'})"
+    )
+
+
+def _attribute(name: str) -> str:
+    """``.repos.list`` where that is Python and cannot be mistaken, else ``["odd name"]``."""
+    plain = all(_is_word(part) and not part.startswith("_") for part in name.split("."))
+    return f".{name}" if plain else f"[{_quoted(name)}]"
+
+
+def _is_word(name: str) -> bool:
+    return re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) is not None and not keyword.iskeyword(name)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

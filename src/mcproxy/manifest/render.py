@@ -1,0 +1,229 @@
+"""What a search reply shows at each depth, made to fit its budget.
+
+Owns the form of an entry and what goes first when it does not fit: prose before names, the worst
+tools before the best. Gets groups that are already ranked; knows no query and no score formula.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+
+from mcproxy.manifest.cut import cut_schema, size
+from mcproxy.manifest.find import Found, Hit
+from mcproxy.manifest.model import ServerPart
+from mcproxy.manifest.names import call_line
+from mcproxy.manifest.text import brief, first_sentence
+from mcproxy.types import Json, JsonObject, ToolRef
+
+NAMES, SERVERS, TOOLS, SCHEMAS = range(4)  # the depths
+
+# Bytes of a whole reply: a base and a part for each server.
+BUDGETS = {NAMES: (300, 30), SERVERS: (300, 120), TOOLS: (14_000, 0), SCHEMAS: (24_000, 0)}
+# Bytes kept free for the member "truncated"; where it does not come, they stay unused.
+TRUNCATED_BYTES = {NAMES: 75, SERVERS: 75, TOOLS: 260, SCHEMAS: 260}
+SUMMARY_BYTES = 90
+# A description at depth 3 is for reading; the rest of 100 kB is not.
+DESCRIPTION_BYTES, SHORT_DESCRIPTION_BYTES = 6_000, 1_000
+# A schema is not cut below this: it would say nothing.
+MIN_CUT_BYTES = 200
+# States in which a call goes straight through; a server in any other is marked.
+SOUND_STATES = frozenset({"ready", "idle"})
+
+HINTS = {
+    NAMES: "use a query",
+    SERVERS: "use a query",
+    TOOLS: "not all tools fit into one reply; a narrower query shows the others",
+    SCHEMAS: "not all fits into one reply; a narrower query shows other tools, "
+    'api.schema("server", "tool") in execute gives one definition whole',
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """How much a server's entry says. ``None`` leaves the member out."""
+
+    description: int | None = None  # bytes
+    categories: int = 0
+    state: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The entries that fit, and of how many: servers at depth 0 and 1, else tools."""
+
+    entries: list[Json]
+    shown: int
+    total: int
+    cut: bool = False
+
+    def truncated(self, depth: int) -> JsonObject:
+        """The member ``truncated``, empty when all is there."""
+        if self.shown >= self.total and not self.cut:
+            return {}
+        report: JsonObject = {"shown": self.shown, "total": self.total, "hint": HINTS[depth]}
+        return {"truncated": report}
+
+
+BARE = Detail()
+BARE_UNMARKED = Detail(state=False)
+LEAN = Detail(0, 0)
+EMPTY: JsonObject = {"matched_tools": []}
+MEMBER_BYTES = size(EMPTY)  # what an entry without the member grows by
+USUAL = Detail(60, 2)
+RICH_FIRST = (Detail(240, 3), Detail(160, 3), Detail(100, 3), USUAL, Detail(50, 2), Detail(25, 1))
+
+
+def show_servers(parts: Sequence[ServerPart], depth: int, room: int) -> Shown:
+    """Depth 0 and 1: every server, said in as many words as fit."""
+    levels = (BARE, BARE_UNMARKED) if depth == NAMES else (*RICH_FIRST, LEAN)
+    heads: list[Json] = []
+    for detail in levels:
+        heads = [_head(part, detail) for part in parts]
+        if size(heads) <= room + TRUNCATED_BYTES[depth]:
+            return Shown(heads, len(heads), len(heads))
+    kept = fitting(heads, room)
+    return Shown(kept, len(kept), len(heads))
+
+
+def show_names(parts: Sequence[ServerPart], room: int) -> Shown:
+    """Depth 2 without a query: every server, and as many tool names as fit, evenly."""
+    names: list[list[Json]] = [
+        [{"name": tool.ref.tool} for tool in part.view.tools] for part in parts
+    ]
+    total = sum(map(len, names))
+    all_names = size([*names])
+    for detail in (USUAL, Detail(40, 1), LEAN):
+        heads = [_head(part, detail) for part in parts]
+        if size(_with_tools(heads, repeat([]))) + all_names <= room:
+            return Shown(_with_tools(heads, names), total, total)
+    kept = _empty_heads(parts, room)
+    opening = MEMBER_BYTES if kept and "matched_tools" not in kept[0] else 0
+    shares = _even_shares(names[: len(kept)], room - size([*kept]), opening)
+    shown = [own[:share] for own, share in zip(names, shares, strict=False)]
+    entries: list[Json] = [
+        {**head, "matched_tools": own} if own else head
+        for head, own in zip(kept, shown, strict=True)
+    ]
+    return Shown(entries, sum(shares), total, cut=len(kept) < len(parts))
+
+
+def show_tools(found: Found, depth: int, room: int, returns: Mapping[ToolRef, JsonObject]) -> Shown:
+    """Depth 2 and 3: the best tools that fit, under their servers; the very best in any case.
+
+    Servers that were named and have no tools come last, where there is room.
+    """
+    heads: dict[str, JsonObject] = {}
+    tools: dict[str, list[Json]] = {}
+    shown, cut = 0, False
+    for hit in found.hits:
+        name = hit.part.view.name
+        head = {} if name in heads else {**_head(hit.part, USUAL), "matched_tools": []}
+        entry = _entry(hit, depth, returns)
+        cut = cut or _is_shortened(entry, hit)
+        free = room - size(head) - 2  # the commas
+        if size(entry) > free and not shown and depth == SCHEMAS:
+            entry, cut = _cut_entry(entry, free), True
+        if size(entry) <= free:
+            room = free - size(entry)
+            heads.setdefault(name, head)
+            tools.setdefault(name, []).append(entry)
+            shown += 1
+    entries = _with_tools(list(heads.values()), tools.values())
+    bare = _with_tools([_head(part, USUAL) for part in found.bare], repeat([]))
+    return Shown([*entries, *fitting(bare, room)], shown, len(found.hits), cut)
+
+
+def _head(part: ServerPart, detail: Detail) -> JsonObject:
+    head: JsonObject = {"server": part.view.name}
+    if detail.state and part.view.state not in SOUND_STATES:
+        head["state"] = part.view.state
+    if detail.description is not None:
+        head["description"] = brief(part.about, detail.description)
+        head["tools"] = len(part.view.tools)
+        head["categories"] = list(part.categories[: detail.categories])
+    return head
+
+
+def _empty_heads(parts: Sequence[ServerPart], room: int) -> list[JsonObject]:
+    """Entries without tool names yet, said so shortly that all servers fit if that is possible."""
+    heads: list[JsonObject] = []
+    for detail, tools in ((LEAN, EMPTY), (BARE, EMPTY), (BARE, {})):
+        heads = [{**_head(part, detail), **tools} for part in parts]
+        if size([*heads]) <= room:
+            return heads
+    return heads[: len(fitting(heads, room))]
+
+
+def _entry(hit: Hit, depth: int, returns: Mapping[ToolRef, JsonObject]) -> JsonObject:
+    definition = hit.tool.definition
+    text = _description(hit)
+    entry: JsonObject = {
+        "name": hit.tool.ref.tool,
+        "score": round(hit.score, 2),
+        "summary": brief(first_sentence(text), SUMMARY_BYTES),
+        "call": call_line(hit.tool),
+    }
+    if depth == SCHEMAS:
+        entry["description"] = brief(text, DESCRIPTION_BYTES)
+        entry["inputSchema"] = definition.get("inputSchema", {})
+        if "outputSchema" in definition:
+            entry["outputSchema"] = definition["outputSchema"]
+        elif hit.tool.ref in returns:
+            entry["returns"] = returns[hit.tool.ref]
+    return entry
+
+
+def _is_shortened(entry: JsonObject, hit: Hit) -> bool:
+    return "description" in entry and entry["description"] != _description(hit)
+
+
+def _description(hit: Hit) -> str:
+    definition = hit.tool.definition
+    said = definition.get("description") or definition.get("title")
+    return said if isinstance(said, str) else ""
+
+
+def _cut_entry(entry: JsonObject, free: int) -> JsonObject:
+    """An entry that alone is too large: what it gives back is cut first, then what it takes."""
+    entry = {**entry, "description": brief(str(entry["description"]), SHORT_DESCRIPTION_BYTES)}
+    for member in ("returns", "outputSchema", "inputSchema"):
+        schema = entry.get(member)
+        over = size(entry) - free
+        if over > 0 and isinstance(schema, dict):
+            left = max(size(schema) - over, MIN_CUT_BYTES)
+            entry[member] = cut_schema(schema, left)
+    return entry
+
+
+def _with_tools(heads: Sequence[JsonObject], tools: Iterable[list[Json]]) -> list[Json]:
+    return [{**head, "matched_tools": own} for head, own in zip(heads, tools, strict=False)]
+
+
+def fitting(entries: Iterable[Json], room: int) -> list[Json]:
+    """The first entries that fit, as a list, into ``room`` bytes."""
+    kept = []
+    room -= 2  # the brackets
+    for entry in entries:
+        room -= size(entry) + 1
+        if room < 0:
+            break
+        kept.append(entry)
+    return kept
+
+
+def _even_shares(names: Sequence[Sequence[Json]], room: int, opening: int) -> list[int]:
+    """How many of its names each server may show: in turns, one more of each, while they fit.
+
+    ``opening``: what a server's first name costs beside itself.
+    """
+    shares = [0] * len(names)
+    for turn in range(max(map(len, names), default=0)):
+        before = room
+        for at, own in enumerate(names):
+            if shares[at] == turn < len(own):
+                cost = size(own[turn]) + 1 + (0 if turn else opening)
+                shares[at] += cost <= room
+                room -= cost if cost <= room else 0
+        if room == before:
+            break
+    return shares

@@ -1,0 +1,214 @@
+"""Tool definitions as servers send them: read leniently, mended where a client would choke.
+
+Owns what is done about odd definitions (MCP ``Tool``; the odd ones were seen in real servers).
+Rule: the tool stays usable and vendor fields stay; only a tool without a usable name is given up,
+and never its server. Pure; nothing is changed in place.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mcproxy.types import Json, JsonObject
+
+# No real schema nests this deep; beyond it anything is accepted, which bounds the recursion.
+MAX_DEPTH = 40
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
+_MISNAMED_TYPES = {
+    "bool": "boolean",
+    "dict": "object",
+    "double": "number",
+    "float": "number",
+    "int": "integer",
+    "list": "array",
+    "map": "object",
+    "none": "null",
+    "str": "string",
+    "text": "string",
+    "tuple": "array",
+}
+# Where a schema holds other schemas (JSON Schema 2020-12 core, section 10; draft 7's too).
+_ONE = frozenset(
+    {
+        "additionalItems",
+        "additionalProperties",
+        "contains",
+        "else",
+        "if",
+        "items",
+        "not",
+        "propertyNames",
+        "then",
+        "unevaluatedItems",
+        "unevaluatedProperties",
+    }
+)
+_BY_NAME = frozenset(
+    {
+        "$defs",
+        "definitions",
+        "dependentSchemas",
+        "patternProperties",
+        "properties",
+    }
+)
+_SEVERAL = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One definition under repair: what was wrong so far, and whether ``items`` may be a list."""
+
+    tuples: bool
+    faults: list[str] = field(default_factory=list)
+
+
+def repair(definition: Mapping[str, Json]) -> tuple[JsonObject | None, str | None]:
+    """A definition that clients can read, and what was wrong with it (None: nothing).
+
+    None instead of a definition: the tool cannot be called, leave it out.
+    """
+    name = definition.get("name")
+    if not isinstance(name, str) or not name.strip():
+        return None, f"left out: a tool needs a name, this one has {name!r}"
+    case = _Case(tuples=_has_tuples(definition.get("inputSchema")))
+    mended = _with_clean_texts(definition, case)
+    mended["inputSchema"] = _arguments(definition.get("inputSchema"), case)
+    output = mended.pop("outputSchema", None)
+    if isinstance(output, dict):
+        mended["outputSchema"] = _schema(output, case, 0)
+    elif output is not None:
+        case.faults.append("outputSchema is no object")
+    return mended, "; ".join(dict.fromkeys(case.faults)) or None
+
+
+def properties(schema: Json) -> Mapping[str, Json]:
+    """The parameters that an input schema declares; none where it is odd."""
+    declared = schema.get("properties") if isinstance(schema, dict) else None
+    return declared if isinstance(declared, dict) else {}
+
+
+def required(schema: Json) -> frozenset[str]:
+    """The parameters that an input schema demands; none where it is odd."""
+    names = schema.get("required") if isinstance(schema, dict) else None
+    return frozenset(_strings(names)) if isinstance(names, list) else frozenset()
+
+
+def _arguments(schema: Json, case: _Case) -> JsonObject:
+    """A tool's arguments are an object, whatever its schema says (MCP ``Tool.inputSchema``)."""
+    if not isinstance(schema, dict):
+        case.faults.append(
+            "inputSchema is missing" if schema is None else "inputSchema is no object"
+        )
+        return {"type": "object"}
+    mended = _schema(schema, case, 0)
+    declared = mended.get("type", "object")
+    if declared != "object" and not (isinstance(declared, list) and "object" in declared):
+        case.faults.append(f"inputSchema has the type {declared!r}")
+        return {"type": "object"}
+    return {**mended, "type": "object"}
+
+
+def _has_tuples(schema: Json) -> bool:
+    """Whether the schema says that it is of a draft before 2020-12, which is the default."""
+    draft = schema.get("$schema") if isinstance(schema, dict) else None
+    return isinstance(draft, str) and "2020-12" not in draft
+
+
+def _schema(schema: Json, case: _Case, depth: int) -> JsonObject:
+    if isinstance(schema, str):  # {"owner": "string"}
+        schema = {"type": schema}
+    if not isinstance(schema, dict) or depth > MAX_DEPTH:
+        case.faults.append(
+            "a schema is no object" if depth <= MAX_DEPTH else "schemas nest too deep"
+        )
+        return {}
+    mended = _with_clean_texts(schema, case)
+    for keyword, value in schema.items():
+        if keyword in _ONE or keyword in _BY_NAME or keyword in _SEVERAL:
+            inner = _inner(keyword, value, case, depth)
+            if inner is None:
+                case.faults.append(f"{keyword} has the wrong shape")
+                del mended[keyword]
+            else:
+                mended[keyword] = inner
+    _mend_type(mended, case)
+    _mend_required(mended, schema, case)
+    return mended
+
+
+def _inner(keyword: str, value: Json, case: _Case, depth: int) -> Json:
+    """The schemas under one keyword, mended; None where the value cannot hold schemas."""
+    if keyword in _BY_NAME:
+        if not isinstance(value, dict):
+            return None
+        return {name: _or_bool(schema, case, depth) for name, schema in value.items()}
+    if keyword in _SEVERAL or (keyword == "items" and case.tuples and isinstance(value, list)):
+        if not isinstance(value, list) or not value:
+            return None
+        return [_or_bool(schema, case, depth) for schema in value]
+    return _or_bool(value, case, depth) if isinstance(value, dict | bool | str) else None
+
+
+def _or_bool(schema: Json, case: _Case, depth: int) -> Json:
+    return schema if isinstance(schema, bool) else _schema(schema, case, depth + 1)
+
+
+def _mend_type(schema: JsonObject, case: _Case) -> None:
+    if "type" not in schema:
+        return
+    declared = schema["type"]
+    names = _strings(declared if isinstance(declared, list) else [declared])
+    known = [
+        name if name in _TYPES else _MISNAMED_TYPES[name.lower()]
+        for name in names
+        if name in _TYPES or name.lower() in _MISNAMED_TYPES
+    ]
+    mended: Json = list(dict.fromkeys(known)) if isinstance(declared, list) else "".join(known)
+    if mended == declared and mended:
+        return
+    case.faults.append(f"type {declared!r} is none of JSON Schema's")
+    if mended:
+        schema["type"] = mended
+    else:
+        del schema["type"]
+
+
+def _mend_required(mended: JsonObject, schema: JsonObject, case: _Case) -> None:
+    """``required`` is a list beside ``properties``; draft 3 had a boolean inside of each."""
+    declared = schema.get("required")
+    names = _strings(declared) if isinstance(declared, list) else []
+    inside = [
+        name
+        for name, inner in properties(schema).items()
+        if isinstance(inner, dict) and inner.get("required") is True
+    ]
+    together: list[Json] = list(dict.fromkeys(names + inside))
+    if "required" in schema and not isinstance(declared, list):
+        case.faults.append("required is no list")
+        del mended["required"]
+    if isinstance(declared, list) and len(dict.fromkeys(names)) != len(declared):
+        case.faults.append("required lists more than names")
+    if together or isinstance(declared, list):
+        mended["required"] = together
+
+
+def _with_clean_texts(value: Mapping[str, Json], case: _Case) -> JsonObject:
+    """A copy whose ``title`` and ``description`` are text without control characters."""
+    copy = dict(value)
+    for key in ("title", "description"):
+        text = copy.get(key)
+        if isinstance(text, str):
+            copy[key] = _CONTROL.sub("", text)
+            if copy[key] != text:
+                case.faults.append("control characters in a text")
+        elif key in copy:
+            case.faults.append(f"{key} is no text")
+            del copy[key]
+    return copy
+
+
+def _strings(values: list[Json]) -> list[str]:
+    return [value for value in values if isinstance(value, str)]

@@ -1,0 +1,49 @@
+"""What ``GET /health`` tells. Pure."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import mcproxy
+from mcproxy.observe.memory import resident_mb
+from mcproxy.types import JsonObject, SandboxReport, ServerHealth, ServerState
+
+_ILL: Collection[ServerState] = ("failed", "restarting", "unconfigured")
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The program's own part of the report; ``uptime_secs`` since its start."""
+
+    uptime_secs: float
+    stopping: bool
+
+
+def report(
+    status: Status, servers: Mapping[str, ServerHealth], sandbox: SandboxReport
+) -> JsonObject:
+    """The report about these servers; ``rss_mb`` is null where it cannot be read."""
+    shown: JsonObject = {
+        name: {
+            "state": server.state,
+            "tools": server.tools,
+            "restarts": server.restarts,
+            "pid": server.pid,
+            "rss_mb": resident_mb(server.pid),
+            "last_error": server.last_error,
+        }
+        for name, server in servers.items()
+    }
+    ill = any(server.state in _ILL for server in servers.values())
+    state = "stopping" if status.stopping else "degraded" if ill else "ok"
+    return {
+        "status": state,
+        "version": mcproxy.__version__,
+        "uptime_secs": round(status.uptime_secs, 3),
+        "servers": shown,
+        "tools": sum(server.tools for server in servers.values()),
+        "sandbox": {
+            "level": sandbox.level,
+            "guarantees": dict(sandbox.guarantees),
+            "missing": list(sandbox.missing),
+        },
+    }

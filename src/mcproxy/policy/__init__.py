@@ -1,0 +1,1 @@
+"""Who may reach what: namespaces, access, rates, audit."""

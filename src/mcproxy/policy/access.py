@@ -1,0 +1,170 @@
+"""Who may use which endpoint. Pure: a policy, a caller and a name give a namespace or a refusal.
+
+A guarded namespace and one that does not exist are refused in the same words, and names that the
+caller may not use appear in no hint: a refusal must not tell what there is.
+"""
+
+import hmac
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mcproxy.config.model import ANONYMOUS, ANY, Config, TokenConfig
+from mcproxy.errors import McproxyError
+from mcproxy.policy.groups import resolve_groups
+from mcproxy.policy.namespaces import Namespace, resolve
+from mcproxy.types import Caller
+
+LOCALHOST = "localhost"
+MAX_NAMES_SHOWN = 20
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+# RFC 6454, section 6.2; an entry of allowed_origins may leave out scheme and port.
+_ORIGIN = re.compile(r"(?:(?P<scheme>[^:/]+)://)?(?P<host>\[[^\]]+\]|[^:/]+)(?::(?P<port>\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One configuration's rules: endpoints (namespaces and groups) by name, and the tokens."""
+
+    endpoints: Mapping[str, Namespace]
+    tokens: tuple[TokenConfig, ...] = field(repr=False)
+    default: str
+
+    @property
+    def has_auth(self) -> bool:
+        """Is there anything that a token could open?"""
+        guarded = any(endpoint.require_auth for endpoint in self.endpoints.values())
+        return bool(self.tokens) or guarded
+
+
+class AccessDenied(McproxyError):
+    """The caller may not use the endpoint. The text says what to do.
+
+    ``status`` is the HTTP answer where the name stood in the path: 401 with ``challenge`` as
+    ``WWW-Authenticate``, 403 for an origin, or 404. Elsewhere it becomes JSON-RPC error -32602, or
+    an ``isError`` result; a wrong token is 401 everywhere.
+    """
+
+    def __init__(self, status: Literal[401, 403, 404], message: str, challenge: str = "") -> None:
+        self.status, self.challenge = status, challenge
+        super().__init__(message)
+
+
+def policy_of(config: Config) -> Policy:
+    """Resolve a checked configuration."""
+    namespaces = resolve(config)
+    groups = resolve_groups(config, namespaces)
+    default = config.sandbox.default_namespace
+    return Policy({**namespaces, **groups}, config.auth.tokens, default)
+
+
+def admit(policy: Policy, caller: Caller, name: str | None = None) -> Namespace:
+    """The namespace or group that the caller asks for; None is the default namespace.
+
+    Raises AccessDenied.
+    """
+    token = _token(policy, caller)
+    wanted = name or policy.default
+    endpoint = policy.endpoints.get(wanted)
+    if endpoint is None or not _opened(endpoint, token):
+        raise _hidden(policy, caller, token, wanted)
+    for member in endpoint.members():
+        if not origin_allowed(member.allowed_origins, caller):
+            raise AccessDenied(403, _foreign_origin(wanted, caller))
+    return endpoint
+
+
+def identify(policy: Policy, caller: Caller) -> str:
+    """The caller's name for logs and rate limits. Raises AccessDenied for a wrong token."""
+    token = _token(policy, caller)
+    return token.name if token else ANONYMOUS
+
+
+def usable(policy: Policy, caller: Caller) -> tuple[Namespace, ...]:
+    """The endpoints that ``admit`` would let this caller use. Raises AccessDenied as it does."""
+    return _usable(policy, caller, _token(policy, caller))
+
+
+def origin_allowed(allowed: Sequence[str] | None, caller: Caller) -> bool:
+    """Does the request come from an origin that ``allowed_origins`` lists (None: not set)?
+
+    A request without ``Origin`` comes from no web page; it passes from this machine where
+    ``localhost`` is listed. An entry without a scheme is a host, of any port unless it has one.
+    """
+    if allowed is None or ANY in allowed:
+        return True
+    if caller.origin is None:
+        return caller.local and LOCALHOST in allowed
+    return any(_allows(entry, caller.origin) for entry in allowed)
+
+
+def _token(policy: Policy, caller: Caller) -> TokenConfig | None:
+    if caller.token is None:
+        return None
+    presented = caller.token.encode("utf-8", "surrogatepass")
+    # All are compared, so that the time taken tells nothing about which one came close.
+    matching = [
+        token
+        for token in policy.tokens
+        if hmac.compare_digest(token.token.encode("utf-8", "surrogatepass"), presented)
+    ]
+    if not matching:
+        raise AccessDenied(
+            401,
+            "This token is not valid. Send a token of auth.tokens as "
+            "'Authorization: Bearer TOKEN', or none at all.",
+            'Bearer realm="mcproxy", error="invalid_token"',
+        )
+    return matching[0]
+
+
+def _opened(endpoint: Namespace, token: TokenConfig | None) -> bool:
+    opens = token.namespaces if token else ()
+    return all(
+        not member.require_auth or ANY in opens or member.name in opens
+        for member in endpoint.members()
+    )
+
+
+def _usable(policy: Policy, caller: Caller, token: TokenConfig | None) -> tuple[Namespace, ...]:
+    return tuple(
+        endpoint
+        for endpoint in policy.endpoints.values()
+        if _opened(endpoint, token)
+        and all(origin_allowed(part.allowed_origins, caller) for part in endpoint.members())
+    )
+
+
+def _hidden(policy: Policy, caller: Caller, token: TokenConfig | None, wanted: str) -> AccessDenied:
+    names = [endpoint.name for endpoint in _usable(policy, caller, token)]
+    more = len(names) - MAX_NAMES_SHOWN
+    shown = ", ".join(names[:MAX_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    open_to_you = f"Namespaces open to you: {shown or 'none'}."
+    if token is None and policy.has_auth:
+        return AccessDenied(
+            401,
+            f"Namespace {wanted!r} does not exist or needs a token: send "
+            f"'Authorization: Bearer TOKEN'. {open_to_you}",
+            'Bearer realm="mcproxy"',
+        )
+    return AccessDenied(404, f"There is no namespace {wanted!r} for you. {open_to_you}")
+
+
+def _foreign_origin(wanted: str, caller: Caller) -> str:
+    sender = f"origin {caller.origin!r}" if caller.origin else "a request without an origin"
+    return (
+        f"Namespace {wanted!r} does not accept {sender}; "
+        "add it to the namespace's allowed_origins if it is yours."
+    )
+
+
+def _allows(entry: str, origin: str) -> bool:
+    wanted, found = _ORIGIN.fullmatch(entry.lower()), _ORIGIN.fullmatch(origin.lower())
+    if not wanted or not found or wanted["host"] != found["host"]:
+        return False
+    port = found["port"] or _DEFAULT_PORTS.get(found["scheme"])
+    if wanted["scheme"] is None:
+        return wanted["port"] in (None, port)
+    same_port = (wanted["port"] or _DEFAULT_PORTS.get(wanted["scheme"])) == port
+    return same_port and bool(wanted["scheme"] == found["scheme"])

@@ -1,0 +1,91 @@
+"""What each namespace comes to once inheritance is resolved. Pure, done once for a configuration.
+
+Everything that asks "may it, and how much?" reads a ``Namespace``; nobody walks ``extends`` again.
+Callers and tokens are ``access``'s matter.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mcproxy.config.inherit import all_namespaces, lineage, merged_sandbox, parents
+from mcproxy.config.model import Config, Mode, NamespaceConfig
+from mcproxy.config.sandbox import Sandbox
+from mcproxy.types import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A set of servers and the terms for using them.
+
+    ``servers`` are the reachable ones, its own first. ``rate_limit`` is in upstream calls a minute
+    and caller. ``allowed_origins`` None: any origin. ``sandbox`` is merged: its ``network``,
+    ``filesystem`` and ``packages`` are those of the namespace's scripts.
+    """
+
+    name: str
+    servers: tuple[str, ...]
+    limits: Limits
+    sandbox: Sandbox
+    mode: Mode = "code"
+    rate_limit: int | None = None
+    require_auth: bool = False
+    allowed_origins: tuple[str, ...] | None = None
+    isolated: bool = False
+
+    def members(self) -> tuple["Namespace", ...]:
+        """The namespaces whose conditions a caller must all meet."""
+        return (self,)
+
+    def through(self, server: str) -> "Namespace":
+        """The namespace in which a call to ``server`` is made, and counted."""
+        return self
+
+
+def resolve(config: Config) -> Mapping[str, Namespace]:
+    """Every namespace by name, the default one included. The configuration must be checked."""
+    sections = all_namespaces(config)
+    extends = parents(config)
+    own = _own_servers(config, sections)
+    return {name: _resolved(config, name, lineage(extends, name), own) for name in sections}
+
+
+def limits_of(sandbox: Sandbox) -> Limits:
+    """What one script may use, the limits that cannot be configured included."""
+    return Limits(timeout_secs=sandbox.timeout_secs, memory_mb=sandbox.memory_mb)
+
+
+def _resolved(
+    config: Config, name: str, line: tuple[str, ...], own: Mapping[str, tuple[str, ...]]
+) -> Namespace:
+    sections = all_namespaces(config)
+    ancestry = [sections[each] for each in line]
+    sandbox = merged_sandbox(config, line)
+    modes = (section.mode for section in ancestry if section.mode)
+    rates = (section.rate_limit for section in ancestry if section.rate_limit)
+    origins = (section.allowed_origins for section in ancestry)
+    rate = next(rates, None)
+    return Namespace(
+        name,
+        servers=tuple(dict.fromkeys(server for each in line for server in own[each])),
+        limits=limits_of(sandbox),
+        sandbox=sandbox,
+        mode=next(modes, "code"),
+        rate_limit=rate.requests_per_minute if rate else None,
+        require_auth=any(section.require_auth for section in ancestry),
+        allowed_origins=next((each for each in origins if each is not None), None),
+        isolated=sections[name].isolated,
+    )
+
+
+def _own_servers(
+    config: Config, sections: Mapping[str, NamespaceConfig]
+) -> Mapping[str, tuple[str, ...]]:
+    """By namespace: the servers that it lists, then those that name it, in the file's order."""
+    own = {name: list(section.servers) for name, section in sections.items()}
+    listed = {server for servers in own.values() for server in servers}
+    for name, server in config.servers.items():
+        if server.namespace is not None:
+            own[server.namespace].append(name)
+        elif name not in listed:
+            own[config.sandbox.default_namespace].append(name)
+    return {name: tuple(dict.fromkeys(servers)) for name, servers in own.items()}

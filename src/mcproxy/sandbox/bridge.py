@@ -1,0 +1,159 @@
+"""Host side of one execution: the worker's frames in, tool calls out, the outcome back.
+
+Serves a worker that is already connected. It knows nothing of how the worker was made, what walls
+stand around it, or how it is killed: the caller does that afterwards, whatever the outcome says.
+Nothing that arrives is trusted; a forged frame is worth no more than a call.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Callable
+
+from mcproxy.sandbox import frames
+from mcproxy.sandbox.calls import Calls
+from mcproxy.types import CallTool, Job, Json, Outcome, ScriptError
+
+Explain = Callable[[], Awaitable[ScriptError]]
+
+_MAX_NOTES = 50  # lists and texts that a worker sends beside its value are cut to these
+_MAX_CHARS = 16_000
+_TIMEOUT_HINT = (
+    "Do less per execution, let calls overlap with asyncio.gather, or pass a larger timeout_secs "
+    "(sandbox.timeout_secs of the namespace is the limit)."
+)
+
+
+async def serve(
+    sock: socket.socket, job: Job, call: CallTool, explain: Explain | None = None
+) -> Outcome:
+    """Run ``job`` on the worker behind ``sock`` (non-blocking), serving its calls with ``call``.
+
+    Ends within ``job.limits.timeout_secs``. Where the worker dies, ``explain`` says why; it must
+    bound its own time. Raises nothing for what a script or a worker does.
+    """
+    execution = _Execution(sock, job, call)
+    started = time.monotonic()
+    try:
+        async with asyncio.timeout(job.limits.timeout_secs):
+            ending = await execution.run()
+    except TimeoutError:
+        ending = _timed_out(job.limits.timeout_secs)
+    if isinstance(ending, frames.WorkerGone):
+        ending = await explain() if explain else _gone()
+    return execution.outcome(ending, round((time.monotonic() - started) * 1000))
+
+
+def _timed_out(secs: float) -> ScriptError:
+    return ScriptError("Timeout", f"The script did not end within {secs:g} s.", hint=_TIMEOUT_HINT)
+
+
+def _gone() -> ScriptError:
+    return ScriptError("SandboxError", "The worker ended without a result.")
+
+
+_Ending = frames.Result | frames.Error | frames.WorkerGone | frames.BadFrame | ScriptError
+
+
+class _Execution:
+    """What happens between a job and its end."""
+
+    def __init__(self, sock: socket.socket, job: Job, call: CallTool) -> None:
+        self._job = job
+        self._reader = frames.Reader(sock, frames.largest(job.limits))
+        self._writer = frames.Writer(sock)
+        self._calls = Calls(self._writer, job.limits, call)
+        self._stdout = _Stdout(job.limits.stdout_bytes)
+
+    async def run(self) -> _Ending:
+        """Serve the worker to its last frame; calls that are still under way are then cancelled."""
+        async with asyncio.TaskGroup() as group:
+            ending = await self._last_frame(group)
+            self._calls.cancel()
+        return ending
+
+    async def _last_frame(self, group: asyncio.TaskGroup) -> _Ending:
+        try:
+            await self._writer.send(frames.job(self._job), self._job.manifest)
+            while not isinstance(frame := await self._reader.next(), frames.Result | frames.Error):
+                if isinstance(frame, frames.Call):
+                    await self._calls.take(frame, group)
+                else:
+                    self._stdout.add(frame.s)
+        except (frames.WorkerGone, frames.BadFrame) as fault:
+            return fault  # as a value: a TaskGroup would wrap the exception
+        return frame
+
+    def outcome(self, ending: _Ending, ms: int) -> Outcome:
+        """The outcome of an execution that ended so."""
+        value: Json = None
+        error: ScriptError | None = None
+        try:
+            value, error = self._concluded(ending)
+        except frames.BadFrame as fault:
+            error = _forged(fault)
+        told = ending.notes if isinstance(ending, frames.Result | frames.Error) else []
+        return Outcome(
+            value=value,
+            stdout=self._stdout.text(),
+            error=error,
+            traceback=_cut(ending.traceback) if isinstance(ending, frames.Error) else None,
+            calls=tuple(self._calls.records),
+            notes=tuple(note[:_MAX_CHARS] for note in told[:_MAX_NOTES]) + self._stdout.notes(),
+            execution_time_ms=ms,
+        )
+
+    def _concluded(self, ending: _Ending) -> tuple[Json, ScriptError | None]:
+        if isinstance(ending, frames.Result):
+            return self._result(ending)
+        if isinstance(ending, frames.Error):
+            return None, ScriptError(
+                ending.type[:_MAX_CHARS],
+                ending.message[:_MAX_CHARS],
+                ending.line,
+                _cut(ending.hint),
+                ending.retryable,
+            )
+        return None, ending if isinstance(ending, ScriptError) else _forged(ending)
+
+    def _result(self, ending: frames.Result) -> tuple[Json, ScriptError | None]:
+        size, limit = len(bytes(ending.value)), self._job.limits.result_bytes
+        if size > limit:
+            text = f"The result has {size} bytes as JSON; the limit is {limit}."
+            return None, ScriptError("ResultLimit", text)
+        return frames.value(ending.value), None
+
+
+def _forged(fault: Exception) -> ScriptError:
+    text = f"The worker sent what no script sends ({fault}); the execution was ended."
+    return ScriptError("SandboxError", text)
+
+
+def _cut(text: str | None) -> str | None:
+    return text[:_MAX_CHARS] if text else None
+
+
+class _Stdout:
+    """What the script printed, up to a limit in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = self._left = limit
+        self._parts: list[str] = []
+        self._was_cut = False
+
+    def add(self, text: str) -> None:
+        data = text.encode()
+        self._was_cut |= len(data) > self._left
+        kept = data[: self._left].decode(errors="ignore")
+        self._left -= len(data) if len(data) <= self._left else self._left
+        if kept:
+            self._parts.append(kept)
+
+    def text(self) -> str:
+        mark = f"\n[output cut at {self._limit} bytes]\n" if self._was_cut else ""
+        return "".join(self._parts) + mark
+
+    def notes(self) -> tuple[str, ...]:
+        if not self._was_cut:
+            return ()
+        return (f"stdout was cut at {self._limit} bytes (sandbox limit); print less",)

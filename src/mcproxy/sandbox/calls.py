@@ -1,0 +1,99 @@
+"""The calls of one execution: a call frame in, ``CallTool``, a reply frame out, and a record.
+
+One of the two places where exceptions become words on the wire: a ``CallError`` is sent to the
+script, which sees it as ``ToolError`` and can catch it. Limits are enforced here, in the gateway.
+"""
+
+import asyncio
+import time
+
+import msgspec
+
+from mcproxy.errors import CallError, CallLimit, TooLarge
+from mcproxy.sandbox import frames
+from mcproxy.types import CallRecord, CallTool, Json, JsonObject, Limits, ToolRef, ToolResult
+
+
+class Calls:
+    """Answers the calls of one script, concurrently; ``records`` are those that have ended."""
+
+    def __init__(self, writer: frames.Writer, limits: Limits, call: CallTool) -> None:
+        self._writer, self._limits, self._call = writer, limits, call
+        self._taken = {True: 0, False: 0}  # calls of tools, and of the gateway's own services
+        self._tasks: list[asyncio.Task[None]] = []
+        self.records: list[CallRecord] = []
+
+    async def take(self, frame: frames.Call, group: asyncio.TaskGroup) -> None:
+        """Start answering a call. One over the limit is refused before the next frame is read,
+        so that a flood of calls costs the worker's time and not the gateway's memory. Raises
+        ``BadFrame``."""
+        ref = ToolRef(frame.server, frame.tool)
+        kind = bool(ref.server)
+        if self._taken[kind] >= self._limits.max_calls:
+            await self._refuse(frame, CallLimit(ref, self._limits.max_calls))
+            return
+        self._taken[kind] += 1
+        args = frames.value(frame.args)
+        if not isinstance(args, dict):
+            raise frames.BadFrame("arguments that are no object")
+        self._tasks.append(group.create_task(self._answer(frame, ref, args)))
+
+    def cancel(self) -> None:
+        """Give up what is still under way."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _answer(self, frame: frames.Call, ref: ToolRef, args: JsonObject) -> None:
+        started = time.monotonic()
+        ok = False
+        try:
+            result = await self._result(frame, ref, args)
+            ok = not result.is_error
+            await self._reply(frame, ref, result)
+        except CallError as error:
+            ok = False
+            await self._refuse(frame, error)
+        except frames.WorkerGone:
+            return  # whoever reads the frames finds out too
+        finally:
+            if ref.server:
+                ms = (time.monotonic() - started) * 1000
+                self.records.append(CallRecord(ref.server, ref.tool, round(ms, 3), ok))
+
+    async def _result(self, frame: frames.Call, ref: ToolRef, args: JsonObject) -> ToolResult:
+        size, limit = len(bytes(frame.args)), self._limits.argument_bytes
+        if size > limit:
+            raise TooLarge(ref, "arguments", size, limit)
+        result = await self._call(ref, args)
+        size, limit = len(result.raw), self._limits.value_bytes
+        if size > limit:
+            raise TooLarge(ref, "value", size, limit)
+        return result
+
+    async def _reply(self, frame: frames.Call, ref: ToolRef, result: ToolResult) -> None:
+        if result.is_error:
+            words: JsonObject = {"code": "tool_error", "message": _words(ref, result.raw)}
+            words |= {"server": ref.server, "tool": ref.tool}
+            await self._writer.send(frames.refusal(frame.id, words))
+        else:
+            await self._writer.send(frames.reply(frame.id, result.raw))
+
+    async def _refuse(self, frame: frames.Call, error: CallError) -> None:
+        facts: JsonObject = {
+            "code": error.code,
+            "message": error.message,
+            "server": error.ref.server,
+            "tool": error.ref.tool,
+            "retryable": error.retryable,
+            "retry_after": error.retry_after,
+        }
+        await self._writer.send(frames.refusal(frame.id, facts))
+
+
+def _words(ref: ToolRef, raw: bytes) -> str:
+    """What the tool itself said: the text of its blocks."""
+    result: Json = msgspec.json.decode(raw)
+    content = result.get("content") if isinstance(result, dict) else None
+    blocks = content if isinstance(content, list) else []
+    texts = [str(block["text"]) for block in blocks if isinstance(block, dict) and "text" in block]
+    return "\n".join(texts) or f"{ref.server}.{ref.tool} reported an error without words."

@@ -1,0 +1,178 @@
+"""The frames between a worker and the gateway: their shapes, and reading them from a stranger.
+
+A frame is a 4-byte little-endian length and that many bytes of JSON. The worker is not trusted: a
+length is judged before anything is read, types and fields are decoded strictly (no NaN, no lone
+surrogates), and values may not nest deeper than the rest of the program can walk.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Iterable
+
+import msgspec
+
+from mcproxy.types import Job, Json, JsonObject, Limits
+
+MAX_DEPTH = 128  # a worker makes nothing deeper than 100; recursion ends at about 1000
+_LENGTH = struct.Struct("<I")
+_CHUNK_BYTES = 1 << 18
+_OVERHEAD_BYTES = 1 << 18  # names, notes, a traceback, or a batch of output beside the limits
+
+
+class WorkerGone(Exception):  # a state, as its name says
+    """The worker closed its end, or died."""
+
+
+class BadFrame(Exception):
+    """Bytes that no worker of ours sends."""
+
+
+class Call(msgspec.Struct, frozen=True, tag_field="t", tag="call"):
+    """The script calls a tool; ``args`` is a JSON object, still undecoded."""
+
+    id: int
+    server: str
+    tool: str
+    args: msgspec.Raw
+
+
+class Out(msgspec.Struct, frozen=True, tag_field="t", tag="out"):
+    """A piece of what the script printed."""
+
+    s: str
+
+
+class Result(msgspec.Struct, frozen=True, tag_field="t", tag="result"):
+    """The script has ended well; ``value`` is still undecoded."""
+
+    value: msgspec.Raw
+    notes: list[str] = []
+
+
+class Error(msgspec.Struct, frozen=True, tag_field="t", tag="error"):
+    """The script has failed."""
+
+    type: str
+    message: str
+    line: int | None = None
+    traceback: str | None = None
+    hint: str | None = None
+    retryable: bool = False
+    notes: list[str] = []
+
+
+Frame = Call | Out | Result | Error
+_decoder: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
+
+
+def job(job: Job) -> bytes:
+    """The frame that gives the worker its job; the manifest follows as a frame of its own."""
+    limits = job.limits
+    return msgspec.json.encode(
+        {
+            "t": "job",
+            "source": job.source,
+            "memory_mb": limits.memory_mb,
+            "argument_bytes": limits.argument_bytes,
+            "result_bytes": limits.result_bytes,
+            "stdout_bytes": limits.stdout_bytes,
+        }
+    )
+
+
+def reply(number: int, result: bytes) -> bytes:
+    """The answer to a call: a ``CallToolResult`` as it came."""
+    return b'{"t":"reply","id":%d,"result":%b}' % (number, result)
+
+
+def refusal(number: int, error: JsonObject) -> bytes:
+    """The answer to a call that failed."""
+    return b'{"t":"reply","id":%d,"error":%b}' % (number, msgspec.json.encode(error))
+
+
+def value(raw: msgspec.Raw) -> Json:
+    """Decode a value. Raises ``BadFrame`` for what is no JSON, or nests too deeply."""
+    try:
+        decoded: Json = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise BadFrame(str(error)) from error
+    if _is_deep(bytes(raw), decoded):
+        raise BadFrame(f"a value nested deeper than {MAX_DEPTH}")
+    return decoded
+
+
+def _is_deep(text: bytes, decoded: Json) -> bool:
+    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+        return False  # nearly always: not even enough brackets
+    level = [decoded]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _members(outer)]
+    return any(isinstance(inner, dict | list) for inner in level)
+
+
+def _members(value: Json) -> Iterable[Json]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def largest(limits: Limits) -> int:
+    """The size in bytes that no honest frame exceeds."""
+    return max(limits.argument_bytes, limits.result_bytes) + _OVERHEAD_BYTES
+
+
+class Reader:
+    """Frames from a non-blocking socket, one after the other."""
+
+    def __init__(self, sock: socket.socket, limit: int) -> None:
+        self._sock, self._limit = sock, limit
+        self._received = bytearray()
+
+    async def next(self) -> Frame:
+        """Wait for the next frame (the caller bounds the time). Raises ``WorkerGone``,
+        ``BadFrame``."""
+        body = await self._body()
+        try:
+            return _decoder.decode(body)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise BadFrame(str(error)) from error
+
+    async def _body(self) -> bytes:
+        await self._have(_LENGTH.size)
+        (length,) = _LENGTH.unpack_from(self._received)
+        if length > self._limit:
+            raise BadFrame(f"a frame of {length} bytes, the limit is {self._limit}")
+        end = _LENGTH.size + length
+        await self._have(end)
+        body = bytes(self._received[_LENGTH.size : end])
+        del self._received[:end]
+        return body
+
+    async def _have(self, size: int) -> None:
+        loop = asyncio.get_running_loop()
+        while len(self._received) < size:
+            try:
+                chunk = await loop.sock_recv(self._sock, _CHUNK_BYTES)
+            except OSError as error:
+                raise WorkerGone from error
+            if not chunk:
+                raise WorkerGone
+            self._received += chunk
+
+
+class Writer:
+    """Frames to a non-blocking socket; one at a time, so that a slow worker holds one back."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._turn = asyncio.Lock()
+
+    async def send(self, *bodies: bytes) -> None:
+        """Send whole frames; waits while the worker does not read. Raises ``WorkerGone``."""
+        data = b"".join(_LENGTH.pack(len(body)) + body for body in bodies)
+        async with self._turn:
+            try:
+                await asyncio.get_running_loop().sock_sendall(self._sock, data)
+            except OSError as error:
+                raise WorkerGone from error

@@ -1,0 +1,81 @@
+"""A fresh Python process for each script: sandbox level ``none``.
+
+Limits of time, processor and memory hold; there are no walls, and every outcome says so. It owns
+the process from start to kill and knows nothing of frames.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from mcproxy.sandbox import bridge
+from mcproxy.types import CallTool, Job, Outcome, ScriptError
+
+NOTE = "sandbox level none: scripts are not contained"
+_JAIL = Path(__file__).with_name("jail")
+_EXIT_SECS = 2.0  # a process that closed its socket is on its way out; one we killed too
+
+
+async def run(job: Job, call: CallTool) -> Outcome:
+    """Run one script in a process of its own. A ``RunCode``."""
+    ours, theirs = socket.socketpair()
+    with ours, tempfile.TemporaryDirectory(prefix="mcproxy-", ignore_cleanup_errors=True) as cwd:
+        with theirs:
+            command = _command(theirs.fileno(), job)
+            starting = _start(command, theirs.fileno(), cwd)
+            process = await starting
+        ours.setblocking(False)
+        try:
+            outcome = await bridge.serve(ours, job, call, lambda: _explain(process))
+        finally:
+            await _kill(process)
+    return replace(outcome, notes=(*outcome.notes, NOTE))
+
+
+def _command(sock_fd: int, job: Job) -> list[str]:
+    limits = job.limits
+    numbers = (sock_fd, limits.memory_mb, limits.timeout_secs)
+    return [sys.executable, "-I", str(_JAIL), *map(str, numbers)]
+
+
+async def _start(command: list[str], sock_fd: int, cwd: str) -> asyncio.subprocess.Process:
+    nowhere = asyncio.subprocess.DEVNULL
+    return await asyncio.create_subprocess_exec(
+        *command,
+        stdin=nowhere,
+        stdout=nowhere,
+        stderr=nowhere,
+        pass_fds=(sock_fd,),
+        env={"LANG": "C.UTF-8", "HOME": cwd, "TMPDIR": cwd},
+        cwd=cwd,
+        start_new_session=True,  # one group: what the script starts is killed with it
+    )
+
+
+async def _explain(process: asyncio.subprocess.Process) -> ScriptError:
+    """Why the worker is gone."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_EXIT_SECS):
+            await process.wait()
+    code = process.returncode
+    if code == -signal.SIGXCPU:
+        return ScriptError("Timeout", "The script used more processor time than its time limit.")
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        return ScriptError("SandboxError", f"The script's process was ended by {name}.")
+    text = "The script's process ended without a result (os._exit, or a crash)."
+    return ScriptError("SandboxError", text)
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_EXIT_SECS):
+            await process.wait()

@@ -1,0 +1,96 @@
+"""What a script prints: one stream for stdout and stderr, sent in frames.
+
+The first lines go out at once, so that a script that hangs has told where; after that, text is
+collected. Past the limit nothing more is sent: the gateway, which enforces it, would drop it.
+"""
+
+import builtins
+import contextlib
+import io
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Never
+
+_EAGER_LINES = 100  # sent line by line
+_BATCH_CHARS = 8192
+_BATCH_SECS = 0.02  # or whatever has come together in this time
+
+
+class Output(io.TextIOBase):
+    """A text stream that hands its text to ``send``."""
+
+    def __init__(self, send: Callable[[str], None], limit: int) -> None:
+        self._send = send
+        self._left = limit + 1  # one byte more: the gateway sees that there was more
+        self._parts: list[str] = []
+        self._chars = 0
+        self._lines = 0
+        self._sent_at = 0.0
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """As of a terminal; scripts ask for it."""
+        return "utf-8"
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str, /) -> int:
+        """Take ``text``. Raises TypeError for anything else, as every text stream does."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        if self._left > 0 and text:
+            self._parts.append(text)
+            self._chars += len(text)
+            self._lines += text.count("\n")
+            if self._due():
+                self.flush()
+        return len(text)
+
+    def _due(self) -> bool:
+        if self._chars >= _BATCH_CHARS:
+            return True
+        if not self._parts[-1].endswith("\n"):
+            return False
+        return self._lines <= _EAGER_LINES or time.monotonic() - self._sent_at > _BATCH_SECS
+
+    def flush(self) -> None:
+        """Send what has been collected."""
+        data = "".join(self._parts).encode("utf-8", "replace")[: max(self._left, 0)]
+        self._parts.clear()
+        self._chars = 0
+        if data:
+            self._left -= len(data)
+            self._sent_at = time.monotonic()
+            self._send(data.decode("utf-8", "ignore"))
+
+
+@contextlib.contextmanager
+def captured(output: Output, note: Callable[[str], None]) -> Iterator[None]:
+    """Let ``print`` write to ``output``, refuse ``input``, and turn forgotten awaits into notes."""
+
+    def warned(message: Warning | str, *_: object, **__: object) -> None:
+        if "was never awaited" in str(message):
+            note(f"{message}: write await before the call")
+
+    read = builtins.input
+    with (
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(output),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("always", RuntimeWarning)
+        warnings.showwarning = warned
+        builtins.input = _no_input
+        try:
+            yield
+        finally:
+            builtins.input = read
+            output.flush()
+
+
+def _no_input(prompt: object = "", /) -> Never:
+    raise EOFError(
+        "input() has nobody to ask: a script runs unattended. Put the value into the code."
+    )

@@ -1,0 +1,60 @@
+"""Modules that a zygote imports once, so that no worker has to.
+
+An ordinary import in a worker still works where files can be opened; where they cannot (level
+``seccomp``) only what is imported here exists, so there it is the whole standard library.
+"""
+
+import contextlib
+import importlib
+import io
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+_COMMON = """
+asyncio json re datetime _strptime zoneinfo calendar decimal fractions statistics math cmath random
+secrets collections itertools functools operator dataclasses typing enum copy heapq bisect array
+string textwrap pprint difflib unicodedata base64 binascii hashlib hmac uuid struct zlib gzip csv io
+html html.parser urllib.parse xml.etree.ElementTree sqlite3 tempfile shutil pathlib glob fnmatch
+contextlib inspect warnings traceback ast types time threading queue concurrent.futures.thread
+logging encodings.idna encodings.ascii encodings.latin_1 encodings.utf_16
+"""
+COMMON = tuple(_COMMON.split())
+NETWORK = ("ssl", "http.client", "urllib.request", "urllib.error")
+NETWORK_IF_INSTALLED = ("requests", "httpx")
+
+# They open windows, talk, start work on import, or are the library's own tests.
+_NOT_BLINDLY = {"antigravity", "idlelib", "lib2to3", "test", "this", "tkinter", "turtle"}
+
+
+def preload(names: Iterable[str]) -> list[str]:
+    """Import each name; the names that could not be imported are given back."""
+    return [name for name in names if not _import(name)]
+
+
+def whole_library() -> list[str]:
+    """Every public top-level module of the standard library, and the submodules in common use."""
+    names = sorted(sys.stdlib_module_names - _NOT_BLINDLY)
+    return [*COMMON, *NETWORK, *(name for name in names if not name.startswith("_"))]
+
+
+def extra_threads() -> int:
+    """Threads besides this one; a process with threads cannot be forked safely."""
+    return len(list(Path("/proc/self/task").iterdir())) - 1
+
+
+def package_path(folders: Sequence[str]) -> None:
+    """Let packages be imported from ``folders``, after the standard library."""
+    sys.path += [folder for folder in folders if folder not in sys.path]
+
+
+def _import(name: str) -> bool:
+    """Silently: deprecated modules warn, some print."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        try:
+            importlib.import_module(name)
+        except Exception:  # noqa: BLE001 - whatever a foreign module raises, it is not there
+            return False
+    return True

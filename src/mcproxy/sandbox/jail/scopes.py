@@ -1,0 +1,87 @@
+"""Which variable a name of a script means. Pure, and a little coarser than Python's own rules.
+
+A class body counts as part of the scope around it, and so do defaults and decorators: for the
+question that ``positions`` asks, taking two variables for one does no harm.
+"""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+Key = tuple[int, str]  # the scope's number and the name; scope 0 is the module
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_SCOPES = (*_FUNCTIONS, *_COMPREHENSIONS)
+_ATTRIBUTES = -1  # self.tasks and other.tasks are taken for the same variable
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    number: int
+    bound: frozenset[str]
+
+
+def own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of one scope. Inner scopes are given, but not entered."""
+    todo = list(ast.iter_child_nodes(scope))
+    while todo:
+        node = todo.pop()
+        yield node
+        if not isinstance(node, _SCOPES):
+            todo.extend(ast.iter_child_nodes(node))
+
+
+class Names:
+    """The variable behind every name of a script, and the functions that it defines."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self._keys: dict[ast.AST, Key] = {}
+        self._functions: dict[Key, Function] = {}
+        self._numbers: dict[ast.AST, int] = {}
+        self._enter(tree, ())
+
+    def key(self, node: ast.AST) -> Key | None:
+        """The variable that an expression reads or writes; for an item, its container's."""
+        if isinstance(node, ast.Subscript | ast.Starred):
+            return self.key(node.value)
+        if isinstance(node, ast.Attribute):
+            return (_ATTRIBUTES, node.attr)
+        return self._keys.get(node)
+
+    def parameter(self, call: ast.Call, position: int) -> Key | None:
+        """The parameter of a function of the script that takes the call's argument."""
+        key = self._keys.get(call.func)
+        function = self._functions.get(key) if key else None
+        if function is None or position >= len(function.args.args):
+            return None
+        return (self._numbers[function], function.args.args[position].arg)
+
+    def _enter(self, scope: ast.AST, outer: tuple[_Scope, ...]) -> None:
+        nodes = list(own_nodes(scope))
+        number = self._numbers[scope] = len(self._numbers)
+        chain = (*outer, _Scope(number, frozenset(_bound(scope, nodes))))
+        for node in nodes:
+            if isinstance(node, ast.Name):
+                self._keys[node] = _resolve(node.id, chain)
+            elif isinstance(node, Function):
+                self._functions[_resolve(node.name, chain)] = node
+            if isinstance(node, _SCOPES):
+                self._enter(node, chain)
+
+
+def _resolve(name: str, chain: tuple[_Scope, ...]) -> Key:
+    found = (scope.number for scope in reversed(chain) if name in scope.bound)
+    return (next(found, 0), name)
+
+
+def _bound(scope: ast.AST, nodes: list[ast.AST]) -> set[str]:
+    if isinstance(scope, _COMPREHENSIONS):
+        targets = [part.target for part in scope.generators]
+        return {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+    bound = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+    bound |= {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
+    bound |= {n.arg for n in nodes if isinstance(n, ast.arg)}
+    outer = [n.names for n in nodes if isinstance(n, ast.Global | ast.Nonlocal)]
+    return bound.difference(*outer)

@@ -1,0 +1,50 @@
+"""What the gateway asks of a zygote: the walls of one profile at one level, as a frozen value.
+
+It crosses the control socket as JSON, once. Only values: how each wall is built is for the files
+named after it.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+Wall = Literal["namespaces", "landlock"]
+
+
+@dataclass(frozen=True, slots=True)
+class Walls:
+    """The order to a zygote. Paths are absolute; sizes and times are per worker.
+
+    ``withhold`` names walls that this zygote must find refused, as on a lesser machine (tests).
+    ``uid`` is taken by a zygote that starts as root.
+    """
+
+    namespaces: bool
+    landlock: bool
+    memory_mb: int
+    cpu_secs: int
+    scratch_mb: int
+    open_files: int
+    network: bool = False
+    read_only: tuple[str, ...] = ()
+    read_write: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    package_path: tuple[str, ...] = ()
+    uid: int = 65534
+    withhold: tuple[Wall, ...] = ()
+
+    @property
+    def paths(self) -> bool:
+        """Whether files can be opened at all: not where nothing would say which."""
+        return self.namespaces or self.landlock
+
+    def encode(self) -> bytes:
+        return json.dumps(dataclasses.asdict(self)).encode()
+
+    @classmethod
+    def decode(cls, text: bytes) -> "Walls":
+        fields = json.loads(text)
+        fields |= {name: tuple(v) for name, v in fields.items() if isinstance(v, list)}
+        return cls(**fields)

@@ -1,0 +1,147 @@
+"""The worker: reads one job from its socket, runs it, sends exactly one result or error.
+
+It is used in two ways: ``__main__`` starts it in a process of its own, and the zygote forks and
+calls ``run``. Importing it has no side effects. It knows nothing of walls, and the gateway trusts
+nothing that it sends.
+"""
+
+import asyncio
+import json
+import socket
+import struct
+from dataclasses import asdict, dataclass, replace
+
+from mcproxy.sandbox.jail import script
+from mcproxy.sandbox.jail.api import Api
+from mcproxy.sandbox.jail.channel import Channel
+from mcproxy.sandbox.jail.loops import Tasks, friendly
+from mcproxy.sandbox.jail.output import Output, captured
+from mcproxy.sandbox.jail.promise import Calls
+from mcproxy.sandbox.jail.report import Report, report
+from mcproxy.sandbox.jail.value import to_json
+
+_RESERVE_BYTES = 1 << 20  # given back when memory runs out, so that this can be reported
+_LENGTH = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The job frame: a script and the limits that it should respect on its own.
+
+    The gateway enforces them all the same; here they give clearer errors, sooner.
+    """
+
+    source: str
+    memory_mb: int
+    argument_bytes: int
+    result_bytes: int
+    stdout_bytes: int
+
+
+def run(sock_fd: int, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    """Serve one job on a connected stream socket, which is then at its end.
+
+    ``loop`` is what ``warm`` gave, if it was called.
+    """
+    sock = socket.socket(fileno=sock_fd)
+    channel = Channel(sock)
+    fields = json.loads(channel.read_one())
+    manifest = channel.read_one()
+    job = Job(**{name: fields[name] for name in Job.__slots__})
+    channel.send(_serve(job, manifest, channel, loop or asyncio.new_event_loop()))
+    sock.close()
+
+
+def warm() -> asyncio.AbstractEventLoop:
+    """Run a small script through the whole path, so that the first real one finds all pages,
+    caches and the event loop in place. Gives the loop to pass to ``run``."""
+    loop = asyncio.new_event_loop()
+    ours, theirs = socket.socketpair()
+    limits = dict.fromkeys(Job.__slots__, 1 << 20)
+    job = json.dumps({**limits, "source": _WARM}).encode()
+    replies = [b'{"t":"reply","id":%d,"result":{"content":[]}}' % number for number in (1, 2)]
+    for frame in (job, b"{}", *replies):
+        theirs.sendall(_LENGTH.pack(len(frame)) + frame)
+    run(ours.detach(), loop)
+    theirs.close()
+    return loop
+
+
+_WARM = """
+import json
+class A: pass
+print([i for i in range(9)])
+async def run():
+    got = await asyncio.gather(api.server("s").t(x=1), asyncio.sleep(0))
+    return json.loads(json.dumps({"a": [1, 2.5, "x"], "b": api.call_tool("s", "t"), "c": got}))
+"""
+
+
+def _serve(job: Job, manifest: bytes, channel: Channel, loop: asyncio.AbstractEventLoop) -> bytes:
+    """Run the job; gives the last frame."""
+    reserve = [bytearray(_RESERVE_BYTES)]
+    notes: list[str] = []
+    try:
+        value = _run(job, manifest, channel, loop, notes)
+        converted, more = to_json(value)
+        body = json.dumps(converted, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(body) > job.result_bytes:
+            return _error_frame(_too_large(len(body), job.result_bytes), notes)
+        return b'{"t":"result","notes":%b,"value":%b}' % (_ascii(_unique(notes + more)), body)
+    except MemoryError as error:
+        reserve.clear()
+        return _error_frame(_out_of_memory(report(error), job.memory_mb), notes)
+    except BaseException as error:  # noqa: BLE001  # whatever ends a script is for its author
+        return _error_frame(report(error), notes)
+
+
+def _run(
+    job: Job,
+    manifest: bytes,
+    channel: Channel,
+    loop: asyncio.AbstractEventLoop,
+    notes: list[str],
+) -> object:
+    calls, tasks = Calls(channel), Tasks()
+    output = Output(lambda text: channel.send(_ascii({"t": "out", "s": text})), job.stdout_bytes)
+    api = Api(calls, manifest, job.argument_bytes, notes.extend)
+    with captured(output, notes.append), friendly(tasks):
+        asyncio.set_event_loop(loop)
+        loop.set_task_factory(tasks)  # type: ignore[arg-type]
+        program = script.compile_script(job.source)
+        value = script.run(program, script.namespace(api), loop, tasks)
+        failed = calls.drain()
+        unseen = failed.failure() if failed else tasks.failure()
+        if unseen is not None:
+            raise unseen
+        return value
+
+
+def _ascii(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def _unique(notes: list[str]) -> list[str]:
+    return list(dict.fromkeys(notes))
+
+
+def _error_frame(facts: Report, notes: list[str]) -> bytes:
+    return _ascii({"t": "error", **asdict(facts), "notes": _unique(notes)})
+
+
+def _too_large(size: int, limit: int) -> Report:
+    return Report(
+        "ResultLimit",
+        f"The result has {size} bytes as JSON; the limit is {limit}.",
+        hint="Return only what is needed: filter, count or slice inside the script.",
+    )
+
+
+def _out_of_memory(facts: Report, memory_mb: int) -> Report:
+    return replace(
+        facts,
+        type="MemoryLimit",
+        message=f"The script needed more than its {memory_mb} MiB of memory "
+        "(sandbox.memory_mb of the namespace sets this limit).",
+        hint="Work on smaller pieces: fetch, reduce, and drop each before the next.",
+    )

@@ -1,0 +1,134 @@
+"""The fork server: a Python that has imported everything, walled in, and forks workers on demand.
+
+Started by the gateway with an empty environment, so no secret is in its memory to be found. Single
+threaded, because only such a process can be forked safely. It speaks JSON datagrams over one
+socket, its only tie to the gateway: when that closes, it ends, and its workers with it.
+
+    gateway: Walls                         once
+    zygote:  {"ready": …} + listener       or {"failed": what, "errno": n}
+    gateway: {"scratch": path} + sockets   for each worker
+    zygote:  {"spawned": pid} + pidfd      or {"refused": why}
+    zygote:  {"exited": pid, "status": n, "peak_kib": n}
+"""
+
+import contextlib
+import gc
+import json
+import os
+import select
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from mcproxy.sandbox.jail import worker
+from mcproxy.sandbox.jail.lockdown import RPC_FD, Prepared, confine
+from mcproxy.sandbox.jail.prepare import prepare
+from mcproxy.sandbox.jail.walls import Walls
+
+READY, BROKEN = b"R", b"E"  # a worker's first byte on its socket; after BROKEN comes the reason
+
+_MOST_BYTES = 1 << 20  # of one control message
+_MOST_FDS = 2
+
+
+class Control:
+    """The zygote's end of the control socket."""
+
+    def __init__(self, fd: int) -> None:
+        self._sock = socket.socket(fileno=fd)
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def send(self, message: Mapping[str, object], fds: Sequence[int] = ()) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # receive() will see it
+            socket.send_fds(self._sock, [json.dumps(message).encode()], fds)
+
+    def receive(self) -> tuple[bytes, list[int]]:
+        """One message with its descriptors; empty when the gateway is gone."""
+        message, fds, _, _ = socket.recv_fds(self._sock, _MOST_BYTES, _MOST_FDS)
+        return message, fds
+
+
+def main(control_fd: int, library: Sequence[str]) -> NoReturn:
+    """Run until the gateway goes. ``library``: the import path without the gateway's own code."""
+    os.setsid()
+    control = Control(control_fd)
+    order, _ = control.receive()
+    sys.path[:] = library
+    try:
+        prepared, found = prepare(Walls.decode(order))
+    except OSError as error:
+        control.send({"failed": error.strerror or str(error), "errno": error.errno})
+        os._exit(1)
+    ready = {"landlock": found.landlock_abi, "uid": found.uid, "absent": found.absent}
+    if found.listener:
+        control.send({"ready": ready}, [found.listener.fileno()])
+        found.listener.close()
+    else:
+        control.send({"ready": ready})
+    gc.collect()
+    gc.freeze()
+    _serve(control, prepared)
+
+
+def _serve(control: Control, prepared: Prepared) -> NoReturn:
+    """Fork for each request, reap and report each end."""
+    events = select.poll()
+    events.register(control, select.POLLIN)
+    workers: dict[int, int] = {}  # pidfd: pid
+    while True:
+        for fd, _ in events.poll():
+            if fd in workers:
+                events.unregister(fd)
+                _reap(control, fd, workers.pop(fd))
+                continue
+            message, fds = control.receive()
+            if not message:
+                os._exit(0)  # the workers get SIGKILL: it is their parent-death signal
+            if pidfd := _spawn(control, prepared, json.loads(message)["scratch"], fds):
+                events.register(pidfd[0], select.POLLIN)
+                workers[pidfd[0]] = pidfd[1]
+
+
+def _spawn(
+    control: Control, prepared: Prepared, scratch: str | None, fds: list[int]
+) -> tuple[int, int] | None:
+    """Fork one worker: its pidfd and pid; None when the kernel will not fork."""
+    try:
+        pid = os.fork()
+    except OSError as error:
+        control.send({"refused": str(error)})
+        pid = -1
+    if pid == 0:
+        _work(prepared, fds, scratch)
+    for fd in fds:
+        os.close(fd)
+    if pid < 0:
+        return None
+    pidfd = os.pidfd_open(pid)
+    control.send({"spawned": pid}, [pidfd])
+    return pidfd, pid
+
+
+def _work(prepared: Prepared, fds: list[int], scratch: str | None) -> NoReturn:
+    """The worker's whole life. It must not come back into the zygote's loop, whatever happens."""
+    rpc = fds[0]
+    try:
+        confine(prepared, rpc, fds[1] if len(fds) > 1 else None, scratch)
+        rpc = RPC_FD
+        loop = worker.warm()
+        os.write(rpc, READY)
+        worker.run(rpc, loop)
+    except BaseException as error:  # noqa: BLE001 - there is nobody above to catch it
+        with contextlib.suppress(BaseException):
+            os.write(rpc, BROKEN + repr(error).encode())
+    finally:
+        os._exit(0)
+
+
+def _reap(control: Control, pidfd: int, pid: int) -> None:
+    _, status, usage = os.wait4(pid, 0)
+    os.close(pidfd)
+    control.send({"exited": pid, "status": status, "peak_kib": usage.ru_maxrss})

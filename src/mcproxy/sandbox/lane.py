@@ -1,0 +1,171 @@
+"""The workers of one profile: one zygote, a few workers ready, the next one on its way.
+
+Heals itself: a dead zygote is replaced, with a bound on how often. It hands out workers that are
+locked down and warm, and clears away what each leaves behind. Knows nothing of scripts, nor why the
+walls are what they are; ``check`` judges each new zygote before it may serve.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from mcproxy.sandbox.jail.walls import Walls
+from mcproxy.sandbox.scratch import ScratchFolders
+from mcproxy.sandbox.seat import Dials, Seat
+from mcproxy.sandbox.zygote_process import Ready, Zygote, ZygoteFailed
+
+STARTS, STARTS_SECS = 3, 10.0  # more zygotes than that within that time: something is wrong
+
+Check = Callable[[Ready, Callable[[], Awaitable[Seat]]], Awaitable[None]]
+
+
+class Egress(Dials, Protocol):
+    """The proxy through which scripts reach allowed hosts. Each call runs until it is cancelled."""
+
+    async def serve_listener(self, listener: socket.socket) -> None:
+        """Accept on a socket that listens inside the network namespace of the workers."""
+
+
+class Lane:
+    """Hands out workers with the given ``walls``; ``size`` of them are kept ready by ``serve``."""
+
+    def __init__(
+        self,
+        walls: Walls,
+        size: int,
+        check: Check,
+        tasks: asyncio.TaskGroup,
+        egress: Egress | None,
+    ) -> None:
+        self._walls, self._size = walls, size
+        self._check, self._tasks, self._egress = check, tasks, egress
+        self._seats: deque[Seat] = deque()
+        self._life: contextlib.AsyncExitStack | None = None
+        self._zygote: Zygote | None = None
+        self._folders: ScratchFolders | None = None
+        self._starting = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._recent: deque[float] = deque(maxlen=STARTS)
+        self._retired = self._closed = False
+        self.running = 0
+        self.starts = 0
+
+    @property
+    def ready(self) -> int:
+        """Workers that wait for a script."""
+        return len(self._seats)
+
+    async def serve(self) -> None:
+        """Keep workers ready until retired or cancelled; then stop all. The owner's task."""
+        try:
+            while not self._retired or self.running:
+                # A failure is not lost: the next script meets it again and reports it.
+                with contextlib.suppress(ZygoteFailed, TimeoutError):
+                    while len(self._seats) < self._size and not self._retired:
+                        self._seats.append(await self._seat(await self._living()))
+                await self._changed.wait()
+                self._changed.clear()
+        finally:
+            await self.close()
+
+    def retire(self) -> None:
+        """No new scripts; what runs may end."""
+        self._retired = True
+        self._changed.set()
+
+    async def start(self) -> None:
+        """Start the zygote if none lives. Raises ZygoteFailed."""
+        await self._living()
+
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator[Seat]:
+        """A worker for one script: a ready one, else a new one. Raises ZygoteFailed, TimeoutError.
+
+        It is killed at the end, and its scratch folder removed.
+        """
+        self.running += 1
+        try:
+            seat = await self._take()
+            self._changed.set()
+            try:
+                async with seat.attended(self._walls.scratch_mb << 20, self._egress):
+                    yield seat
+            finally:
+                await seat.clear_away()
+        finally:
+            self.running -= 1
+            self._changed.set()
+
+    async def close(self) -> None:
+        """Stop the zygote and every worker, remove what they left, and start no more."""
+        async with self._starting:
+            self._closed = True
+            await self._end_life()
+
+    async def _take(self) -> Seat:
+        while self._seats:
+            seat = self._seats.popleft()
+            if not seat.worker.exited.done():
+                return seat
+            await seat.clear_away()
+        return await self._seat(await self._living())
+
+    async def _seat(self, zygote: Zygote) -> Seat:
+        folder = self._folders.make() if self._folders else None
+        if not self._walls.network or self._walls.namespaces:
+            return Seat(await zygote.spawn(folder), folder)
+        ours, theirs = socket.socketpair()  # no network of its own: a line to the proxy
+        with theirs:
+            try:
+                worker = await zygote.spawn(folder, theirs)
+            except BaseException:
+                ours.close()
+                raise
+        return Seat(worker, folder, ours)
+
+    async def _living(self) -> Zygote:
+        async with self._starting:
+            if self._closed:
+                raise ZygoteFailed("it is stopped")
+            if self._zygote is None or self._zygote.gone.is_set():
+                await self._end_life()
+                self._zygote = await self._start()
+            return self._zygote
+
+    async def _start(self) -> Zygote:
+        """Start a zygote with all that lives as long as it, and have it judged."""
+        self._allow_start(asyncio.get_running_loop().time())
+        async with contextlib.AsyncExitStack() as life:
+            zygote, ready = await Zygote.start(self._walls, self._changed.set)
+            life.push_async_callback(zygote.close)
+            if ready.listener:
+                life.enter_context(ready.listener)
+                if self._egress:
+                    accepting = self._tasks.create_task(self._egress.serve_listener(ready.listener))
+                    life.callback(accepting.cancel)
+            if self._walls.landlock and not self._walls.namespaces:
+                self._folders = ScratchFolders(ready.uid)
+                life.callback(self._folders.remove_all)
+            await self._check(ready, lambda: self._seat(zygote))
+            self._life = life.pop_all()
+        self.starts += 1
+        return zygote
+
+    async def _end_life(self) -> None:
+        while self._seats:
+            await self._seats.pop().clear_away()
+        if self._life:
+            await self._life.aclose()
+        self._life = self._zygote = self._folders = None
+
+    def _allow_start(self, now: float) -> None:
+        if len(self._recent) == STARTS and now - self._recent[0] < STARTS_SECS:
+            wait = STARTS_SECS - (now - self._recent[0])
+            raise ZygoteFailed(
+                f"it ended {STARTS} times within {STARTS_SECS:g} s; next try in {wait:.0f} s"
+            )
+        self._recent.append(now)

@@ -1,0 +1,219 @@
+"""Runs scripts in sandboxed workers: a ``RunCode``, and the owner of all sandbox processes.
+
+Finds the best level that this machine proves, keeps one lane of workers for each profile, and turns
+whatever becomes of a worker into an ``Outcome``. How a script is served is for ``bridge``, what
+surrounds it for ``jail``.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, Self
+
+from mcproxy.errors import ConfigError, SandboxUnavailable
+from mcproxy.sandbox import bridge, fate, fresh, levels, selftest
+from mcproxy.sandbox.jail.walls import Wall, Walls
+from mcproxy.sandbox.lane import Egress, Lane
+from mcproxy.sandbox.levels import Failure, lacking
+from mcproxy.sandbox.profile import LEVELS, Level, Profile, refusals, walls_for
+from mcproxy.sandbox.seat import Seat
+from mcproxy.sandbox.selftest import NOT_ENFORCED, MakeSeat
+from mcproxy.sandbox.zygote_process import Ready, ZygoteFailed
+from mcproxy.types import CallTool, Job, Limits, Outcome, SandboxReport, ScriptError
+
+MOST_RUNNING = 64  # scripts at once; more of them wait, each for at most the time of the others
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """``size``: workers kept ready for each profile. ``package_path``: folders of installed
+    packages, seen by profiles that have packages or a network. ``withhold`` is for tests."""
+
+    level: Literal["auto"] | Level = "auto"
+    min_level: Level = "hardened"
+    size: int = 2
+    package_path: tuple[str, ...] = ()
+    withhold: tuple[Wall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """Counts, for metrics. ``restarts``: zygotes started again after one had ended."""
+
+    ready: int
+    running: int
+    executions: int
+    restarts: int
+
+
+class Pool:
+    """An async context manager; ``start`` it before ``run``. Leaving it leaves no process.
+
+    ``profiles`` maps the names that jobs use. ``egress`` makes the proxy of a profile; without it
+    scripts have no network.
+    """
+
+    def __init__(
+        self,
+        settings: PoolSettings,
+        profiles: Mapping[str, Profile],
+        egress: Callable[[Profile], Egress] | None = None,
+    ) -> None:
+        self._settings, self._egress = settings, egress
+        self._profiles = dict(profiles)
+        self._lanes: dict[Profile, Lane] = {}
+        self._tasks = asyncio.TaskGroup()
+        self._serving: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(MOST_RUNNING)
+        self._executions = 0
+        self._above: tuple[str, ...] = ()  # why no better level was reached
+        self.report = SandboxReport("none")
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+        await self._tasks.__aexit__(None, None, None)  # whatever was raised stays as it is
+
+    @property
+    def stats(self) -> PoolStats:
+        """How much goes on now, and went on since the start."""
+        lanes = self._lanes.values()
+        return PoolStats(
+            ready=sum(lane.ready for lane in lanes),
+            running=sum(lane.running for lane in lanes),
+            executions=self._executions,
+            restarts=sum(max(0, lane.starts - 1) for lane in lanes),
+        )
+
+    async def start(self) -> SandboxReport:
+        """Find the best level, prove it with the first profile, begin to keep workers ready.
+
+        Raises SandboxUnavailable below ``min_level``; ConfigError for profiles that the level
+        found cannot enforce.
+        """
+        settings = self._settings
+        failures: list[Failure] = []
+        for level in levels.candidates(settings.level, settings.min_level):
+            failure = await self._reach(level)
+            if failure is None:
+                self._refuse_unenforceable(self._profiles)
+                return self.report
+            failures.append(failure)
+            self._above = tuple(map(str, failures))
+        raise await self._unavailable(failures)
+
+    def apply(self, profiles: Mapping[str, Profile]) -> None:
+        """Use other profiles from now on; what runs ends as it began.
+
+        Raises ConfigError, and changes nothing, for profiles that the level cannot enforce.
+        """
+        self._refuse_unenforceable(profiles)
+        self._profiles = dict(profiles)
+        for profile in set(self._lanes) - set(profiles.values()):
+            self._lanes.pop(profile).retire()
+
+    async def run(self, job: Job, call: CallTool) -> Outcome:
+        """Run one script at the level of ``report``; what fails is in the outcome."""
+        async with self._slots:
+            self._executions += 1
+            if self.report.level == "none":
+                return await fresh.run(job, call)
+            try:
+                async with self._lane(self._profiles[job.profile]).worker() as seat:
+                    return await bridge.serve(
+                        seat.worker.sock, job, call, lambda: _explain(seat, job.limits)
+                    )
+            except (ZygoteFailed, TimeoutError) as error:
+                return _no_worker(error)
+
+    async def aclose(self) -> None:
+        """Stop everything, running scripts too; no process is left."""
+        for task in self._serving:
+            task.cancel()
+        if self._serving:
+            await asyncio.wait(self._serving)
+        self._lanes.clear()
+
+    async def _reach(self, level: Level) -> Failure | None:
+        """Try ``level``; on success ``report`` is set and its first lane serves."""
+        self.report = SandboxReport(level, dict.fromkeys(selftest.GUARANTEES, NOT_ENFORCED))
+        if level == "none":
+            return None
+        profile = next(iter(self._profiles.values()), Profile())
+        lane = self._new_lane(profile)
+        try:
+            await lane.start()
+        except (ZygoteFailed, TimeoutError) as error:
+            await lane.close()
+            return Failure(level, str(error), getattr(error, "errno", None))
+        self._serve(profile, lane)
+        return None
+
+    async def _unavailable(self, failures: Sequence[Failure]) -> SandboxUnavailable:
+        """What to raise, having looked which lower level this machine would reach."""
+        lowest = self._settings.min_level
+        reached: Level = "none"
+        for level in LEVELS[LEVELS.index(lowest) + 1 :]:
+            if await self._reach(level) is None:
+                reached = level
+                break
+        worst = failures[-1] if failures else Failure(reached, "sandbox.level is below min_level")
+        return SandboxUnavailable(reached, lowest, worst.reason, levels.cure(worst))
+
+    def _refuse_unenforceable(self, profiles: Mapping[str, Profile]) -> None:
+        level = self.report.level
+        problems = [fault for one in profiles.values() for fault in refusals(one, level)]
+        if problems:
+            raise ConfigError("sandbox", list(dict.fromkeys(problems)))
+
+    def _lane(self, profile: Profile) -> Lane:
+        if profile not in self._lanes:
+            self._serve(profile, self._new_lane(profile))
+        return self._lanes[profile]
+
+    def _new_lane(self, profile: Profile) -> Lane:
+        egress = self._egress(profile) if self._egress and profile.allowed_hosts else None
+        walls = walls_for(
+            profile if egress else replace(profile, allowed_hosts=()),
+            self.report.level,
+            package_path=self._settings.package_path,
+            withhold=self._settings.withhold,
+        )
+        check = partial(self._check, profile, walls)
+        return Lane(walls, self._settings.size, check, self._tasks, egress)
+
+    def _serve(self, profile: Profile, lane: Lane) -> None:
+        self._lanes[profile] = lane
+        task = self._tasks.create_task(lane.serve())
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _check(
+        self, profile: Profile, walls: Walls, ready: Ready, make_seat: MakeSeat
+    ) -> None:
+        """Judge a new zygote; what it says is the report from now on."""
+        level = self.report.level
+        findings = await selftest.examine(make_seat, profile.limits, network=walls.network)
+        verdict = selftest.judge(level, ready.landlock_abi, findings)
+        if verdict.broken:
+            raise ZygoteFailed("self-test: " + "; ".join(verdict.broken))
+        missing = (*self._above, *lacking(level, ready))
+        self.report = SandboxReport(level, verdict.guarantees, missing)
+
+
+async def _explain(seat: Seat, limits: Limits) -> ScriptError:
+    return fate.explain(await seat.fate(), limits, scratch_full=seat.scratch_full)
+
+
+def _no_worker(error: ZygoteFailed | TimeoutError) -> Outcome:
+    reason = str(error) or "no worker came in time"
+    hint = "It heals itself; try again in some seconds. `mcproxy doctor` shows the self-test."
+    return Outcome(
+        error=ScriptError(
+            "SandboxError", f"No sandbox for the script: {reason}.", hint=hint, retryable=True
+        )
+    )

@@ -1,0 +1,233 @@
+"""The gateway's side of a zygote: start it, ask it for workers, hear of their ends, stop it.
+
+Knows processes, sockets and descriptors; not levels, profiles or scripts. The other side, and the
+messages, are in ``jail/zygote.py``. Workers are named by pidfd: their process ids mean nothing
+outside their namespace.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mcproxy.sandbox.jail.walls import Walls
+
+START_SECS = 20.0  # importing the library on a busy machine
+SPAWN_SECS = 10.0  # a fork and the lock-down, 5 ms when idle
+EXIT_SECS = 2.0  # SIGKILL works at once; this bounds the report of it
+
+_BOOT = "import sys; library = sys.path[:]; sys.path.append(sys.argv[2]); " + (
+    "from mcproxy.sandbox.jail import zygote; zygote.main(int(sys.argv[1]), library)"
+)
+_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
+_MOST_BYTES = 1 << 16
+_STDERR_BYTES = 4000
+_READY = b"R"
+
+
+class ZygoteFailed(Exception):
+    """The zygote could not do its part; ``errno`` where the kernel refused it."""
+
+    def __init__(self, reason: str, errno: int | None = None) -> None:
+        self.reason, self.errno = reason, errno
+        super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a worker ended: its exit code, or minus the signal; the most memory it had, in KiB."""
+
+    code: int
+    peak_kib: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a zygote found: Landlock's version, its user, packages that are not installed."""
+
+    landlock_abi: int
+    uid: int
+    absent: tuple[str, ...]
+    listener: socket.socket | None
+
+
+@dataclass(slots=True)
+class Worker:
+    """One locked-down process that waits for its one job. ``exited``: None if nobody can say."""
+
+    sock: socket.socket
+    pidfd: int
+    exited: asyncio.Future[Exit | None] = field(repr=False)
+
+    def kill(self) -> None:
+        """End it, whatever it does; safe to repeat until ``close``."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill it and let go of its descriptors."""
+        self.kill()
+        self.sock.close()
+        os.close(self.pidfd)
+
+
+class Zygote:
+    """A running fork server. When it is dead or unreachable, ``gone`` is set and ``on_gone`` called."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        control: socket.socket,
+        on_gone: Callable[[], None],
+    ) -> None:
+        self._process, self._control, self._on_gone = process, control, on_gone
+        self._loop = asyncio.get_running_loop()
+        self._started: asyncio.Future[Ready] = self._loop.create_future()
+        self._asked: deque[asyncio.Future[tuple[int, int]]] = deque()
+        self._workers: dict[int, asyncio.Future[Exit | None]] = {}
+        self.gone = asyncio.Event()
+        self._loop.add_reader(control, self._on_readable)
+
+    @classmethod
+    async def start(cls, walls: Walls, on_gone: Callable[[], None]) -> tuple["Zygote", Ready]:
+        """Start one; raises ZygoteFailed with the step that this machine refused."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", _BOOT),
+                *(str(theirs.fileno()), _PACKAGE_ROOT),
+                pass_fds=(theirs.fileno(),),
+                env=_environment(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        zygote = cls(process, ours, on_gone)
+        try:
+            ours.send(walls.encode())
+            async with asyncio.timeout(START_SECS):
+                return zygote, await zygote._started
+        except (OSError, TimeoutError) as error:
+            await zygote.close()
+            raise ZygoteFailed(f"it did not start: {error!r}") from error
+        except BaseException:
+            await zygote.close()
+            raise
+
+    async def spawn(self, scratch: Path | None = None, dial: socket.socket | None = None) -> Worker:
+        """A new worker, locked down and warm. ``dial`` becomes its way to the egress proxy.
+
+        Raises ZygoteFailed, TimeoutError.
+        """
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        answer: asyncio.Future[tuple[int, int]] = self._loop.create_future()
+        try:
+            with theirs:
+                fds = [theirs.fileno(), *([dial.fileno()] if dial else [])]
+                self._ask(json.dumps({"scratch": scratch and str(scratch)}).encode(), fds)
+            self._asked.append(answer)
+            async with asyncio.timeout(SPAWN_SECS):
+                pid, pidfd = await asyncio.shield(answer)
+        except BaseException:
+            ours.close()
+            answer.add_done_callback(_close_unclaimed)
+            raise
+        worker = Worker(ours, pidfd, self._workers[pid])
+        try:
+            async with asyncio.timeout(SPAWN_SECS):
+                await self._until_ready(worker)
+        except BaseException:
+            worker.close()
+            raise
+        return worker
+
+    async def close(self) -> None:
+        """End the zygote and, with it, every worker; waits until it is gone."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        self._lost()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EXIT_SECS):
+                await self._process.communicate()
+
+    def _ask(self, message: bytes, fds: list[int]) -> None:
+        try:
+            socket.send_fds(self._control, [message], fds)
+        except OSError as error:
+            raise ZygoteFailed(f"it takes no orders: {error}") from error
+
+    async def _until_ready(self, worker: Worker) -> None:
+        first = await self._loop.sock_recv(worker.sock, 1)
+        if first == _READY:
+            return
+        reason = await self._loop.sock_recv(worker.sock, _STDERR_BYTES) if first else b""
+        raise ZygoteFailed(f"a worker could not lock itself down: {reason.decode() or 'it died'}")
+
+    def _on_readable(self) -> None:
+        """Everything that the zygote has sent; its end is an empty message."""
+        while not self.gone.is_set():
+            try:
+                message, fds, _, _ = socket.recv_fds(self._control, _MOST_BYTES, 1)
+            except BlockingIOError:
+                return
+            except OSError:
+                message, fds = b"", []
+            if not message:
+                self._lost()
+                return
+            self._take(json.loads(message), fds)
+
+    def _take(self, message: dict[str, object], fds: list[int]) -> None:
+        match message:
+            case {"ready": {"landlock": int(abi), "uid": int(uid), "absent": list(absent)}}:
+                listener = socket.socket(fileno=fds[0]) if fds else None
+                self._started.set_result(Ready(abi, uid, tuple(absent), listener))
+            case {"failed": str(reason), "errno": errno}:
+                number = errno if isinstance(errno, int) else None
+                self._started.set_exception(ZygoteFailed(reason, number))
+            case {"spawned": int(pid)}:
+                self._workers[pid] = self._loop.create_future()
+                self._asked.popleft().set_result((pid, fds[0]))
+            case {"refused": str(reason)}:
+                self._asked.popleft().set_exception(ZygoteFailed(f"it cannot fork: {reason}"))
+            case {"exited": int(pid), "status": int(status), "peak_kib": int(peak)}:
+                code = os.waitstatus_to_exitcode(status)
+                self._workers.pop(pid).set_result(Exit(code, peak))
+
+    def _lost(self) -> None:
+        """No more messages will come: say so to everybody who waits for one."""
+        if self.gone.is_set():
+            return
+        self.gone.set()
+        self._loop.remove_reader(self._control)
+        self._control.close()
+        waiting: list[asyncio.Future[Ready] | asyncio.Future[tuple[int, int]]]
+        waiting = [self._started, *self._asked]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(ZygoteFailed("it ended unexpectedly"))
+        for exited in self._workers.values():
+            exited.set_result(None)
+        self._workers.clear()
+        self._on_gone()
+
+
+def _environment() -> dict[str, str]:
+    """The zygote's whole environment. Numeric libraries must not start threads at import."""
+    single = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    return {"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2", **dict.fromkeys(single, "1")}
+
+
+def _close_unclaimed(answer: asyncio.Future[tuple[int, int]]) -> None:
+    """A worker that came after its requester had given up."""
+    if not answer.cancelled() and answer.exception() is None:
+        os.close(answer.result()[1])

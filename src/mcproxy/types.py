@@ -1,0 +1,158 @@
+"""The values and the two seams that all layers share. Frozen; no behaviour, no I/O.
+
+``CallTool`` and ``RunCode`` are to this program what the ASGI application is to a web framework:
+everything that calls a tool is a ``CallTool`` (so limits, checks and audit wrap one another), and
+everything that runs a script is a ``RunCode``.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+else:
+    Json = Any  # msgspec reads annotations at run time and knows no recursive alias
+
+JsonObject: TypeAlias = dict[str, Json]
+
+ServerState = Literal[
+    "starting", "ready", "idle", "restarting", "failed", "disabled", "unconfigured"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRef:
+    """One tool of one server, by name. Server ``""`` means the gateway's own services."""
+
+    server: str
+    tool: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool as its server declared it; ``definition`` keeps every field, vendor ones too."""
+
+    ref: ToolRef
+    definition: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """What one upstream server offers at one moment; tools in the server's own order."""
+
+    name: str
+    state: ServerState
+    description: str = ""
+    tools: tuple[Tool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHealth:
+    """How one upstream server is; ``restarts`` since the start, ``pid`` of its process if any."""
+
+    state: ServerState
+    tools: int = 0
+    restarts: int = 0
+    pid: int | None = None
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends a request, as the transport knows it; what it may do is for ``policy`` to say.
+
+    ``local``: the connection comes from this machine.
+    """
+
+    token: str | None = None
+    origin: str | None = None
+    local: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one script may use. Each limit is enforced in the gateway process or by the kernel."""
+
+    timeout_secs: float = 30.0
+    memory_mb: int = 256
+    max_calls: int = 200
+    argument_bytes: int = 1 << 20  # leaves the worker: arguments of one call
+    result_bytes: int = 1 << 20  # leaves the worker: the script's result
+    value_bytes: int = 16 << 20  # enters the worker: one tool's value
+    stdout_bytes: int = 256 << 10  # then cut, with a mark
+    scratch_mb: int = 16
+    open_files: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One script to run: its text, its limits, and the JSON text behind ``api.manifest()``.
+
+    ``profile`` names the sandbox profile (network, files, packages) prepared for its namespace.
+    """
+
+    source: str
+    limits: Limits
+    manifest: bytes = b"{}"
+    profile: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """A ``CallToolResult`` (MCP, server/tools) as raw JSON, so that passing it on costs nothing."""
+
+    raw: bytes
+    is_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One call that a script made; ``ms`` is wall time in the gateway, upstream included."""
+
+    server: str
+    tool: str
+    ms: float
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptError:
+    """Why a script failed. ``type`` is the exception's class name, or ``Timeout``,
+    ``MemoryLimit``, ``ResultLimit``, ``CheckError``, ``SandboxError``."""
+
+    type: str
+    message: str
+    line: int | None = None
+    hint: str | None = None
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a script. ``error`` None means success; then ``value`` is its result."""
+
+    value: Json = None
+    stdout: str = ""
+    error: ScriptError | None = None
+    traceback: str | None = None
+    calls: tuple[CallRecord, ...] = ()
+    notes: tuple[str, ...] = ()
+    execution_time_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxReport:
+    """What the sandbox was seen to enforce, for ``/health`` and ``doctor``.
+
+    ``guarantees`` maps each promise to ``enforced:<by what>`` or ``not enforced``; ``missing``
+    lists what this machine lacks, with the cure in words.
+    """
+
+    level: Literal["strict", "hardened", "seccomp", "none"]
+    guarantees: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+
+CallTool: TypeAlias = Callable[[ToolRef, Mapping[str, Json]], Awaitable[ToolResult]]
+RunCode: TypeAlias = Callable[[Job, CallTool], Awaitable[Outcome]]

@@ -1,0 +1,1 @@
+"""The MCP client side: child processes, remote servers, their sessions and supervision."""

@@ -1,0 +1,99 @@
+"""All upstream servers by name: starts them together, routes a call to the right one.
+
+``Fleet.call`` is the innermost ``CallTool``. Announces every change of a server's state or tools;
+knows nothing of namespaces: whoever asks for a tool here is allowed to.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from mcproxy.config.model import ServerConfig
+from mcproxy.errors import UnknownServer
+from mcproxy.types import Json, ServerHealth, ServerView, ToolRef, ToolResult
+from mcproxy.upstream.process import Command, child_environment
+from mcproxy.upstream.stdio import connect
+from mcproxy.upstream.supervisor import CallTimes, Supervisor
+
+
+class Fleet:
+    """The configured servers. ``run`` keeps them up; ``on_change`` is called after each change.
+
+    ``environment`` is the gateway's own, from which each child gets its few variables;
+    ``unconfigured`` maps the servers that cannot be started to the reason.
+    """
+
+    def __init__(
+        self,
+        servers: Mapping[str, ServerConfig],
+        environment: Mapping[str, str],
+        unconfigured: Mapping[str, str],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._idle = {
+            name: _not_started(server, unconfigured.get(name))
+            for name, server in servers.items()
+            if not server.enabled or name in unconfigured or not server.command
+        }
+        self._supervisors = {
+            name: _supervisor(name, server, environment, on_change)
+            for name, server in servers.items()
+            if name not in self._idle
+        }
+
+    async def run(self) -> None:
+        """Start all servers at once and keep them up; cancelled, stop them all."""
+        async with asyncio.TaskGroup() as tasks:
+            for supervisor in self._supervisors.values():
+                tasks.create_task(supervisor.run(), name=f"server {supervisor.name}")
+
+    async def call(self, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        """A ``CallTool``: the reference names server and tool exactly. Raises CallError."""
+        supervisor = self._supervisors.get(ref.server)
+        if supervisor is None:
+            raise UnknownServer(ref, (), sorted(self._supervisors))
+        return await supervisor.call(ref, arguments)
+
+    async def settled(self) -> None:
+        """Return once every server is ready or has failed for the first time."""
+        for supervisor in self._supervisors.values():
+            await supervisor.settled()
+
+    def views(self) -> tuple[ServerView, ...]:
+        """What every server offers now, the ones that do not run included."""
+        running = tuple(supervisor.view for supervisor in self._supervisors.values())
+        idle = tuple(ServerView(name, health.state) for name, health in self._idle.items())
+        return running + idle
+
+    def health(self) -> Mapping[str, ServerHealth]:
+        """How every server is."""
+        running = {name: supervisor.health for name, supervisor in self._supervisors.items()}
+        return {**running, **self._idle}
+
+
+def _supervisor(
+    name: str,
+    server: ServerConfig,
+    environment: Mapping[str, str],
+    on_change: Callable[[], None],
+) -> Supervisor:
+    env = child_environment(environment, server.env, isolated=True)
+    cwd = Path(server.cwd).expanduser() if server.cwd else None
+    command = Command([server.command or "", *server.args], env, cwd)
+    times = CallTimes(server.timeout_secs, server.tool_timeouts)
+    return Supervisor(
+        name,
+        partial(connect, name, command),
+        times,
+        on_change,
+        description=server.description or "",
+    )
+
+
+def _not_started(server: ServerConfig, missing: str | None) -> ServerHealth:
+    if not server.enabled:
+        return ServerHealth("disabled")
+    if missing:
+        return ServerHealth("unconfigured", last_error=missing)
+    return ServerHealth("failed", last_error="remote servers (url) are not supported")

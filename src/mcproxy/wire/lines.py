@@ -1,0 +1,61 @@
+"""Cutting a byte stream into lines, the framing of MCP's stdio transport.
+
+Pure: chunks in, lines out. A line over the limit is not kept, but its first and last bytes are, so
+that whoever waits for the message can be told which one was lost.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+MAX_LINE_BYTES = 16 << 20
+_EDGE_BYTES = 1024  # enough to find "id" at either end of a message
+
+
+@dataclass(frozen=True, slots=True)
+class Overlong:
+    """A line that exceeded the limit; ``size`` in bytes, ``edges`` its beginning and its end."""
+
+    size: int
+    edges: bytes
+
+
+class LineSplitter:
+    """Feed it chunks of any size; it gives back whole lines without their line break."""
+
+    def __init__(self, limit: int = MAX_LINE_BYTES) -> None:
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._head: bytes | None = None
+        self._tail = b""
+
+    def feed(self, chunk: bytes) -> Iterator[bytes | Overlong]:
+        """Take one chunk; yield the lines that it completes. Empty lines are passed over."""
+        *ended, rest = chunk.split(b"\n")
+        for piece in ended:
+            self._add(piece)
+            line = self._take()
+            if line:
+                yield line
+        if rest:
+            self._add(rest)
+
+    def _add(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._head is not None:
+            self._tail = (self._tail + piece)[-_EDGE_BYTES:]
+            return
+        self._parts.append(piece)
+        if self._size > self._limit:
+            whole = b"".join(self._parts)
+            self._head, self._tail = whole[:_EDGE_BYTES], whole[-_EDGE_BYTES:]
+            self._parts = []
+
+    def _take(self) -> bytes | Overlong:
+        line: bytes | Overlong
+        if self._head is not None:
+            line = Overlong(self._size, self._head + self._tail)
+        else:
+            line = (self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)).strip()
+        self._parts, self._size, self._head, self._tail = [], 0, None, b""
+        return line

@@ -1,0 +1,185 @@
+"""JSON-RPC 2.0 messages as values: bytes to Request, Notification, Response, Failure, and back.
+
+``params`` and ``result`` stay raw JSON (``bytes``) until somebody needs what is inside, so a reply
+of megabytes passes through without being parsed. Pure; knows no MCP method and no transport.
+"""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from mcproxy.errors import RpcError
+from mcproxy.types import Json
+
+RequestId: TypeAlias = int | str
+
+EMPTY_OBJECT = b"{}"
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A call that wants a reply; ``params`` is raw JSON, ``{}`` where the message had none."""
+
+    id: RequestId
+    method: str
+    params: bytes = EMPTY_OBJECT
+
+
+class Notification(msgspec.Struct, frozen=True):
+    """A message without reply."""
+
+    method: str
+    params: bytes = EMPTY_OBJECT
+
+
+class Response(msgspec.Struct, frozen=True):
+    """The reply to a request; ``result`` is raw JSON."""
+
+    id: RequestId
+    result: bytes
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """The error reply to a request; ``id`` is None where the request could not be read."""
+
+    id: RequestId | None
+    error: RpcError
+
+
+Message: TypeAlias = Request | Notification | Response | Failure
+
+
+class _Envelope(msgspec.Struct):
+    jsonrpc: Json = None
+    id: int | str | float | msgspec.UnsetType | None = msgspec.UNSET
+    method: str | msgspec.UnsetType = msgspec.UNSET
+    params: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _ErrorObject(msgspec.Struct):
+    code: int = RpcError.INTERNAL_ERROR
+    message: str = "the peer sent an error without a message"
+    data: Json = None
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+_raw_list = msgspec.json.Decoder(list[msgspec.Raw])
+_error_object = msgspec.json.Decoder(_ErrorObject)
+_encode = msgspec.json.Encoder().encode
+
+
+def decode(data: bytes | memoryview | msgspec.Raw) -> Message:
+    """Read one message.
+
+    Lenient where servers in the field are (a missing ``jsonrpc`` member, a float id, an odd error
+    object). Raises RpcError: PARSE_ERROR for what is not JSON, INVALID_REQUEST for what is no
+    JSON-RPC message.
+    """
+    try:
+        envelope = _envelope.decode(data)
+    except msgspec.ValidationError as error:
+        raise RpcError(RpcError.INVALID_REQUEST, f"not a JSON-RPC message: {error}") from error
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise RpcError(RpcError.PARSE_ERROR, f"the message is not valid JSON: {error}") from error
+    return _classify(envelope)
+
+
+def decode_body(body: bytes) -> Message | list[Message | RpcError]:
+    """Read one message or a batch (JSON-RPC 2.0, section 6); in a batch each fault stands alone.
+
+    Raises RpcError as ``decode`` does, and INVALID_REQUEST for an empty batch.
+    """
+    if body.lstrip()[:1] != b"[":
+        return decode(body)
+    try:
+        items = _raw_list.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise RpcError(RpcError.PARSE_ERROR, f"the message is not valid JSON: {error}") from error
+    if not items:
+        raise RpcError(RpcError.INVALID_REQUEST, "the batch is empty; send at least one request")
+    return [_decode_or_error(item) for item in items]
+
+
+def encode(message: Message) -> bytes:
+    """Write one message as JSON without line breaks, so that it can be a line on stdio."""
+    match message:
+        case Request(id=id_, method=method, params=params):
+            return b'{"jsonrpc":"2.0","id":%b,"method":%b,"params":%b}' % (
+                _encode(id_),
+                _encode(method),
+                one_line(params),
+            )
+        case Notification(method=method, params=params):
+            return b'{"jsonrpc":"2.0","method":%b,"params":%b}' % (
+                _encode(method),
+                one_line(params),
+            )
+        case Response(id=id_, result=result):
+            return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (_encode(id_), one_line(result))
+        case Failure(id=id_, error=error):
+            return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (_encode(id_), _error_bytes(error))
+
+
+def encode_batch(messages: Sequence[Message]) -> bytes:
+    """Write a batch."""
+    return b"[" + b",".join(encode(message) for message in messages) + b"]"
+
+
+def one_line(raw: bytes) -> bytes:
+    """Raw JSON without line breaks: inside JSON they can only be white space (RFC 8259, 7)."""
+    if b"\n" in raw or b"\r" in raw:
+        return raw.replace(b"\n", b" ").replace(b"\r", b" ")
+    return raw
+
+
+def _classify(envelope: _Envelope) -> Message:
+    id_ = _request_id(envelope.id)
+    if isinstance(envelope.method, str):
+        params = EMPTY_OBJECT if envelope.params is msgspec.UNSET else bytes(envelope.params)
+        params = EMPTY_OBJECT if params == b"null" else params
+        if envelope.id is msgspec.UNSET:
+            return Notification(envelope.method, params)
+        if id_ is None:
+            raise RpcError(RpcError.INVALID_REQUEST, "a request's id is a string or a number")
+        return Request(id_, envelope.method, params)
+    if isinstance(envelope.error, msgspec.Raw) and bytes(envelope.error) != b"null":
+        return Failure(id_, _read_error(bytes(envelope.error)))
+    if isinstance(envelope.result, msgspec.Raw) and id_ is not None:
+        return Response(id_, bytes(envelope.result))
+    raise RpcError(
+        RpcError.INVALID_REQUEST,
+        'not a JSON-RPC message: expected "method" (a request), or "id" with "result" or "error"',
+    )
+
+
+def _request_id(id_: float | str | msgspec.UnsetType | None) -> RequestId | None:
+    if isinstance(id_, float):
+        return int(id_) if id_.is_integer() else str(id_)
+    if isinstance(id_, int | str):
+        return id_
+    return None
+
+
+def _read_error(raw: bytes) -> RpcError:
+    try:
+        error = _error_object.decode(raw)
+    except msgspec.DecodeError:
+        text = raw.decode("utf-8", "replace")[:500]
+        return RpcError(RpcError.INTERNAL_ERROR, f"the peer sent an odd error: {text}")
+    return RpcError(error.code, error.message, error.data)
+
+
+def _error_bytes(error: RpcError) -> bytes:
+    body: dict[str, Json] = {"code": error.code, "message": error.message}
+    if error.data is not None:
+        body["data"] = error.data
+    return _encode(body)
+
+
+def _decode_or_error(item: msgspec.Raw) -> Message | RpcError:
+    try:
+        return decode(item)
+    except RpcError as error:
+        return error

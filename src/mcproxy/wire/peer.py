@@ -1,0 +1,126 @@
+"""One conversation of JSON-RPC messages: requests out and their replies matched by id.
+
+Owns the pending requests of one connection. Knows no MCP method and no transport: it is given a
+function that sends bytes, and is fed the messages that arrive. Late, repeated and unknown replies
+are dropped, since servers in the field send all three.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import re
+from collections.abc import Awaitable, Callable
+
+from mcproxy.errors import PeerClosed, RpcError
+from mcproxy.wire.lines import Overlong
+from mcproxy.wire.message import (
+    EMPTY_OBJECT,
+    Failure,
+    Message,
+    Notification,
+    Request,
+    RequestId,
+    Response,
+    encode,
+)
+
+_ID = re.compile(rb'"id"\s*:\s*(\d+)')
+
+
+class Peer:
+    """The other end of a connection: ``post`` sends bytes, ``flush`` waits until they were taken.
+
+    ``on_message`` is given what the other end sends of its own accord (requests and
+    notifications). ``on_abandon`` is called with the id of a request that its caller no longer
+    waits for (time-out or cancellation), and may return a notification that says so.
+    """
+
+    def __init__(
+        self,
+        post: Callable[[bytes], None],
+        flush: Callable[[], Awaitable[None]],
+        *,
+        on_message: Callable[[Request | Notification], None],
+        on_abandon: Callable[[RequestId], Notification | None],
+    ) -> None:
+        self._post = post
+        self._flush = flush
+        self._on_message = on_message
+        self._on_abandon = on_abandon
+        self._ids = itertools.count(1)
+        self._pending: dict[RequestId, asyncio.Future[bytes]] = {}
+        self._closed: PeerClosed | None = None
+
+    async def request(self, method: str, params: bytes = EMPTY_OBJECT) -> bytes:
+        """Send a request, give its result as raw JSON.
+
+        Has no time limit of its own: use ``asyncio.timeout`` around it. Raises RpcError for an
+        error reply, PeerClosed when the connection ends first.
+        """
+        if self._closed:
+            raise self._closed
+        id_ = next(self._ids)
+        reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._pending[id_] = reply
+        try:
+            self._post(encode(Request(id_, method, params)))
+            await self._flush()
+            return await reply
+        except asyncio.CancelledError:
+            self._abandon(id_)
+            raise
+        finally:
+            del self._pending[id_]
+
+    def post(self, message: Message) -> None:
+        """Send a notification, or the reply to a request of the other end; nothing once closed."""
+        if not self._closed:
+            with contextlib.suppress(PeerClosed):
+                self._post(encode(message))
+
+    def receive(self, message: Message) -> None:
+        """Take one message that arrived."""
+        match message:
+            case Request() | Notification():
+                self._on_message(message)
+            case Response(id=id_, result=result):
+                reply = self._waiting(id_)
+                if reply:
+                    reply.set_result(result)
+            case Failure(id=id_, error=error):
+                self._fail(id_, error)
+
+    def receive_overlong(self, line: Overlong, limit: int) -> None:
+        """Fail the request whose reply was too long to be read."""
+        found = _ID.findall(line.edges)
+        known = [int(digits) for digits in found if int(digits) in self._pending]
+        if not known and len(self._pending) == 1:
+            known = [int(id_) for id_ in self._pending]
+        text = f"the reply has {line.size} bytes in one line, the limit is {limit}"
+        for id_ in known[:1]:
+            self._fail(id_, RpcError(RpcError.INTERNAL_ERROR, text))
+
+    def close(self, reason: str) -> None:
+        """Fail all pending requests and every later one with PeerClosed."""
+        if self._closed:
+            return
+        self._closed = PeerClosed(reason)
+        for reply in self._pending.values():
+            if not reply.done():
+                reply.set_exception(PeerClosed(reason))
+
+    def _fail(self, id_: RequestId | None, error: RpcError) -> None:
+        reply = self._waiting(id_)
+        if reply:
+            reply.set_exception(error)
+
+    def _waiting(self, id_: RequestId | None) -> asyncio.Future[bytes] | None:
+        if isinstance(id_, str) and id_.isdecimal():
+            id_ = int(id_)  # some servers give ids back as text
+        reply = self._pending.get(id_) if id_ is not None else None
+        return reply if reply and not reply.done() else None
+
+    def _abandon(self, id_: RequestId) -> None:
+        note = self._on_abandon(id_)
+        if note:
+            self.post(note)

@@ -1,0 +1,287 @@
+"""What ``search`` finds, and in which order and form."""
+
+import pytest
+from tests.manifest.samples import (
+    github,
+    many,
+    names,
+    results,
+    tool,
+    tools_of,
+    two_servers,
+    view,
+    weather,
+)
+
+from mcproxy.manifest.model import Manifest, build
+from mcproxy.manifest.search import BadSearch, search
+from mcproxy.types import Json, JsonObject, ToolRef
+
+
+def ask(manifest: Manifest, query: str, max_depth: int = 2, limit: int = 10) -> JsonObject:
+    return search(manifest, query, namespace="public", max_depth=max_depth, limit=limit)
+
+
+@pytest.mark.requirement("search.depths")
+def test_each_depth_adds_members() -> None:
+    manifest = two_servers()
+    assert ask(manifest, "open an issue", 0)["results"] == [{"server": "github"}]
+    (described,) = results(ask(manifest, "open an issue", 1))
+    assert described == {
+        "server": "github",
+        "description": "Repositories, issues and pull requests",
+        "tools": 4,
+        "categories": ["repo", "issue", "code"],
+    }
+    (matched,) = tools_of(ask(manifest, "open an issue", 2))
+    score = matched.pop("score")
+    assert isinstance(score, float)
+    assert 0 < score < 1
+    assert matched == {
+        "name": "create_issue",
+        "summary": "Open a new issue",
+        "call": 'await api.server("github").create_issue(repo, title)',
+    }
+    (whole,) = tools_of(ask(manifest, "open an issue", 3))
+    assert whole["description"] == "Open a new issue."
+    assert whole["inputSchema"] == github().tools[1].definition["inputSchema"]
+    assert "outputSchema" not in whole
+
+
+@pytest.mark.requirement("search.result")
+def test_the_reply_repeats_what_was_asked_and_counts_tools() -> None:
+    reply = ask(two_servers(), "issue")
+    assert list(reply) == ["query", "namespace", "max_depth", "results", "total_matches"]
+    assert (reply["query"], reply["namespace"], reply["max_depth"]) == ("issue", "public", 2)
+    assert reply["total_matches"] == 1
+
+
+def test_output_schema_is_shown_where_declared_and_returns_where_learned() -> None:
+    declared = tool("x", "declared")
+    declared = type(declared)(
+        declared.ref, {**declared.definition, "outputSchema": {"type": "object"}}
+    )
+    manifest = build([view("x", declared, tool("x", "learned"))])
+    shape: JsonObject = {"type": "array"}
+    learned = {ToolRef("x", name): shape for name in ("declared", "learned")}
+    reply = search(manifest, "x", namespace="n", max_depth=3, returns=learned)
+    entries = {str(entry["name"]): entry for entry in tools_of(reply)}
+    assert entries["declared"]["outputSchema"] == {"type": "object"}
+    assert "returns" not in entries["declared"]
+    assert entries["learned"]["returns"] == shape
+
+
+EXACT_FORMS = [
+    "github.repos.list",
+    "github:repos.list",
+    "github__repos_list",
+    "repos.list",
+    "repos_list",
+    "repos-list",
+    "reposList",
+    "  `repos.list`  ",
+    "repos.list()",
+]
+
+
+@pytest.mark.requirement("search.exact_name")
+@pytest.mark.parametrize("query", EXACT_FORMS)
+def test_an_exact_name_is_first_and_at_depth_3_alone(query: str) -> None:
+    other = view("other", tool("other", "list_repos", "List repos: repos list, repos list."))
+    manifest = build([other, github()])
+    assert names(ask(manifest, query))[0] == "repos.list"
+    assert tools_of(ask(manifest, query))[0]["score"] == 1
+    alone = ask(manifest, query, 3)
+    assert names(alone) == ["repos.list"]
+    assert alone["total_matches"] == 1
+
+
+@pytest.mark.requirement("search.exact_name")
+def test_a_name_within_a_sentence_is_first() -> None:
+    reply = ask(two_servers(), "forecast of weather with search_code, please")
+    assert names(reply)[0] == "search_code"
+    assert "get_forecast" in names(reply)
+
+
+def test_the_spelling_asked_for_comes_before_its_like() -> None:
+    manifest = build([view("x", tool("x", "a.b"), tool("x", "a_b"))])
+    assert names(ask(manifest, "a_b", 3)) == ["a_b", "a.b"]
+    assert names(ask(manifest, "x.a.b", 3)) == ["a.b", "a_b"]
+
+
+def test_a_name_that_two_servers_have_finds_both() -> None:
+    manifest = build([view("a", tool("a", "go")), view("b", tool("b", "go"))])
+    assert [entry["server"] for entry in results(ask(manifest, "go", 3))] == ["a", "b"]
+    assert [entry["server"] for entry in results(ask(manifest, "b.go", 3))] == ["b"]
+
+
+@pytest.mark.requirement("search.typos")
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("forcast", "get_forecast"),
+        ("forecats", "get_forecast"),
+        ("repositores", "repos.list"),
+        ("serach code", "search_code"),
+        ("isue", "create_issue"),
+        ("alrets", "getAlerts"),
+        ("merge pul reqest", "merge-pull-request"),
+    ],
+)
+def test_typing_errors_find_the_tool(query: str, found: str) -> None:
+    assert names(ask(two_servers(), query))[0] == found
+
+
+@pytest.mark.requirement("search.typos")
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("creating issues", "create_issue"),
+        ("merged pull requests", "merge-pull-request"),
+        ("repository listing", "repos.list"),
+        ("forecasts", "get_forecast"),
+        ("repo", "repos.list"),
+        ("alert", "getAlerts"),
+        ("finding codes", "search_code"),
+        ("STORM WARNING", "getAlerts"),
+    ],
+)
+def test_word_forms_find_the_tool(query: str, found: str) -> None:
+    assert names(ask(two_servers(), query))[0] == found
+
+
+@pytest.mark.requirement("search.languages")
+@pytest.mark.parametrize("query", ["天气", "查询天气", "城市的天气预报", "天气查询"])
+def test_a_query_without_spaces_between_words(query: str) -> None:
+    assert names(ask(two_servers(), query))[0] == "天气查询"
+
+
+@pytest.mark.requirement("search.languages")
+def test_accents_and_other_alphabets() -> None:
+    manifest = build([view("x", tool("x", "a", "Prévisions météo"), tool("x", "b", "Погода"))])
+    assert names(ask(manifest, "meteo previsions")) == ["a"]
+    assert names(ask(manifest, "ПОГОДА")) == ["b"]
+
+
+@pytest.mark.requirement("search.no_match")
+@pytest.mark.parametrize(
+    "query",
+    [
+        "purple elephant dancing",
+        "qzxv",
+        "bake a cake",
+        "translate into klingon",
+        "!!!",
+        "的",
+        "\x00",
+    ],
+)
+@pytest.mark.parametrize("max_depth", range(4))
+def test_no_match_gives_suggestions_and_no_noise(query: str, max_depth: int) -> None:
+    reply = ask(two_servers(), query, max_depth)
+    assert reply["results"] == []
+    assert reply["total_matches"] == 0
+    assert reply["suggestions"]
+
+
+def test_a_weak_match_is_a_suggestion() -> None:
+    suggestions = ask(two_servers(), "open sesame treasure cave")["suggestions"]
+    assert isinstance(suggestions, list)
+    assert suggestions[0] == "github.create_issue"
+
+
+def test_no_server_at_all_is_said() -> None:
+    reply = ask(build([]), "anything")
+    assert reply["suggestions"] == ["namespace 'public' has no server; use another namespace"]
+    assert ask(build([]), "")["results"] == []
+
+
+@pytest.mark.requirement("search.empty_query")
+@pytest.mark.parametrize("query", ["", "  ", "*"])
+def test_an_empty_query_lists_every_server(query: str) -> None:
+    manifest = build([*many(40, 5), view("empty")])
+    everyone = [{"server": name} for name in manifest.servers]
+    assert ask(manifest, query, 0, limit=1)["results"] == everyone
+    for depth in (0, 1):
+        reply = ask(manifest, query, depth)
+        assert [entry["server"] for entry in results(reply)] == list(manifest.servers)
+        assert reply["total_matches"] == 200
+        assert "truncated" not in reply
+    assert {frozenset(found) for found in tools_of(ask(manifest, query))} == {frozenset({"name"})}
+
+
+@pytest.mark.requirement("search.arguments")
+@pytest.mark.parametrize(
+    ("query", "max_depth", "limit", "says"),
+    [
+        ("x", -1, 10, "use 0"),
+        ("x", 4, 10, "3 "),
+        ("x", 2, 0, "1 to 50"),
+        ("x", 2, 51, "1 to 50"),
+        ("", 3, 10, "needs a query"),
+        (" * ", 3, 10, "needs a query"),
+    ],
+)
+def test_bad_arguments_are_refused(query: str, max_depth: int, limit: int, says: str) -> None:
+    with pytest.raises(BadSearch, match=says):
+        ask(two_servers(), query, max_depth, limit)
+
+
+@pytest.mark.requirement("search.limit")
+def test_limit_takes_the_best_tools_over_all_servers() -> None:
+    manifest = build(many(6, 10))
+    whole = ask(manifest, "issue", limit=50)
+    best = ask(manifest, "issue", limit=3)
+    assert "truncated" not in best
+    assert best["total_matches"] == whole["total_matches"]
+    assert len(tools_of(best)) == 3
+    scores = [found["score"] for found in tools_of(best)]
+    assert scores == scores_in_order(whole)[:3]
+
+
+def scores_in_order(reply: JsonObject) -> list[Json]:
+    scores = [found["score"] for found in tools_of(reply) if isinstance(found["score"], float)]
+    return [*sorted(scores, reverse=True)]
+
+
+def test_the_server_of_the_best_tool_is_first() -> None:
+    reply = ask(build(many(8, 20)), "merge invoice report")
+    firsts = []
+    for entry in results(reply):
+        matched = entry["matched_tools"]
+        assert isinstance(matched, list)
+        scores = [tool["score"] for tool in matched if isinstance(tool, dict)]
+        numbers = [score for score in scores if isinstance(score, float)]
+        assert numbers == sorted(numbers, reverse=True)
+        firsts.append(numbers[0])
+    assert firsts == sorted(firsts, reverse=True)
+
+
+@pytest.mark.requirement("search.state")
+@pytest.mark.parametrize("state", ["failed", "restarting", "starting"])
+def test_servers_that_are_not_well_are_marked(state: str) -> None:
+    manifest = build([github(state), weather()])  # type: ignore[arg-type]  # one of ServerState
+    for depth in (0, 1, 2):
+        marks = [entry.get("state") for entry in results(ask(manifest, "", depth))]
+        assert marks == [state, None]
+    assert results(ask(manifest, "issue"))[0]["state"] == state
+
+
+def test_an_idle_server_answers_as_ever() -> None:
+    assert "state" not in results(ask(build([github("idle")]), "issue"))[0]
+
+
+def test_a_failed_server_without_tools_is_found_by_its_name() -> None:
+    manifest = build([weather(), view("postgres", state="failed")])
+    reply = ask(manifest, "postgres query")
+    assert results(reply)[-1]["server"] == "postgres"
+    assert results(reply)[-1]["state"] == "failed"
+    assert ask(manifest, "postgres")["total_matches"] == 0
+
+
+@pytest.mark.requirement("search.visibility")
+@pytest.mark.parametrize("query", ["", "issue", "github", "repos.list", "gihtub", "nothing known"])
+def test_a_server_out_of_sight_leaves_no_trace(query: str) -> None:
+    seen = two_servers().visible_to(["weather"])
+    for depth in range(3):
+        assert ask(seen, query, depth) == ask(build([weather()]), query, depth)

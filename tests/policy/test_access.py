@@ -1,0 +1,198 @@
+"""Who may use which endpoint, and how the others are refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcproxy.config.load import load_document
+from mcproxy.policy.access import (
+    AccessDenied,
+    Policy,
+    admit,
+    identify,
+    origin_allowed,
+    policy_of,
+    usable,
+)
+from mcproxy.types import Caller, JsonObject
+
+DOCUMENT: JsonObject = {
+    "servers": {name: {"command": "c"} for name in ("web", "db", "shop")},
+    "namespaces": {
+        "public": ["web"],
+        "system": {"require_auth": True, "servers": ["db"]},
+        "below": {"extends": "system"},
+        "shop": {"servers": ["shop"], "allowed_origins": ["https://shop.example.org"]},
+    },
+    "groups": {"all": ["public", "system"], "both": ["system", "below"]},
+    "auth": {
+        "tokens": [
+            {"name": "alice", "token": "alice-secret", "namespaces": ["system"]},
+            {"name": "bob", "token": "bob-sécret", "namespaces": ["below", "system"]},
+            {"name": "root", "token": "root-secret", "namespaces": ["*"]},
+            {"name": "guest", "token": "guest-secret"},
+        ]
+    },
+}
+POLICY = policy_of(load_document(DOCUMENT).config)
+OPEN = policy_of(load_document({"namespaces": {"other": []}}).config)
+
+ANYBODY = Caller()
+ALICE = Caller(token="alice-secret")
+BOB = Caller(token="bob-sécret")
+ROOT = Caller(token="root-secret")
+GUEST = Caller(token="guest-secret")
+WRONG = Caller(token="alice-secre")
+
+ADMITTED: dict[str, tuple[Caller, str | None, str]] = {
+    "nobody to the default": (ANYBODY, None, "public"),
+    "an empty name is none": (ANYBODY, "", "public"),
+    "nobody to an open one": (ANYBODY, "public", "public"),
+    "a token changes nothing there": (GUEST, "public", "public"),
+    "a listed token": (ALICE, "system", "system"),
+    "any namespace": (ROOT, "below", "below"),
+    "a group of listed ones": (ALICE, "all", "all"),
+    "a group of several guarded ones": (BOB, "both", "both"),
+}
+
+
+@pytest.mark.requirement("access.tokens")
+@pytest.mark.parametrize("title", ADMITTED)
+def test_who_is_admitted(title: str) -> None:
+    caller, name, expected = ADMITTED[title]
+    assert admit(POLICY, caller, name).name == expected
+
+
+REFUSED: dict[str, tuple[Policy, Caller, str | None, int]] = {
+    "nobody to a guarded one": (POLICY, ANYBODY, "system", 401),
+    "nobody to an unknown one": (POLICY, ANYBODY, "nowhere", 401),
+    "nobody to a guarded group": (POLICY, ANYBODY, "all", 401),
+    "a token to one that it does not list": (POLICY, GUEST, "system", 404),
+    "a token to an unknown one": (POLICY, GUEST, "nowhere", 404),
+    "a token to what extends the listed one": (POLICY, ALICE, "below", 404),
+    "a token to a group with one more guard": (POLICY, ALICE, "both", 404),
+    "a wrong token to a guarded one": (POLICY, WRONG, "system", 401),
+    "a wrong token to an open one": (POLICY, WRONG, "public", 401),
+    "a wrong token to the default": (POLICY, WRONG, None, 401),
+    "an empty token": (POLICY, Caller(token=""), "public", 401),
+    "an odd token": (POLICY, Caller(token="\udcff"), "public", 401),
+    "a foreign origin": (POLICY, Caller(origin="https://evil.org"), "shop", 403),
+    "no origin": (POLICY, ANYBODY, "shop", 403),
+    "an unknown one without any auth": (OPEN, ANYBODY, "nowhere", 404),
+}
+
+
+def refusal(policy: Policy, caller: Caller, name: str | None) -> AccessDenied:
+    with pytest.raises(AccessDenied) as refused:
+        admit(policy, caller, name)
+    return refused.value
+
+
+@pytest.mark.requirement("access.refused")
+@pytest.mark.parametrize("title", REFUSED)
+def test_who_is_refused(title: str) -> None:
+    policy, caller, name, status = REFUSED[title]
+    denied = refusal(policy, caller, name)
+    assert denied.status == status
+    assert denied.challenge.startswith("Bearer") == (status == 401)
+
+
+@pytest.mark.requirement("access.same_words")
+@pytest.mark.parametrize("caller", [ANYBODY, GUEST, ALICE])
+def test_guarded_and_unknown_are_refused_in_the_same_words(caller: Caller) -> None:
+    guarded, unknown = refusal(POLICY, caller, "below"), refusal(POLICY, caller, "nowhere")
+    assert str(guarded).replace("below", "…") == str(unknown).replace("nowhere", "…")
+    assert (guarded.status, guarded.challenge) == (unknown.status, unknown.challenge)
+
+
+def test_a_refusal_says_what_to_do_and_names_only_what_is_open() -> None:
+    assert str(refusal(POLICY, ANYBODY, "system")) == (
+        "Namespace 'system' does not exist or needs a token: send 'Authorization: Bearer TOKEN'. "
+        "Namespaces open to you: public."
+    )
+    assert str(refusal(POLICY, ALICE, "below")) == (
+        "There is no namespace 'below' for you. Namespaces open to you: public, system, all."
+    )
+    assert str(refusal(POLICY, ANYBODY, "shop")) == (
+        "Namespace 'shop' does not accept a request without an origin; "
+        "add it to the namespace's allowed_origins if it is yours."
+    )
+    many = policy_of(load_document({"namespaces": {f"n{i:02}": [] for i in range(30)}}).config)
+    assert str(refusal(many, ANYBODY, "x")).endswith("n18 and 11 more.")
+
+
+def test_a_wrong_token_is_not_repeated() -> None:
+    assert "alice-secre" not in str(refusal(POLICY, WRONG, "system"))
+    assert "alice-secret" not in repr(POLICY)
+
+
+@pytest.mark.parametrize(("caller", "name"), [(ANYBODY, "anonymous"), (ALICE, "alice")])
+def test_callers_have_names(caller: Caller, name: str) -> None:
+    assert identify(POLICY, caller) == name
+
+
+def test_a_wrong_token_has_no_name() -> None:
+    with pytest.raises(AccessDenied):
+        identify(POLICY, WRONG)
+
+
+CALLERS = [ANYBODY, ALICE, BOB, ROOT, GUEST, Caller(origin="https://shop.example.org")]
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_usable_is_what_admit_admits(caller: Caller) -> None:
+    names = {endpoint.name for endpoint in usable(POLICY, caller)}
+    for name in POLICY.endpoints:
+        if name in names:
+            assert admit(POLICY, caller, name).name == name
+        else:
+            refusal(POLICY, caller, name)
+
+
+@given(st.text())
+def test_only_a_configured_token_is_one(token: str) -> None:
+    secrets = {each.token for each in POLICY.tokens}
+    if token not in secrets:
+        assert refusal(POLICY, Caller(token=token), None).status == 401
+
+
+ORIGINS: dict[tuple[str, str | None, bool], bool] = {
+    # entry, Origin, from this machine -> allowed
+    ("*", "https://evil.org", False): True,
+    ("*", None, False): True,
+    ("localhost", None, True): True,
+    ("localhost", None, False): False,
+    ("localhost", "http://localhost:3000", False): True,
+    ("localhost", "http://localhost.evil.org", True): False,
+    ("localhost", "https://evil.org", True): False,
+    ("localhost:3000", "http://localhost:3000", True): True,
+    ("localhost:3000", "http://localhost:4000", True): False,
+    ("https://x.org", "https://x.org", False): True,
+    ("https://x.org", "HTTPS://X.ORG", False): True,
+    ("https://x.org", "https://x.org:443", False): True,
+    ("https://x.org:443", "https://x.org", False): True,
+    ("https://x.org", "https://x.org:8443", False): False,
+    ("https://x.org", "http://x.org", False): False,
+    ("https://x.org", "https://x.org.evil.com", False): False,
+    ("https://x.org", "https://evil.com/https://x.org", False): False,
+    ("https://x.org", "https://user@x.org", False): False,
+    ("x.org:443", "https://x.org", False): True,
+    ("x.org", "https://sub.x.org", False): False,
+    ("https://x.org", None, True): False,
+    ("https://x.org", "null", True): False,
+    ("https://x.org", "", True): False,
+    ("[::1]:80", "http://[::1]", True): True,
+}
+
+
+@pytest.mark.requirement("access.origins")
+@pytest.mark.parametrize(("entry", "origin", "local"), ORIGINS)
+def test_origins(entry: str, origin: str | None, local: bool) -> None:
+    caller = Caller(origin=origin, local=local)
+    assert origin_allowed((entry,), caller) == ORIGINS[entry, origin, local]
+
+
+@given(st.text())
+def test_no_list_allows_every_origin_and_an_empty_one_none(origin: str) -> None:
+    assert origin_allowed(None, Caller(origin=origin))
+    assert not origin_allowed((), Caller(origin=origin))

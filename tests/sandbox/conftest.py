@@ -1,0 +1,90 @@
+"""What the tests of scripts share: a small world of tools, and running a script against it."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+
+import pytest
+
+from mcproxy.errors import RateLimited, ServerDown, UnknownTool
+from mcproxy.sandbox import fresh
+from mcproxy.types import Job, Json, Limits, Outcome, ToolRef, ToolResult
+
+MANIFEST = {"namespace": "public", "servers": {"s": {"description": "", "tools": ["echo"]}}}
+
+
+def text(value: str) -> ToolResult:
+    """A tool's result with one text block."""
+    return ToolResult(json.dumps({"content": [{"type": "text", "text": value}]}).encode())
+
+
+class Tools:
+    """A ``CallTool``. ``log`` has the order of what happened: ``>tool`` sent, ``<tool`` answered.
+
+    ``meet(n)`` answers when n calls of it are under way at once: it shows overlap without time.
+    """
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.calls: list[tuple[str, str, Mapping[str, Json]]] = []
+        self._met = asyncio.Condition()
+        self._waiting = 0
+
+    async def __call__(self, ref: ToolRef, args: Mapping[str, Json]) -> ToolResult:
+        self.calls.append((ref.server, ref.tool, args))
+        name = str(args.get("name", ref.tool))
+        self.log.append(f">{name}")
+        try:
+            return await self._answer(ref, args)
+        finally:
+            self.log.append(f"<{name}")
+
+    async def _answer(self, ref: ToolRef, args: Mapping[str, Json]) -> ToolResult:
+        match ref.tool:
+            case "meet":
+                return await self._meet(args)
+            case "no":
+                block = {"type": "text", "text": "the tool said no"}
+                raw = json.dumps({"content": [block], "isError": True}).encode()
+                return ToolResult(raw, is_error=True)
+            case "busy":
+                raise RateLimited(ref, "public", 60, 1.5)
+            case "down":
+                raise ServerDown(ref, "it died")
+            case "unknown":
+                raise UnknownTool(ref, ["s.echo(x)"])
+            case "raw":
+                return ToolResult(json.dumps(args["result"]).encode())
+            case "rows":
+                return text(json.dumps([{"id": 1, "name": "ann"}, {"id": 2, "name": "bob"}]))
+            case "never":
+                await asyncio.Event().wait()
+        return text(json.dumps({"tool": ref.tool, **args}))
+
+    async def _meet(self, args: Mapping[str, Json]) -> ToolResult:
+        wanted = args["n"]
+        assert isinstance(wanted, int)
+        async with self._met:
+            self._waiting += 1
+            self._met.notify_all()
+            await self._met.wait_for(lambda: self._waiting >= wanted)
+        return text(json.dumps(args.get("i", wanted)))
+
+
+Run = Callable[..., Awaitable[Outcome]]
+
+
+@pytest.fixture
+def tools() -> Tools:
+    return Tools()
+
+
+@pytest.fixture
+def run(tools: Tools) -> Run:
+    """Run a script in a fresh process, with the tools above."""
+
+    async def run(source: str, limits: Limits | None = None) -> Outcome:
+        limits = limits or Limits(timeout_secs=10)
+        return await fresh.run(Job(source, limits, json.dumps(MANIFEST).encode()), tools)
+
+    return run
