@@ -47,9 +47,7 @@ class App:
         self._started = time.monotonic()
         self._policy = policy_of(loaded.config)
         self._snapshot = take_snapshot(self._policy, build(()))
-        self._fleet = Fleet(
-            loaded.config.servers, loaded.environment, loaded.unconfigured, self._on_change
-        )
+        self._fleet = Fleet(loaded, self._on_change)
         self._live = Live(self._fleet.views, self._publish)
         self._report = SandboxReport("none", missing=("scripts run without walls",))
         limiter = RateLimiter(time.monotonic)

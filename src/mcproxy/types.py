@@ -6,6 +6,7 @@ everything that runs a script is a ``RunCode``.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -156,3 +157,21 @@ class SandboxReport:
 
 CallTool: TypeAlias = Callable[[ToolRef, Mapping[str, Json]], Awaitable[ToolResult]]
 RunCode: TypeAlias = Callable[[Job, CallTool], Awaitable[Outcome]]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The way back to the client while one of its requests is being answered.
+
+    ``notify`` sends a notification that belongs to the request (progress, log messages) and never
+    waits. ``ask`` sends a server's request on to the client (sampling, elicitation, roots) and
+    gives its result; it raises RpcError where the client cannot be asked.
+    """
+
+    notify: Callable[[str, JsonObject], None]
+    ask: Callable[[str, JsonObject], Awaitable[JsonObject]]
+
+
+EXCHANGE: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+"""The exchange within which the running code works; tasks inherit it, so that a tool call made by
+a script reaches the client behind the script."""

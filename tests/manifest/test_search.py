@@ -6,6 +6,7 @@ from tests.manifest.samples import (
     many,
     names,
     results,
+    size,
     tool,
     tools_of,
     two_servers,
@@ -15,7 +16,7 @@ from tests.manifest.samples import (
 
 from mcproxy.manifest.model import Manifest, build
 from mcproxy.manifest.search import BadSearch, search
-from mcproxy.types import Json, JsonObject, ToolRef
+from mcproxy.types import Json, JsonObject, ServerState, ToolRef
 
 
 def ask(manifest: Manifest, query: str, max_depth: int = 2, limit: int = 10) -> JsonObject:
@@ -184,6 +185,17 @@ def test_no_match_gives_suggestions_and_no_noise(query: str, max_depth: int) -> 
     assert reply["suggestions"]
 
 
+@pytest.mark.parametrize("query", ["\ud800", "x" * 100_000, "a.b " * 5_000, "issue \x00\x1b"])
+def test_strange_queries_are_answered(query: str) -> None:
+    for depth in range(4):
+        assert size(ask(two_servers(), query, depth))
+
+
+def test_a_server_asked_for_by_its_name_is_first() -> None:
+    other = view("crawler", tool("crawler", "search_github", "Search GitHub."))
+    assert results(ask(build([other, github()]), "github", 1))[0]["server"] == "github"
+
+
 def test_a_weak_match_is_a_suggestion() -> None:
     suggestions = ask(two_servers(), "open sesame treasure cave")["suggestions"]
     assert isinstance(suggestions, list)
@@ -259,8 +271,8 @@ def test_the_server_of_the_best_tool_is_first() -> None:
 
 @pytest.mark.requirement("search.state")
 @pytest.mark.parametrize("state", ["failed", "restarting", "starting"])
-def test_servers_that_are_not_well_are_marked(state: str) -> None:
-    manifest = build([github(state), weather()])  # type: ignore[arg-type]  # one of ServerState
+def test_servers_that_are_not_well_are_marked(state: ServerState) -> None:
+    manifest = build([github(state), weather()])
     for depth in (0, 1, 2):
         marks = [entry.get("state") for entry in results(ask(manifest, "", depth))]
         assert marks == [state, None]

@@ -88,3 +88,15 @@ def run(tools: Tools) -> Run:
         return await fresh.run(Job(source, limits, json.dumps(MANIFEST).encode()), tools)
 
     return run
+
+
+@pytest.fixture
+def log(tools: Tools) -> list[str]:
+    """The order of what happened to the tools."""
+    return tools.log
+
+
+@pytest.fixture
+def sent(tools: Tools) -> list[tuple[str, str, Mapping[str, Json]]]:
+    """Every call that reached the tools: server, tool, arguments."""
+    return tools.calls

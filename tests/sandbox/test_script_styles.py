@@ -1,8 +1,12 @@
 """A call works in both styles. Overlap is shown by ``meet``, which answers n calls at once or never."""
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
-from mcproxy.types import Limits, Outcome
+from mcproxy.types import Json, Limits, Outcome
+
+Run = Callable[..., Awaitable[Outcome]]
 
 OVERLAP = {
     "gather": "await asyncio.gather(s.meet(n=2, i=0), s.meet(n=2, i=1))",
@@ -291,15 +295,15 @@ async def run():
 
 @pytest.mark.requirement("api.overlap")
 @pytest.mark.parametrize("name", OVERLAP)
-async def test_calls_overlap(run, name: str) -> None:
-    outcome: Outcome = await run("s = api.server('s')\n" + OVERLAP[name])
+async def test_calls_overlap(run: Run, name: str) -> None:
+    outcome = await run("s = api.server('s')\n" + OVERLAP[name])
     assert outcome.error is None
     assert outcome.value == [0, 1]
     assert len(outcome.calls) == 2
 
 
-ROWS = [{"id": 1, "name": "ann"}, {"id": 2, "name": "bob"}]
-REAL_VALUES: dict[str, tuple[str, object]] = {
+ROWS: Json = [{"id": 1, "name": "ann"}, {"id": 2, "name": "bob"}]
+REAL_VALUES: dict[str, tuple[str, Json]] = {
     "len": ("len(s.rows())", 2),
     "json.dumps": ("json.loads(json.dumps(s.rows()))", ROWS),
     "join": ('", ".join(row["name"] for row in s.rows())', "ann, bob"),
@@ -358,13 +362,28 @@ REAL_VALUES: dict[str, tuple[str, object]] = {
         "        return s.no()\n    return 'caught'\nawait asyncio.gather(f(), f())",
         ["caught", "caught"],
     ),
-    "gather of plain values": ("rows = s.rows()\nlen(rows)\nawait asyncio.gather(asyncio.sleep(0, 1))", [1]),
+    "gather of plain values": (
+        "rows = s.rows()\nlen(rows)\nawait asyncio.gather(asyncio.sleep(0, 1))",
+        [1],
+    ),
     "await of a plain value": ("await 5", 5),
     "await of a manifest": ("(await api.manifest())['namespace']", "public"),
-    "await of a list": ("await [s.echo(i=1), s.echo(i=2)]", [{"tool": "echo", "i": 1}, {"tool": "echo", "i": 2}]),
-    "awaited twice": ("call = s.echo(i=1)\na = await call\nb = await call\n[a == b, a['i']]", [True, 1]),
-    "awaited and used": ("call = s.rows()\nn = len(call)\nrows = await call\n[n, len(rows), call[0]['id']]", [2, 2, 1]),
-    "last expression is a coroutine": ("async def main():\n    return await s.rows()\nmain()", ROWS),
+    "await of a list": (
+        "await [s.echo(i=1), s.echo(i=2)]",
+        [{"tool": "echo", "i": 1}, {"tool": "echo", "i": 2}],
+    ),
+    "awaited twice": (
+        "call = s.echo(i=1)\na = await call\nb = await call\n[a == b, a['i']]",
+        [True, 1],
+    ),
+    "awaited and used": (
+        "call = s.rows()\nn = len(call)\nrows = await call\n[n, len(rows), call[0]['id']]",
+        [2, 2, 1],
+    ),
+    "last expression is a coroutine": (
+        "async def main():\n    return await s.rows()\nmain()",
+        ROWS,
+    ),
     "last expression is a gather": ("asyncio.gather(s.echo(i=1))", [{"tool": "echo", "i": 1}]),
     "result is a coroutine": ("async def main():\n    return 7\nresult = main()", 7),
     "plain run with asyncio.run": (
@@ -381,9 +400,9 @@ REAL_VALUES: dict[str, tuple[str, object]] = {
 
 @pytest.mark.requirement("api.blocking")
 @pytest.mark.parametrize("name", REAL_VALUES)
-async def test_a_call_elsewhere_gives_the_real_value(run, name: str) -> None:
+async def test_a_call_elsewhere_gives_the_real_value(run: Run, name: str) -> None:
     source, value = REAL_VALUES[name]
-    outcome: Outcome = await run("s = api.server('s')\n" + source)
+    outcome = await run("s = api.server('s')\n" + source)
     assert outcome.error is None
     assert outcome.value == value
 
@@ -404,10 +423,10 @@ ORDER = {
 
 @pytest.mark.requirement("api.order")
 @pytest.mark.parametrize("name", ORDER)
-async def test_statements_happen_in_the_order_written(run, tools, name: str) -> None:
-    outcome: Outcome = await run("s = api.server('s')\n" + ORDER[name])
+async def test_statements_happen_in_the_order_written(run: Run, log: list[str], name: str) -> None:
+    outcome = await run("s = api.server('s')\n" + ORDER[name])
     assert outcome.error is None
-    assert tools.log == [">a", "<a", ">b", "<b"]
+    assert log == [">a", "<a", ">b", "<b"]
 
 
 UNAWAITED = {
@@ -419,26 +438,24 @@ UNAWAITED = {
     "task inside asyncio.run": (
         "async def main():\n    asyncio.create_task(s.echo())\n    return 'done'\nasyncio.run(main())"
     ),
-    "task inside run": (
-        "async def run():\n    asyncio.create_task(s.echo())\n    return 'done'"
-    ),
+    "task inside run": ("async def run():\n    asyncio.create_task(s.echo())\n    return 'done'"),
 }
 
 
 @pytest.mark.requirement("api.unawaited")
 @pytest.mark.parametrize("name", UNAWAITED)
-async def test_what_was_started_completes(run, tools, name: str) -> None:
-    outcome: Outcome = await run("s = api.server('s')\n" + UNAWAITED[name])
+async def test_what_was_started_completes(run: Run, log: list[str], name: str) -> None:
+    outcome = await run("s = api.server('s')\n" + UNAWAITED[name])
     assert outcome.error is None
     assert outcome.value == "done"
-    assert tools.log == [">echo", "<echo"]
+    assert log == [">echo", "<echo"]
 
 
 @pytest.mark.requirement("api.unawaited")
 @pytest.mark.parametrize("name", UNAWAITED)
-async def test_what_was_started_and_failed_fails_the_script(run, name: str) -> None:
+async def test_what_was_started_and_failed_fails_the_script(run: Run, name: str) -> None:
     source = UNAWAITED[name].replace("s.echo", "s.no")
-    outcome: Outcome = await run("s = api.server('s')\n" + source)
+    outcome = await run("s = api.server('s')\n" + source)
     assert outcome.error is not None
     assert (outcome.error.type, outcome.error.message) == ("ToolError", "the tool said no")
     assert outcome.error.line is not None
@@ -455,21 +472,21 @@ GIVEN_UP = {
     ),
     "failure seen": "a = asyncio.create_task(s.no())\nawait asyncio.wait([a])\na.exception() and 'done'",
     "failure caught": "call = s.no()\ntry:\n    await call\nexcept ToolError:\n    pass\n'done'",
-    "failure in place": (
-        "await asyncio.gather(s.no(), s.echo(), return_exceptions=True)\n'done'"
-    ),
+    "failure in place": ("await asyncio.gather(s.no(), s.echo(), return_exceptions=True)\n'done'"),
 }
 
 
 @pytest.mark.parametrize("name", GIVEN_UP)
-async def test_a_call_that_was_given_up_holds_nothing_back(run, name: str) -> None:
-    outcome: Outcome = await run("s = api.server('s')\n" + GIVEN_UP[name])
+async def test_a_call_that_was_given_up_holds_nothing_back(run: Run, name: str) -> None:
+    outcome = await run("s = api.server('s')\n" + GIVEN_UP[name])
     assert outcome.error is None
     assert outcome.value == "done"
 
 
 @pytest.mark.requirement("api.parallel")
-async def test_parallel_raises_the_first_failure_after_all_have_ended(run, tools) -> None:
+async def test_parallel_raises_the_first_failure_after_all_have_ended(
+    run: Run, log: list[str]
+) -> None:
     source = """
 s = api.server("s")
 try:
@@ -477,24 +494,24 @@ try:
 except ToolError as error:
     result = error.message
 """
-    outcome: Outcome = await run(source)
+    outcome = await run(source)
     assert outcome.value == "the tool said no"
-    assert tools.log.count("<meet") == 2
+    assert log.count("<meet") == 2
 
 
 @pytest.mark.requirement("api.parallel")
-async def test_parallel_puts_failures_in_place(run) -> None:
+async def test_parallel_puts_failures_in_place(run: Run) -> None:
     source = """
 s = api.server("s")
 got = await api.parallel([s.no(), s.echo(i=1), 5], return_exceptions=True)
 [type(got[0]).__name__, got[1]["i"], got[2]]
 """
-    outcome: Outcome = await run(source)
+    outcome = await run(source)
     assert outcome.value == ["ToolError", 1, 5]
 
 
-async def test_many_calls_overlap(run) -> None:
+async def test_many_calls_overlap(run: Run) -> None:
     source = "await asyncio.gather(*[api.server('s').meet(n=150, i=i) for i in range(150)])"
-    outcome: Outcome = await run(source, Limits(timeout_secs=20))
+    outcome = await run(source, Limits(timeout_secs=20))
     assert outcome.error is None
     assert outcome.value == list(range(150))

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -27,9 +26,7 @@ class Watched:
     def __init__(self, servers: dict[str, JsonObject]) -> None:
         loaded = load_document({"servers": {**servers}})
         self._changed = asyncio.Event()
-        self.fleet = Fleet(
-            loaded.config.servers, os.environ, loaded.unconfigured, self._changed.set
-        )
+        self.fleet = Fleet(loaded, self._changed.set)
 
     async def until(self, name: str, condition: Callable[[ServerHealth], bool]) -> ServerHealth:
         """Wait, bounded, until a server is as the condition wants it."""

@@ -5,7 +5,6 @@ loaded from anywhere can reach a server on this machine; it cannot choose these 
 """
 
 import ipaddress
-from collections.abc import Collection
 from urllib.parse import urlsplit
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -21,17 +20,18 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def refusal(host: str | None, origin: str | None, allowed_origins: Collection[str]) -> str | None:
-    """Why a request to a loopback bind is refused, None when it is fine."""
-    name = _hostname(f"//{host}") if host else None
-    if host and (name is None or not is_loopback(name)):
-        return f"the Host header {host!r} is not this machine; use http://127.0.0.1 or localhost"
-    if not origin or origin in allowed_origins or "*" in allowed_origins:
+def foreign_host(host: str | None) -> str | None:
+    """Why the ``Host`` of a request to a loopback bind is refused, None when it is fine."""
+    if not host or is_loopback(_hostname(f"//{host}") or ""):
         return None
-    site = _hostname(origin)
-    if site is None or not is_loopback(site):
-        return f"the Origin {origin!r} is not allowed; list it in the namespace's allowed_origins"
-    return None
+    return f"the Host header {host!r} is not this machine; use http://127.0.0.1 or localhost"
+
+
+def foreign_origin(origin: str | None) -> str | None:
+    """Why the ``Origin`` of a request to a loopback bind is refused, None when it is fine."""
+    if not origin or is_loopback(_hostname(origin) or ""):
+        return None
+    return f"the Origin {origin!r} is not allowed; list it in the namespace's allowed_origins"
 
 
 def _hostname(url: str) -> str | None:

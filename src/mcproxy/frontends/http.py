@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from mcproxy.errors import RpcError
 from mcproxy.frontends.gate import Gate
-from mcproxy.frontends.guard import is_loopback, refusal
+from mcproxy.frontends.guard import foreign_host, foreign_origin, is_loopback
 from mcproxy.gateway.core import Gateway, Where
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Caller, Json
@@ -54,6 +54,8 @@ def application(site: Site) -> Starlette:
         return await _answer(site, request)
 
     async def health(request: Request) -> Response:
+        if (why := _foreign(site, request)) is not None:
+            return _error(403, why)
         status = 503 if site.gate.closed else 200
         try:
             return _json(site.health(_caller(request)), status)
@@ -74,17 +76,12 @@ def application(site: Site) -> Starlette:
 async def _answer(site: Site, request: Request) -> Response:
     if site.gate.closed:
         return _error(503, "the gateway is stopping")
-    if site.loopback:
-        why = refusal(request.headers.get("host"), request.headers.get("origin"), ())
-        if why:
-            return _error(403, why)
     where = Where(
         _caller(request), request.path_params.get("namespace"), request.headers.get("x-namespace")
     )
-    try:
-        site.gateway.admit(where)
-    except AccessDenied as denied:
-        return _denied(denied)
+    refused = _refused(site, request, where)
+    if refused:
+        return refused
     try:
         body = await _read(request)
     except ClientDisconnect:
@@ -121,6 +118,32 @@ async def _respond_item(
     if isinstance(item, RpcError):
         return wire.Failure(None, item)
     return await gateway.respond(item, where)
+
+
+def _refused(site: Site, request: Request, where: Where) -> Response | None:
+    """The refusal of a request before its body is read.
+
+    A wrong token is refused everywhere; a namespace only where it stands in the path, since
+    elsewhere the refusal is JSON-RPC's. A namespace with its own list of origins has judged by it.
+    """
+    listed = False
+    try:
+        site.gateway.identify(where.caller)
+        namespace = site.gateway.admit(where)
+        listed = all(part.allowed_origins is not None for part in namespace.members())
+    except AccessDenied as denied:
+        if where.path or denied.wrong_token:
+            return _denied(denied)
+    why = _foreign(site, request, listed=listed)
+    return _error(403, why) if why else None
+
+
+def _foreign(site: Site, request: Request, *, listed: bool = False) -> str | None:
+    """Why a request to a loopback bind is refused; ``listed``: its origin was judged already."""
+    if not site.loopback:
+        return None
+    why = foreign_host(request.headers.get("host"))
+    return why if why or listed else foreign_origin(request.headers.get("origin"))
 
 
 async def _read(request: Request) -> bytes | None:

@@ -1,9 +1,9 @@
 """The chain around a tool call: ``CallTool`` in, ``CallTool`` out.
 
 Each link does one thing and knows only the next: ``scoped`` turns the name that was asked into
-the tool that is meant, or refuses; ``limited`` takes a token from the caller's bucket; ``checked``
-holds the arguments against the tool's schema. Built anew for each execution, from the snapshot
-that it began with, so that a reload never changes the rules under a running script.
+the tool that is meant, holds the arguments against its schema, or refuses; ``limited`` takes a
+token from the caller's bucket. Built anew for each execution, from the snapshot that it began
+with, so that a reload never changes the rules under a running script.
 """
 
 import functools
@@ -12,12 +12,12 @@ from collections.abc import Callable, Collection, Mapping
 import jsonschema_rs
 import msgspec
 
-from mcproxy.errors import InvalidArguments, RateLimited, ServerDown, TooLarge, UnknownTool
+from mcproxy.errors import InvalidArguments, RateLimited, TooLarge, UnknownTool
 from mcproxy.manifest.lookup import find_tool
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
 from mcproxy.policy.namespaces import Namespace
-from mcproxy.types import CallTool, Json, ServerState, ToolRef, ToolResult
+from mcproxy.types import CallTool, Json, ServerState, Tool, ToolRef, ToolResult
 
 _MAX_PROBLEMS = 10
 _LISTED: Collection[ServerState] = ("ready", "idle")  # the others may have tools we do not know
@@ -30,18 +30,24 @@ wait where there is none."""
 _encode = msgspec.json.Encoder().encode
 
 
-def scoped(manifest: Manifest, call: CallTool) -> CallTool:
-    """Let through what the manifest has, under the tool's own name."""
+def scoped(manifest: Manifest, argument_bytes: int, call: CallTool) -> CallTool:
+    """Let through calls of tools that the manifest has, with arguments that their schema takes.
+
+    A server that is not up may have tools that are not known: it is asked, and says how it is.
+    """
 
     async def scoped_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        size = len(_encode(arguments))
+        if size > argument_bytes:
+            raise TooLarge(ref, "The arguments", size, argument_bytes)
         try:
-            found = find_tool(manifest, ref)
+            tool = find_tool(manifest, ref)
         except UnknownTool:
-            server = manifest.servers[ref.server]
-            if server.state in _LISTED:
+            if manifest.servers[ref.server].state in _LISTED:
                 raise
-            raise ServerDown(ref, f"it is {server.state}") from None
-        return await call(found.ref, arguments)
+            return await call(ref, arguments)
+        _check(tool, arguments)
+        return await call(tool.ref, arguments)
 
     return scoped_call
 
@@ -60,23 +66,14 @@ def limited(namespace: Namespace, take: Take, call: CallTool) -> CallTool:
     return limited_call
 
 
-def checked(manifest: Manifest, argument_bytes: int, call: CallTool) -> CallTool:
-    """Let through arguments that the tool's schema takes; all faults are told at once."""
-
-    async def checked_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        size = len(_encode(arguments))
-        if size > argument_bytes:
-            raise TooLarge(ref, "The arguments", size, argument_bytes)
-        tool = find_tool(manifest, ref)
-        schema = tool.definition.get("inputSchema")
-        validator = _validator(_encode(schema)) if isinstance(schema, dict) else None
-        if validator:
-            faults = [_fault(error) for error in validator.iter_errors(dict(arguments))]
-            if faults:
-                raise InvalidArguments(ref, faults[:_MAX_PROBLEMS], call_line(tool))
-        return await call(ref, arguments)
-
-    return checked_call
+def _check(tool: Tool, arguments: Mapping[str, Json]) -> None:
+    """Hold arguments against the tool's schema. Raises InvalidArguments with all faults."""
+    schema = tool.definition.get("inputSchema")
+    validator = _validator(_encode(schema)) if isinstance(schema, dict) else None
+    if validator:
+        faults = [_fault(error) for error in validator.iter_errors(dict(arguments))]
+        if faults:
+            raise InvalidArguments(tool.ref, faults[:_MAX_PROBLEMS], call_line(tool))
 
 
 @functools.lru_cache(maxsize=4096)

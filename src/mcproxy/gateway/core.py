@@ -24,7 +24,8 @@ from mcproxy.gateway.era import (
 from mcproxy.gateway.metatools import MetaTools, Scope, fault_result
 from mcproxy.gateway.snapshot import Snapshot
 from mcproxy.policy.access import AccessDenied, admit, identify
-from mcproxy.types import Caller, Json, JsonObject
+from mcproxy.policy.namespaces import Namespace
+from mcproxy.types import EXCHANGE, Caller, Exchange, Json, JsonObject
 from mcproxy.wire.message import Failure, Message, Request, Response
 
 log = logging.getLogger(__name__)
@@ -55,10 +56,16 @@ class Gateway:
             "tools/call": self._call_tool,
         }
 
-    async def respond(self, message: Message, where: Where) -> Response | Failure | None:
-        """Answer one message; a notification or a reply has no answer."""
+    async def respond(
+        self, message: Message, where: Where, exchange: Exchange | None = None
+    ) -> Response | Failure | None:
+        """Answer one message; a notification or a reply has no answer.
+
+        ``exchange`` is the way back to the client while it waits, None where there is none.
+        """
         if not isinstance(message, Request):
             return None
+        EXCHANGE.set(exchange)
         try:
             return Response(message.id, await self._handle(message, where))
         except RpcError as error:
@@ -72,9 +79,13 @@ class Gateway:
             text = "internal error; the gateway's log has the details"
             return Failure(message.id, RpcError(RpcError.INTERNAL_ERROR, text))
 
-    def admit(self, where: Where) -> None:
-        """Check the namespace in the path before anything is read. Raises AccessDenied."""
-        self._scope(where, None)
+    def admit(self, where: Where) -> Namespace:
+        """The namespace that path or header name, before anything is read. Raises AccessDenied."""
+        return self._scope(where, None).namespace
+
+    def identify(self, caller: Caller) -> str:
+        """The caller's name. Raises AccessDenied for a token that is wrong."""
+        return identify(self._snapshot().policy, caller)
 
     async def _handle(self, request: Request, where: Where) -> bytes:
         method = self._methods.get(request.method)

@@ -18,7 +18,7 @@ from mcproxy.gateway.arguments import (
     read_search,
 )
 from mcproxy.gateway.blocks import MAX_RESULT_BYTES, preview, take_blocks
-from mcproxy.gateway.calls import checked, limited, scoped
+from mcproxy.gateway.calls import limited, scoped
 from mcproxy.gateway.snapshot import View
 from mcproxy.manifest.lookup import schema
 from mcproxy.manifest.search import BadSearch, search
@@ -86,8 +86,7 @@ class MetaTools:
         namespace, manifest = scope.namespace, scope.view.manifest
         take = partial(self._take, scope.caller)
         call = limited(namespace, take, self._call)
-        call = checked(manifest, namespace.limits.argument_bytes, call)
-        call = scoped(manifest, call)
+        call = scoped(manifest, namespace.limits.argument_bytes, call)
 
         async def own_or_upstream(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
             if ref.server == OWN:

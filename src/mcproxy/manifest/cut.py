@@ -13,27 +13,25 @@ from mcproxy.types import Json, JsonObject
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How much is left of a schema: levels of nesting, bytes of a text, members of a list."""
+    """How much is left of a schema: levels of schemas, bytes of a text, members of an object."""
 
     levels: int
     text: int
     members: int
 
 
-# From barely cut to the names of the arguments alone. Levels count nested objects and lists: the
-# parameters' own schemas are at level 2, so the deepest levels go first.
+# From barely cut to the names of the arguments alone. The arguments' own schemas are level 2.
 CUTS = (
-    *(Cut(levels, 2_000, 200) for levels in (12, 8, 6, 5, 4)),
-    Cut(4, 300, 100),
+    *(Cut(levels, 2_000, 200) for levels in (10, 7, 5, 4, 3)),
     Cut(3, 300, 100),
-    Cut(3, 100, 50),
-    Cut(2, 100, 200),
-    Cut(2, 0, 400),
-    Cut(2, 0, 100),
-    Cut(2, 0, 30),
+    Cut(2, 300, 100),
+    Cut(2, 100, 50),
+    Cut(1, 100, 400),
+    Cut(1, 0, 100),
+    Cut(1, 0, 30),
 )
-# What every reader of a schema looks at first survives among many members.
-_FIRST = ("type", "properties", "required")
+# Words, not prose: half of one would be another word.
+_WHOLE = frozenset({"type", "$ref", "required"})
 
 
 def size(value: Json) -> int:
@@ -54,23 +52,33 @@ def cut_schema(schema: Mapping[str, Json], budget: int) -> JsonObject:
     return {"type": "object"}
 
 
-def _pruned(value: Json, cut: Cut, levels: int) -> Json:
+def _object(schema: JsonObject, cut: Cut, levels: int) -> JsonObject:
+    """At the last level a schema keeps its ``type``, so that it still says what goes there."""
+    if levels <= 0:
+        return {key: value for key, value in schema.items() if key == "type" and _is_words(value)}
+    kept: JsonObject = {}
+    for key, value in list(schema.items())[: cut.members]:
+        if key in _WHOLE and _is_words(value):
+            kept[key] = value[: cut.members] if isinstance(value, list) else value
+        elif key == "properties" and isinstance(value, dict):
+            names = list(value)[: cut.members]
+            kept[key] = {name: _value(value[name], cut, levels - 1) for name in names}
+        elif cut.text or not isinstance(value, str):
+            kept[key] = _value(value, cut, levels - 1)
+    return kept
+
+
+def _value(value: Json, cut: Cut, levels: int) -> Json:
     if isinstance(value, str):
         return brief(value, cut.text)
     if isinstance(value, dict):
         return _object(value, cut, levels)
     if isinstance(value, list):
-        return [_pruned(item, cut, levels - 1) for item in value[: cut.members]] if levels else []
+        return [_value(item, cut, levels - 1) for item in value[: cut.members]] if levels else []
     return value
 
 
-def _object(value: JsonObject, cut: Cut, levels: int) -> JsonObject:
-    """At the last level a schema keeps its ``type``, so that it still says what goes there."""
-    if levels <= 0:
-        declared = value.get("type")
-        return {"type": declared} if isinstance(declared, str) else {}
-    ordered = [key for key in _FIRST if key in value] + [key for key in value if key not in _FIRST]
-    return {
-        key: value[key] if key in ("type", "$ref") else _pruned(value[key], cut, levels - 1)
-        for key in ordered[: cut.members]
-    }
+def _is_words(value: Json) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(word, str) for word in value)
+    return isinstance(value, str)

@@ -5,18 +5,23 @@ Owns what counts as an exact name. ``rank`` rates words, ``names`` knows the for
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from mcproxy.manifest.model import Manifest, ServerPart
 from mcproxy.manifest.rank import Match, query_words, rank
 from mcproxy.manifest.text import parts, snake, stem
 from mcproxy.types import Tool, ToolRef
 
-# Only a tool that was named has a score of 1.
-EXACT, MOST_OF_OTHERS = 1.0, 0.99
+# Only a tool that was named has a score of 1. Where the query is a server's name, that server's
+# tools come before those that mention it: their scores are squeezed into the top.
+EXACT, MOST_OF_OTHERS, SERVER_NAMED = 1.0, 0.99, 0.9
 
 # A word that can only be a name: ``repos.list``, ``repos_list``, ``github:list``, ``reposList``.
 _NAME_LIKE = re.compile(r"\w+(?:[.:/_-]+\w+)+|[a-z0-9]+[A-Z]\w*")
+# A longer query, or one with more names, is a text: its head says what it is about. This bounds
+# the time too.
+MAX_QUERY_CHARS, MAX_NAMES = 2_000, 20
 _AROUND_A_NAME = "`'\"()[]{}<>,;.:!?"
 
 
@@ -43,16 +48,18 @@ class Found:
 
 def find(manifest: Manifest, query: str, *, alone: bool) -> Found:
     """What the query finds. ``alone``: a tool whose exact name is the query hides all others."""
+    query = query[:MAX_QUERY_CHARS]
     named = _exact(manifest, query)
     if named and alone:
         return Found(_hits(manifest, named, ()))
-    for word in query.split():
-        if _NAME_LIKE.fullmatch(word.strip(_AROUND_A_NAME)):
-            named.update(_exact(manifest, word))
+    bare_words = (word.strip(_AROUND_A_NAME) for word in query.split())
+    for name in islice(filter(_NAME_LIKE.fullmatch, bare_words), MAX_NAMES):
+        named.update(_exact(manifest, name))
     ranking = rank(manifest.lexicon, query)
     bare = tuple(_bare(manifest, query))
     if ranking.real or named:
-        return Found(_hits(manifest, named, ranking.matches if ranking.real else ()), bare)
+        matches = ranking.matches if ranking.real else ()
+        return Found(_hits(manifest, named, _server_first(manifest, query, matches)), bare)
     weak = tuple(manifest.tools[match.number] for match in ranking.matches)
     return Found(bare=bare, weak=() if bare else weak)
 
@@ -64,6 +71,7 @@ def _exact(manifest: Manifest, name: str) -> dict[ToolRef, Tool]:
     """
     bare_name = name.strip().strip(_AROUND_A_NAME)
     form = snake(bare_name) if len(bare_name.split()) == 1 else ""
+    spellings = {name, name.strip()}
     verbatim: dict[ToolRef, Tool] = {}
     alike: dict[ToolRef, Tool] = {}
     for part in manifest.parts.values():
@@ -72,7 +80,7 @@ def _exact(manifest: Manifest, name: str) -> dict[ToolRef, Tool]:
         for tool_name in (exact for one in forms for exact in part.forms.get(one, ())):
             group = verbatim if bare_name.endswith(tool_name) else alike
             group[ToolRef(part.view.name, tool_name)] = part.tools[tool_name]
-        for spelling in (name, name.strip()):
+        for spelling in spellings:
             if spelling in part.tools:
                 verbatim[ToolRef(part.view.name, spelling)] = part.tools[spelling]
     return verbatim | alike
@@ -83,6 +91,18 @@ def _bare(manifest: Manifest, query: str) -> Iterator[ServerPart]:
     for part in manifest.parts.values():
         if not part.tools and not terms.isdisjoint(map(stem, parts(part.view.name))):
             yield part
+
+
+def _server_first(manifest: Manifest, query: str, matches: Iterable[Match]) -> tuple[Match, ...]:
+    """The matches, those of the server that the query is the name of lifted above the others."""
+    form = snake(query)
+    lifted = [
+        replace(match, score=SERVER_NAMED + (MOST_OF_OTHERS - SERVER_NAMED) * match.score)
+        if manifest.parts[manifest.tools[match.number].ref.server].form == form
+        else match
+        for match in matches
+    ]
+    return tuple(sorted(lifted, key=lambda match: -match.score))
 
 
 def _hits(

@@ -90,8 +90,10 @@ class Lexicon:
         letters = letter_set(word)
         lengths = range(len(word) - errors, len(word) + errors + 1) if errors else ()
         for length, first in product(lengths, frozenset(word[:2])):
+            # an edit changes two letters, one that changes the length only one
+            most = 2 * errors - abs(length - len(word))
             for other_letters, other in self.spellings.get((length, first), ()):
-                alike = (letters ^ other_letters).bit_count() <= 2 * errors
+                alike = (letters ^ other_letters).bit_count() <= most
                 if alike and (len(word) >= MIN_LONG or self._plausible(word, other)):
                     yield other
 

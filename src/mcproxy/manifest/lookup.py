@@ -12,9 +12,6 @@ from mcproxy.manifest.names import Ambiguous, call_line, resolve
 from mcproxy.manifest.spelling import near
 from mcproxy.types import Json, JsonObject, Tool, ToolRef
 
-# Several thousand names are too many to compare on the way to an error message.
-MAX_SERVERS_ASKED = 100
-
 
 def find_tool(manifest: Manifest, asked: ToolRef) -> Tool:
     """The tool that ``asked`` stands for, its name in any form.
@@ -54,6 +51,5 @@ def _near_calls(manifest: Manifest, part: ServerPart, asked: str) -> list[str]:
     close = [call_line(part.tools[name]) for name in near(asked, part.tools)]
     if close:
         return close
-    others = list(manifest.parts.values())[:MAX_SERVERS_ASKED]
-    found = ((other, resolve(other.forms, asked)) for other in others)
+    found = ((other, resolve(other.forms, asked)) for other in manifest.parts.values())
     return [call_line(other.tools[name]) for other, name in found if isinstance(name, str)]

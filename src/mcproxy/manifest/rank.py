@@ -18,7 +18,8 @@ SATURATION = 2.0
 # The share of a score that says how much of the tool's own name the query speaks of.
 NAME_SHARE = 0.25
 # The best tool is a real match from this score on. A long query says much that no single tool is
-# about, so its floor is lower. The numbers divide real tasks from nonsense on public catalogues.
+# about, so its floor is lower. Chosen by hand on public catalogues: higher loses real tasks, lower
+# lets nonsense through.
 FLOOR, FLOOR_OF_LONG = 0.15, 0.7
 # Or if it has most of what was asked, though deep in a long description.
 COVERED = 0.6

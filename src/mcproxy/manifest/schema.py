@@ -14,7 +14,8 @@ from mcproxy.types import Json, JsonObject
 # No real schema nests this deep; beyond it anything is accepted, which bounds the recursion.
 MAX_DEPTH = 40
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+# Control characters but for line ends and tabs, and halves of surrogate pairs: not for JSON.
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 _MISNAMED_TYPES = {
     "bool": "boolean",

@@ -1,8 +1,8 @@
 """``search``: from a query to the reply that a model reads, within its budget. Pure.
 
-Owns the arguments' limits, what counts as an exact name, and the outline of the reply. How tools
-are rated is ``rank``'s, how entries look is ``render``'s. A manifest holds what the caller may see
-and nothing else, so nothing here can tell about the rest.
+Owns the arguments' limits and the outline of the reply. Which tools answer is ``find``'s, how
+entries look is ``render``'s. A manifest holds what the caller may see and nothing else, so nothing
+here can tell about the rest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -75,7 +75,8 @@ class _Asked:
         """The reply without results, and the bytes that these may take."""
         base, each = BUDGETS[self.max_depth]
         budget = base + each * servers
-        echo, longest = self.query, max(budget // ECHO_PART, MIN_ECHO_BYTES)
+        echo = self.query.encode(errors="replace").decode()
+        longest = max(budget // ECHO_PART, MIN_ECHO_BYTES)
         if size(echo) > longest:  # half: each character may need a backslash
             echo = brief("".join(char for char in echo if char.isprintable()), longest // 2)
         reply: JsonObject = {

@@ -73,11 +73,23 @@ def stem(word: str) -> str:
     return f"{word[:-1]}i" if word.endswith("y") and len(word) > 3 else word
 
 
+def singular(word: str) -> str:
+    """``repositories`` -> ``repository``; rules, no dictionary."""
+    if word.endswith("ies") and len(word) > 4:
+        return f"{word[:-3]}y"
+    if word.endswith(("sses", "xes", "ches", "shes", "zes")):
+        return word[:-2]
+    if word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        return word[:-1]
+    return word
+
+
 def brief(text: str, limit: int) -> str:
     """The head of ``text`` in at most ``limit`` UTF-8 bytes, ended by ``…`` where it was cut."""
-    if len(text.encode()) <= limit:
+    raw = text.encode(errors="replace")  # half a surrogate pair has no bytes
+    if len(raw) <= limit:
         return text
-    head = text.encode()[: max(limit - 3, 0)].decode(errors="ignore")
+    head = raw[: max(limit - 3, 0)].decode(errors="ignore")
     cut = head.rfind(" ")
     head = head[:cut] if cut > len(head) // 2 else head
     return f"{head.rstrip(' ,.;:')}…" if limit >= 3 else ""
@@ -96,17 +108,6 @@ def _pairs(run: str) -> list[str]:
 
 def _bare(char: str) -> str:
     return unicodedata.normalize("NFD", char)[0]
-
-
-def singular(word: str) -> str:
-    """``repositories`` -> ``repository``; rules, no dictionary."""
-    if word.endswith("ies") and len(word) > 4:
-        return f"{word[:-3]}y"
-    if word.endswith(("sses", "xes", "ches", "shes", "zes")):
-        return word[:-2]
-    if word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        return word[:-1]
-    return word
 
 
 def _undouble(word: str) -> str:

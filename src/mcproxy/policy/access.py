@@ -50,6 +50,11 @@ class AccessDenied(McproxyError):
         self.status, self.challenge = status, challenge
         super().__init__(message)
 
+    @property
+    def wrong_token(self) -> bool:
+        """Is it the token itself that is refused, whatever was asked with it?"""
+        return "invalid_token" in self.challenge
+
 
 def policy_of(config: Config) -> Policy:
     """Resolve a checked configuration."""

@@ -43,7 +43,9 @@ def check(source: str) -> ScriptError | None:
 
 def _names_of_os(nodes: list[ast.AST]) -> set[str]:
     imported = [name for node in nodes if isinstance(node, ast.Import) for name in node.names]
-    return {name.asname or "os" for name in imported if name.name == "os"}
+    names = {name.asname for name in imported if name.name == "os" and name.asname}
+    plain = any(name.name.partition(".")[0] == "os" and not name.asname for name in imported)
+    return names | {"os"} if plain else names
 
 
 def _refusals(node: ast.AST, os_names: set[str]) -> Iterator[_Refusal]:

@@ -8,35 +8,39 @@ from mcproxy.types import Limits, ScriptError
 _NEARLY_ALL = 0.9  # of the memory limit: an allocation that failed was on the way
 _MIB_IN_KIB = 1 << 10
 
+_RESTARTED = ScriptError(
+    "SandboxError", "The sandbox was restarted while the script ran.", retryable=True
+)
+_BY_SIGNAL: dict[int, ScriptError] = {
+    signal.SIGXCPU: ScriptError("Timeout", "The script used up its processor time."),
+    signal.SIGSYS: ScriptError("SandboxError", "The script made a foreign machine's system call."),
+    signal.SIGSEGV: ScriptError(
+        "SandboxError",
+        "The interpreter crashed (SIGSEGV).",
+        hint="Usual causes: recursion without end after sys.setrecursionlimit, and ctypes.",
+    ),
+    signal.SIGKILL: ScriptError(
+        "SandboxError",
+        "The worker was killed from outside: usually the memory limit of the machine or of the "
+        "gateway's container.",
+        retryable=True,
+    ),
+}
+
 
 def explain(ended: Exit | None, limits: Limits, *, scratch_full: bool = False) -> ScriptError:
     """``ended`` is None when the zygote itself is gone, and its workers with it."""
     if scratch_full:
         return _scratch_limit(limits)
     if ended is None:
-        return ScriptError(
-            "SandboxError", "The sandbox was restarted while the script ran.", retryable=True
-        )
+        return _RESTARTED
     if ended.peak_kib >= limits.memory_mb * _MIB_IN_KIB * _NEARLY_ALL:
         return _memory_limit(limits)
-    if ended.code == -signal.SIGXCPU:
-        return ScriptError("Timeout", f"The script used {limits.timeout_secs:g} s of CPU time.")
-    if ended.code == -signal.SIGSYS:
-        return ScriptError("SandboxError", "The script made a system call of another machine.")
-    if ended.code == -signal.SIGSEGV:
-        return ScriptError(
-            "SandboxError",
-            "The interpreter crashed (SIGSEGV).",
-            hint="Usual causes: recursion without end after sys.setrecursionlimit, and ctypes.",
-        )
-    if ended.code == -signal.SIGKILL:
-        return ScriptError(
-            "SandboxError",
-            "The worker was killed from outside: usually the memory limit of the machine or of "
-            "the gateway's container.",
-            retryable=True,
-        )
-    return ScriptError("SandboxError", f"The worker ended without a result ({_how(ended.code)}).")
+    if ended.code >= 0:
+        text = f"The script ended its process (exit status {ended.code}) without a result."
+        return ScriptError("SandboxError", text, hint="Assign to `result`, or define run().")
+    unusual = ScriptError("SandboxError", f"The worker was ended by signal {-ended.code}.")
+    return _BY_SIGNAL.get(-ended.code, unusual)
 
 
 def _memory_limit(limits: Limits) -> ScriptError:
@@ -55,12 +59,3 @@ def _scratch_limit(limits: Limits) -> ScriptError:
         "folder.",
         hint="Keep intermediate data in memory, or delete files that are done with.",
     )
-
-
-def _how(code: int) -> str:
-    if code >= 0:
-        return f"exit status {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"

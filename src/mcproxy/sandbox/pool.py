@@ -149,7 +149,7 @@ class Pool:
             await lane.start()
         except (ZygoteFailed, TimeoutError) as error:
             await lane.close()
-            return Failure(level, str(error), getattr(error, "errno", None))
+            return Failure(level, str(error) or "no answer in time", getattr(error, "errno", None))
         self._serve(profile, lane)
         return None
 

@@ -7,7 +7,7 @@ Namespaces with equal profiles share their workers.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal, TypeAlias
 
@@ -28,7 +28,7 @@ _CPU_SPARE_SECS = 2  # over the wall-clock limit: for starting, and because the 
 class Profile:
     """What one script may use. No ``allowed_hosts``: no network. Paths are absolute."""
 
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     allowed_hosts: tuple[str, ...] = ()
     read_only: tuple[str, ...] = ()
     read_write: tuple[str, ...] = ()

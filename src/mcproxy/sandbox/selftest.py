@@ -28,9 +28,12 @@ _HANG = "while True: pass"
 _MIB = 1 << 20
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 
-_FILES = ("files_read", "files_metadata", "files_write")
 _BY_SECCOMP = ("processes", "signals", "kernel")
-GUARANTEES = (*_FILES, "environment", "network", *_BY_SECCOMP, "memory", "time", "scratch")
+GUARANTEES = (
+    *("files_read", "files_metadata", "files_write", "environment", "network"),
+    *_BY_SECCOMP,
+    *("memory", "time", "scratch"),
+)
 
 _NOT_PROMISED: Mapping[Level, frozenset[str]] = {
     "hardened": frozenset({"files_metadata"}),
@@ -116,10 +119,12 @@ def _what_failed(name: str, possible: tuple[str, ...] | None) -> str:
 def _enforcers(level: Level, landlock_abi: int) -> dict[str, str]:
     """What is expected to hold each guarantee up."""
     strict = level == "strict"
-    walls = [*["mount namespace"] * strict, *["Landlock"] * bool(landlock_abi)]
-    files = " and ".join(walls) or "seccomp"
+    files = {"strict": "mount namespace", "hardened": "Landlock"}.get(level, "seccomp")
+    both = f"{files} and Landlock" if strict and landlock_abi else files
     return {
-        **dict.fromkeys(_FILES, files),
+        "files_read": both,
+        "files_metadata": files,
+        "files_write": both,
         "environment": "own process",
         "network": "network namespace and seccomp" if strict else "seccomp",
         **dict.fromkeys(_BY_SECCOMP, "seccomp"),

@@ -79,7 +79,7 @@ class Worker:
 
 
 class Zygote:
-    """A running fork server. When it is dead or unreachable, ``gone`` is set and ``on_gone`` called."""
+    """A running fork server. ``gone`` is set, and ``on_gone`` called, when it is dead or lost."""
 
     def __init__(
         self,

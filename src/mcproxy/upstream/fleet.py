@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from mcproxy.config.inherit import env_isolated
+from mcproxy.config.load import Loaded
 from mcproxy.config.model import ServerConfig
 from mcproxy.errors import UnknownServer
 from mcproxy.types import Json, ServerHealth, ServerView, ToolRef, ToolResult
@@ -18,26 +20,17 @@ from mcproxy.upstream.supervisor import CallTimes, Supervisor
 
 
 class Fleet:
-    """The configured servers. ``run`` keeps them up; ``on_change`` is called after each change.
+    """The configured servers. ``run`` keeps them up; ``on_change`` is called after each change."""
 
-    ``environment`` is the gateway's own, from which each child gets its few variables;
-    ``unconfigured`` maps the servers that cannot be started to the reason.
-    """
-
-    def __init__(
-        self,
-        servers: Mapping[str, ServerConfig],
-        environment: Mapping[str, str],
-        unconfigured: Mapping[str, str],
-        on_change: Callable[[], None],
-    ) -> None:
+    def __init__(self, loaded: Loaded, on_change: Callable[[], None]) -> None:
+        servers, unconfigured = loaded.config.servers, loaded.unconfigured
         self._idle = {
             name: _not_started(server, unconfigured.get(name))
             for name, server in servers.items()
             if not server.enabled or name in unconfigured or not server.command
         }
         self._supervisors = {
-            name: _supervisor(name, server, environment, on_change)
+            name: _supervisor(name, loaded, on_change)
             for name, server in servers.items()
             if name not in self._idle
         }
@@ -72,16 +65,13 @@ class Fleet:
         return {**running, **self._idle}
 
 
-def _supervisor(
-    name: str,
-    server: ServerConfig,
-    environment: Mapping[str, str],
-    on_change: Callable[[], None],
-) -> Supervisor:
-    env = child_environment(environment, server.env, isolated=True)
+def _supervisor(name: str, loaded: Loaded, on_change: Callable[[], None]) -> Supervisor:
+    server = loaded.config.servers[name]
+    isolated = env_isolated(loaded.config, name)
+    env = child_environment(loaded.environment, server.env, isolated=isolated)
     cwd = Path(server.cwd).expanduser() if server.cwd else None
     command = Command([server.command or "", *server.args], env, cwd)
-    times = CallTimes(server.timeout_secs, server.tool_timeouts)
+    times = CallTimes(server.timeout_secs, server.tool_timeouts, server.sandbox.timeout_secs)
     return Supervisor(
         name,
         partial(connect, name, command),

@@ -34,14 +34,16 @@ Connect = Callable[[Callable[[Session], None]], AbstractAsyncContextManager[tupl
 
 @dataclass(frozen=True, slots=True)
 class CallTimes:
-    """How long a call may take, in seconds: for any tool, and for some by name."""
+    """How long a call may take, in seconds: any tool, some by name, and at most ``bound``."""
 
-    default: float = 120.0
-    by_tool: Mapping[str, float] | None = None
+    default: float
+    by_tool: Mapping[str, float]
+    bound: float | None = None
 
     def of(self, tool: str) -> float:
         """The limit of one tool."""
-        return (self.by_tool or {}).get(tool, self.default)
+        secs = self.by_tool.get(tool, self.default)
+        return secs if self.bound is None else min(secs, self.bound)
 
 
 class Supervisor:

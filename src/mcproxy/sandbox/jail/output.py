@@ -14,6 +14,8 @@ from typing import Never
 
 _EAGER_LINES = 100  # sent line by line
 _BATCH_CHARS = 8192
+_MORE_BYTES = 4  # past the limit: any whole character, so that the gateway sees there was more
+_FRAME_CHARS = 16_384  # a long text goes out in pieces
 _BATCH_SECS = 0.02  # or whatever has come together in this time
 
 
@@ -22,7 +24,7 @@ class Output(io.TextIOBase):
 
     def __init__(self, send: Callable[[str], None], limit: int) -> None:
         self._send = send
-        self._left = limit + 1  # one byte more: the gateway sees that there was more
+        self._left = limit + _MORE_BYTES
         self._parts: list[str] = []
         self._chars = 0
         self._lines = 0
@@ -63,7 +65,9 @@ class Output(io.TextIOBase):
         if data:
             self._left -= len(data)
             self._sent_at = time.monotonic()
-            self._send(data.decode("utf-8", "ignore"))
+            text = data.decode("utf-8", "ignore")
+            for start in range(0, len(text), _FRAME_CHARS):
+                self._send(text[start : start + _FRAME_CHARS])
 
 
 @contextlib.contextmanager

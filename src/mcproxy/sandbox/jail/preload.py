@@ -7,9 +7,10 @@ An ordinary import in a worker still works where files can be opened; where they
 import contextlib
 import importlib
 import io
+import pkgutil
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 _COMMON = """
@@ -24,8 +25,13 @@ COMMON = tuple(_COMMON.split())
 NETWORK = ("ssl", "http.client", "urllib.request", "urllib.error")
 NETWORK_IF_INSTALLED = ("requests", "httpx")
 
-# They open windows, talk, start work on import, or are the library's own tests.
-_NOT_BLINDLY = {"antigravity", "idlelib", "lib2to3", "test", "this", "tkinter", "turtle"}
+# They open windows, talk, install, start work on import, or are somebody's tests.
+_NOT_BLINDLY = frozenset(
+    [
+        *("antigravity", "distutils", "ensurepip", "idlelib", "lib2to3", "test", "tests", "this"),
+        *("tkinter", "turtle", "turtledemo", "venv"),
+    ]
+)
 
 
 def preload(names: Iterable[str]) -> list[str]:
@@ -34,9 +40,9 @@ def preload(names: Iterable[str]) -> list[str]:
 
 
 def whole_library() -> list[str]:
-    """Every public top-level module of the standard library, and the submodules in common use."""
-    names = sorted(sys.stdlib_module_names - _NOT_BLINDLY)
-    return [*COMMON, *NETWORK, *(name for name in names if not name.startswith("_"))]
+    """Every public module of the standard library, submodules too."""
+    tops = sorted(sys.stdlib_module_names - _NOT_BLINDLY)
+    return [name for top in tops if not top.startswith("_") for name in _with_submodules(top)]
 
 
 def extra_threads() -> int:
@@ -47,6 +53,15 @@ def extra_threads() -> int:
 def package_path(folders: Sequence[str]) -> None:
     """Let packages be imported from ``folders``, after the standard library."""
     sys.path += [folder for folder in folders if folder not in sys.path]
+
+
+def _with_submodules(name: str) -> Iterator[str]:
+    yield name
+    if not _import(name):
+        return
+    for found in pkgutil.iter_modules(getattr(sys.modules[name], "__path__", ())):
+        if not found.name.startswith("__") and found.name not in _NOT_BLINDLY:
+            yield from _with_submodules(f"{name}.{found.name}")
 
 
 def _import(name: str) -> bool:

@@ -96,7 +96,7 @@ def _landlock_abi(walls: Walls) -> int:
 def _enter_namespaces(walls: Walls, readable: tuple[str, ...]) -> str | None:
     """The path of the scratch folder that each worker mounts; None without namespaces."""
     if not walls.namespaces:
-        _drop_root(walls.uid, readable)
+        _drop_root(walls.uid, readable if walls.paths else ())
         return None
     _refuse_withheld("namespaces", walls)
     tree = rootfs.plan(

@@ -28,6 +28,8 @@ class ToolError(Exception):
     ``retry_after`` is in seconds, None where nothing is known; ``line`` is where the script made
     the call."""
 
+    __module__ = "builtins"  # so that a traceback names it as the script does
+
     def __init__(self, message: str = "", **facts: object) -> None:
         super().__init__(message)
         self.message = message

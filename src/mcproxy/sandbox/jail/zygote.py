@@ -11,6 +11,7 @@ socket, its only tie to the gateway: when that closes, it ends, and its workers 
     zygote:  {"exited": pid, "status": n, "peak_kib": n}
 """
 
+import asyncio
 import contextlib
 import gc
 import json
@@ -114,18 +115,28 @@ def _spawn(
 
 def _work(prepared: Prepared, fds: list[int], scratch: str | None) -> NoReturn:
     """The worker's whole life. It must not come back into the zygote's loop, whatever happens."""
+    code = 1
+    try:
+        if loop := _ready(prepared, fds, scratch):
+            os.write(RPC_FD, READY)
+            worker.run(RPC_FD, loop)
+            code = 0
+    finally:
+        os._exit(code)
+
+
+def _ready(
+    prepared: Prepared, fds: list[int], scratch: str | None
+) -> asyncio.AbstractEventLoop | None:
+    """Lock down and warm up; None, and the reason is sent, when that fails."""
     rpc = fds[0]
     try:
         confine(prepared, rpc, fds[1] if len(fds) > 1 else None, scratch)
         rpc = RPC_FD
-        loop = worker.warm()
-        os.write(rpc, READY)
-        worker.run(rpc, loop)
-    except BaseException as error:  # noqa: BLE001 - there is nobody above to catch it
-        with contextlib.suppress(BaseException):
-            os.write(rpc, BROKEN + repr(error).encode())
-    finally:
-        os._exit(0)
+        return worker.warm()
+    except Exception as error:  # noqa: BLE001 - the gateway is told, whatever it is
+        os.write(rpc, BROKEN + repr(error).encode())
+        return None
 
 
 def _reap(control: Control, pidfd: int, pid: int) -> None:

@@ -1,0 +1,29 @@
+"""One gateway for all the tests that do not change it."""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.e2e.gateways import TIME, Running, echo, gateway
+
+from mcproxy.types import JsonObject
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A gateway in front of three servers; one of them cannot be started."""
+    config: JsonObject = {
+        "servers": {
+            "echo": echo(),
+            "time": TIME,
+            "absent": {"command": "/no/such/command"},
+            "vault": {**echo(), "namespace": "locked"},
+        },
+        "namespaces": {
+            "locked": {"require_auth": True},
+            "small": {"extends": "public", "sandbox": {"timeout_secs": 5}},
+        },
+        "auth": {"tokens": [{"name": "ada", "token": "t0k3n", "namespaces": ["locked"]}]},
+        "sandbox": {"min_level": "none"},
+    }
+    with gateway(tmp_path_factory.mktemp("served"), config) as running:
+        yield running

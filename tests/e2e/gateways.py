@@ -1,0 +1,117 @@
+"""The whole program as a process of its own, with real servers behind it, for tests."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import httpx
+
+from mcproxy.types import Json, JsonObject
+
+ROOT = Path(__file__).parents[2]
+MAIN = ROOT / "main.py"
+SERVERS = ROOT / "tests/servers"
+START_SECS = 30
+STOP_SECS = 20
+
+TIME: JsonObject = {"command": sys.executable, "args": ["-m", "mcp_server_time"]}
+
+
+def echo(*options: str) -> JsonObject:
+    """The definition of the test server ``echo``."""
+    return {"command": sys.executable, "args": [str(SERVERS / "echo.py"), *options]}
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A gateway that listens; ``http`` has its address as base."""
+
+    process: subprocess.Popen[str]
+    http: httpx.Client
+
+    def post(self, body: Json, path: str = "/message", **headers: str) -> httpx.Response:
+        """POST a JSON body."""
+        return self.http.post(path, json=body, headers=headers)
+
+    def call(self, method: str, params: JsonObject | None = None, path: str = "/message") -> Json:
+        """The result of a request; its error, if that is what came."""
+        request: JsonObject = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params or {}}
+        reply = self.post(request, path).json()
+        result: Json = reply.get("result", reply.get("error"))
+        return result
+
+    def tool(self, name: str, **arguments: Json) -> JsonObject:
+        """What a meta-tool answers: its ``structuredContent``, or ``{"fault": text}``."""
+        result = self.call("tools/call", {"name": name, "arguments": {**arguments}})
+        assert isinstance(result, dict), result
+        return facts(result)
+
+    def run(self, code: str, **arguments: Json) -> JsonObject:
+        """Run a script."""
+        return self.tool("execute", code=code, **arguments)
+
+
+def facts(result: JsonObject) -> JsonObject:
+    """The facts in a tool's result; text and structured content must agree."""
+    if "content" not in result:
+        return {"rpc_error": result}
+    content = result["content"]
+    assert isinstance(content, list)
+    assert isinstance(content[0], dict)
+    text = str(content[0]["text"])
+    structured = result.get("structuredContent")
+    if not isinstance(structured, dict):
+        assert result.get("isError") is True
+        return {"fault": text}
+    assert json.loads(text) == structured
+    return structured
+
+
+@contextmanager
+def gateway(
+    directory: Path,
+    config: Mapping[str, Json] | None,
+    *options: str,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Running]:
+    """Start the program on a free port; SIGTERM it at the end, which must do it no harm."""
+    arguments = [sys.executable, str(MAIN), "--port", "0", *options]
+    if config is not None:
+        path = directory / "mcproxy.json"
+        path.write_text(json.dumps(config))
+    with subprocess.Popen(
+        arguments,
+        cwd=directory,
+        env={**os.environ, "XDG_STATE_HOME": str(directory / "state"), **(environment or {})},
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stderr
+        address = _address(process.stderr)
+        try:
+            with httpx.Client(base_url=address, timeout=60, trust_env=False) as http:
+                yield Running(process, http)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.stderr.read()
+            assert process.wait(STOP_SECS) == 0
+
+
+def _address(log: IO[str]) -> str:
+    lines: list[str] = []
+    for line in log:
+        lines.append(line)
+        found = re.search(r"listening on (http://[^\s\"]+)", line)
+        if found:
+            return found[1]
+    raise AssertionError("the gateway did not start:\n" + "".join(lines))

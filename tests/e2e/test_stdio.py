@@ -1,0 +1,109 @@
+"""``--stdio``: the official SDK as a client of ours in both eras, and odd clients too."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mcp.client.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from tests.e2e.gateways import MAIN, ROOT, TIME, echo
+
+from mcproxy.types import Json, JsonObject
+
+CONFIG: JsonObject = {
+    "servers": {"time": TIME, "echo": echo()},
+    "sandbox": {"min_level": "none"},
+}
+TOKYO = {"source_timezone": "Asia/Tokyo", "time": "16:30", "target_timezone": "Asia/Kolkata"}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "mcproxy.json"
+    path.write_text(json.dumps(CONFIG))
+    return path
+
+
+@pytest.mark.requirement("stdio.sdk")
+@pytest.mark.parametrize("mode", ["auto", "legacy", "2026-07-28"])
+async def test_the_sdk_lists_searches_and_executes(config: Path, mode: str) -> None:
+    parameters = StdioServerParameters(
+        command=sys.executable, args=[str(MAIN), "--stdio", "--config", str(config)]
+    )
+    async with Client(stdio_client(parameters), mode=mode) as client:  # type: ignore[arg-type]
+        tools = (await client.list_tools()).tools
+        assert [tool.name for tool in tools] == ["search", "execute"]
+        found = await client.call_tool("search", {"query": "convert a time between time zones"})
+        assert "convert_time" in str(found.structured_content)
+        code = f'async def run():\n    return await api.call_tool("time", "convert_time", {TOKYO})'
+        done = await client.call_tool("execute", {"code": code})
+        assert done.structured_content is not None
+        assert done.structured_content["result"]["target"]["datetime"].endswith("13:00:00+05:30")
+        picture = await client.call_tool("execute", {"code": 'api.server("echo").image()'})
+        assert [block.type for block in picture.content] == ["text", "image"]
+
+
+def converse(config: Path, *lines: str, log: bool = False) -> tuple[list[Json], str]:
+    """Send lines, close the input; the replies and what was logged."""
+    command = [sys.executable, str(MAIN), "--stdio", "--config", str(config)]
+    done = subprocess.run(
+        [*command, "--log"] if log else command,
+        input="".join(f"{line}\n" for line in lines),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        check=True,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+@pytest.mark.requirement("stdio.clean")
+def test_only_protocol_on_stdout_and_running_calls_end(config: Path) -> None:
+    call = {"name": "execute", "arguments": {"code": "print('hi')\n6 * 7"}}
+    replies, log = converse(
+        config,
+        "{oops",
+        "",
+        json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}),
+        json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        json.dumps([{"jsonrpc": "2.0", "id": 2, "method": "ping"}]),
+        log=True,
+    )
+    assert "DEBUG" in log
+    assert len(replies) == 3
+    by_id = {reply["id"]: reply for reply in replies if isinstance(reply, dict)}
+    assert by_id[None]["error"] == {"code": -32700, "message": by_id[None]["error"]["message"]}
+    assert by_id[1]["result"]["structuredContent"]["result"] == 42
+    assert by_id[1]["result"]["structuredContent"]["stdout"] == "hi\n"
+    assert [{"jsonrpc": "2.0", "id": 2, "result": {}}] in replies
+
+
+@pytest.mark.requirement("stdio.cancel")
+def test_a_cancelled_script_gets_no_reply(config: Path) -> None:
+    call = {"name": "execute", "arguments": {"code": "import time\ntime.sleep(25)"}}
+    replies, _ = converse(
+        config,
+        json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}),
+        json.dumps(
+            {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
+        ),
+        json.dumps({"jsonrpc": "2.0", "id": 2, "method": "ping"}),
+    )
+    assert replies == [{"jsonrpc": "2.0", "id": 2, "result": {}}]
+
+
+def test_input_from_a_file(config: Path, tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    calls.write_text('{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+    with calls.open() as stdin:
+        done = subprocess.run(
+            [sys.executable, str(MAIN), "--stdio", "--config", str(config)],
+            stdin=stdin,
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
+    assert json.loads(done.stdout) == {"jsonrpc": "2.0", "id": 1, "result": {}}

@@ -1,0 +1,117 @@
+"""The attack set: every script of ``attacks/`` at every level that this machine allows.
+
+One pool serves many scripts, as in life. After each: a benign script works and the canary is as it
+was; after all: no process is left. The scripts go to the pool directly, past the friendly check, so
+each is as good as disguised.
+"""
+
+import os
+import platform
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mcproxy.sandbox.pool import Pool
+from mcproxy.sandbox.profile import Level
+from mcproxy.types import Outcome
+from tests.sandbox.attacks_data import FOLDER, Script, filled, scripts, seen
+from tests.sandbox.walls import LEVELS, SMALL, descendants, pool_at, run, settles
+
+SHORT = replace(SMALL, timeout_secs=0.7)
+SHORT_KINDS = ("time", "memory", "output", "channel")
+KINDS = sorted(path.stem for path in FOLDER.glob("*.txt"))
+ATTACKS = [script for kind in KINDS if kind != "benign" for script in scripts(kind)]
+CLONE = {"x86_64": 56, "aarch64": 220}
+
+BENIGN = """
+import json
+answer = await api.call_tool("s", "echo")
+result = [answer, len("abc"), json.dumps({"a": 1}), sorted("ba")]
+try:
+    import os, tempfile
+    result.append(os.listdir(tempfile.gettempdir()))
+except OSError:
+    result.append([])
+"""
+BENIGN_RESULT = ["echo", 3, '{"a": 1}', ["a", "b"], []]
+
+
+class Ground:
+    """What the attacks go for on the host."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self.canary = folder, folder / "canary"
+        self.canary.write_text("untouched")
+        self.canary.chmod(0o666)
+        folder.chmod(0o777)
+        self.words = {
+            "canary": self.canary,
+            "folder": folder,
+            "gateway": os.getpid(),
+            "port": port,
+            "clone": CLONE.get(platform.machine(), 0),
+        }
+
+    def is_untouched(self) -> bool:
+        mode = self.canary.stat().st_mode & 0o777
+        return (
+            [path.name for path in self.folder.iterdir()] == ["canary"]
+            and self.canary.read_text() == "untouched"
+            and mode == 0o666
+        )
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[Ground]:
+    folder = tmp_path / "ground"
+    folder.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield Ground(folder, server.getsockname()[1])
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.requirement("sandbox.attacks")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("level", LEVELS)
+async def test_every_script_of_a_class_is_contained(
+    level: Level, kind: str, ground: Ground
+) -> None:
+    if kind == "kernel" and platform.machine() != "x86_64":
+        pytest.skip("raw numbers of x86-64")
+    faults = []
+    async with pool_at(level) as pool:
+        at_rest = descendants()
+        for script in scripts(kind):
+            faults += await _faults(pool, script, level, ground)
+        await settles(lambda: pool.stats.ready == 1 and len(descendants()) == len(at_rest))
+        assert pool.stats.restarts == 0
+    await settles(lambda: not descendants())
+    assert not faults, "\n".join(faults)
+
+
+def test_the_set_is_as_large_as_promised() -> None:
+    assert len(ATTACKS) >= 100
+    assert len(scripts("benign")) >= 15
+    assert len({(script.kind, script.name) for script in ATTACKS}) == len(ATTACKS)
+
+
+async def _faults(pool: Pool, script: Script, level: Level, ground: Ground) -> list[str]:
+    limits = SHORT if script.kind in SHORT_KINDS else SMALL
+    outcome = await run(pool, filled(script, ground.words), limits)
+    after = await run(pool, BENIGN)
+    faults = []
+    if not seen(outcome) & script.expected_at(level):
+        faults.append(f"expected {sorted(script.expected_at(level))}, got {_short(outcome)}")
+    if after.value != BENIGN_RESULT:
+        faults.append(f"the next script suffered: {_short(after)}")
+    if not ground.is_untouched():
+        faults.append("the canary was touched")
+    return [f"{script.kind}.{script.name}: {fault}" for fault in faults]
+
+
+def _short(outcome: Outcome) -> str:
+    error = outcome.error and f"{outcome.error.type}: {outcome.error.message[:150]}"
+    return error or repr(outcome.value)[:150]

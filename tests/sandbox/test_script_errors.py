@@ -1,0 +1,275 @@
+"""What goes wrong in scripts, and what the model is told about it."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from mcproxy.types import Limits, Outcome
+
+Run = Callable[..., Awaitable[Outcome]]
+
+# source -> type, part of the message, line, part of the hint
+ERRORS: dict[str, tuple[str, str, str, int | None, str]] = {
+    "plain": ("x = 1\n1 / 0", "ZeroDivisionError", "division by zero", 2, ""),
+    "in a function": ("def f():\n    1 / 0\nf()", "ZeroDivisionError", "", 2, ""),
+    "in a library": ("import json\njson.loads('{')", "JSONDecodeError", "Expecting", 2, ""),
+    "own class": ("class Mine(Exception): pass\nraise Mine('x')", "Mine", "x", 2, ""),
+    "async": ("async def run():\n    raise ValueError('x')", "ValueError", "x", 2, ""),
+    "task group": (
+        "async def f():\n    raise ValueError('inner')\nasync with asyncio.TaskGroup() as g:\n"
+        "    g.create_task(f())",
+        "ExceptionGroup",
+        "ValueError: inner",
+        3,
+        "",
+    ),
+    "syntax": ("x = 1\ndef f(:\n    pass", "SyntaxError", "", 2, ""),
+    "indentation": ("if True:\nx = 1", "IndentationError", "expected an indented block", 2, ""),
+    "return at top level": ("x = 1\nreturn x", "SyntaxError", "outside function", 2, "`result`"),
+    "await in a plain function": (
+        "def f():\n    return await api.search('x')",
+        "SyntaxError",
+        "'await' outside async function",
+        2,
+        "async def",
+    ),
+    "javascript const": ("const x = 1", "SyntaxError", "", 1, "not JavaScript"),
+    "javascript arrow": ("f = (x) => x", "SyntaxError", "", 1, "not JavaScript"),
+    "javascript true": ("x = {'a': true}", "NameError", "", 1, "True, False and None"),
+    "javascript null": ("x = null", "NameError", "", 1, "True, False and None"),
+    "javascript console": ("console.log(1)", "NameError", "", 1, "print"),
+    "javascript object": (
+        "api.server('s').echo({owner: 'x'})",
+        "NameError",
+        "",
+        1,
+        '{"owner": ...}',
+    ),
+    "flat tool name": (
+        "github__list_issues(a=1)",
+        "NameError",
+        "",
+        1,
+        'api.server("github").list_issues',
+    ),
+    "mcp tool name": ("mcp__github__get_me()", "NameError", "", 1, 'api.server("github").get_me'),
+    "tool() taken literally": (
+        "api.server('s').tool('echo')",
+        "TypeError",
+        "by name",
+        1,
+        'api.server("s")["TOOL"]',
+    ),
+    "call_tool with one name": (
+        "api.call_tool('s.echo', {'a': 1})",
+        "TypeError",
+        'api.call_tool("SERVER", "TOOL"',
+        1,
+        "",
+    ),
+    "call_tool bare": ("call_tool('s', 'echo')", "NameError", "", 1, "api.call_tool"),
+    "a server called": ("api.server('s')(a=1)", "TypeError", "is a server", 1, ""),
+    "a tool not called": ("await api.server('s').echo", "TypeError", "was not called", 1, ""),
+    "unknown member": ("api.call_tol('s')", "AttributeError", "call_tool", 1, ""),
+    "envelope": (
+        "r = api.server('s').echo(a=1)\nr['content'][0]['text']",
+        "KeyError",
+        "content",
+        2,
+        "r is a dict with keys 'tool', 'a'",
+    ),
+    "wrong key": (
+        "rows = api.server('s').rows()\n[row['nam'] for row in rows]",
+        "KeyError",
+        "nam",
+        2,
+        "'id', 'name'",
+    ),
+    "attribute of a dict": (
+        "r = api.server('s').echo(a=1)\nr.a",
+        "AttributeError",
+        "",
+        2,
+        'value["a"]',
+    ),
+    "text subscripted": ("r = 'text'\nr['a']", "TypeError", "", 2, "The value is text"),
+    "list subscripted": (
+        "r = api.server('s').rows()\nr['items']",
+        "TypeError",
+        "",
+        2,
+        "r is a list of 2 (a dict with keys 'id', 'name', …)",
+    ),
+    "coroutine used": (
+        "async def f():\n    return {}\nr = f()\nr['a']",
+        "TypeError",
+        "",
+        4,
+        "Write await",
+    ),
+    "missing import": ("math.sqrt(4)", "NameError", "", 1, "import math"),
+    "missing from-import": ("Counter('aa')", "NameError", "", 1, "from collections import Counter"),
+    "state expected": ("rows_of_last_time", "NameError", "", 1, "starts afresh"),
+    "module not there": ("import pandas", "ModuleNotFoundError", "pandas", 1, "standard library"),
+    "import api": ("import mcproxy.api", "ModuleNotFoundError", "", 1, ""),
+    "input": ("input('name?')", "EOFError", "unattended", 1, ""),
+    "exit with a code": ("exit(3)", "SystemExit", "3", 1, "raise an exception"),
+    "os._exit": ("import os\nos._exit(0)", "SandboxError", "without a result", None, ""),
+    "killed": (
+        "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)",
+        "SandboxError",
+        "SIGSEGV",
+        None,
+        "",
+    ),
+    "recursion": ("def f():\n    f()\nf()", "RecursionError", "", 2, "loop"),
+    "unprintable": (
+        "class E(Exception):\n    def __str__(self):\n        raise ValueError\nraise E",
+        "E",
+        "cannot be shown",
+        4,
+        "",
+    ),
+    "positional arguments": ("api.server('s').echo('a', 'b')", "TypeError", "by name", 1, ""),
+    "null byte": ("x = '\0'", "SyntaxError", "null byte", None, ""),
+    "keyboard interrupt": ("raise KeyboardInterrupt", "KeyboardInterrupt", "", 1, ""),
+    "file not found": ("open('/no/such/file')", "FileNotFoundError", "", 1, "no files of the host"),
+}
+
+
+@pytest.mark.requirement("execute.error")
+@pytest.mark.parametrize("name", ERRORS)
+async def test_errors_say_what_where_and_what_to_do(run: Run, name: str) -> None:
+    source, type_, message, line, hint = ERRORS[name]
+    outcome = await run(source)
+    assert outcome.value is None
+    assert outcome.error is not None
+    assert outcome.error.type == type_
+    assert message in outcome.error.message
+    assert outcome.error.line == line
+    assert hint in (outcome.error.hint or "")
+
+
+@pytest.mark.requirement("execute.traceback")
+async def test_the_traceback_shows_the_scripts_lines_only(run: Run) -> None:
+    outcome = await run(
+        "import json\ndef f(text):\n    return json.loads(text)\nawait asyncio.gather(asyncio.to_thread(f, '{'))"
+    )
+    assert outcome.traceback is not None
+    assert outcome.traceback.startswith(
+        'Traceback (most recent call last):\n  File "<script>", line 4, in <module>\n'
+        "    await asyncio.gather("
+    )
+    assert '  File "<script>", line 3, in f\n    return json.loads(text)\n' in outcome.traceback
+    assert ".py" not in outcome.traceback
+
+
+@pytest.mark.requirement("execute.traceback")
+@pytest.mark.parametrize(
+    "source",
+    [
+        "await api.call_tool('s', 'no')",
+        "api.call_tool('s', 'no')",
+        "await asyncio.gather(api.call_tool('s', 'no'))",
+        "api.parallel([api.call_tool('s', 'no')])",
+        "async def run():\n    async with asyncio.TaskGroup() as g:\n        g.create_task(api.call_tool('s', 'no'))",
+        "asyncio.create_task(api.call_tool('s', 'no'))",
+        "api.server('s').echo('a', 'b')",
+        "def f(:",
+    ],
+)
+async def test_no_path_of_the_gateway_is_shown(run: Run, source: str) -> None:
+    outcome = await run(source)
+    assert outcome.traceback is not None
+    assert "mcproxy" not in outcome.traceback
+    assert ".py" not in outcome.traceback
+    assert '"<script>", line' in outcome.traceback
+
+
+async def test_causes_are_told(run: Run) -> None:
+    outcome = await run(
+        "try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    raise ValueError('x') from e"
+    )
+    assert outcome.traceback is not None
+    assert "ZeroDivisionError: division by zero" in outcome.traceback
+    assert outcome.traceback.endswith("ValueError: x")
+
+
+TOOL_ERRORS = {
+    "no": ["tool_error", False, None],
+    "busy": ["rate_limited", True, 1.5],
+    "down": ["server_down", True, None],
+    "unknown": ["unknown_tool", False, None],
+}
+
+
+@pytest.mark.requirement("api.tool_error")
+@pytest.mark.parametrize("tool", TOOL_ERRORS)
+@pytest.mark.parametrize("form", ["api.server('s').{}()", "await api.server('s').{}()"])
+async def test_a_failing_call_can_be_caught(run: Run, tool: str, form: str) -> None:
+    source = f"""
+try:
+    {form.format(tool)}
+except ToolError as e:
+    result = [e.code, e.retryable, e.retry_after, e.server, e.tool, e.message == str(e)]
+"""
+    outcome = await run(source)
+    assert outcome.error is None
+    assert outcome.value == [*TOOL_ERRORS[tool], "s", tool, True]
+    assert [record.ok for record in outcome.calls] == [False]
+
+
+@pytest.mark.requirement("api.tool_error")
+async def test_a_failing_call_that_is_not_caught(run: Run) -> None:
+    outcome = await run("x = 1\nawait api.server('s').busy()")
+    assert outcome.error is not None
+    assert outcome.error.type == "ToolError"
+    assert outcome.error.retryable
+    assert outcome.error.line == 2
+    assert "60 calls a minute" in outcome.error.message
+
+
+@pytest.mark.requirement("api.call_limit")
+async def test_calls_are_counted(run: Run, log: list[str]) -> None:
+    source = """
+codes = []
+for i in range(5):
+    try:
+        api.server("s").echo()
+    except ToolError as e:
+        codes.append(e.code)
+api.search("x")
+codes
+"""
+    outcome = await run(source, Limits(max_calls=3))
+    assert outcome.value == ["call_limit", "call_limit"]
+    assert log.count(">echo") == 3
+    assert len(outcome.calls) == 3
+
+
+@pytest.mark.requirement("api.argument_limit")
+async def test_arguments_are_limited(run: Run, log: list[str]) -> None:
+    source = "try:\n    api.server('s').echo(x='y' * 2000)\nexcept ToolError as e:\n    result = [e.code, e.tool]"
+    outcome = await run(source, Limits(argument_bytes=1000))
+    assert outcome.value == ["too_large", "echo"]
+    assert log == []
+
+
+@pytest.mark.requirement("api.value_limit")
+async def test_values_are_limited(run: Run) -> None:
+    source = (
+        "try:\n    api.server('s').echo(x='y' * 2000)\nexcept ToolError as e:\n    result = e.code"
+    )
+    outcome = await run(source, Limits(value_bytes=1000))
+    assert outcome.value == "too_large"
+
+
+async def test_a_value_of_many_bytes_arrives(run: Run) -> None:
+    outcome = await run("len(api.server('s').echo(x='\u00e9' * 400_000)['x'])")
+    assert outcome.value == 400_000
+
+
+async def test_a_forgotten_await_is_noted(run: Run) -> None:
+    outcome = await run("async def main():\n    return 1\nmain()\n2")
+    assert outcome.value == 2
+    assert any("'main' was never awaited" in note for note in outcome.notes)

@@ -1,0 +1,339 @@
+"""What comes out of a script: its result, what it prints, notes, and the limits on them."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import pytest
+
+from mcproxy.types import Json, Limits, Outcome
+
+Run = Callable[..., Awaitable[Outcome]]
+
+RESULTS: dict[str, tuple[str, Json]] = {
+    "empty": ("", None),
+    "only a comment": ("# nothing", None),
+    "last expression": ("x = 1\nx + 1", 2),
+    "last expression before comments": ("40 + 2\n\n# that was it\n", 42),
+    "last expression after a semicolon": ("x = 1; x + 1", 2),
+    "last statement is no expression": ("1\nx = 2", None),
+    "a string": ("'text'", "text"),
+    "a docstring is not lost": ("'''text'''\n", "text"),
+    "result": ("result = {'a': 1}\nprint('x')", {"a": 1}),
+    "result wins over the last expression": ("result = 1\n2", 1),
+    "run": ("def run():\n    return 3", 3),
+    "async run": ("async def run():\n    return 3", 3),
+    "run wins over result": ("result = 1\ndef run():\n    return 3", 3),
+    "run wins over the last expression": ("def run():\n    return 3\n4", 3),
+    "run that sets result": ("def run():\n    global result\n    result = 5", 5),
+    "run that needs arguments is no entry": ("def run(x):\n    return x\nrun(2)", 2),
+    "run with defaults": ("def run(x=3):\n    return x", 3),
+    "run called by the script": (
+        "n = 0\ndef run():\n    global n\n    n += 1\n    return n\nrun()",
+        1,
+    ),
+    "run awaited by the script": ("async def run():\n    return 3\nawait run()", 3),
+    "run under asyncio.run": ("async def run():\n    return 3\nasyncio.run(run())", 3),
+    "run bound by the script": ("async def run():\n    return 3\nresult = await run()", 3),
+    "main guard": ("def main():\n    return 3\nif __name__ == '__main__':\n    main()", 3),
+    "main guard with asyncio.run": (
+        "import asyncio\nasync def main():\n    return 3\nif __name__ == '__main__':\n    asyncio.run(main())",
+        3,
+    ),
+    "main guard with result": ("if __name__ == '__main__':\n    result = 3", 3),
+    "main guard with run": (
+        "n = []\ndef run():\n    n.append(1)\n    return n\nif __name__ == '__main__':\n    run()",
+        [1],
+    ),
+    "top-level async for": (
+        "async def items():\n    yield 1\n    yield 2\nout = []\nasync for i in items():\n    out.append(i)\nout",
+        [1, 2],
+    ),
+    "top-level async with": (
+        "async with asyncio.timeout(5):\n    x = 3\nx",
+        3,
+    ),
+    "a nested function sees globals": ("x = 1\ndef f():\n    return x\nf()", 1),
+    "dataclasses with annotations": (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "@dataclass\nclass A:\n    x: int\nA(1).x",
+        1,
+    ),
+    "exit": ("result = 3\nexit()", 3),
+    "sys.exit(0)": ("import sys\nresult = 3\nsys.exit(0)", 3),
+    "exit in async": ("result = 3\nasync def run():\n    exit()", 3),
+    "exec and eval": ("exec('y = 1')\neval('y + 1')", 2),
+    "a class": ("class A:\n    x = 1\nA.x", 1),
+    "star unpacking": ("a, *b = 1, 2, 3\nb", [2, 3]),
+    "a long chain of operators": ("+".join(["1"] * 1500), 1500),
+    "future annotations": ("from __future__ import annotations\n1", 1),
+    "non-ASCII": ("'gr\u00fc\u00df \U0001f600'", "gr\u00fc\u00df \U0001f600"),
+    "big integers": ("2 ** 70", 2**70),
+    "nested awaitables": (
+        "async def f(i):\n    return i\n{'a': [f(1), f(2)], 'b': (f(3),)}",
+        {"a": [1, 2], "b": [3]},
+    ),
+}
+
+
+@pytest.mark.requirement("execute.result")
+@pytest.mark.parametrize("name", RESULTS)
+async def test_the_result(run: Run, name: str) -> None:
+    source, value = RESULTS[name]
+    outcome = await run(source)
+    assert outcome.error is None
+    assert outcome.value == value
+
+
+CONVERTED: dict[str, tuple[str, Json, str]] = {
+    "set": ("{1}", [1], "1 set -> list"),
+    "tuple": ("(1, (2,))", [1, [2]], "2 tuple -> list"),
+    "date": ("import datetime\ndatetime.date(2024, 1, 2)", "2024-01-02", "1 date -> ISO 8601 text"),
+    "datetime": (
+        "import datetime as d\nd.datetime(2024, 1, 2, 3, tzinfo=d.UTC)",
+        "2024-01-02T03:00:00+00:00",
+        "1 datetime -> ISO 8601 text",
+    ),
+    "decimal": ("from decimal import Decimal\nDecimal('1.50')", "1.50", "1 Decimal -> text"),
+    "bytes": ("b'\\xff\\x00'", "/wA=", "1 bytes -> base64"),
+    "nan": ("[float('nan'), float('-inf')]", [None, None], "2 NaN or infinity -> null"),
+    "keys": (
+        "{1: 'a', None: 'b', (1, 2): 'c'}",
+        {"1": "a", "null": "b", "(1, 2)": "c"},
+        "3 non-string key",
+    ),
+    "surrogate": ("'a\\ud800'", "a?", "1 text with lone surrogates"),
+    "object": ("1 + 2j", "(1+2j)", "1 complex -> its repr"),
+    "broken repr": (
+        "class A:\n    def __repr__(self):\n        raise ValueError\nA()",
+        "<A: its repr raised ValueError>",
+        "1 A -> its repr",
+    ),
+    "dataclass": (
+        "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\nP(1)",
+        {"x": 1},
+        "1 P -> dict",
+    ),
+    "cycle": ("x = [1]\nx.append(x)\nx", [1, "<cycle: list>"], "1 cyclic reference"),
+    "error value": (
+        "await asyncio.gather(api.call_tool('s', 'no'), return_exceptions=True)",
+        ["ToolError('the tool said no')"],
+        "1 ToolError -> its repr",
+    ),
+    "huge integer": ("1 << 20000", hex(1 << 20000), "1 very large int"),
+}
+
+
+@pytest.mark.requirement("execute.conversion")
+@pytest.mark.parametrize("name", CONVERTED)
+async def test_values_that_json_lacks(run: Run, name: str) -> None:
+    source, value, note = CONVERTED[name]
+    outcome = await run(source)
+    assert outcome.error is None
+    assert outcome.value == value
+    assert any(note in told for told in outcome.notes)
+
+
+UNWRAPPED: dict[str, tuple[Json, Json]] = {
+    "structured": ({"content": [], "structuredContent": {"a": 1}}, {"a": 1}),
+    "json text": ({"content": [{"type": "text", "text": '{"a": [1]}'}]}, {"a": [1]}),
+    "plain text": ({"content": [{"type": "text", "text": "hello"}]}, "hello"),
+    "no JSON": ({"content": [{"type": "text", "text": "NaN"}]}, "NaN"),
+    "several blocks": (
+        {"content": [{"type": "text", "text": "1"}, {"type": "text", "text": "2"}]},
+        [{"type": "text", "text": "1"}, {"type": "text", "text": "2"}],
+    ),
+    "image": (
+        {"content": [{"type": "image", "data": "AA==", "mimeType": "image/png"}]},
+        [{"type": "image", "data": "AA==", "mimeType": "image/png"}],
+    ),
+    "nothing": ({"content": []}, []),
+}
+
+
+@pytest.mark.requirement("api.value")
+@pytest.mark.parametrize("name", UNWRAPPED)
+async def test_the_value_of_a_call(run: Run, name: str) -> None:
+    result, value = UNWRAPPED[name]
+    outcome = await run(f"await api.call_tool('s', 'raw', {{'result': {result!r}}})")
+    assert outcome.value == value
+
+
+@pytest.mark.requirement("api.raw")
+async def test_raw_gives_the_whole_result(run: Run) -> None:
+    outcome = await run("await api.call_tool('s', 'raw', {'result': {'content': []}}, raw=True)")
+    assert outcome.value == {"content": []}
+
+
+PRINTED = {
+    "print": ("print('a', 1)", "a 1\n"),
+    "stderr": ("import sys\nprint('a', file=sys.stderr)", "a\n"),
+    "write": ("import sys\nsys.stdout.write('a')", "a"),
+    "no newline": ("print('a', end='')", "a"),
+    "surrogate": ("print('\\ud800')", "?\n"),
+    "before an error": ("print('a')\n1 / 0", "a\n"),
+    "in order with batches": (
+        "for i in range(300): print(i)",
+        "".join(f"{i}\n" for i in range(300)),
+    ),
+    "redirected": (
+        "import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()):\n    print('a')\nprint('b')",
+        "b\n",
+    ),
+    "traceback": (
+        "import traceback\ntry:\n    1 / 0\nexcept Exception:\n    print(traceback.format_exc().count('1 / 0'))",
+        "1\n",
+    ),
+}
+
+
+@pytest.mark.requirement("execute.stdout")
+@pytest.mark.parametrize("name", PRINTED)
+async def test_what_is_printed(run: Run, name: str) -> None:
+    source, printed = PRINTED[name]
+    outcome = await run(source)
+    assert outcome.stdout == printed
+
+
+@pytest.mark.requirement("execute.stdout")
+async def test_output_before_a_timeout_is_kept(run: Run) -> None:
+    outcome = await run("print('so far')\nwhile True: pass", Limits(timeout_secs=0.5))
+    assert outcome.error is not None
+    assert outcome.error.type == "Timeout"
+    assert outcome.stdout == "so far\n"
+
+
+@pytest.mark.requirement("execute.stdout_limit")
+@pytest.mark.parametrize(
+    "source", ["print('x' * 5000)", "for i in range(3000): print('xy')", "print('\u00e9' * 3000)"]
+)
+async def test_stdout_is_cut_with_a_mark_and_a_note(run: Run, source: str) -> None:
+    outcome = await run(source, Limits(stdout_bytes=1000))
+    assert outcome.error is None
+    assert len(outcome.stdout.encode()) <= 1000 + 40
+    assert outcome.stdout.endswith("[output cut at 1000 bytes]\n")
+    assert "stdout was cut at 1000 bytes (sandbox limit); print less" in outcome.notes
+
+
+async def test_stdout_of_just_the_limit_is_whole(run: Run) -> None:
+    outcome = await run("print('x' * 999)", Limits(stdout_bytes=1000))
+    assert outcome.stdout == "x" * 999 + "\n"
+    assert not any("stdout" in note for note in outcome.notes)
+
+
+@pytest.mark.requirement("execute.result_limit")
+async def test_a_result_over_its_limit(run: Run) -> None:
+    outcome = await run("'x' * 3000", Limits(result_bytes=1000))
+    assert outcome.error is not None
+    assert outcome.error.type == "ResultLimit"
+    assert "3002 bytes" in outcome.error.message
+    assert "1000" in outcome.error.message
+
+
+@pytest.mark.requirement("execute.memory")
+@pytest.mark.parametrize(
+    "source", ["x = bytearray(1 << 30)", "x = []\nwhile True: x.append('y' * 99999)"]
+)
+async def test_memory_is_bounded(run: Run, source: str) -> None:
+    outcome = await run(source, Limits(memory_mb=64, timeout_secs=10))
+    assert outcome.error is not None
+    assert outcome.error.type == "MemoryLimit"
+    assert "64 MiB" in outcome.error.message
+    assert "sandbox.memory_mb" in outcome.error.message
+
+
+@pytest.mark.requirement("execute.time")
+@pytest.mark.parametrize(
+    "source",
+    [
+        "while True: pass",
+        "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
+        "import time\ntime.sleep(60)",
+        "await asyncio.sleep(60)",
+        "api.call_tool('s', 'never')",
+        "await api.call_tool('s', 'never')",
+        "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\nsum(range(10**15))",
+    ],
+)
+async def test_time_is_bounded(run: Run, source: str) -> None:
+    outcome = await run(source, Limits(timeout_secs=0.5))
+    assert outcome.error is not None
+    assert outcome.error.type == "Timeout"
+    assert "0.5 s" in outcome.error.message
+
+
+@pytest.mark.requirement("sandbox.none_says_so")
+async def test_level_none_says_so(run: Run) -> None:
+    for source in ("1", "1 / 0"):
+        assert "sandbox level none: scripts are not contained" in (await run(source)).notes
+
+
+@pytest.mark.requirement("sandbox.nothing_left")
+async def test_nothing_is_left_for_the_next_script(run: Run) -> None:
+    await run("import builtins\nbuiltins.left = 1\nopen('left.txt', 'w').write('x')\nleft = 1")
+    outcome = await run("import os\n['left' in globals(), os.path.exists('left.txt')]")
+    assert outcome.value == [False, False]
+
+
+@pytest.mark.requirement("sandbox.environment")
+async def test_the_environment_of_the_gateway_is_not_there(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_OF_THE_GATEWAY", "1")
+    outcome = await run("import os\nsorted(os.environ)")
+    assert outcome.value == ["HOME", "LANG", "LC_CTYPE", "TMPDIR"] or outcome.value == [
+        "HOME",
+        "LANG",
+        "TMPDIR",
+    ]
+
+
+API: dict[str, tuple[str, list[tuple[str, str, Mapping[str, Json]]]]] = {
+    "keywords": ("await api.server('s').echo(a=1)", [("s", "echo", {"a": 1})]),
+    "dotted": ("await api.server('s').repos.list(a=1)", [("s", "repos.list", {"a": 1})]),
+    "verbatim": ("await api.server('s')['any name']()", [("s", "any name", {})]),
+    "one dict": ("await api.server('s').echo({'a': 1})", [("s", "echo", {"a": 1})]),
+    "dict and keywords": ("api.server('s').echo({'a': 1}, b=2)", [("s", "echo", {"a": 1, "b": 2})]),
+    "call_tool": ("await api.call_tool('s', 'echo', {'a': 1})", [("s", "echo", {"a": 1})]),
+    "call_tool without arguments": ("api.call_tool('s', 'echo')", [("s", "echo", {})]),
+    "call_tool by keywords": ("api.call_tool('s', 'echo', a=1)", [("s", "echo", {"a": 1})]),
+    "call_tool all by name": (
+        "api.call_tool(server='s', tool='echo', arguments={'a': 1})",
+        [("s", "echo", {"a": 1})],
+    ),
+    "search": (
+        "await api.search('x', max_depth=1)",
+        [("", "search", {"query": "x", "max_depth": 1})],
+    ),
+    "search without await": ("api.search('x')", [("", "search", {"query": "x"})]),
+    "schema": ("api.schema('s', 'echo')", [("", "schema", {"server": "s", "tool": "echo"})]),
+    "read_resource": (
+        "api.read_resource('s', 'file:///x')",
+        [("", "read_resource", {"server": "s", "uri": "file:///x"})],
+    ),
+    "a server of the manifest": ("await api.s.echo(a=1)", [("s", "echo", {"a": 1})]),
+    "raw is an argument of a tool": (
+        "api.server('s').echo(raw=True)",
+        [("s", "echo", {"raw": True})],
+    ),
+    "odd arguments": ("api.server('s').echo(a={1}, b=(1,))", [("s", "echo", {"a": [1], "b": [1]})]),
+    "manifest": ("api.manifest()['servers']['s']['tools']", []),
+}
+
+
+@pytest.mark.requirement("api.forms")
+@pytest.mark.parametrize("name", API)
+async def test_what_reaches_the_gateway(
+    run: Run, sent: list[tuple[str, str, Mapping[str, Json]]], name: str
+) -> None:
+    source, calls = API[name]
+    outcome = await run(source)
+    assert outcome.error is None
+    assert sent == calls
+    assert [(record.server, record.tool) for record in outcome.calls] == [
+        (server, tool) for server, tool, _ in calls if server
+    ]
+
+
+@pytest.mark.requirement("api.manifest")
+async def test_the_manifest_is_a_copy(run: Run) -> None:
+    outcome = await run("api.manifest().clear()\napi.manifest()['namespace']")
+    assert outcome.value == "public"

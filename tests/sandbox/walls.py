@@ -1,0 +1,74 @@
+"""What the tests of the sandbox share: pools at a chosen level, and looking at processes."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from mcproxy.errors import SandboxUnavailable
+from mcproxy.sandbox.jail.walls import Wall
+from mcproxy.sandbox.pool import Pool, PoolSettings
+from mcproxy.sandbox.profile import Level, Profile
+from mcproxy.types import Job, Json, Limits, Outcome, ToolRef, ToolResult
+
+LEVELS: tuple[Level, ...] = ("strict", "hardened", "seccomp")
+WITHHELD: Mapping[Level, tuple[Wall, ...]] = {
+    "strict": (),
+    "hardened": ("namespaces",),
+    "seccomp": ("namespaces", "landlock"),
+}
+SETTLE_SECS = 10.0
+SMALL = Limits(timeout_secs=5, memory_mb=64)
+
+
+async def echo(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+    """Every tool answers with its own name."""
+    return ToolResult(b'{"content":[{"type":"text","text":"%b"}]}' % ref.tool.encode())
+
+
+@asynccontextmanager
+async def pool_at(
+    level: Level, profile: Profile | None = None, size: int = 1
+) -> AsyncIterator[Pool]:
+    """A started pool at exactly ``level``; the test is skipped where the machine lacks it."""
+    settings = PoolSettings(min_level="seccomp", size=size, withhold=WITHHELD[level])
+    async with Pool(settings, {"": profile or Profile(limits=SMALL)}) as pool:
+        try:
+            report = await pool.start()
+        except SandboxUnavailable as reason:
+            pytest.skip(str(reason))
+        if report.level != level:
+            pytest.skip(f"this machine reaches {report.level}: {report.missing}")
+        await settles(lambda: pool.stats.ready == size)
+        yield pool
+
+
+async def run(pool: Pool, source: str, limits: Limits = SMALL) -> Outcome:
+    return await pool.run(Job(source, limits), echo)
+
+
+def descendants() -> set[int]:
+    """The processes below this one that are not dead."""
+    parents: dict[int, int] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+            except OSError:
+                continue
+            if state != "Z":
+                parents[int(folder.name)] = int(parent)
+    found = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {os.getpid()}
+
+
+async def settles(condition: Callable[[], bool]) -> None:
+    """Wait for something outside this event loop; TimeoutError if it does not come."""
+    async with asyncio.timeout(SETTLE_SECS):
+        while not condition():  # noqa: ASYNC110 - the kernel sends no event for it
+            await asyncio.sleep(0.01)
