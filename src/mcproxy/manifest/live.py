@@ -1,7 +1,7 @@
 """The manifest in force: rebuilt when servers change, swapped as a whole.
 
 Changes come in bursts (a server starts: state, tools, state again), so they are gathered for a
-moment and answered with one rebuild.
+moment and answered with one rebuild, in which only servers that changed are indexed anew.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ class Live:
     ) -> None:
         self._views = views
         self._publish = publish
+        self._manifest = build(())
         self._due: asyncio.TimerHandle | None = None
 
     def changed(self) -> None:
@@ -36,4 +37,5 @@ class Live:
         if self._due:
             self._due.cancel()
             self._due = None
-        self._publish(build(self._views()))
+        self._manifest = build(self._views(), self._manifest)
+        self._publish(self._manifest)
