@@ -4,13 +4,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from tests.e2e.gateways import MAIN, ROOT, TIME, echo
 
-from mcproxy.types import Json, JsonObject
+from mcproxy.types import JsonObject
 
 CONFIG: JsonObject = {
     "servers": {"time": TIME, "echo": echo()},
@@ -32,7 +33,7 @@ async def test_the_sdk_lists_searches_and_executes(config: Path, mode: str) -> N
     parameters = StdioServerParameters(
         command=sys.executable, args=[str(MAIN), "--stdio", "--config", str(config)]
     )
-    async with Client(stdio_client(parameters), mode=mode) as client:  # type: ignore[arg-type]
+    async with Client(stdio_client(parameters), mode=mode) as client:
         tools = (await client.list_tools()).tools
         assert [tool.name for tool in tools] == ["search", "execute"]
         found = await client.call_tool("search", {"query": "convert a time between time zones"})
@@ -45,7 +46,7 @@ async def test_the_sdk_lists_searches_and_executes(config: Path, mode: str) -> N
         assert [block.type for block in picture.content] == ["text", "image"]
 
 
-def converse(config: Path, *lines: str, log: bool = False) -> tuple[list[Json], str]:
+def converse(config: Path, *lines: str, log: bool = False) -> tuple[list[Any], str]:
     """Send lines, close the input; the replies and what was logged."""
     command = [sys.executable, str(MAIN), "--stdio", "--config", str(config)]
     done = subprocess.run(
