@@ -97,4 +97,5 @@ REQUIREMENTS: dict[str, str] = {
     "upstream.odd_schemas": "odd schemas are mended, or that one tool is set aside",
     "readme.curl": "the curl lines of the README answer what it shows",
     "readme.configuration": "the configuration in the README loads",
+    "meta.budget": "both tools and the instructions take at most 900 tokens",
 }

@@ -7,6 +7,7 @@ each; ``prelude`` goes before every script of the file. ``$words`` are filled in
 (``contained``, ``ok``), ``value`` (any result) or ``any`` (only what follows counts).
 """
 
+import builtins
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,10 +19,13 @@ from mcproxy.types import Outcome
 FOLDER = Path(__file__).parent / "attacks"
 _SECTION = re.compile(r"^=== (?P<name>\w+)(?:: (?P<expected>.+))?$", re.M)
 _OS_ERRORS = {
-    error.__name__
-    for parent in (OSError, *OSError.__subclasses__())
-    for error in (parent, *parent.__subclasses__())
-} | {"URLError", "gaierror", "herror"}
+    *(
+        name
+        for name, it in vars(builtins).items()
+        if isinstance(it, type) and issubclass(it, OSError)
+    ),
+    *("URLError", "gaierror"),
+}
 
 
 @dataclass(frozen=True)

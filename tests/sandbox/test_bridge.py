@@ -104,8 +104,10 @@ async def test_a_result(start: Start) -> None:
 
 async def test_frames_in_pieces(start: Start) -> None:
     worker = await start()
-    for byte in call(1) + RESULT:
+    for byte in call(1):
         await worker.send(bytes([byte]))
+    await worker.read()
+    await worker.send(RESULT[:3], RESULT[3:])
     outcome = await worker.outcome
     assert outcome.value == 1
     assert len(outcome.calls) == 1

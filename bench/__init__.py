@@ -1,0 +1,1 @@
+"""Reproduces every number that the documentation gives: ``python -m bench [NAME …]``."""

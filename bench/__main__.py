@@ -1,0 +1,23 @@
+"""Runs the benches by name, all of them by default, and prints their tables."""
+
+import argparse
+import importlib
+
+NAMES = ("gateway", "search", "execute")
+
+
+def main() -> None:
+    """Run what was named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    names = parser.parse_args().names or NAMES
+    for name in names:
+        if name not in NAMES:
+            parser.error(f"there is no bench {name!r}; there are {', '.join(NAMES)}")
+    for name in names:
+        print(f"\n## {name}\n")
+        importlib.import_module(f"bench.{name}").main()
+
+
+if __name__ == "__main__":
+    main()

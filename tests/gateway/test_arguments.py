@@ -1,0 +1,59 @@
+"""Arguments of the meta-tools: what can only mean one thing is read, all else is refused."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcproxy.gateway.arguments import (
+    ArgumentFault,
+    ExecuteArguments,
+    SearchArguments,
+    read_execute,
+    read_search,
+)
+from mcproxy.types import Json, JsonObject
+
+ANY = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just([])
+
+
+@pytest.mark.parametrize(
+    ("given_", "read"),
+    [
+        ({"query": "x"}, SearchArguments("x", None, 2, 10)),
+        ({"query": "", "max_depth": "0", "limit": "50"}, SearchArguments("", None, 0, 50)),
+        ({"query": "x", "max_depth": 3.0, "namespace": ""}, SearchArguments("x", None, 3, 10)),
+        ({"query": "x", "namespace": "a"}, SearchArguments("x", "a", 2, 10)),
+    ],
+)
+def test_search(given_: JsonObject, read: SearchArguments) -> None:
+    assert read_search(given_) == read
+
+
+@pytest.mark.parametrize(
+    ("given_", "read"),
+    [
+        ({"code": "1"}, ExecuteArguments("1", None, None)),
+        ({"code": "1", "timeout_secs": "2.5"}, ExecuteArguments("1", None, 2.5)),
+        ({"code": "1", "timeout_secs": 3, "namespace": None}, ExecuteArguments("1", None, 3)),
+    ],
+)
+def test_execute(given_: JsonObject, read: ExecuteArguments) -> None:
+    assert read_execute(given_) == read
+
+
+@given(st.dictionaries(st.sampled_from(["query", "max_depth", "limit", "namespace", "x"]), ANY))
+def test_search_reads_or_refuses(given_: dict[str, Json]) -> None:
+    with contextlib.suppress(ArgumentFault):
+        read = read_search(given_)
+        assert 0 <= read.max_depth <= 3
+        assert 1 <= read.limit <= 50
+
+
+@given(st.dictionaries(st.sampled_from(["code", "timeout_secs", "namespace", "x"]), ANY))
+def test_execute_reads_or_refuses(given_: dict[str, Json]) -> None:
+    with contextlib.suppress(ArgumentFault):
+        read = read_execute(given_)
+        assert read.code.strip()
+        assert read.timeout_secs is None or read.timeout_secs > 0

@@ -1,0 +1,36 @@
+"""What a model reads before its first call stays below 900 tokens, whatever is behind."""
+
+import json
+import random
+
+import pytest
+from tests.tokens import count
+
+from mcproxy.gateway.descriptions import INSTRUCTIONS, definitions, server_list
+from mcproxy.types import Limits
+
+ODD = random.Random(7)  # noqa: S311
+NAMES = {
+    "none": [],
+    "one": ["notes"],
+    "usual": ["github", "home_assistant", "sequential_thinking", "playwright"] * 10,
+    "thousand": [f"server-{number}" for number in range(1000)],
+    "odd": ["".join(ODD.choices("abcXYZ019_-.", k=64)) for _ in range(1000)],
+}
+
+
+@pytest.mark.requirement("meta.budget")
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
+@pytest.mark.parametrize("encoding", ["o200k_base", "cl100k_base"])
+def test_at_most_900_tokens(names: list[str], encoding: str) -> None:
+    tools = definitions([(name, 120) for name in names], Limits())
+    text = json.dumps({"tools": tools}) + INSTRUCTIONS
+    assert count(text, encoding) <= 900
+
+
+def test_at_most_twenty_names_then_how_many_more() -> None:
+    listed = server_list([(f"s{number}", number) for number in range(25)])
+    assert listed.startswith("Servers (tools): s0 (0), s1 (1)")
+    assert "s19 (19)" in listed
+    assert "s20" not in listed
+    assert listed.endswith("and 5 more.")
