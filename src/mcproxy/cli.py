@@ -2,7 +2,12 @@
 
 Exit status: 0 good; 2 wrong usage; 78 the configuration is refused, or the sandbox cannot reach
 ``sandbox.min_level`` (``EX_CONFIG`` of sysexits.h); 1 else.
+
+Each command imports what it needs when it runs: the guardian, which forks before the gateway's
+imports, stays small that way, and ``--help`` is quick.
 """
+
+# ruff: noqa: PLC0415
 
 import argparse
 import asyncio
@@ -12,14 +17,14 @@ import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mcproxy
-from mcproxy import app
-from mcproxy.config.load import Loaded, default_path, load, load_document
-from mcproxy.config.schema import json_schema
-from mcproxy.demo.config import demo_config
 from mcproxy.errors import ConfigError, SandboxUnavailable
-from mcproxy.observe import logs
+from mcproxy.guardian import guarded
+
+if TYPE_CHECKING:
+    from mcproxy.config.load import Loaded
 
 EX_CONFIG = 78
 DEFAULT_PORT = 12010
@@ -68,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         parents=[config],
         description="An MCP gateway that shows a model two tools: search and execute.",
     )
-    parser.set_defaults(run=_serve)
+    parser.set_defaults(run=_guarded_serve)
     parser.add_argument("--stdio", action="store_true", help="be an MCP server on stdin and stdout")
     parser.add_argument("--log", action="store_true", help="readable log on stdout, level DEBUG")
     parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help="default: %(default)s")
@@ -83,7 +88,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _guarded_serve(arguments: argparse.Namespace) -> int:
+    return guarded(lambda: _serve(arguments))
+
+
 def _serve(arguments: argparse.Namespace) -> int:
+    from mcproxy import app
+    from mcproxy.observe import logs
+
     stdout = sys.stdout
     if arguments.stdio:
         stdin_fd, stdout_fd = _take_stdio()
@@ -118,17 +130,24 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _schema(arguments: argparse.Namespace) -> int:
+    from mcproxy.config.schema import json_schema
+
     del arguments
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
     return 0
 
 
 def _config_path(arguments: argparse.Namespace) -> Path | None:
+    from mcproxy.config.load import default_path
+
     named: Path | None = getattr(arguments, "config", None)
     return named or default_path(Path.cwd())
 
 
-def _load(path: Path | None) -> Loaded:
+def _load(path: Path | None) -> "Loaded":
+    from mcproxy.config.load import load, load_document
+    from mcproxy.demo.config import demo_config
+
     return load(path) if path else load_document(demo_config(sys.executable))
 
 
@@ -145,7 +164,7 @@ def _take_stdio() -> tuple[int, int]:
 def _run(main_task: Coroutine[None, None, None]) -> None:
     """Run on uvloop where it is installed, which is everywhere but on odd platforms."""
     try:
-        from uvloop import new_event_loop  # noqa: PLC0415 - optional
+        from uvloop import new_event_loop
     except ImportError:
         asyncio.run(main_task)
         return

@@ -1,11 +1,11 @@
-"""The values and the two seams that all layers share. Frozen; no behaviour, no I/O.
+"""The values and the seams that all layers share. Frozen; no behaviour, no I/O.
 
 ``CallTool`` and ``RunCode`` are to this program what the ASGI application is to a web framework:
 everything that calls a tool is a ``CallTool`` (so limits, checks and audit wrap one another), and
-everything that runs a script is a ``RunCode``.
+everything that runs a script is a ``RunCode``. What is neither goes through ``Upstream``.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -20,6 +20,19 @@ JsonObject: TypeAlias = dict[str, Json]
 ServerState = Literal[
     "starting", "ready", "idle", "restarting", "failed", "disabled", "unconfigured"
 ]
+
+
+LOG_LEVELS = (
+    "debug",
+    "info",
+    "notice",
+    "warning",
+    "error",
+    "critical",
+    "alert",
+    "emergency",
+)
+"""Of log messages, the least severe first (MCP, server/utilities/logging)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +53,16 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class ServerView:
-    """What one upstream server offers at one moment; tools in the server's own order."""
+    """What one upstream server offers at one moment; tools in the server's own order.
+
+    ``capabilities`` are those of its handshake, as it declared them.
+    """
 
     name: str
     state: ServerState
     description: str = ""
     tools: tuple[Tool, ...] = ()
+    capabilities: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,16 +177,53 @@ RunCode: TypeAlias = Callable[[Job, CallTool], Awaitable[Outcome]]
 
 
 @dataclass(frozen=True, slots=True)
+class Upstream:
+    """What else than tool calls the gateway asks of servers, each by the server's name.
+
+    ``request(server, method, params)`` sends a request and gives its raw result; ``list`` gives
+    all items of one of the server's lists, for instance ``prompts/list``, and remembers them until
+    the server says that they changed; ``watch(server, uri, wanted)`` turns the server's
+    notifications about one resource on or off. All raise CallError.
+    """
+
+    request: Callable[[str, str, Mapping[str, Json]], Awaitable[bytes]]
+    list: Callable[[str, str], Awaitable[Sequence[JsonObject]]]
+    watch: Callable[[str, str, bool], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class ClientSession:
+    """A client's connection that outlives one request; as long as it is held, it is open.
+
+    ``notify`` sends a notification that belongs to no request, and never waits.
+    """
+
+    notify: Callable[[str, JsonObject], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """The way back to the client while one of its requests is being answered.
 
     ``notify`` sends a notification that belongs to the request (progress, log messages) and never
     waits. ``ask`` sends a server's request on to the client (sampling, elicitation, roots) and
-    gives its result; it raises RpcError where the client cannot be asked.
+    gives its result; it raises RpcError where the client cannot be asked. ``session`` is the
+    connection that the request came by, where there is one. A transport gives these three.
+
+    The others the gateway reads from the request: its ``_meta``; ``capabilities``, what a stateless
+    client says that it can be asked; ``log_level``, the least severe level of log messages that it
+    wants, None where it does not say. ``retry`` is None unless the client takes ``input_required``
+    results itself: then they are passed on, and ``retry`` has the ``inputResponses`` and
+    ``requestState`` with which it came back.
     """
 
     notify: Callable[[str, JsonObject], None]
     ask: Callable[[str, JsonObject], Awaitable[JsonObject]]
+    session: ClientSession | None = None
+    meta: Mapping[str, Json] = field(default_factory=dict)
+    capabilities: Mapping[str, Json] = field(default_factory=dict)
+    log_level: str | None = None
+    retry: Mapping[str, Json] | None = None
 
 
 EXCHANGE: ContextVar[Exchange | None] = ContextVar("exchange", default=None)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.e2e.gateways import TIME, Running, echo, gateway
 
 from mcproxy.types import JsonObject
+from tests.e2e.gateways import TIME, Running, echo, gateway
 
 
 @pytest.fixture(scope="session")

@@ -81,8 +81,10 @@ def gateway(
     config: Mapping[str, Json] | None,
     *options: str,
     environment: Mapping[str, str] | None = None,
+    stop: signal.Signals = signal.SIGTERM,
+    ends: int | None = 0,
 ) -> Iterator[Running]:
-    """Start the program on a free port; SIGTERM it at the end, which must do it no harm."""
+    """Start the program on a free port; at the end ``stop`` it, which must give status ``ends``."""
     arguments = [sys.executable, str(MAIN), "--port", "0", *options]
     if config is not None:
         path = directory / "mcproxy.json"
@@ -102,9 +104,10 @@ def gateway(
             with httpx.Client(base_url=address, timeout=60, trust_env=False) as http:
                 yield Running(process, http)
         finally:
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(stop)
             process.stderr.read()
-            assert process.wait(STOP_SECS) == 0
+            status = process.wait(STOP_SECS)
+            assert ends is None or status == ends
 
 
 def _address(log: IO[str]) -> str:

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from tests.e2e.gateways import Running
 
 from mcproxy.types import JsonObject
+from tests.e2e.gateways import Running
 
 TOKYO = '{"source_timezone": "Asia/Tokyo", "time": "16:30", "target_timezone": "Asia/Kolkata"}'
 

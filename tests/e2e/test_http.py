@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.e2e.gateways import Running, echo, gateway
 
 from mcproxy.types import Json, JsonObject
+from tests.e2e.gateways import Running, echo, gateway
 
 PING: JsonObject = {"jsonrpc": "2.0", "id": 7, "method": "ping"}
 LIST: JsonObject = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.gateways import ROOT, Running, gateway
 
 from mcproxy.config.load import load_document
 from mcproxy.types import Json
+from tests.e2e.gateways import ROOT, Running, gateway
 
 README = (ROOT / "README.md").read_text()
 _BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
-from tests.e2e.gateways import MAIN, ROOT, TIME, echo
 
 from mcproxy.types import JsonObject
+from tests.e2e.gateways import MAIN, ROOT, TIME, echo
 
 CONFIG: JsonObject = {
     "servers": {"time": TIME, "echo": echo()},

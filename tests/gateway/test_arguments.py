@@ -15,7 +15,8 @@ from mcproxy.gateway.arguments import (
 )
 from mcproxy.types import Json, JsonObject
 
-ANY = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just([])
+_SIMPLE = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+ANY: st.SearchStrategy[Json] = _SIMPLE
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ import json
 import random
 
 import pytest
-from tests.tokens import count
 
 from mcproxy.gateway.descriptions import INSTRUCTIONS, definitions, server_list
 from mcproxy.types import Limits
+from tests.tokens import count
 
 ODD = random.Random(7)  # noqa: S311
 NAMES = {

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from tests.manifest.samples import github, many, tool, two_servers, view, weather
 
 from mcproxy.errors import UnknownServer, UnknownTool
 from mcproxy.manifest.categories import categorise
 from mcproxy.manifest.lookup import find_tool, outline, schema
 from mcproxy.manifest.model import build
 from mcproxy.types import ToolRef
+from tests.manifest.samples import github, many, tool, two_servers, view, weather
 
 
 def test_a_change_of_one_server_leaves_the_parts_of_the_others() -> None:

@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.manifest.samples import tool
 
 from mcproxy.manifest.names import Ambiguous, call_line, name_forms, resolve
 from mcproxy.manifest.spelling import near
 from mcproxy.types import Tool, ToolRef
+from tests.manifest.samples import tool
 
 
 @pytest.mark.requirement("api.name_forms")

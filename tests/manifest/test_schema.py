@@ -4,11 +4,11 @@ import jsonschema_rs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.manifest.samples import tool, view
 
 from mcproxy.manifest.model import build
 from mcproxy.manifest.schema import MAX_DEPTH, repair
 from mcproxy.types import Json, JsonObject, Tool, ToolRef
+from tests.manifest.samples import tool, view
 
 ANY: JsonObject = {"type": "object"}
 

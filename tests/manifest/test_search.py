@@ -1,6 +1,10 @@
 """What ``search`` finds, and in which order and form."""
 
 import pytest
+
+from mcproxy.manifest.model import Manifest, build
+from mcproxy.manifest.search import BadSearch, search
+from mcproxy.types import Json, JsonObject, ServerState, ToolRef
 from tests.manifest.samples import (
     github,
     many,
@@ -13,10 +17,6 @@ from tests.manifest.samples import (
     view,
     weather,
 )
-
-from mcproxy.manifest.model import Manifest, build
-from mcproxy.manifest.search import BadSearch, search
-from mcproxy.types import Json, JsonObject, ServerState, ToolRef
 
 
 def ask(manifest: Manifest, query: str, max_depth: int = 2, limit: int = 10) -> JsonObject:

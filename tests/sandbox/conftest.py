@@ -18,6 +18,19 @@ def text(value: str) -> ToolResult:
     return ToolResult(json.dumps({"content": [{"type": "text", "text": value}]}).encode())
 
 
+def _failed(ref: ToolRef) -> ToolResult:
+    match ref.tool:
+        case "busy":
+            raise RateLimited(ref, "public", 60, 1.5)
+        case "down":
+            raise ServerDown(ref, "it died")
+        case "unknown":
+            raise UnknownTool(ref, ["s.echo(x)"])
+    block = {"type": "text", "text": "the tool said no"}
+    raw = json.dumps({"content": [block], "isError": True}).encode()
+    return ToolResult(raw, is_error=True)
+
+
 class Tools:
     """A ``CallTool``. ``log`` has the order of what happened: ``>tool`` sent, ``<tool`` answered.
 
@@ -43,16 +56,8 @@ class Tools:
         match ref.tool:
             case "meet":
                 return await self._meet(args)
-            case "no":
-                block = {"type": "text", "text": "the tool said no"}
-                raw = json.dumps({"content": [block], "isError": True}).encode()
-                return ToolResult(raw, is_error=True)
-            case "busy":
-                raise RateLimited(ref, "public", 60, 1.5)
-            case "down":
-                raise ServerDown(ref, "it died")
-            case "unknown":
-                raise UnknownTool(ref, ["s.echo(x)"])
+            case "no" | "busy" | "down" | "unknown":
+                return _failed(ref)
             case "raw":
                 return ToolResult(json.dumps(args["result"]).encode())
             case "rows":

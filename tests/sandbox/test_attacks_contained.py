@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.sandbox.attacks_data import FOLDER, Script, filled, scripts, seen
-from tests.sandbox.walls import LEVELS, SMALL, descendants, pool_at, run, settles
 
 from mcproxy.sandbox.pool import Pool
 from mcproxy.sandbox.profile import Level
 from mcproxy.types import Outcome
+from tests.sandbox.attacks_data import FOLDER, Script, filled, scripts, seen
+from tests.sandbox.walls import LEVELS, SMALL, descendants, pool_at, run, settles
 
 SHORT = replace(SMALL, timeout_secs=0.7)
 SHORT_KINDS = ("time", "memory", "output", "channel")

@@ -176,12 +176,12 @@ async def test_arguments_over_their_limit_are_never_sent(start: Start) -> None:
 async def test_a_flood_of_calls_is_refused(start: Start) -> None:
     worker = await start()
     await worker.send(*(call(number) for number in range(100)))
-    codes = []
+    codes: list[str] = []
     for _ in range(100):
         reply = await worker.read()
         assert isinstance(reply, dict)
         error = reply.get("error")
-        codes.append(error["code"] if isinstance(error, dict) else "ok")
+        codes.append(str(error["code"]) if isinstance(error, dict) else "ok")
     await worker.send(RESULT)
     outcome = await worker.outcome
     assert sorted(codes) == ["call_limit"] * 97 + ["ok"] * 3

@@ -153,7 +153,8 @@ async def test_errors_say_what_where_and_what_to_do(run: Run, name: str) -> None
 @pytest.mark.requirement("execute.traceback")
 async def test_the_traceback_shows_the_scripts_lines_only(run: Run) -> None:
     outcome = await run(
-        "import json\ndef f(text):\n    return json.loads(text)\nawait asyncio.gather(asyncio.to_thread(f, '{'))"
+        "import json\ndef f(text):\n    return json.loads(text)\n"
+        "await asyncio.gather(asyncio.to_thread(f, '{'))"
     )
     assert outcome.traceback is not None
     assert outcome.traceback.startswith(
@@ -172,7 +173,10 @@ async def test_the_traceback_shows_the_scripts_lines_only(run: Run) -> None:
         "api.call_tool('s', 'no')",
         "await asyncio.gather(api.call_tool('s', 'no'))",
         "api.parallel([api.call_tool('s', 'no')])",
-        "async def run():\n    async with asyncio.TaskGroup() as g:\n        g.create_task(api.call_tool('s', 'no'))",
+        (
+            "async def run():\n    async with asyncio.TaskGroup() as g:\n"
+            "        g.create_task(api.call_tool('s', 'no'))"
+        ),
         "asyncio.create_task(api.call_tool('s', 'no'))",
         "api.server('s').echo('a', 'b')",
         "def f(:",
@@ -249,7 +253,10 @@ codes
 
 @pytest.mark.requirement("api.argument_limit")
 async def test_arguments_are_limited(run: Run, log: list[str]) -> None:
-    source = "try:\n    api.server('s').echo(x='y' * 2000)\nexcept ToolError as e:\n    result = [e.code, e.tool]"
+    source = (
+        "try:\n    api.server('s').echo(x='y' * 2000)\nexcept ToolError as e:\n"
+        "    result = [e.code, e.tool]"
+    )
     outcome = await run(source, Limits(argument_bytes=1000))
     assert outcome.value == ["too_large", "echo"]
     assert log == []

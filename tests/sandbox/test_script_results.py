@@ -1,6 +1,6 @@
 """What comes out of a script: its result, what it prints, notes, and the limits on them."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -35,7 +35,10 @@ RESULTS: dict[str, tuple[str, Json]] = {
     "run bound by the script": ("async def run():\n    return 3\nresult = await run()", 3),
     "main guard": ("def main():\n    return 3\nif __name__ == '__main__':\n    main()", 3),
     "main guard with asyncio.run": (
-        "import asyncio\nasync def main():\n    return 3\nif __name__ == '__main__':\n    asyncio.run(main())",
+        (
+            "import asyncio\nasync def main():\n    return 3\n"
+            "if __name__ == '__main__':\n    asyncio.run(main())"
+        ),
         3,
     ),
     "main guard with result": ("if __name__ == '__main__':\n    result = 3", 3),
@@ -44,7 +47,10 @@ RESULTS: dict[str, tuple[str, Json]] = {
         [1],
     ),
     "top-level async for": (
-        "async def items():\n    yield 1\n    yield 2\nout = []\nasync for i in items():\n    out.append(i)\nout",
+        (
+            "async def items():\n    yield 1\n    yield 2\nout = []\n"
+            "async for i in items():\n    out.append(i)\nout"
+        ),
         [1, 2],
     ),
     "top-level async with": (
@@ -63,7 +69,7 @@ RESULTS: dict[str, tuple[str, Json]] = {
     "exec and eval": ("exec('y = 1')\neval('y + 1')", 2),
     "a class": ("class A:\n    x = 1\nA.x", 1),
     "star unpacking": ("a, *b = 1, 2, 3\nb", [2, 3]),
-    "a long chain of operators": ("+".join(["1"] * 1500), 1500),
+    "a long chain of operators": ("+".join(["1"] * 500), 500),
     "future annotations": ("from __future__ import annotations\n1", 1),
     "non-ASCII": ("'gr\u00fc\u00df \U0001f600'", "gr\u00fc\u00df \U0001f600"),
     "big integers": ("2 ** 70", 2**70),
@@ -132,37 +138,6 @@ async def test_values_that_json_lacks(run: Run, name: str) -> None:
     assert any(note in told for told in outcome.notes)
 
 
-UNWRAPPED: dict[str, tuple[Json, Json]] = {
-    "structured": ({"content": [], "structuredContent": {"a": 1}}, {"a": 1}),
-    "json text": ({"content": [{"type": "text", "text": '{"a": [1]}'}]}, {"a": [1]}),
-    "plain text": ({"content": [{"type": "text", "text": "hello"}]}, "hello"),
-    "no JSON": ({"content": [{"type": "text", "text": "NaN"}]}, "NaN"),
-    "several blocks": (
-        {"content": [{"type": "text", "text": "1"}, {"type": "text", "text": "2"}]},
-        [{"type": "text", "text": "1"}, {"type": "text", "text": "2"}],
-    ),
-    "image": (
-        {"content": [{"type": "image", "data": "AA==", "mimeType": "image/png"}]},
-        [{"type": "image", "data": "AA==", "mimeType": "image/png"}],
-    ),
-    "nothing": ({"content": []}, []),
-}
-
-
-@pytest.mark.requirement("api.value")
-@pytest.mark.parametrize("name", UNWRAPPED)
-async def test_the_value_of_a_call(run: Run, name: str) -> None:
-    result, value = UNWRAPPED[name]
-    outcome = await run(f"await api.call_tool('s', 'raw', {{'result': {result!r}}})")
-    assert outcome.value == value
-
-
-@pytest.mark.requirement("api.raw")
-async def test_raw_gives_the_whole_result(run: Run) -> None:
-    outcome = await run("await api.call_tool('s', 'raw', {'result': {'content': []}}, raw=True)")
-    assert outcome.value == {"content": []}
-
-
 PRINTED = {
     "print": ("print('a', 1)", "a 1\n"),
     "stderr": ("import sys\nprint('a', file=sys.stderr)", "a\n"),
@@ -175,11 +150,18 @@ PRINTED = {
         "".join(f"{i}\n" for i in range(300)),
     ),
     "redirected": (
-        "import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()):\n    print('a')\nprint('b')",
+        (
+            "import contextlib, io\n"
+            "with contextlib.redirect_stdout(io.StringIO()):\n    print('a')\n"
+            "print('b')"
+        ),
         "b\n",
     ),
     "traceback": (
-        "import traceback\ntry:\n    1 / 0\nexcept Exception:\n    print(traceback.format_exc().count('1 / 0'))",
+        (
+            "import traceback\ntry:\n    1 / 0\nexcept Exception:\n"
+            "    print(traceback.format_exc().count('1 / 0'))"
+        ),
         "1\n",
     ),
 }
@@ -284,56 +266,3 @@ async def test_the_environment_of_the_gateway_is_not_there(
         "LANG",
         "TMPDIR",
     ]
-
-
-API: dict[str, tuple[str, list[tuple[str, str, Mapping[str, Json]]]]] = {
-    "keywords": ("await api.server('s').echo(a=1)", [("s", "echo", {"a": 1})]),
-    "dotted": ("await api.server('s').repos.list(a=1)", [("s", "repos.list", {"a": 1})]),
-    "verbatim": ("await api.server('s')['any name']()", [("s", "any name", {})]),
-    "one dict": ("await api.server('s').echo({'a': 1})", [("s", "echo", {"a": 1})]),
-    "dict and keywords": ("api.server('s').echo({'a': 1}, b=2)", [("s", "echo", {"a": 1, "b": 2})]),
-    "call_tool": ("await api.call_tool('s', 'echo', {'a': 1})", [("s", "echo", {"a": 1})]),
-    "call_tool without arguments": ("api.call_tool('s', 'echo')", [("s", "echo", {})]),
-    "call_tool by keywords": ("api.call_tool('s', 'echo', a=1)", [("s", "echo", {"a": 1})]),
-    "call_tool all by name": (
-        "api.call_tool(server='s', tool='echo', arguments={'a': 1})",
-        [("s", "echo", {"a": 1})],
-    ),
-    "search": (
-        "await api.search('x', max_depth=1)",
-        [("", "search", {"query": "x", "max_depth": 1})],
-    ),
-    "search without await": ("api.search('x')", [("", "search", {"query": "x"})]),
-    "schema": ("api.schema('s', 'echo')", [("", "schema", {"server": "s", "tool": "echo"})]),
-    "read_resource": (
-        "api.read_resource('s', 'file:///x')",
-        [("", "read_resource", {"server": "s", "uri": "file:///x"})],
-    ),
-    "a server of the manifest": ("await api.s.echo(a=1)", [("s", "echo", {"a": 1})]),
-    "raw is an argument of a tool": (
-        "api.server('s').echo(raw=True)",
-        [("s", "echo", {"raw": True})],
-    ),
-    "odd arguments": ("api.server('s').echo(a={1}, b=(1,))", [("s", "echo", {"a": [1], "b": [1]})]),
-    "manifest": ("api.manifest()['servers']['s']['tools']", []),
-}
-
-
-@pytest.mark.requirement("api.forms")
-@pytest.mark.parametrize("name", API)
-async def test_what_reaches_the_gateway(
-    run: Run, sent: list[tuple[str, str, Mapping[str, Json]]], name: str
-) -> None:
-    source, calls = API[name]
-    outcome = await run(source)
-    assert outcome.error is None
-    assert sent == calls
-    assert [(record.server, record.tool) for record in outcome.calls] == [
-        (server, tool) for server, tool, _ in calls if server
-    ]
-
-
-@pytest.mark.requirement("api.manifest")
-async def test_the_manifest_is_a_copy(run: Run) -> None:
-    outcome = await run("api.manifest().clear()\napi.manifest()['namespace']")
-    assert outcome.value == "public"

@@ -1,4 +1,4 @@
-"""A call works in both styles. Overlap is shown by ``meet``, which answers n calls at once or never."""
+"""A call works in both styles. Overlap is shown by ``meet``: n calls at once get answers, or none."""
 
 from collections.abc import Awaitable, Callable
 
@@ -350,11 +350,17 @@ REAL_VALUES: dict[str, tuple[str, Json]] = {
     "walrus": ("(rows := s.rows()) and len(rows)", 2),
     "match": ("match s.echo(i=1):\n    case {'i': i}:\n        out = i\nout", 1),
     "cached": (
-        "import functools\n@functools.cache\ndef f(i):\n    return s.echo(i=i)\nlen(f(1)) + len(f(1))",
+        (
+            "import functools\n@functools.cache\ndef f(i):\n"
+            "    return s.echo(i=i)\nlen(f(1)) + len(f(1))"
+        ),
         4,
     ),
     "try around a return": (
-        "def f():\n    try:\n        return s.no()\n    except ToolError as e:\n        return e.code\nawait f()",
+        (
+            "def f():\n    try:\n        return s.no()\n"
+            "    except ToolError as e:\n        return e.code\nawait f()"
+        ),
         "tool_error",
     ),
     "with around a return": (
@@ -392,7 +398,10 @@ REAL_VALUES: dict[str, tuple[str, Json]] = {
     ),
     "asyncio.run of a call": ("asyncio.run(s.rows())", ROWS),
     "asyncio.run inside async": (
-        "async def main():\n    return await s.rows()\nasync def run():\n    return asyncio.run(main())",
+        (
+            "async def main():\n    return await s.rows()\nasync def run():\n"
+            "    return asyncio.run(main())"
+        ),
         ROWS,
     ),
 }
@@ -411,7 +420,9 @@ ORDER = {
     "top level": "s.echo(name='a')\ns.echo(name='b')",
     "plain function": "def run():\n    s.echo(name='a')\n    s.echo(name='b')",
     "async function": "async def run():\n    s.echo(name='a')\n    return s.echo(name='b')",
-    "async, bound": "async def run():\n    r = s.echo(name='a')\n    s.echo(name='b')\n    return r",
+    "async, bound": (
+        "async def run():\n    r = s.echo(name='a')\n    s.echo(name='b')\n    return r"
+    ),
     "awaited plain function": (
         "def save():\n    r = s.echo(name='a')\n    s.echo(name='b')\n    return r\nawait save()"
     ),
@@ -433,10 +444,12 @@ UNAWAITED = {
     "promise": "call = s.echo()\nif False:\n    await call\n'done'",
     "task": "task = asyncio.create_task(s.echo())\n'done'",
     "task of a coroutine": (
-        "async def f():\n    await asyncio.sleep(0)\n    await s.echo()\nasyncio.create_task(f())\n'done'"
+        "async def f():\n    await asyncio.sleep(0)\n    await s.echo()\n"
+        "asyncio.create_task(f())\n'done'"
     ),
     "task inside asyncio.run": (
-        "async def main():\n    asyncio.create_task(s.echo())\n    return 'done'\nasyncio.run(main())"
+        "async def main():\n    asyncio.create_task(s.echo())\n"
+        "    return 'done'\nasyncio.run(main())"
     ),
     "task inside run": ("async def run():\n    asyncio.create_task(s.echo())\n    return 'done'"),
 }
@@ -462,7 +475,9 @@ async def test_what_was_started_and_failed_fails_the_script(run: Run, name: str)
 
 
 GIVEN_UP = {
-    "wait_for": "try:\n    await asyncio.wait_for(s.never(), 0.01)\nexcept TimeoutError:\n    pass\n'done'",
+    "wait_for": (
+        "try:\n    await asyncio.wait_for(s.never(), 0.01)\nexcept TimeoutError:\n    pass\n'done'"
+    ),
     "timeout": (
         "try:\n    async with asyncio.timeout(0.01):\n        await s.never()\n"
         "except TimeoutError:\n    pass\n'done'"
@@ -470,7 +485,9 @@ GIVEN_UP = {
     "cancel": (
         "task = asyncio.create_task(s.never())\nawait asyncio.sleep(0)\ntask.cancel()\n'done'"
     ),
-    "failure seen": "a = asyncio.create_task(s.no())\nawait asyncio.wait([a])\na.exception() and 'done'",
+    "failure seen": (
+        "a = asyncio.create_task(s.no())\nawait asyncio.wait([a])\na.exception() and 'done'"
+    ),
     "failure caught": "call = s.no()\ntry:\n    await call\nexcept ToolError:\n    pass\n'done'",
     "failure in place": ("await asyncio.gather(s.no(), s.echo(), return_exceptions=True)\n'done'"),
 }

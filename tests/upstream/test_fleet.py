@@ -9,10 +9,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.upstream.fleets import WAIT_SECS, Watched, running, server
 
 from mcproxy.errors import CallTimeout, RpcError, ServerDown, UnknownServer, UpstreamError
 from mcproxy.types import JsonObject, ToolRef
+from tests.upstream.fleets import WAIT_SECS, Watched, running, server
 
 NODE_EVERYTHING = (
     Path(__file__).parents[1]

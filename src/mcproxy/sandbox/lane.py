@@ -109,7 +109,7 @@ class Lane:
     async def _take(self) -> Seat:
         while self._seats:
             seat = self._seats.popleft()
-            if not seat.worker.exited.done():
+            if seat.worker.is_alive:
                 return seat
             await seat.clear_away()
         return await self._seat(await self._living())

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -65,6 +66,13 @@ class Worker:
     sock: socket.socket
     pidfd: int
     exited: asyncio.Future[Exit | None] = field(repr=False)
+
+    @property
+    def is_alive(self) -> bool:
+        """Asked of the kernel: news of its end may still be on the way."""
+        ended = select.poll()
+        ended.register(self.pidfd, select.POLLIN)
+        return not ended.poll(0)
 
     def kill(self) -> None:
         """End it, whatever it does; safe to repeat until ``close``."""

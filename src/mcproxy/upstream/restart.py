@@ -1,12 +1,24 @@
 """When a server that went down is started again. Pure: a policy and what it has seen.
 
-A server that stayed up long enough starts with a clean slate; one that keeps failing is given up.
+A server that stayed up long enough starts with a clean slate. A child process that keeps failing is
+given up; a remote server is not, since it may come back without anybody here doing something.
 """
 
 from dataclasses import dataclass, replace
 
-BACKOFF_SECS = (1.0, 2.0, 4.0)  # before the first, second and third restart in a row
 STABLE_SECS = 60.0  # uptime after which earlier failures no longer count
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Seconds before the first, second … restart in a row; ``endless`` repeats the last one."""
+
+    backoff_secs: tuple[float, ...]
+    endless: bool = False
+
+
+CHILD = Policy((1.0, 2.0, 4.0))
+REMOTE = Policy((1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0), endless=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +44,9 @@ class GiveUp:
     reason: str
 
 
-def next_step(state: RestartState, *, uptime_secs: float, startable: bool) -> Restart | GiveUp:
+def next_step(
+    state: RestartState, *, uptime_secs: float, startable: bool, policy: Policy = CHILD
+) -> Restart | GiveUp:
     """Decide what follows a server's end.
 
     ``startable`` is False where another try cannot help (there is no such command).
@@ -41,7 +55,7 @@ def next_step(state: RestartState, *, uptime_secs: float, startable: bool) -> Re
         return GiveUp("starting it again would not help")
     if uptime_secs >= STABLE_SECS:
         state = replace(state, in_a_row=0)
-    if state.in_a_row >= len(BACKOFF_SECS):
+    if state.in_a_row >= len(policy.backoff_secs) and not policy.endless:
         return GiveUp(f"it failed {state.in_a_row} restarts in a row")
-    delay = BACKOFF_SECS[state.in_a_row]
+    delay = policy.backoff_secs[min(state.in_a_row, len(policy.backoff_secs) - 1)]
     return Restart(delay, RestartState(state.in_a_row + 1, state.total + 1))

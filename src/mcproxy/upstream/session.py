@@ -1,69 +1,72 @@
-"""One MCP session as its client: the handshake, the tools, a call. Both protocol eras.
+"""One MCP session as its client: the lists, and requests, in both protocol eras.
 
-Owns what is said to a server; knows no process and no socket (it is given a ``Peer``). Which era a
-server is of is found by asking ``server/discover`` first (MCP 2026-07-28, "Discovery"): whoever
-does not know it gets the ``initialize`` handshake of 2025-11-25 and before.
+Owns what is said to a server; knows no process and no socket (it is given a ``Peer``). What passes
+between the server and clients meanwhile is ``relay``'s, the streams of changes ``listening``'s.
 """
 
 import asyncio
-import logging
+import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import msgspec
 
-import mcproxy
-from mcproxy.errors import McproxyError, PeerClosed, RpcError
-from mcproxy.types import Json, JsonObject, Tool, ToolRef, ToolResult
-from mcproxy.wire.message import Failure, Notification, Request, RequestId, Response
+from mcproxy.errors import PeerClosed, RpcError
+from mcproxy.types import (
+    EXCHANGE,
+    LOG_LEVELS,
+    Exchange,
+    Json,
+    JsonObject,
+    Tool,
+    ToolRef,
+    ToolResult,
+)
+from mcproxy.upstream.handshake import (
+    MODERN,
+    REQUEST_META,
+    HandshakeFailed,
+    ServerInfo,
+    shake_hands,
+)
+from mcproxy.upstream.listening import Listening
+from mcproxy.upstream.listing import read_list
+from mcproxy.upstream.relay import Relay, answers, request_meta
+from mcproxy.wire.message import Message, Notification, Request, RequestId
 from mcproxy.wire.peer import Peer
 
-MODERN = "2026-07-28"
-HANDSHAKE = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
-
-DISCOVER_SECS = 5.0  # servers that ignore unknown requests stay silent; then `initialize`
-HANDSHAKE_SECS = 60.0  # `npx` and `uvx` may download the server first
 LIST_SECS = 30.0
-MAX_PAGES = 1000  # a server that repeats its cursor must not hold us for ever
+MAX_ROUNDS = 10  # a server that always wants further input must not hold us for ever
 
-log = logging.getLogger(__name__)
+_TOOLS_CHANGED = "notifications/tools/list_changed"
+_EVENTS = (
+    "notifications/prompts/list_changed",
+    "notifications/resources/list_changed",
+    "notifications/resources/updated",
+)
 
 _encode = msgspec.json.Encoder().encode
-
-
-class HandshakeFailed(McproxyError):
-    """The server runs but does not speak MCP as it should; the text says what it answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerInfo:
-    """What a server says of itself in the handshake."""
-
-    protocol: str
-    name: str
-    instructions: str
-    capabilities: JsonObject
-
-
-class _ToolsPage(msgspec.Struct):
-    tools: list[JsonObject] = []
-    nextCursor: str | None = None
 
 
 class _CallHead(msgspec.Struct):
     isError: bool = False
 
 
-_page = msgspec.json.Decoder(_ToolsPage)
+class _InputRequired(msgspec.Struct):
+    resultType: Json = None
+    inputRequests: JsonObject = {}
+    requestState: str | None = None
+
+
 _call_head = msgspec.json.Decoder(_CallHead)
-_object = msgspec.json.Decoder(dict[str, Json])
+_input_required = msgspec.json.Decoder(_InputRequired)
 
 
 class Session:
     """A session with one server; ``open`` runs the handshake.
 
     ``wake`` is called when the session wants to be looked at: the server said that its list of
-    tools changed (``tools_changed`` is then True until the next listing), or it is gone.
+    tools changed (``tools_changed`` is then True until the next listing), it sent what
+    ``take_events`` gives, or it is gone.
     """
 
     def __init__(self, name: str, wake: Callable[["Session"], None]) -> None:
@@ -74,6 +77,11 @@ class Session:
         self.closed = False
         self._peer: Peer | None = None
         self._meta: JsonObject = {}
+        self._relay = Relay(self._post)
+        self._listening = Listening(self._post)
+        self._lists: dict[str, tuple[JsonObject, ...]] = {}
+        self._events: list[Notification] = []
+        self._log_level: str | None = None
 
     @property
     def modern(self) -> bool:
@@ -86,34 +94,43 @@ class Session:
 
     async def open(self) -> None:
         """Find the era, shake hands. Raises HandshakeFailed, PeerClosed or TimeoutError."""
-        async with asyncio.timeout(HANDSHAKE_SECS):
-            if not await self._discover(DISCOVER_SECS):
-                await self._initialize()
+        self.info = await shake_hands(self.name, self._send)
+        if self.modern:
+            self._meta = REQUEST_META
+            self._listening.open(self.info.capabilities, REQUEST_META)
+        else:
+            self._post(Notification("notifications/initialized"))
 
     async def list_tools(self) -> tuple[Tool, ...]:
         """All tools, every page. A server without the tools capability has none."""
         self.tools_changed = False
-        if "tools" not in self.info.capabilities:
+        self._lists.pop("tools/list", None)
+        try:
+            listed = await self.list("tools/list")
+        except msgspec.DecodeError as error:
+            raise HandshakeFailed(f"its answer to `tools/list` is odd: {error}") from error
+        return tuple(
+            Tool(ToolRef(self.name, str(definition["name"])), definition)
+            for definition in listed
+            if definition.get("name")
+        )
+
+    async def list(self, method: str) -> tuple[JsonObject, ...]:
+        """All items of a list; kept until the server says that it changed.
+
+        Raises RpcError, PeerClosed, TimeoutError, and msgspec.DecodeError for an odd answer.
+        """
+        lists = self._lists  # a change that is told meanwhile replaces it
+        if method.partition("/")[0] not in self.info.capabilities:
             return ()
-        tools: list[Tool] = []
-        cursor: str | None = None
-        async with asyncio.timeout(LIST_SECS):
-            for _ in range(MAX_PAGES):
-                params: JsonObject = {"cursor": cursor} if cursor else {}
-                page = self._read_page(await self._request("tools/list", params))
-                tools += [
-                    Tool(ToolRef(self.name, str(definition["name"])), definition)
-                    for definition in page.tools
-                    if definition.get("name")
-                ]
-                if not page.nextCursor or page.nextCursor == cursor:
-                    return tuple(tools)
-                cursor = page.nextCursor
-        return tuple(tools)
+        if method not in lists:
+            async with asyncio.timeout(LIST_SECS):
+                lists[method] = await read_list(self._request, method)
+        return lists[method]
 
     async def call_tool(self, tool: str, arguments: Mapping[str, Json]) -> ToolResult:
         """Call a tool. Raises RpcError for a JSON-RPC error, PeerClosed when the server dies."""
-        raw = await self._request("tools/call", {"name": tool, "arguments": dict(arguments)})
+        raw = await self.request("tools/call", {"name": tool, "arguments": dict(arguments)})
         try:
             head = _call_head.decode(raw)
         except msgspec.DecodeError as error:
@@ -122,15 +139,55 @@ class Session:
             ) from error
         return ToolResult(raw, head.isError)
 
+    async def request(self, method: str, params: JsonObject) -> bytes:
+        """Send a request on behalf of the client whose ``EXCHANGE`` is in force; its raw result.
+
+        Where the server wants input first, the client is asked for it and the request sent again,
+        unless the client takes ``input_required`` itself. Raises RpcError and PeerClosed.
+        """
+        exchange = EXCHANGE.get()
+        if exchange is None:
+            return await self._request(method, params)
+        await self._raise_log_level(exchange.log_level)
+        params = {**params, **(exchange.retry or {})}
+        for _ in range(MAX_ROUNDS):
+            raw = await self._carry(exchange, method, params)
+            wanted = _wanted(raw) if self.modern and exchange.retry is None else None
+            if wanted is None:
+                return raw
+            params = {**params, "inputResponses": await answers(exchange, wanted.inputRequests)}
+            if wanted.requestState is not None:
+                params["requestState"] = wanted.requestState
+        text = f"the server asked for input {MAX_ROUNDS} times without an end"
+        raise RpcError(RpcError.INTERNAL_ERROR, text)
+
+    async def watch(self, uri: str, *, wanted: bool) -> None:
+        """Turn the notifications about one resource on or off. Raises RpcError, PeerClosed."""
+        if self.modern:
+            self._listening.watch(uri, wanted=wanted)
+        else:
+            method = "resources/subscribe" if wanted else "resources/unsubscribe"
+            await self._request(method, {"uri": uri})
+
+    def take_events(self) -> tuple[Notification, ...]:
+        """What the server told since the last time that is not about its tools."""
+        events, self._events = self._events, []
+        return tuple(events)
+
     def on_message(self, message: Request | Notification) -> None:
         """Take what the server sends of its own accord."""
-        if isinstance(message, Notification):
-            if message.method == "notifications/tools/list_changed":
-                self.tools_changed = True
-                self._wake(self)
-            return
-        if self._peer:
-            self._peer.post(_answer(message))
+        if isinstance(message, Request):
+            self._relay.asked(message)
+        elif self._relay.notified(message):
+            pass
+        elif message.method == _TOOLS_CHANGED:
+            self.tools_changed = True
+            self._wake(self)
+        elif message.method in _EVENTS:
+            if message.method.endswith("list_changed"):
+                self._lists = {}
+            self._events.append(message)
+            self._wake(self)
 
     def on_closed(self) -> None:
         """Take note that the connection has ended."""
@@ -144,84 +201,42 @@ class Session:
             _encode({"requestId": id_, "reason": "the caller gave up or timed out"}),
         )
 
-    async def _discover(self, secs: float) -> bool:
-        self._meta = {
-            "io.modelcontextprotocol/protocolVersion": MODERN,
-            "io.modelcontextprotocol/clientInfo": _client_info(),
-            "io.modelcontextprotocol/clientCapabilities": {},
-        }
-        try:
-            async with asyncio.timeout(secs):
-                answer = _object.decode(await self._request("server/discover", {}))
-        except (RpcError, TimeoutError, msgspec.DecodeError) as error:
-            log.debug("%s: no server/discover: %s", self.name, error)
-            answer = {}
-        versions = answer.get("supportedVersions")
-        if not isinstance(versions, list) or MODERN not in versions:
-            self._meta = {}
-            return False
-        self.info = _server_info(MODERN, self.name, answer)
-        return True
+    async def _carry(self, exchange: Exchange, method: str, params: JsonObject) -> bytes:
+        async def send(token: int) -> bytes:
+            meta = request_meta(self._meta, exchange, token)
+            return await self._send(method, {**params, "_meta": meta} if meta else params)
 
-    async def _initialize(self) -> None:
-        params: JsonObject = {
-            "protocolVersion": HANDSHAKE[0],
-            "capabilities": {},
-            "clientInfo": _client_info(),
-        }
-        try:
-            answer = _object.decode(await self._request("initialize", params))
-        except RpcError as error:
-            # A slow start makes the probe above run out; a modern server then refuses this.
-            if await self._discover(HANDSHAKE_SECS):
-                return
-            raise HandshakeFailed(f"it refused `initialize`: {error.message}") from error
-        except msgspec.DecodeError as error:
-            raise HandshakeFailed(f"its answer to `initialize` is no object: {error}") from error
-        protocol = answer.get("protocolVersion")
-        if protocol not in HANDSHAKE:
-            log.warning("%s: unknown protocol version %r, trying anyway", self.name, protocol)
-        self.info = _server_info(str(protocol), self.name, answer)
-        if self._peer:
-            self._peer.post(Notification("notifications/initialized"))
+        return await self._relay.carry(exchange, send)
 
     async def _request(self, method: str, params: JsonObject) -> bytes:
+        """Send a request of our own."""
+        return await self._send(method, {**params, "_meta": self._meta} if self._meta else params)
+
+    async def _send(self, method: str, params: JsonObject) -> bytes:
         if self._peer is None:
             raise PeerClosed("the session was never opened")
-        if self._meta:
-            params = {**params, "_meta": self._meta}
         return await self._peer.request(method, _encode(params))
 
-    def _read_page(self, raw: bytes) -> _ToolsPage:
-        try:
-            return _page.decode(raw)
-        except msgspec.DecodeError as error:
-            raise HandshakeFailed(f"its answer to `tools/list` is odd: {error}") from error
+    def _post(self, message: Message) -> None:
+        if self._peer:
+            self._peer.post(message)
+
+    async def _raise_log_level(self, wanted: str | None) -> None:
+        """Have a server of the handshake era send what the most curious client wants to hear."""
+        if wanted is None or self.modern or "logging" not in self.info.capabilities:
+            return
+        if self._log_level is None or LOG_LEVELS.index(wanted) < LOG_LEVELS.index(self._log_level):
+            self._log_level = wanted
+            with contextlib.suppress(RpcError):
+                await self._request("logging/setLevel", {"level": wanted})
 
 
-def _answer(request: Request) -> Response | Failure:
-    """The answer to a request of the server; a client without capabilities only knows ``ping``."""
-    if request.method == "ping":
-        return Response(request.id, b"{}")
-    text = f"{request.method} is not offered by this client"
-    return Failure(request.id, RpcError(RpcError.METHOD_NOT_FOUND, text))
-
-
-def _client_info() -> JsonObject:
-    return {"name": "mcproxy", "version": mcproxy.__version__}
-
-
-def _server_info(protocol: str, name: str, answer: JsonObject) -> ServerInfo:
-    meta = answer.get("_meta")
-    if not isinstance(meta, dict):
-        meta = {}
-    info = answer.get("serverInfo") or meta.get("io.modelcontextprotocol/serverInfo")
-    capabilities = answer.get("capabilities")
-    instructions = answer.get("instructions")
-    said = info.get("name") if isinstance(info, dict) else None
-    return ServerInfo(
-        protocol,
-        said if isinstance(said, str) else name,
-        instructions if isinstance(instructions, str) else "",
-        capabilities if isinstance(capabilities, dict) else {},
-    )
+def _wanted(raw: bytes) -> _InputRequired | None:
+    """What a server wants to know before it answers; None for a result."""
+    if b"input_required" not in raw:  # spares large results a second reading
+        return None
+    try:
+        wanted = _input_required.decode(raw)
+    except msgspec.DecodeError:
+        return None
+    return wanted if wanted.resultType == "input_required" else None

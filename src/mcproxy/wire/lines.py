@@ -1,4 +1,4 @@
-"""Cutting a byte stream into lines, the framing of MCP's stdio transport.
+"""Cutting a byte stream into lines, the framing of MCP's stdio transport and of its event streams.
 
 Pure: chunks in, lines out. A line over the limit is not kept, but its first and last bytes are, so
 that whoever waits for the message can be told which one was lost.
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 MAX_LINE_BYTES = 16 << 20
-_EDGE_BYTES = 1024  # enough to find "id" at either end of a message
+EDGE_BYTES = 1024  # enough to find "id" at either end of a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,22 +20,26 @@ class Overlong:
 
 
 class LineSplitter:
-    """Feed it chunks of any size; it gives back whole lines without their line break."""
+    """Feed it chunks of any size; it gives back whole lines without their line break.
 
-    def __init__(self, limit: int = MAX_LINE_BYTES) -> None:
+    Empty lines are passed over unless ``blanks`` are wanted.
+    """
+
+    def __init__(self, limit: int = MAX_LINE_BYTES, *, blanks: bool = False) -> None:
         self._limit = limit
+        self._blanks = blanks
         self._parts: list[bytes] = []
         self._size = 0
         self._head: bytes | None = None
         self._tail = b""
 
     def feed(self, chunk: bytes) -> Iterator[bytes | Overlong]:
-        """Take one chunk; yield the lines that it completes. Empty lines are passed over."""
+        """Take one chunk; yield the lines that it completes."""
         *ended, rest = chunk.split(b"\n")
         for piece in ended:
             self._add(piece)
             line = self._take()
-            if line:
+            if line or self._blanks:
                 yield line
         if rest:
             self._add(rest)
@@ -43,12 +47,12 @@ class LineSplitter:
     def _add(self, piece: bytes) -> None:
         self._size += len(piece)
         if self._head is not None:
-            self._tail = (self._tail + piece)[-_EDGE_BYTES:]
+            self._tail = (self._tail + piece)[-EDGE_BYTES:]
             return
         self._parts.append(piece)
         if self._size > self._limit:
             whole = b"".join(self._parts)
-            self._head, self._tail = whole[:_EDGE_BYTES], whole[-_EDGE_BYTES:]
+            self._head, self._tail = whole[:EDGE_BYTES], whole[-EDGE_BYTES:]
             self._parts = []
 
     def _take(self) -> bytes | Overlong:

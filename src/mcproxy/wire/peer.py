@@ -88,7 +88,13 @@ class Peer:
                 if reply:
                     reply.set_result(result)
             case Failure(id=id_, error=error):
-                self._fail(id_, error)
+                self.fail(id_, error)
+
+    def fail(self, id_: RequestId | None, error: RpcError | PeerClosed) -> None:
+        """Fail one pending request; the conversation goes on."""
+        reply = self._waiting(id_)
+        if reply:
+            reply.set_exception(error)
 
     def receive_overlong(self, line: Overlong, limit: int) -> None:
         """Fail the request whose reply was too long to be read."""
@@ -98,7 +104,7 @@ class Peer:
             known = [int(id_) for id_ in self._pending]
         text = f"the reply has {line.size} bytes in one line, the limit is {limit}"
         for id_ in known[:1]:
-            self._fail(id_, RpcError(RpcError.INTERNAL_ERROR, text))
+            self.fail(id_, RpcError(RpcError.INTERNAL_ERROR, text))
 
     def close(self, reason: str) -> None:
         """Fail all pending requests and every later one with PeerClosed."""
@@ -108,11 +114,6 @@ class Peer:
         for reply in self._pending.values():
             if not reply.done():
                 reply.set_exception(PeerClosed(reason))
-
-    def _fail(self, id_: RequestId | None, error: RpcError) -> None:
-        reply = self._waiting(id_)
-        if reply:
-            reply.set_exception(error)
 
     def _waiting(self, id_: RequestId | None) -> asyncio.Future[bytes] | None:
         if isinstance(id_, str) and id_.isdecimal():

@@ -53,10 +53,11 @@ class Positions:
 
 def positions(tree: ast.Module) -> Positions:
     """Find the calls of ``tree`` that are meant to give a promise."""
-    flow = _Flow(tree)
+    nodes = list(ast.walk(tree))
+    flow = _Flow(tree, nodes)
     returned = {
         call
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.FunctionDef | ast.Lambda)
         for call in flow.returned(node)
     }
@@ -68,12 +69,12 @@ class _Flow:
     """Where values come from. ``into[key]`` are the expressions whose values, or whose items,
     a variable takes; ``awaited`` are the expressions that are awaited or handed to asyncio."""
 
-    def __init__(self, tree: ast.Module) -> None:
+    def __init__(self, tree: ast.Module, nodes: list[ast.AST]) -> None:
         self._names = Names(tree)
-        self._asyncio = _imports(tree)
+        self._asyncio = _imports(nodes)
         self.into: defaultdict[Key, list[ast.expr]] = defaultdict(list)
         self.awaited: list[ast.expr] = []
-        for node in ast.walk(tree):
+        for node in nodes:
             self._collect(node)
 
     def _collect(self, node: ast.AST) -> None:
@@ -172,10 +173,10 @@ class _Flow:
         return self.into[key]
 
 
-def _imports(tree: ast.Module) -> dict[str, str]:
+def _imports(nodes: list[ast.AST]) -> dict[str, str]:
     """Names that mean asyncio ("asyncio") or one of its functions (the function's name)."""
     names = {"asyncio": "asyncio"}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             names |= {a.asname: "asyncio" for a in node.names if a.name == "asyncio" and a.asname}
         elif isinstance(node, ast.ImportFrom) and node.module == "asyncio":

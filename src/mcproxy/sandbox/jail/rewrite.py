@@ -33,6 +33,7 @@ class _Rewriter(ast.NodeTransformer):
     def __init__(self, promised: frozenset[ast.Call], returned: frozenset[ast.Call]) -> None:
         self._promised, self._returned = promised, returned
         self._function: ast.AST | None = None  # the innermost function, or class body
+        self._asks = False  # it returns a call, so it has to know whether a promise is wanted
 
     def _within(self, function: _Node) -> _Node:
         outer, self._function = self._function, function
@@ -41,8 +42,9 @@ class _Rewriter(ast.NodeTransformer):
         return function
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        asks = bool(self._returned.intersection(ast.walk(node)))
+        outer, self._asks = self._asks, False
         self._within(node)
+        asks, self._asks = self._asks, outer
         if asks:
             wanted = ast.Assign([ast.Name(_WANTED, ast.Store())], _call("__asked__"))
             node.body.insert(_after_docstring(node), ast.copy_location(wanted, node.body[0]))
@@ -69,6 +71,7 @@ class _Rewriter(ast.NodeTransformer):
         elif node in self._returned:
             in_lambda = isinstance(self._function, ast.Lambda)
             wanted = _call("__asked__") if in_lambda else ast.Name(_WANTED, ast.Load())
+            self._asks |= not in_lambda
             node.func = _call("__either__", wanted, node.func)
         return node
 

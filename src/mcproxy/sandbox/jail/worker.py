@@ -52,6 +52,8 @@ def _work(channel: Channel, loop: asyncio.AbstractEventLoop) -> None:
     manifest = channel.read_one()
     job = Job(**{name: fields[name] for name in Job.__slots__})
     channel.send(_serve(job, manifest, channel, loop))
+    if not loop.is_closed():
+        loop.remove_reader(channel.fileno())  # the loop may outlive the socket
 
 
 def warm() -> asyncio.AbstractEventLoop:

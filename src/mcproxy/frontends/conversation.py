@@ -1,0 +1,147 @@
+"""What one client has asked and not been answered yet, over whatever transport it came.
+
+Each request runs in a task of its own, so that it can be cancelled, and lasts longer than the
+connection that brought it where the transport lets a client come back for the reply.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+
+from mcproxy.errors import RpcError
+from mcproxy.frontends.asking import Asking
+from mcproxy.frontends.gate import Gate
+from mcproxy.frontends.glance import glance
+from mcproxy.frontends.progress import wants_signs, with_signs
+from mcproxy.frontends.stream import Stream
+from mcproxy.gateway.core import Gateway, Where
+from mcproxy.types import ClientSession, Exchange, JsonObject
+from mcproxy.wire.message import (
+    Failure,
+    Message,
+    Notification,
+    Request,
+    RequestId,
+    Response,
+    encode,
+)
+
+MAX_RUNNING = 256  # requests of one client at a time; more than any agent has
+TOO_MANY = -32000  # JSON-RPC 2.0, section 5.1: of the range for the server's own errors
+
+_encode = msgspec.json.Encoder().encode
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where a request's answer goes: what is said on the way, and the reply (None: cancelled)."""
+
+    notices: Stream
+    reply: Callable[[Response | Failure | None], None]
+
+
+class Conversation:
+    """One client's requests under way. Their tasks belong to ``tasks``.
+
+    ``home`` carries what belongs to no request; without it, that is lost.
+    """
+
+    def __init__(
+        self, gateway: Gateway, gate: Gate, tasks: asyncio.TaskGroup, home: Stream | None = None
+    ) -> None:
+        self._gateway = gateway
+        self._gate = gate
+        self._tasks = tasks
+        self.home = home or Stream()
+        self._session = ClientSession(_notify(home)) if home else None
+        self._asking = Asking()
+        self._capabilities: frozenset[str] = frozenset()
+        self._running: dict[RequestId, asyncio.Task[None]] = {}
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being answered."""
+        return not self._running
+
+    def start(self, request: Request, where: Where, way: Way) -> asyncio.Task[None] | None:
+        """Begin to answer a request; None where there are too many (the reply says so)."""
+        if request.method == "initialize":
+            self.meet(request)
+        if len(self._running) >= MAX_RUNNING:
+            text = f"{MAX_RUNNING} requests are being answered; send this one when some have ended"
+            way.reply(Failure(request.id, RpcError(TOO_MANY, text)))
+            return None
+        task = self._tasks.create_task(self._answer(request, where, way))
+        self._running[request.id] = task
+        task.add_done_callback(partial(self._ended, request.id))
+        return task
+
+    def meet(self, initialize: Request) -> None:
+        """Keep what the client can be asked for."""
+        declared = glance(initialize.params).capabilities
+        self._capabilities = frozenset(declared if isinstance(declared, dict) else ())
+
+    def receive(self, message: Notification | Response | Failure) -> None:
+        """Take what needs no answer."""
+        if not isinstance(message, Notification):
+            self._asking.answered(message)
+        elif message.method == "notifications/cancelled":
+            id_ = glance(message.params).requestId
+            task = self._running.get(id_) if isinstance(id_, int | str) else None
+            if task:
+                task.cancel()
+
+    def announce(self, method: str) -> None:
+        """Tell the client that something changed."""
+        self.home.put(encode(Notification(method)))
+
+    def cancel_all(self) -> None:
+        """Stop everything; the client is gone."""
+        for task in self._running.values():
+            task.cancel()
+
+    async def _answer(self, request: Request, where: Where, way: Way) -> None:
+        reply: Response | Failure | None = None
+        try:
+            with self._gate.enter():
+                reply = await self._respond(request, where, way.notices)
+        except Exception:
+            log.exception("%s failed", request.method)
+            error = RpcError(RpcError.INTERNAL_ERROR, "internal error; the log has the details")
+            reply = Failure(request.id, error)
+        finally:
+            way.reply(reply)
+
+    async def _respond(
+        self, request: Request, where: Where, notices: Stream
+    ) -> Response | Failure | None:
+        exchange = self._exchange(notices)
+        work = self._gateway.respond(request, where, exchange)
+        token = wants_signs(request)
+        return await (work if token is None else with_signs(work, exchange.notify, token))
+
+    def _exchange(self, notices: Stream) -> Exchange:
+        def send(message: Message) -> None:
+            notices.put(encode(message))
+
+        async def ask(method: str, params: JsonObject) -> JsonObject:
+            return await self._asking.ask(method, params, self._capabilities, send)
+
+        return Exchange(_notify(notices), ask, self._session)
+
+    def _ended(self, id_: RequestId, task: asyncio.Task[None]) -> None:
+        if self._running.get(id_) is task:
+            del self._running[id_]
+
+
+def _notify(stream: Stream) -> Callable[[str, JsonObject], None]:
+    def notify(method: str, params: JsonObject) -> None:
+        stream.put(encode(Notification(method, _encode(params))))
+
+    return notify

@@ -1,0 +1,69 @@
+"""HTTP responses with JSON in them. What is refused names the endpoints that there are: agents
+probe paths, and conclude from a bare 404 that the server is down."""
+
+from collections.abc import Mapping
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mcproxy.errors import RpcError
+from mcproxy.policy.access import AccessDenied
+from mcproxy.types import Json
+from mcproxy.wire.message import Failure, RequestId, encode
+
+ENDPOINTS: dict[str, Json] = {
+    "POST /message": "JSON-RPC 2.0 (MCP): initialize, tools/list, tools/call; no handshake needed",
+    "POST /sse": "the same",
+    "POST /sse/{namespace}": "the same within one namespace",
+    "GET /sse": "MCP over HTTP+SSE (2024-11-05)",
+    "GET /sse/{namespace}": "the same within one namespace",
+    "/mcp": "MCP over Streamable HTTP (2025-03-26 and later)",
+    "/mcp/{namespace}": "the same within one namespace",
+    "GET /health": "how the gateway and its servers are",
+}
+TRY = (
+    'curl -X POST http://HOST/message -H "Content-Type: application/json" '
+    '-d \'{"jsonrpc":"2.0","id":1,"method":"tools/list"}\''
+)
+
+
+def raw(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON that is written already."""
+    return Response(body, status, headers, media_type="application/json")
+
+
+def json(body: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON value."""
+    return raw(msgspec.json.encode(body), status, headers)
+
+
+def refusal(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+    """A request that HTTP refuses: why, and what there is instead."""
+    return json({"error": text, "endpoints": ENDPOINTS, "try": TRY}, status, headers)
+
+
+def rpc_error(status: int, id_: RequestId | None, code: int, text: str) -> Response:
+    """A request that is refused in the words of JSON-RPC."""
+    return raw(encode(Failure(id_, RpcError(code, text))), status)
+
+
+def denied(fault: AccessDenied) -> Response:
+    """A caller that may not use the endpoint."""
+    headers = {"WWW-Authenticate": fault.challenge} if fault.challenge else None
+    return refusal(fault.status, str(fault), headers)
+
+
+def accepted() -> Response:
+    """What needs no answer has been taken."""
+    return Response(status_code=202)
+
+
+async def http_error(request: Request, error: Exception) -> Response:
+    """What the routes raise: no such path, or a method that the path does not have."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 405 and isinstance(error, HTTPException):
+        text = f"{request.method} is not answered at {request.url.path}"
+        return refusal(405, text, error.headers)
+    return refusal(status, f"there is nothing at {request.method} {request.url.path}")

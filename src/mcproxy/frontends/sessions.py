@@ -1,0 +1,158 @@
+"""The sessions of clients that keep one: Streamable HTTP up to 2025-11-25, and HTTP+SSE.
+
+Owns the tasks of all requests, and the bounds: how many sessions there are, how long an idle one
+lives, how much is kept for clients that lost their connection. No client can make it grow further.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from mcproxy.frontends.conversation import Conversation
+from mcproxy.frontends.gate import Gate
+from mcproxy.frontends.session import Kind, Session
+from mcproxy.frontends.stream import Stream
+from mcproxy.gateway.core import Gateway, Where
+
+SWEEP_SECS = 30.0
+_ENTRY_BYTES = 2 << 10  # what a kept stream costs beside its messages
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What clients may leave behind. A session is idle while no request of it is being answered
+    and no stream of it is open."""
+
+    sessions: int = 1000  # some 10 KiB each; a gateway for a team has tens
+    idle_secs: float = 3600.0  # an agent's user goes to lunch; many clients cannot start anew
+    unused_secs: float = 60.0  # opened and never used: a probe, or a client that crashed
+    resume_secs: float = 30.0  # a client that lost a reply's stream comes back within this time
+    kept_bytes: int = 64 << 20  # of replies that were sent on streams, over all sessions
+    listeners: int = 1000  # subscriptions of stateless clients: open streams without a session
+
+
+class Full(Exception):
+    """There are as many sessions or listeners as there may be, and all of them are in use."""
+
+
+class Sessions:
+    """Opens, finds and ends sessions. Usable while ``running``."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        gate: Gate,
+        bounds: Bounds | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.bounds = bounds or Bounds()
+        self._gateway = gateway
+        self._gate = gate
+        self._now = now
+        self._tasks = asyncio.TaskGroup()
+        self._sessions: dict[str, tuple[Session, Callable[[], None]]] = {}
+        self._listeners: set[Callable[[], None]] = set()
+        self._kept: deque[tuple[int, Callable[[], None]]] = deque()
+        self._kept_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Own the tasks of requests; on leaving, end what is left."""
+        async with self._tasks:
+            sweeping = self._tasks.create_task(self._keep_sweeping(), name="sessions")
+            try:
+                yield
+            finally:
+                sweeping.cancel()
+                self.close()
+
+    def close(self) -> None:
+        """End all sessions and subscriptions; the program stops."""
+        for id_ in list(self._sessions):
+            self.drop(id_)
+        for end in list(self._listeners):
+            end()
+
+    def conversation(self, home: Stream | None = None) -> Conversation:
+        """A conversation whose tasks belong here; without a session it ends with its request."""
+        return Conversation(self._gateway, self._gate, self._tasks, home)
+
+    def open(self, kind: Kind, where: Where) -> Session:
+        """A new session of this caller. Raises Full, and AccessDenied."""
+        self.sweep()
+        if len(self._sessions) >= self.bounds.sessions:
+            self._make_room()
+        owner = self._gateway.identify(where.caller)
+        home = Stream("0")
+        session = Session(secrets.token_urlsafe(24), kind, where, owner, self.conversation(home))
+        session.last_use = self._now()
+        unsubscribe = self._gateway.subscribe(where, session.conversation.announce)
+        self._sessions[session.id] = (session, unsubscribe)
+        return session
+
+    def find(self, id_: str, kind: Kind, where: Where) -> Session | None:
+        """The session with this id, if it is this caller's, at this endpoint."""
+        session, _ = self._sessions.get(id_, (None, None))
+        if session is None or session.kind != kind:
+            return None
+        if session.owner != self._gateway.identify(where.caller):
+            return None
+        if kind == "streamable" and session.where.path != where.path:
+            return None
+        session.used, session.last_use = True, self._now()
+        return session
+
+    def drop(self, id_: str) -> None:
+        """End a session."""
+        session, unsubscribe = self._sessions.pop(id_, (None, None))
+        if session and unsubscribe:
+            unsubscribe()
+            session.close()
+
+    def sweep(self) -> None:
+        """Drop the sessions that have been idle for too long."""
+        now = self._now()
+        for session, _ in list(self._sessions.values()):
+            limit = self.bounds.idle_secs if session.used else self.bounds.unused_secs
+            if session.idle and now - session.last_use > limit:
+                self.drop(session.id)
+
+    def keep(self, session: Session, stream: Stream) -> None:
+        """A stream was sent to its end; keep it for a while, since some of it may be lost."""
+        size = stream.size + _ENTRY_BYTES
+        self._kept.append((size, partial(session.forget, stream.name)))
+        self._kept_bytes += size
+        while self._kept_bytes > self.bounds.kept_bytes:
+            size, forget = self._kept.popleft()
+            self._kept_bytes -= size
+            forget()
+
+    def listen(self, end: Callable[[], None]) -> Callable[[], None]:
+        """Count a subscription, to be ended when the program stops; gives what uncounts it.
+
+        Raises Full.
+        """
+        if len(self._listeners) >= self.bounds.listeners:
+            raise Full
+        self._listeners.add(end)
+        return partial(self._listeners.discard, end)
+
+    def _make_room(self) -> None:
+        """Drop the idle session that is least likely to be missed. Raises Full."""
+        idle = [session for session, _ in self._sessions.values() if session.idle]
+        if not idle:
+            raise Full
+        self.drop(min(idle, key=lambda session: (session.used, session.last_use)).id)
+
+    async def _keep_sweeping(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECS)
+            self.sweep()

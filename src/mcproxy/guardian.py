@@ -1,0 +1,130 @@
+"""Leaves no process behind, whatever way the gateway ends.
+
+The program runs as two processes: a guardian, which the user started, and the gateway, its child.
+The guardian is a child subreaper (prctl(2)): when the gateway dies, by SIGKILL too, everything that
+it had started, in whatever session or process group, becomes the guardian's child and is killed.
+Should the guardian be killed, the kernel signals the gateway, which then does the same.
+
+Standard library only, and forked before anything heavy is imported, so that the guardian is small.
+Elsewhere than on Linux the gateway runs alone.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+SWEEP_SECS = 5.0  # SIGKILL works at once; this bounds the wait for processes stuck in the kernel
+SWEEP_PAUSE_SECS = 0.01
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_ORPHANED = signal.SIGUSR1  # the kernel's word to the gateway that the guardian is gone
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def guarded(run: Callable[[], int]) -> int:
+    """Run the gateway in a child process; its exit status, once all that it started is gone.
+
+    Signals that stop or reload the gateway are passed on to it.
+    """
+    if not sys.platform.startswith("linux"):
+        return run()
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    guardian = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
+    gateway = os.fork()
+    if gateway == 0:
+        signal.signal(_ORPHANED, _on_orphaned)
+        _prctl(_PR_SET_PDEATHSIG, _ORPHANED)
+        if os.getppid() != guardian:
+            os._exit(1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
+        return run()
+    for number in _PASSED_ON:
+        signal.signal(number, lambda received, _: _pass_on(gateway, received))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
+    _let_go_of_stdio()
+    status = _wait_for(gateway)
+    sweep()
+    return status
+
+
+def sweep() -> None:
+    """Kill all descendants: children first, then those who become our children by that."""
+    until = time.monotonic() + SWEEP_SECS
+    while (children := _children()) and time.monotonic() < until:
+        for pid in children:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        _reap()
+        time.sleep(SWEEP_PAUSE_SECS)
+
+
+def _wait_for(gateway: int) -> int:
+    """Reap whatever ends until the gateway does; its exit status."""
+    while True:
+        pid, status = os.waitpid(-1, 0)
+        if pid == gateway:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+
+
+def _reap() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
+
+
+def _children() -> list[int]:
+    """Our children, as the kernel lists them; from all of /proc where it has no such list."""
+    listing = Path(f"/proc/self/task/{os.getpid()}/children")
+    try:
+        return [int(pid) for pid in listing.read_text().split()]
+    except OSError:
+        return [pid for pid in _all_pids() if _parent(pid) == os.getpid()]
+
+
+def _all_pids() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def _pass_on(gateway: int, number: int) -> None:
+    try:
+        os.kill(gateway, number)
+    except ProcessLookupError:
+        return
+
+
+def _on_orphaned(*_: object) -> None:
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    sweep()
+    os._exit(1)
+
+
+def _let_go_of_stdio() -> None:
+    """The guardian must not hold a client's pipes open; stderr stays for its own last words."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def _prctl(option: int, value: int) -> None:
+    if ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        raise OSError(f"prctl({option}) failed")

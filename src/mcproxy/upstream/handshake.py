@@ -1,0 +1,114 @@
+"""The opening of a session: which era a server is of, and what it says of itself.
+
+Asks ``server/discover`` first (MCP 2026-07-28, "Discovery"); whoever does not know it gets the
+``initialize`` handshake of 2025-11-25 and before.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import msgspec
+
+import mcproxy
+from mcproxy.errors import McproxyError, RpcError
+from mcproxy.types import Json, JsonObject
+
+MODERN = "2026-07-28"
+HANDSHAKE = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+
+DISCOVER_SECS = 5.0  # servers that ignore unknown requests stay silent; then `initialize`
+HANDSHAKE_SECS = 60.0  # `npx` and `uvx` may download the server first
+
+# What is offered to servers of the handshake era. Whether a client can really be asked is known
+# only when one is there; if it cannot, the server gets an error.
+CAPABILITIES: JsonObject = {"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}}
+
+CLIENT_INFO: JsonObject = {"name": "mcproxy", "version": mcproxy.__version__}
+
+REQUEST_META: JsonObject = {
+    "io.modelcontextprotocol/protocolVersion": MODERN,
+    "io.modelcontextprotocol/clientInfo": CLIENT_INFO,
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+"""What each of our own requests to a server of the stateless era carries."""
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[str, JsonObject], Awaitable[bytes]]
+
+_object = msgspec.json.Decoder(dict[str, Json])
+
+
+class HandshakeFailed(McproxyError):
+    """The server runs but does not speak MCP as it should; the text says what it answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """What a server says of itself in the handshake."""
+
+    protocol: str
+    name: str
+    instructions: str
+    capabilities: JsonObject
+
+
+async def shake_hands(name: str, send: Send) -> ServerInfo:
+    """Find the era, exchange capabilities. Raises HandshakeFailed, PeerClosed or TimeoutError.
+
+    A server of the handshake era is still to be told ``notifications/initialized``.
+    """
+    async with asyncio.timeout(HANDSHAKE_SECS):
+        return await _discover(name, send, DISCOVER_SECS) or await _initialize(name, send)
+
+
+async def _discover(name: str, send: Send, secs: float) -> ServerInfo | None:
+    try:
+        async with asyncio.timeout(secs):
+            answer = _object.decode(await send("server/discover", {"_meta": REQUEST_META}))
+    except (RpcError, TimeoutError, msgspec.DecodeError) as error:
+        log.debug("%s: no server/discover: %s", name, error)
+        return None
+    versions = answer.get("supportedVersions")
+    if not isinstance(versions, list) or MODERN not in versions:
+        return None
+    return _server_info(MODERN, name, answer)
+
+
+async def _initialize(name: str, send: Send) -> ServerInfo:
+    params: JsonObject = {
+        "protocolVersion": HANDSHAKE[0],
+        "capabilities": CAPABILITIES,
+        "clientInfo": CLIENT_INFO,
+    }
+    try:
+        answer = _object.decode(await send("initialize", params))
+    except RpcError as error:
+        # A slow start makes the probe above run out; a modern server then refuses this.
+        if found := await _discover(name, send, HANDSHAKE_SECS):
+            return found
+        raise HandshakeFailed(f"it refused `initialize`: {error.message}") from error
+    except msgspec.DecodeError as error:
+        raise HandshakeFailed(f"its answer to `initialize` is no object: {error}") from error
+    protocol = answer.get("protocolVersion")
+    if protocol not in HANDSHAKE:
+        log.warning("%s: unknown protocol version %r, trying anyway", name, protocol)
+    return _server_info(str(protocol), name, answer)
+
+
+def _server_info(protocol: str, name: str, answer: JsonObject) -> ServerInfo:
+    meta = answer.get("_meta")
+    if not isinstance(meta, dict):
+        meta = {}
+    info = answer.get("serverInfo") or meta.get("io.modelcontextprotocol/serverInfo")
+    capabilities = answer.get("capabilities")
+    instructions = answer.get("instructions")
+    said = info.get("name") if isinstance(info, dict) else None
+    return ServerInfo(
+        protocol,
+        said if isinstance(said, str) else name,
+        instructions if isinstance(instructions, str) else "",
+        capabilities if isinstance(capabilities, dict) else {},
+    )

@@ -1,0 +1,41 @@
+"""The lists of a server, every page. Knows methods and their members, not what they mean.
+
+A list is read as it is: what an item lacks or has too much is for whoever uses it.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+
+from mcproxy.types import Json, JsonObject
+
+LISTS: Mapping[str, str] = {
+    "tools/list": "tools",
+    "prompts/list": "prompts",
+    "resources/list": "resources",
+    "resources/templates/list": "resourceTemplates",
+}
+"""By method: the member of the result that has the items."""
+
+MAX_PAGES = 1000  # a server that invents cursors must not hold us for ever
+
+_object = msgspec.json.Decoder(dict[str, Json])
+
+
+async def read_list(
+    request: Callable[[str, JsonObject], Awaitable[bytes]], method: str
+) -> tuple[JsonObject, ...]:
+    """All items of a list. Raises msgspec.DecodeError for an answer that is no list of objects."""
+    items: list[JsonObject] = []
+    cursor: Json = None
+    for _ in range(MAX_PAGES):
+        page = _object.decode(await request(method, {"cursor": cursor} if cursor else {}))
+        listed = page.get(LISTS[method], [])
+        if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
+            raise msgspec.ValidationError(f"`{LISTS[method]}` is no list of objects")
+        items += [item for item in listed if isinstance(item, dict)]
+        following = page.get("nextCursor")
+        if not following or following == cursor:
+            break
+        cursor = following
+    return tuple(items)

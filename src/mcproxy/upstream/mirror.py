@@ -1,0 +1,104 @@
+"""The HTTP headers that mirror a message's body (MCP 2026-07-28, Streamable HTTP, 4 "Request
+Metadata"). Pure.
+
+A message that carries its protocol version in ``_meta`` is of the stateless era, and its method, its
+name and the parameters that the tool's schema marks with ``x-mcp-header`` go into headers too.
+"""
+
+import base64
+import re
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+import msgspec
+
+from mcproxy.types import Json, JsonObject
+from mcproxy.wire.message import Request
+
+VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
+VERSION_HEADER = "MCP-Protocol-Version"
+
+Path: TypeAlias = tuple[str, ...]
+Marks: TypeAlias = Mapping[str, Mapping[Path, str]]
+"""By tool: which of its parameters, by path, is mirrored in which header."""
+
+_MARK = b"x-mcp-header"
+_NAMED_BY: Mapping[str, str] = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+}
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_PLAIN = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")
+_SENTINEL = re.compile(r"=\?base64\?.*\?=", re.DOTALL)
+_object = msgspec.json.Decoder(dict[str, Json])
+
+
+def mirrored(request: Request, marks: Marks) -> dict[str, str]:
+    """The headers of a request; none where it is not of the stateless era."""
+    params = _read(request.params)
+    version = _dict(params.get("_meta")).get(VERSION_KEY)
+    if not isinstance(version, str):
+        return {}
+    headers = {VERSION_HEADER: version, "Mcp-Method": request.method}
+    name = params.get(_NAMED_BY.get(request.method, ""))
+    if not isinstance(name, str):
+        return headers
+    headers["Mcp-Name"] = header_value(name)
+    arguments = _dict(params.get("arguments"))
+    for path, header in marks.get(name, {}).items() if request.method == "tools/call" else ():
+        text = _text(_at(arguments, path))
+        if text is not None:
+            headers[f"Mcp-Param-{header}"] = header_value(text)
+    return headers
+
+
+def marks_in(result: bytes) -> Marks:
+    """The marked parameters in the result of a ``tools/list``; marks that break a rule are none."""
+    if _MARK not in result:
+        return {}
+    tools = _read(result).get("tools")
+    listed = [_dict(tool) for tool in tools] if isinstance(tools, list) else []
+    return {
+        str(tool.get("name")): dict(_marked(_dict(tool.get("inputSchema")), ())) for tool in listed
+    }
+
+
+def header_value(text: str) -> str:
+    """The text as a header value: as it is, or in Base64 where a header could not carry it."""
+    if _PLAIN.fullmatch(text) and not _SENTINEL.fullmatch(text):
+        return text
+    return f"=?base64?{base64.b64encode(text.encode('utf-8', 'replace')).decode('ascii')}?="
+
+
+def _marked(schema: JsonObject, path: Path) -> Iterator[tuple[Path, str]]:
+    for name, value in _dict(schema.get("properties")).items():
+        inner = _dict(value)
+        header = inner.get("x-mcp-header")
+        if isinstance(header, str) and _TOKEN.fullmatch(header):
+            yield (*path, name), header
+        yield from _marked(inner, (*path, name))
+
+
+def _at(arguments: JsonObject, path: Path) -> Json:
+    value: Json = arguments
+    for step in path:
+        value = _dict(value).get(step)
+    return value
+
+
+def _text(value: Json) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str | int) else None
+
+
+def _read(raw: bytes) -> JsonObject:
+    try:
+        return _object.decode(raw)
+    except msgspec.DecodeError:
+        return {}
+
+
+def _dict(value: Json) -> JsonObject:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,125 @@
+"""What it means that a remote server could not be reached, or answered without a reply. Pure.
+
+Turns faults of HTTP into words that name the cause and the cure, and sorts them: ``Gone`` ends the
+session, PeerClosed is one call that the server did not take or that was lost, RpcError its answer.
+Names the server by its origin only: the rest of a URL may be a secret.
+"""
+
+import re
+import socket
+import ssl
+from collections.abc import Collection, Iterator
+from http import HTTPStatus
+
+import httpx
+
+from mcproxy.errors import PeerClosed, RpcError
+from mcproxy.wire.message import Failure, decode
+
+SHOWN_CHARS = 200  # of a body that is not for machines
+MIN_SECRET_CHARS = 6  # shorter parts of a header are words, such as Bearer
+
+_BUSY = (429, 502, 503, 504)  # whoever answers so has not run the call
+_OLD_TRANSPORT = (400, 404, 405)  # MCP 2025-11-25, Transports, "Backwards Compatibility"
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+
+
+class Gone(PeerClosed):
+    """The server as a whole cannot be used at present: nobody answers, or nobody lets us in."""
+
+
+def fault(error: Exception, origin: str) -> PeerClosed:
+    """The fault for an exception of the HTTP client; Gone where nothing was sent."""
+    text = f"{origin}: {_words(error)}"
+    return Gone(text) if isinstance(error, _NOT_SENT) else PeerClosed(text)
+
+
+def refusal(status: int, body: bytes, secrets: Collection[str] = ()) -> PeerClosed | RpcError:
+    """The fault for a status that is none of success."""
+    if status == HTTPStatus.UNAUTHORIZED:
+        return Gone(
+            f"it answered {_named(status)}: the server wants (other) credentials; "
+            "set `headers` of the server, such as Authorization"
+        )
+    answer = _error_in(body)
+    if answer:
+        return answer
+    text = f"it answered {_named(status)}{_excerpt(body, secrets)}"
+    if status in _BUSY:
+        return PeerClosed(text)
+    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+        text += " (is the path of its `url` right?)"
+    return RpcError(RpcError.INTERNAL_ERROR, text)
+
+
+def session_lost(status: int, body: bytes) -> bool:
+    """Whether a request within a session was refused because the server forgot the session.
+
+    404 is what the specification wants (MCP 2025-11-25, Transports, "Session Management"); older
+    servers say 400 and name the session. Either way the request was not processed.
+    """
+    answer = _error_in(body)
+    if status == HTTPStatus.NOT_FOUND:
+        return answer is None or answer.code != RpcError.METHOD_NOT_FOUND
+    return status == HTTPStatus.BAD_REQUEST and b"session" in body.lower()
+
+
+def is_older(status: int) -> bool:
+    """Whether the refusal of ``initialize`` may be that of a server of the HTTP+SSE transport."""
+    return status in _OLD_TRANSPORT
+
+
+def _words(error: Exception) -> str:
+    for cause in _causes(error):
+        match cause:
+            case socket.gaierror():
+                return f"its name is not found in DNS ({cause.strerror})"
+            case ConnectionRefusedError():
+                return "nothing listens there (connection refused)"
+            case ssl.SSLCertVerificationError():
+                return f"its TLS certificate is not accepted: {cause.verify_message}"
+            case ssl.SSLError():
+                return f"TLS failed: {cause.reason or cause}"
+            case httpx.ConnectTimeout():
+                return "it did not accept a connection in time"
+            case httpx.ProxyError():
+                return f"the proxy of the environment refused: {cause}"
+            case ConnectionResetError() | BrokenPipeError() | httpx.RemoteProtocolError():
+                return f"the connection was lost before the answer was complete: {cause}"
+    return str(error) or type(error).__name__
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The exception's causes, the innermost first, and itself."""
+    if error is None:
+        return
+    yield from _causes(error.__cause__ or error.__context__)
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _causes(inner)
+    yield error
+
+
+def _error_in(body: bytes) -> RpcError | None:
+    try:
+        message = decode(body)
+    except RpcError:
+        return None
+    return message.error if isinstance(message, Failure) else None
+
+
+def _named(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def _excerpt(body: bytes, secrets: Collection[str]) -> str:
+    text = " ".join(body.decode("utf-8", "replace").split())
+    if not text or text.startswith("<"):  # a page for people
+        return ""
+    for secret in secrets:
+        for part in re.split(r"\s+", secret):
+            text = text.replace(part, "***") if len(part) >= MIN_SECRET_CHARS else text
+    return f": {text[:SHOWN_CHARS]}"

@@ -1,0 +1,115 @@
+"""Nothing survives the program, whatever way it ends."""
+
+import concurrent.futures
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mcproxy.types import Json, JsonObject
+from tests.e2e.gateways import MAIN, SERVERS, Running, gateway
+
+WITHIN_SECS = 2
+
+
+def processes(running: Running, note: Path) -> list[psutil.Process]:
+    """The gateway and all that it started, its server's grandchild included."""
+    guardian = psutil.Process(running.process.pid)
+    return [*guardian.children(recursive=True), psutil.Process(int(note.read_text()))]
+
+
+def config(note: Path, *options: str) -> JsonObject:
+    """A server that starts a process of its own and ignores SIGTERM."""
+    arguments: list[Json] = [str(SERVERS / "echo.py"), "--grandchild", str(note), *options]
+    return {
+        "servers": {"echo": {"command": sys.executable, "args": arguments}},
+        "sandbox": {"min_level": "none"},
+    }
+
+
+@pytest.mark.requirement("upstream.no_orphans")
+@pytest.mark.parametrize("victim", ["guardian", "gateway"])
+def test_sigkill_leaves_nothing(tmp_path: Path, victim: str) -> None:
+    note = tmp_path / "pid"
+    with gateway(tmp_path, config(note, "--stubborn"), ends=None) as running:
+        started = processes(running, note)
+        assert len(started) >= 3
+        (own,) = psutil.Process(running.process.pid).children()
+        os.kill(running.process.pid if victim == "guardian" else own.pid, signal.SIGKILL)
+        _, alive = psutil.wait_procs(started, timeout=WITHIN_SECS)
+        assert alive == []
+
+
+@pytest.mark.requirement("cli.stop")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_signal_ends_all_with_status_0(tmp_path: Path, number: signal.Signals) -> None:
+    note = tmp_path / "pid"
+    with gateway(tmp_path, config(note), ends=0, stop=number) as running:
+        started = processes(running, note)
+    _, alive = psutil.wait_procs(started, timeout=WITHIN_SECS)
+    assert alive == []
+
+
+@pytest.mark.requirement("cli.status")
+@pytest.mark.parametrize(
+    ("text", "status", "words"),
+    [
+        ('{"servers": {"a": {"comand": "x"}}}', 78, "command"),
+        ("{", 78, "mcproxy.json"),
+        (None, 78, "mcproxy.json"),
+    ],
+)
+def test_a_bad_configuration_is_exit_78(
+    tmp_path: Path, text: str | None, status: int, words: str
+) -> None:
+    path = tmp_path / "mcproxy.json"
+    if text is not None:
+        path.write_text(text)
+    for command in ([], ["check"]):
+        done = subprocess.run(
+            [sys.executable, str(MAIN), "--config", str(path), *command],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == status
+        assert words in done.stderr
+
+
+def test_a_port_in_use_is_told(tmp_path: Path) -> None:
+    with gateway(tmp_path, None) as running:
+        port = str(running.http.base_url.port)
+        done = subprocess.run(
+            [sys.executable, str(MAIN), "--port", port],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            cwd=tmp_path,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert port in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.requirement("http.stopping")
+def test_while_stopping_new_requests_get_503_and_running_ones_end(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    with (
+        gateway(tmp_path, config(note)) as running,
+        concurrent.futures.ThreadPoolExecutor() as pool,
+    ):
+        script = pool.submit(running.run, 'api.server("echo").sleep(secs=3)\n"done"')
+        counted = 'api.server("echo").counter()["calls"]'
+        while running.run(counted)["result"] in (0, 1):
+            assert not script.done()
+        running.process.send_signal(signal.SIGTERM)
+        while running.http.get("/health").status_code != 503:
+            assert not script.done()
+        assert running.post({"jsonrpc": "2.0", "id": 1, "method": "ping"}).status_code == 503
+        assert script.result()["result"] == "done"

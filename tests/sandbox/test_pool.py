@@ -1,0 +1,234 @@
+"""The pool over a whole life: hand-out, healing, limits, change of profiles, end."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mcproxy.errors import ConfigError, SandboxUnavailable
+from mcproxy.sandbox.pool import Pool, PoolSettings
+from mcproxy.sandbox.profile import Level, Profile
+from mcproxy.types import Job, Json, Limits, ToolRef, ToolResult
+from tests.sandbox.walls import LEVELS, SMALL, descendants, echo, pool_at, run, settles
+
+at_each_level = pytest.mark.parametrize("level", LEVELS)
+
+GATEWAY = """
+import asyncio, sys
+from mcproxy.sandbox.pool import Pool, PoolSettings
+from mcproxy.sandbox.profile import Profile
+
+async def main():
+    async with Pool(PoolSettings(min_level="seccomp", withhold=tuple(sys.argv[1:])), {"": Profile()}) as pool:
+        await pool.start()
+        print("started", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+class Meeting:
+    """A tool that answers once it is told to; ``reached`` is set when it is called."""
+
+    def __init__(self) -> None:
+        self.reached, self.go = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        self.reached.set()
+        await self.go.wait()
+        return await echo(ref, arguments)
+
+
+CALL = "result = api.call_tool('s', 'wait')"
+
+
+@pytest.mark.requirement("sandbox.concurrent")
+@at_each_level
+async def test_more_scripts_at_once_than_ready_workers(level: Level) -> None:
+    async with pool_at(level) as pool:
+        together = await asyncio.gather(*(run(pool, f"result = {n} * 2") for n in range(8)))
+        assert [outcome.value for outcome in together] == [0, 2, 4, 6, 8, 10, 12, 14]
+        assert pool.stats.executions == 8
+        await settles(lambda: pool.stats.ready == 1)
+
+
+@pytest.mark.requirement("sandbox.memory")
+@at_each_level
+async def test_running_out_of_memory_names_the_limit(level: Level) -> None:
+    async with pool_at(level) as pool:
+        outcome = await run(pool, "x = bytearray(1 << 30)")
+        assert outcome.error
+        assert outcome.error.type == "MemoryLimit"
+        assert "64 MiB" in outcome.error.message
+        assert "sandbox.memory_mb" in outcome.error.message
+
+
+@pytest.mark.requirement("sandbox.time")
+@at_each_level
+async def test_a_script_without_end_is_stopped(level: Level) -> None:
+    async with pool_at(level) as pool:
+        outcome = await run(pool, "while True: pass", replace(SMALL, timeout_secs=0.2))
+        assert outcome.error
+        assert outcome.error.type == "Timeout"
+
+
+@pytest.mark.requirement("sandbox.heals")
+@at_each_level
+async def test_the_death_of_the_zygote_fails_what_runs_and_heals(level: Level) -> None:
+    async with pool_at(level) as pool:
+        meeting = Meeting()
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(pool.run(Job(CALL, SMALL), meeting))
+            await meeting.reached.wait()
+            for pid in descendants():
+                os.kill(pid, signal.SIGKILL)
+        error = running.result().error
+        assert error
+        assert (error.type, error.retryable) == ("SandboxError", True)
+        assert (await run(pool, "result = 1")).value == 1
+        assert pool.stats.restarts == 1
+
+
+@pytest.mark.requirement("sandbox.heals")
+async def test_a_zygote_that_dies_again_and_again_is_given_a_rest() -> None:
+    async with pool_at("strict") as pool:
+        for _ in range(20):
+            for pid in descendants():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            error = (await run(pool, "result = 1")).error
+            if error and "next try in" in error.message:
+                break
+        else:
+            pytest.fail("it was started again and again")
+        assert error.retryable
+
+
+@pytest.mark.requirement("sandbox.heals")
+async def test_the_death_of_a_worker_is_an_error_of_its_script_only() -> None:
+    async with pool_at("strict", size=2) as pool:
+        dying, living = Meeting(), Meeting()
+        before = descendants()
+        async with asyncio.TaskGroup() as tasks:
+            first = tasks.create_task(pool.run(Job(CALL, SMALL), dying))
+            await dying.reached.wait()
+            second = tasks.create_task(pool.run(Job(CALL, SMALL), living))
+            await living.reached.wait()
+            # Pids grow in the order of making: of the first two workers, the first script has one.
+            os.kill(sorted(before)[-2], signal.SIGKILL)
+            living.go.set()
+        assert (first.result().error is None) is False
+        assert second.result().value == "wait"
+        assert pool.stats.restarts == 0
+
+
+@at_each_level
+async def test_a_cancelled_execution_leaves_no_worker(level: Level) -> None:
+    async with pool_at(level) as pool:
+        before = len(descendants())
+        meeting = Meeting()
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(pool.run(Job(CALL, SMALL), meeting))
+            await meeting.reached.wait()
+            running.cancel()
+        await settles(lambda: pool.stats.ready == 1 and len(descendants()) == before)
+        assert pool.stats.running == 0
+
+
+@pytest.mark.requirement("sandbox.profiles")
+async def test_new_profiles_count_at_once_and_running_scripts_keep_theirs() -> None:
+    async with pool_at("strict") as pool:
+        meeting = Meeting()
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(pool.run(Job(CALL, SMALL), meeting))
+            await meeting.reached.wait()
+            bigger = replace(SMALL, memory_mb=256)
+            pool.apply({"": Profile(limits=bigger)})
+            outcome = await run(pool, "result = len(bytearray(100 << 20))", bigger)
+            assert outcome.value == 100 << 20
+            meeting.go.set()
+        assert running.result().value == "wait"
+        await settles(lambda: len(descendants()) == 3)  # the new zygote (two) and a worker
+
+
+async def test_equal_profiles_share_their_workers() -> None:
+    async with pool_at("strict") as pool:
+        before = len(descendants())
+        pool.apply({"": Profile(limits=SMALL), "other": Profile(limits=SMALL)})
+        outcome = await pool.run(Job("result = 1", SMALL, profile="other"), echo)
+        assert outcome.value == 1
+        await settles(lambda: pool.stats.ready == 1 and len(descendants()) == before)
+
+
+@pytest.mark.requirement("sandbox.leaves-nothing")
+@at_each_level
+async def test_closing_ends_running_scripts_and_every_process(level: Level) -> None:
+    meeting = Meeting()
+    async with asyncio.TaskGroup() as tasks:
+        async with pool_at(level) as pool:
+            running = tasks.create_task(pool.run(Job(CALL, SMALL), meeting))
+            await meeting.reached.wait()
+        assert not descendants()
+    assert running.result().error
+
+
+@pytest.mark.requirement("sandbox.leaves-nothing")
+@pytest.mark.parametrize("withheld", [(), ("namespaces",)])
+async def test_nothing_outlives_a_gateway_that_is_killed(withheld: tuple[str, ...]) -> None:
+    gateway = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", GATEWAY, *withheld), stdout=asyncio.subprocess.PIPE
+    )
+    assert gateway.stdout
+    assert await gateway.stdout.readline() == b"started\n"
+    await settles(lambda: len(descendants()) >= 4)
+    left = descendants() - {gateway.pid}
+    gateway.kill()
+    await gateway.communicate()
+    await settles(lambda: not any(_is_alive(pid) for pid in left))
+
+
+@pytest.mark.requirement("sandbox.none")
+async def test_level_none_says_so_in_every_result() -> None:
+    async with Pool(PoolSettings(level="none", min_level="none"), {"": Profile()}) as pool:
+        report = await pool.start()
+        assert report.level == "none"
+        assert set(report.guarantees.values()) == {"not enforced"}
+        outcome = await run(pool, "result = 1", Limits(timeout_secs=10))
+        assert outcome.value == 1
+        assert any("not contained" in note for note in outcome.notes)
+
+
+@pytest.mark.requirement("sandbox.min-level")
+async def test_below_the_lowest_level_the_pool_refuses_with_the_cure() -> None:
+    settings = PoolSettings(min_level="strict", withhold=("namespaces",))
+    async with Pool(settings, {"": Profile()}) as pool:
+        with pytest.raises(SandboxUnavailable) as caught:
+            await pool.start()
+    error = caught.value
+    assert (error.reached, error.wanted) == ("hardened", "strict")
+    assert "namespaces" in error.probe
+    assert "seccomp profile" in error.cure
+
+
+@pytest.mark.requirement("sandbox.files")
+async def test_a_profile_that_the_level_cannot_enforce_is_refused(tmp_path: Path) -> None:
+    settings = PoolSettings(withhold=("namespaces",))
+    hiding = Profile(read_only=(str(tmp_path),), denied=(str(tmp_path / "secret"),))
+    async with Pool(settings, {"": hiding}) as pool:
+        with pytest.raises(ConfigError, match="cannot be hidden below"):
+            await pool.start()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
