@@ -28,9 +28,10 @@ from mcproxy.manifest.model import Manifest, build
 from mcproxy.observe.health import Status, report
 from mcproxy.policy.access import policy_of, usable
 from mcproxy.policy.rate import RateLimiter
-from mcproxy.sandbox import fresh
 from mcproxy.sandbox.check import check
-from mcproxy.types import Caller, CallTool, Job, Json, Outcome, RunCode, SandboxReport
+from mcproxy.sandbox.pool import Pool, PoolSettings
+from mcproxy.sandbox.profile import profile_for
+from mcproxy.types import Caller, CallTool, Job, Json, Outcome, RunCode
 from mcproxy.upstream.fleet import Fleet
 
 KEEP_ALIVE_SECS = 75  # longer than most clients and proxies, so that they close first
@@ -49,19 +50,25 @@ class App:
         self._snapshot = take_snapshot(self._policy, build(()))
         self._fleet = Fleet(loaded, self._on_change)
         self._live = Live(self._fleet.views, self._publish)
-        self._report = SandboxReport("none", missing=("scripts run without walls",))
+        sandbox = loaded.config.sandbox
+        self._pool = Pool(
+            PoolSettings(sandbox.level, sandbox.min_level, sandbox.pool_size),
+            {name: profile_for(place.sandbox) for name, place in self._policy.endpoints.items()},
+        )
         limiter = RateLimiter(time.monotonic)
-        tools = MetaTools(_checked(fresh.run), self._fleet.call, limiter.take)
+        tools = MetaTools(_checked(self._pool.run), self._fleet.call, limiter.take)
         self.gateway = Gateway(self._current, tools)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run the servers; on leaving, stop them all.
+        """Run the sandbox and the servers; on leaving, stop them all.
 
         Waits at the start until the servers are up, at most ``manifests.startup_dwell_secs``, so
-        that the first client sees their tools.
+        that the first client sees their tools. Raises SandboxUnavailable when the sandbox cannot
+        reach ``sandbox.min_level``.
         """
-        async with asyncio.TaskGroup() as tasks:
+        async with self._pool, asyncio.TaskGroup() as tasks:
+            await self._pool.start()
             servers = tasks.create_task(self._fleet.run(), name="fleet")
             try:
                 with contextlib.suppress(TimeoutError):
@@ -79,7 +86,7 @@ class App:
         health = self._fleet.health()
         servers = {name: server for name, server in health.items() if name in visible}
         uptime = time.monotonic() - self._started
-        return report(Status(uptime, self.gate.closed), servers, self._report)
+        return report(Status(uptime, self.gate.closed), servers, self._pool.report)
 
     def _current(self) -> Snapshot:
         return self._snapshot

@@ -20,6 +20,7 @@ A tool that answers ``isError`` is not an exception here: the server is well and
 Messages are made inside, from facts, so that each fault reads the same wherever it arises.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -203,6 +204,13 @@ class TooLarge(CallError):
         super().__init__(
             ref, f"{what} of {_name(ref)}: {size} bytes, the limit is {limit}. Ask for less."
         )
+
+
+def failure_code(error: BaseException) -> str:
+    """One word for whatever ended a call, for logs and metrics."""
+    if isinstance(error, CallError):
+        return error.code
+    return "cancelled" if isinstance(error, asyncio.CancelledError) else "internal_error"
 
 
 def _name(ref: ToolRef) -> str:

@@ -23,7 +23,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             "small": {"extends": "public", "sandbox": {"timeout_secs": 5}},
         },
         "auth": {"tokens": [{"name": "ada", "token": "t0k3n", "namespaces": ["locked"]}]},
-        "sandbox": {"min_level": "none"},
     }
     with gateway(tmp_path_factory.mktemp("served"), config) as running:
         yield running

@@ -27,7 +27,6 @@ def config(note: Path, *options: str) -> JsonObject:
     arguments: list[Json] = [str(SERVERS / "echo.py"), "--grandchild", str(note), *options]
     return {
         "servers": {"echo": {"command": sys.executable, "args": arguments}},
-        "sandbox": {"min_level": "none"},
     }
 
 

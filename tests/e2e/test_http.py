@@ -19,7 +19,6 @@ LIST: JsonObject = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 def test_the_same_two_tools_whatever_is_behind(tmp_path: Path, count: int) -> None:
     config: JsonObject = {
         "servers": {"many": echo("--tools", str(count))},
-        "sandbox": {"min_level": "none"},
     }
     with gateway(tmp_path, config) as running:
         result = running.call("tools/list")

@@ -15,7 +15,6 @@ from tests.e2e.gateways import MAIN, ROOT, TIME, echo
 
 CONFIG: JsonObject = {
     "servers": {"time": TIME, "echo": echo()},
-    "sandbox": {"min_level": "none"},
 }
 TOKYO = {"source_timezone": "Asia/Tokyo", "time": "16:30", "target_timezone": "Asia/Kolkata"}
 

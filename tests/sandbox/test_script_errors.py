@@ -68,6 +68,8 @@ ERRORS: dict[str, tuple[str, str, str, int | None, str]] = {
         "",
     ),
     "call_tool bare": ("call_tool('s', 'echo')", "NameError", "", 1, "api.call_tool"),
+    "parallel of a dict": ("api.parallel({'a': 1})", "TypeError", "values()", 1, ""),
+    "a server without a name": ("api.server(1)", "TypeError", "name", 1, ""),
     "a server called": ("api.server('s')(a=1)", "TypeError", "is a server", 1, ""),
     "a tool not called": ("await api.server('s').echo", "TypeError", "was not called", 1, ""),
     "unknown member": ("api.call_tol('s')", "AttributeError", "call_tool", 1, ""),
@@ -249,6 +251,22 @@ codes
     assert outcome.value == ["call_limit", "call_limit"]
     assert log.count(">echo") == 3
     assert len(outcome.calls) == 3
+
+
+@pytest.mark.requirement("api.call_limit")
+async def test_many_calls_too_many_are_all_answered(run: Run) -> None:
+    source = """
+async def one(i):
+    try:
+        return (await api.server("s").echo(i=i))["i"]
+    except ToolError as e:
+        return e.code
+got = await asyncio.gather(*[one(i) for i in range(3000)])
+[got.count("call_limit"), len(got)]
+"""
+    outcome = await run(source, Limits(max_calls=100, timeout_secs=20))
+    assert outcome.error is None
+    assert outcome.value == [2900, 3000]
 
 
 @pytest.mark.requirement("api.argument_limit")

@@ -1,4 +1,4 @@
-"""A call works in both styles. Overlap is shown by ``meet``: n calls at once get answers, or none."""
+"""A call works in both styles. Overlap is shown by ``meet``: n calls at once, or none."""
 
 from collections.abc import Awaitable, Callable
 

@@ -3,12 +3,13 @@ to fetch. Knows no HTTP."""
 
 import asyncio
 import itertools
-from collections.abc import Callable
 from typing import Literal
 
-from mcproxy.frontends.conversation import Conversation
+from mcproxy.frontends.answering import Answer
+from mcproxy.frontends.conversation import Conversation, Way
 from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.core import Where
+from mcproxy.wire.message import Request
 
 Kind = Literal["streamable", "sse"]
 
@@ -29,8 +30,10 @@ class Session:
         self.home = conversation.home
         self.used = False
         self.last_use = 0.0
+        self.version = ""
         self._names = itertools.count(1)
         self._streams = {HOME: self.home}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leaving: dict[str, asyncio.TimerHandle] = {}
 
     @property
@@ -38,15 +41,29 @@ class Session:
         """Whether nothing is being answered and nobody listens."""
         return self.conversation.idle and not self.home.has_reader and not self._leaving
 
-    def open_stream(self) -> Stream:
-        """A stream for the answer of one request."""
-        stream = Stream(str(next(self._names)))
-        self._streams[stream.name] = stream
-        return stream
+    def begin(self, request: Request, where: Where, *, streams: bool) -> Answer:
+        """Begin to answer a request, on a stream of its own; what is said before the reply goes to
+        the home stream where the client reads the reply as one JSON text."""
+        answer = Answer(Stream(str(next(self._names))))
+        name = answer.stream.name
+        self._streams[name] = answer.stream
+        way = Way(answer.stream if streams else self.home, answer.reply)
+        task = self.conversation.start(request, where, way)
+        if task:
+            self._tasks[name] = task
+        return answer
 
-    def forget(self, name: str) -> None:
+    def cancel(self, stream: Stream) -> None:
+        """Stop the request that the stream answers; nobody will come for the reply."""
+        task = self._tasks.get(stream.name)
+        if task:
+            task.cancel()
+        self.forget(stream)
+
+    def forget(self, stream: Stream) -> None:
         """The stream cannot be resumed any more."""
-        self._streams.pop(name, None)
+        self._streams.pop(stream.name, None)
+        self._tasks.pop(stream.name, None)
 
     def find(self, event_id: str) -> tuple[Stream, int] | None:
         """The stream and the number of its event with this id, if the stream is still kept."""
@@ -54,13 +71,12 @@ class Session:
         stream = self._streams.get(name)
         return (stream, int(number)) if stream and number.isdecimal() else None
 
-    def await_return(self, stream: Stream, secs: float, give_up: Callable[[], None]) -> None:
-        """The client lost a stream before its end; call ``give_up`` unless it comes back."""
+    def await_return(self, stream: Stream, secs: float) -> None:
+        """The client lost a stream before its end; stop the request unless it comes back."""
 
         def check() -> None:
-            self._leaving.pop(stream.name, None)
-            self.forget(stream.name)
-            give_up()
+            del self._leaving[stream.name]
+            self.cancel(stream)
 
         self.returned(stream)
         self._leaving[stream.name] = asyncio.get_running_loop().call_later(secs, check)

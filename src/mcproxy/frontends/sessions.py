@@ -15,7 +15,7 @@ from functools import partial
 
 from mcproxy.frontends.conversation import Conversation
 from mcproxy.frontends.gate import Gate
-from mcproxy.frontends.session import Kind, Session
+from mcproxy.frontends.session import HOME, Kind, Session
 from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.core import Gateway, Where
 
@@ -87,11 +87,10 @@ class Sessions:
 
     def open(self, kind: Kind, where: Where) -> Session:
         """A new session of this caller. Raises Full, and AccessDenied."""
-        self.sweep()
         if len(self._sessions) >= self.bounds.sessions:
             self._make_room()
         owner = self._gateway.identify(where.caller)
-        home = Stream("0")
+        home = Stream(HOME)
         session = Session(secrets.token_urlsafe(24), kind, where, owner, self.conversation(home))
         session.last_use = self._now()
         unsubscribe = self._gateway.subscribe(where, session.conversation.announce)
@@ -122,18 +121,21 @@ class Sessions:
         now = self._now()
         for session, _ in list(self._sessions.values()):
             limit = self.bounds.idle_secs if session.used else self.bounds.unused_secs
-            if session.idle and now - session.last_use > limit:
+            if not session.idle:
+                session.last_use = now
+            elif now - session.last_use > limit:
                 self.drop(session.id)
 
-    def keep(self, session: Session, stream: Stream) -> None:
-        """A stream was sent to its end; keep it for a while, since some of it may be lost."""
-        size = stream.size + _ENTRY_BYTES
-        self._kept.append((size, partial(session.forget, stream.name)))
-        self._kept_bytes += size
-        while self._kept_bytes > self.bounds.kept_bytes:
-            size, forget = self._kept.popleft()
-            self._kept_bytes -= size
-            forget()
+    def closed(self, session: Session, stream: Stream) -> None:
+        """A connection that carried the stream is gone: a stream that has ended is kept for a
+        while, since its last part may be lost; one that has not may be resumed soon."""
+        session.last_use = self._now()
+        if stream is session.home:
+            return
+        if stream.ended:
+            self._keep(session, stream)
+        else:
+            session.await_return(stream, self.bounds.resume_secs)
 
     def listen(self, end: Callable[[], None]) -> Callable[[], None]:
         """Count a subscription, to be ended when the program stops; gives what uncounts it.
@@ -144,6 +146,15 @@ class Sessions:
             raise Full
         self._listeners.add(end)
         return partial(self._listeners.discard, end)
+
+    def _keep(self, session: Session, stream: Stream) -> None:
+        size = stream.size + _ENTRY_BYTES
+        self._kept.append((size, partial(session.forget, stream)))
+        self._kept_bytes += size
+        while self._kept_bytes > self.bounds.kept_bytes:
+            size, forget = self._kept.popleft()
+            self._kept_bytes -= size
+            forget()
 
     def _make_room(self) -> None:
         """Drop the idle session that is least likely to be missed. Raises Full."""

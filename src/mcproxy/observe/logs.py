@@ -1,4 +1,4 @@
-"""Log formats: one JSON object a line for machines, or readable lines for people."""
+"""Log formats: one JSON object a line for machines, or readable lines for people. No secrets."""
 
 import logging
 import sys
@@ -6,20 +6,31 @@ from typing import TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
+from mcproxy.observe.redact import RedactingFormatter, Redactor
+
 READABLE = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 FIELDS = ("asctime", "levelname", "name", "message")
 
 
-def configure(*, readable: bool, stream: TextIO = sys.stderr) -> None:
-    """Send all logs to ``stream``: readable at level DEBUG, else as JSON at level INFO."""
+def configure(
+    *, readable: bool, stream: TextIO = sys.stderr, redactor: Redactor | None = None
+) -> None:
+    """Send all logs to ``stream``: readable at level DEBUG, else as JSON at level INFO.
+
+    Without a ``redactor`` what has the shape of a token is masked; call it again when the secrets
+    of the configuration are known.
+    """
     handler = logging.StreamHandler(stream)
-    if readable:
-        handler.setFormatter(logging.Formatter(READABLE))
-    else:
-        names = {"asctime": "time", "levelname": "level", "name": "logger"}
-        handler.setFormatter(JsonFormatter(FIELDS, rename_fields=names))
+    handler.setFormatter(RedactingFormatter(_formatter(readable), redactor or Redactor()))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
     logging.getLogger("mcproxy").setLevel(logging.DEBUG if readable else logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+
+def _formatter(readable: bool) -> logging.Formatter:
+    if readable:
+        return logging.Formatter(READABLE)
+    names = {"asctime": "time", "levelname": "level", "name": "logger"}
+    return JsonFormatter(FIELDS, rename_fields=names)

@@ -39,7 +39,7 @@ SHAPES = (
         ("sk-", "sk_", "rk_"),
         re.compile(r"(?<![A-Za-z0-9])[rs]k[-_](?=[A-Za-z0-9_-]{0,64}\d)[A-Za-z0-9_-]{12,}"),
     ),
-    Shape(("gh",), re.compile(r"gh(?:[opsur]_[A-Za-z0-9]{16,})")),  # GitHub
+    Shape(("gh",), re.compile(r"gh[opsur]_[A-Za-z0-9]{16,}")),  # GitHub
     Shape(("github_pat_",), re.compile(r"github_pat_[A-Za-z0-9_]{16,}")),
     Shape(("glpat-",), re.compile(r"glpat-[A-Za-z0-9_-]{16,}")),  # GitLab
     Shape(("AKIA", "ASIA"), re.compile(r"A(?:KI|SI)A[A-Z0-9]{16}(?![A-Z0-9])")),  # AWS

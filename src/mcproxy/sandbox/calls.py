@@ -6,12 +6,15 @@ script, which sees it as ``ToolError`` and can catch it. Limits are enforced her
 
 import asyncio
 import time
+from contextlib import suppress
 
 import msgspec
 
 from mcproxy.errors import CallError, CallLimit, TooLarge
 from mcproxy.sandbox import frames
 from mcproxy.types import CallRecord, CallTool, Json, JsonObject, Limits, ToolRef, ToolResult
+
+_MAX_REFUSALS = 4096  # under way at once; a script that starts more calls before it reads is none
 
 
 class Calls:
@@ -21,16 +24,23 @@ class Calls:
         self._writer, self._limits, self._call = writer, limits, call
         self._taken = {True: 0, False: 0}  # calls of tools, and of the gateway's own services
         self._tasks: list[asyncio.Task[None]] = []
+        self._refusals: set[asyncio.Task[None]] = set()
         self.records: list[CallRecord] = []
 
     async def take(self, frame: frames.Call, group: asyncio.TaskGroup) -> None:
-        """Start answering a call. One over the limit is refused before the next frame is read,
-        so that a flood of calls costs the worker's time and not the gateway's memory. Raises
+        """Start answering a call. Once very many are being refused, the next frame is not read
+        until one more is: a flood costs the worker's time, not the gateway's memory. Raises
         ``BadFrame``."""
         ref = ToolRef(frame.server, frame.tool)
         kind = bool(ref.server)
         if self._taken[kind] >= self._limits.max_calls:
-            await self._refuse(frame, CallLimit(ref, self._limits.max_calls))
+            refusal = self._refuse(frame, CallLimit(ref, self._limits.max_calls))
+            if len(self._refusals) < _MAX_REFUSALS:
+                task = group.create_task(refusal)
+                self._refusals.add(task)
+                task.add_done_callback(self._refusals.discard)
+            else:
+                await refusal
             return
         self._taken[kind] += 1
         args = frames.value(frame.args)
@@ -40,7 +50,7 @@ class Calls:
 
     def cancel(self) -> None:
         """Give up what is still under way."""
-        for task in self._tasks:
+        for task in (*self._tasks, *self._refusals):
             task.cancel()
 
     async def _answer(self, frame: frames.Call, ref: ToolRef, args: JsonObject) -> None:
@@ -53,8 +63,6 @@ class Calls:
         except CallError as error:
             ok = False
             await self._refuse(frame, error)
-        except frames.WorkerGone:
-            return  # whoever reads the frames finds out too
         finally:
             if ref.server:
                 ms = (time.monotonic() - started) * 1000
@@ -74,9 +82,9 @@ class Calls:
         if result.is_error:
             words: JsonObject = {"code": "tool_error", "message": _words(ref, result.raw)}
             words |= {"server": ref.server, "tool": ref.tool}
-            await self._writer.send(frames.refusal(frame.id, words))
+            await self._send(frames.refusal(frame.id, words))
         else:
-            await self._writer.send(frames.reply(frame.id, result.raw))
+            await self._send(frames.reply(frame.id, result.raw))
 
     async def _refuse(self, frame: frames.Call, error: CallError) -> None:
         facts: JsonObject = {
@@ -87,7 +95,11 @@ class Calls:
             "retryable": error.retryable,
             "retry_after": error.retry_after,
         }
-        await self._writer.send(frames.refusal(frame.id, facts))
+        await self._send(frames.refusal(frame.id, facts))
+
+    async def _send(self, body: bytes) -> None:
+        with suppress(frames.WorkerGone):  # whoever reads the frames finds out too
+            await self._writer.send(body)
 
 
 def _words(ref: ToolRef, raw: bytes) -> str:

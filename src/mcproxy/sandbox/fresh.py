@@ -27,9 +27,7 @@ async def run(job: Job, call: CallTool) -> Outcome:
     ours, theirs = socket.socketpair()
     with ours, tempfile.TemporaryDirectory(prefix="mcproxy-", ignore_cleanup_errors=True) as cwd:
         with theirs:
-            command = _command(theirs.fileno(), job)
-            starting = _start(command, theirs.fileno(), cwd)
-            process = await starting
+            process = await _start(_command(theirs.fileno(), job), theirs.fileno(), cwd)
         ours.setblocking(False)
         try:
             outcome = await bridge.serve(ours, job, call, lambda: _explain(process))

@@ -136,6 +136,8 @@ class Pool:
             task.cancel()
         if self._serving:
             await asyncio.wait(self._serving)
+        for lane in self._lanes.values():  # a task that is cancelled before it began closes nothing
+            await lane.close()
         self._lanes.clear()
 
     async def _reach(self, level: Level) -> Failure | None:

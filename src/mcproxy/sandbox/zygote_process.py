@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from mcproxy.sandbox.jail.walls import Walls
 
@@ -31,6 +32,9 @@ _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 _MOST_BYTES = 1 << 16
 _STDERR_BYTES = 4000
 _READY = b"R"
+
+
+Forked: TypeAlias = "tuple[int, asyncio.Future[Exit | None]]"  # pidfd, and its end
 
 
 class ZygoteFailed(Exception):
@@ -98,7 +102,7 @@ class Zygote:
         self._process, self._control, self._on_gone = process, control, on_gone
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[Ready] = self._loop.create_future()
-        self._asked: deque[asyncio.Future[tuple[int, int]]] = deque()
+        self._asked: deque[asyncio.Future[Forked]] = deque()
         self._workers: dict[int, asyncio.Future[Exit | None]] = {}
         self.gone = asyncio.Event()
         self._loop.add_reader(control, self._on_readable)
@@ -137,19 +141,19 @@ class Zygote:
         """
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        answer: asyncio.Future[tuple[int, int]] = self._loop.create_future()
+        answer: asyncio.Future[Forked] = self._loop.create_future()
         try:
             with theirs:
                 fds = [theirs.fileno(), *([dial.fileno()] if dial else [])]
                 self._ask(json.dumps({"scratch": scratch and str(scratch)}).encode(), fds)
             self._asked.append(answer)
             async with asyncio.timeout(SPAWN_SECS):
-                pid, pidfd = await asyncio.shield(answer)
+                pidfd, exited = await asyncio.shield(answer)
         except BaseException:
             ours.close()
             answer.add_done_callback(_close_unclaimed)
             raise
-        worker = Worker(ours, pidfd, self._workers[pid])
+        worker = Worker(ours, pidfd, exited)
         try:
             async with asyncio.timeout(SPAWN_SECS):
                 await self._until_ready(worker)
@@ -204,7 +208,7 @@ class Zygote:
                 self._started.set_exception(ZygoteFailed(reason, number))
             case {"spawned": int(pid)}:
                 self._workers[pid] = self._loop.create_future()
-                self._asked.popleft().set_result((pid, fds[0]))
+                self._asked.popleft().set_result((fds[0], self._workers[pid]))
             case {"refused": str(reason)}:
                 self._asked.popleft().set_exception(ZygoteFailed(f"it cannot fork: {reason}"))
             case {"exited": int(pid), "status": int(status), "peak_kib": int(peak)}:
@@ -218,7 +222,7 @@ class Zygote:
         self.gone.set()
         self._loop.remove_reader(self._control)
         self._control.close()
-        waiting: list[asyncio.Future[Ready] | asyncio.Future[tuple[int, int]]]
+        waiting: list[asyncio.Future[Ready] | asyncio.Future[Forked]]
         waiting = [self._started, *self._asked]
         for future in waiting:
             if not future.done():
@@ -235,7 +239,7 @@ def _environment() -> dict[str, str]:
     return {"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2", **dict.fromkeys(single, "1")}
 
 
-def _close_unclaimed(answer: asyncio.Future[tuple[int, int]]) -> None:
+def _close_unclaimed(answer: asyncio.Future[Forked]) -> None:
     """A worker that came after its requester had given up."""
     if not answer.cancelled() and answer.exception() is None:
-        os.close(answer.result()[1])
+        os.close(answer.result()[0])

@@ -1,8 +1,7 @@
 """One remote server as somewhere to send HTTP requests: its URL, its headers, its redirects.
 
 Owns the HTTP client. The configured headers go to the configured host and nowhere else: a redirect
-is followed within its origin only. Knows no JSON-RPC and no session. Importing this costs a tenth of
-a second and 15 MiB, so only ``remote`` does, when there is a remote server.
+is followed within its origin only. Knows no JSON-RPC and no session.
 """
 
 import ipaddress
@@ -56,10 +55,12 @@ class Endpoint:
         content: bytes | None = None,
         *,
         quiet_secs: float | None = None,
+        url: httpx.URL | None = None,
     ) -> AsyncIterator[httpx.Response]:
         """Send a request, give the response before its body was read.
 
         ``quiet_secs`` bounds the wait for each piece of the answer; None leaves that to the caller.
+        ``url`` is one from ``inside``, where it is not the server's own.
         Raises Gone where the request cannot have reached the server, PeerClosed where the
         connection breaks, also while the block reads the body.
         """
@@ -67,14 +68,18 @@ class Endpoint:
         try:
             for _ in range(MAX_REDIRECTS):
                 request = self._client.build_request(
-                    method, self.url, headers=headers, content=content, timeout=timeout
+                    method, url or self.url, headers=headers, content=content, timeout=timeout
                 )
                 response = await self._client.send(request, stream=True)
                 try:
                     if not response.has_redirect_location:
                         yield response
                         return
-                    self.url = self._redirected(response)
+                    location = self._redirected(response)
+                    if url is None:
+                        self.url = location
+                    else:
+                        url = location
                 finally:
                     await response.aclose()
         except (httpx.HTTPError, OSError) as error:

@@ -5,7 +5,7 @@ knows nothing of namespaces: whoever asks for a tool here is allowed to.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,24 +13,44 @@ from mcproxy.config.inherit import env_isolated
 from mcproxy.config.load import Loaded
 from mcproxy.config.model import ServerConfig
 from mcproxy.errors import UnknownServer
-from mcproxy.types import Json, ServerHealth, ServerView, ToolRef, ToolResult
+from mcproxy.types import (
+    Json,
+    JsonObject,
+    ServerHealth,
+    ServerView,
+    ToolRef,
+    ToolResult,
+    Upstream,
+)
+from mcproxy.upstream import remote, stdio
 from mcproxy.upstream.process import Command, child_environment
-from mcproxy.upstream.stdio import connect
-from mcproxy.upstream.supervisor import CallTimes, Supervisor
+from mcproxy.upstream.restart import REMOTE
+from mcproxy.upstream.supervisor import CallTimes, Supervisor, Way
+from mcproxy.wire.message import Notification
+
+
+def _unheard(server: str, note: Notification) -> None:
+    """For those who do not want to hear of servers' notifications."""
 
 
 class Fleet:
-    """The configured servers. ``run`` keeps them up; ``on_change`` is called after each change."""
+    """The configured servers. ``run`` keeps them up; ``on_change`` is called after each change,
+    ``on_event`` with a server's name and what it tells of its prompts and resources."""
 
-    def __init__(self, loaded: Loaded, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        on_change: Callable[[], None],
+        on_event: Callable[[str, Notification], None] = _unheard,
+    ) -> None:
         servers, unconfigured = loaded.config.servers, loaded.unconfigured
         self._idle = {
             name: _not_started(server, unconfigured.get(name))
             for name, server in servers.items()
-            if not server.enabled or name in unconfigured or not server.command
+            if not server.enabled or name in unconfigured
         }
         self._supervisors = {
-            name: _supervisor(name, loaded, on_change)
+            name: _supervisor(name, loaded, on_change, on_event)
             for name, server in servers.items()
             if name not in self._idle
         }
@@ -43,10 +63,28 @@ class Fleet:
 
     async def call(self, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
         """A ``CallTool``: the reference names server and tool exactly. Raises CallError."""
+        return await self._of(ref).call(ref, arguments)
+
+    @property
+    def upstream(self) -> Upstream:
+        """What else can be asked of servers. Raises CallError, as ``call`` does."""
+
+        async def request(server: str, method: str, params: Mapping[str, Json]) -> bytes:
+            return await self._of(ToolRef(server, method)).request(method, dict(params))
+
+        async def list_(server: str, method: str) -> Sequence[JsonObject]:
+            return await self._of(ToolRef(server, method)).list(method)
+
+        async def watch(server: str, uri: str, wanted: bool) -> None:
+            await self._of(ToolRef(server, uri)).watch(uri, wanted=wanted)
+
+        return Upstream(request, list_, watch)
+
+    def _of(self, ref: ToolRef) -> Supervisor:
         supervisor = self._supervisors.get(ref.server)
         if supervisor is None:
             raise UnknownServer(ref, (), sorted(self._supervisors))
-        return await supervisor.call(ref, arguments)
+        return supervisor
 
     async def settled(self) -> None:
         """Return once every server is ready or has failed for the first time."""
@@ -65,25 +103,36 @@ class Fleet:
         return {**running, **self._idle}
 
 
-def _supervisor(name: str, loaded: Loaded, on_change: Callable[[], None]) -> Supervisor:
+def _supervisor(
+    name: str,
+    loaded: Loaded,
+    on_change: Callable[[], None],
+    on_event: Callable[[str, Notification], None],
+) -> Supervisor:
     server = loaded.config.servers[name]
+    times = CallTimes(server.timeout_secs, server.tool_timeouts, server.sandbox.timeout_secs)
+    return Supervisor(
+        name,
+        _way(name, loaded),
+        times,
+        on_change,
+        on_event=on_event,
+        description=server.description or "",
+    )
+
+
+def _way(name: str, loaded: Loaded) -> Way:
+    server = loaded.config.servers[name]
+    if server.url:
+        return Way(partial(remote.connect, name, server), REMOTE)
     isolated = env_isolated(loaded.config, name)
     env = child_environment(loaded.environment, server.env, isolated=isolated)
     cwd = Path(server.cwd).expanduser() if server.cwd else None
     command = Command([server.command or "", *server.args], env, cwd)
-    times = CallTimes(server.timeout_secs, server.tool_timeouts, server.sandbox.timeout_secs)
-    return Supervisor(
-        name,
-        partial(connect, name, command),
-        times,
-        on_change,
-        description=server.description or "",
-    )
+    return Way(partial(stdio.connect, name, command))
 
 
 def _not_started(server: ServerConfig, missing: str | None) -> ServerHealth:
     if not server.enabled:
         return ServerHealth("disabled")
-    if missing:
-        return ServerHealth("unconfigured", last_error=missing)
-    return ServerHealth("failed", last_error="remote servers (url) are not supported")
+    return ServerHealth("unconfigured", last_error=missing)

@@ -1,8 +1,8 @@
 """The HTTP headers that mirror a message's body (MCP 2026-07-28, Streamable HTTP, 4 "Request
 Metadata"). Pure.
 
-A message that carries its protocol version in ``_meta`` is of the stateless era, and its method, its
-name and the parameters that the tool's schema marks with ``x-mcp-header`` go into headers too.
+A message that carries its protocol version in ``_meta`` is of the stateless era, and its method,
+its name and the parameters that the tool's schema marks with ``x-mcp-header`` go into headers too.
 """
 
 import base64

@@ -8,7 +8,7 @@ Names the server by its origin only: the rest of a URL may be a secret.
 import re
 import socket
 import ssl
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from http import HTTPStatus
 
 import httpx
@@ -21,6 +21,19 @@ MIN_SECRET_CHARS = 6  # shorter parts of a header are words, such as Bearer
 
 _BUSY = (429, 502, 503, 504)  # whoever answers so has not run the call
 _OLD_TRANSPORT = (400, 404, 405)  # MCP 2025-11-25, Transports, "Backwards Compatibility"
+_LOST = "the connection was lost before the answer was complete: {0}"
+_WORDS: Sequence[tuple[type[Exception], str]] = (
+    (socket.gaierror, "its name is not found in DNS ({0.strerror})"),
+    (ConnectionRefusedError, "nothing listens there (connection refused)"),
+    (ssl.SSLCertVerificationError, "its TLS certificate is not accepted: {0.verify_message}"),
+    (ssl.SSLError, "TLS failed: {0.reason}"),
+    (httpx.ConnectTimeout, "it did not accept a connection in time"),
+    (httpx.ReadTimeout, "it was silent for too long"),
+    (httpx.ProxyError, "the proxy of the environment refused: {0}"),
+    (ConnectionResetError, _LOST),
+    (BrokenPipeError, _LOST),
+    (httpx.RemoteProtocolError, _LOST),
+)
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
 
@@ -64,28 +77,16 @@ def session_lost(status: int, body: bytes) -> bool:
     return status == HTTPStatus.BAD_REQUEST and b"session" in body.lower()
 
 
-def is_older(status: int) -> bool:
+def is_older(status: int, body: bytes) -> bool:
     """Whether the refusal of ``initialize`` may be that of a server of the HTTP+SSE transport."""
-    return status in _OLD_TRANSPORT
+    return status in _OLD_TRANSPORT and _error_in(body) is None
 
 
 def _words(error: Exception) -> str:
     for cause in _causes(error):
-        match cause:
-            case socket.gaierror():
-                return f"its name is not found in DNS ({cause.strerror})"
-            case ConnectionRefusedError():
-                return "nothing listens there (connection refused)"
-            case ssl.SSLCertVerificationError():
-                return f"its TLS certificate is not accepted: {cause.verify_message}"
-            case ssl.SSLError():
-                return f"TLS failed: {cause.reason or cause}"
-            case httpx.ConnectTimeout():
-                return "it did not accept a connection in time"
-            case httpx.ProxyError():
-                return f"the proxy of the environment refused: {cause}"
-            case ConnectionResetError() | BrokenPipeError() | httpx.RemoteProtocolError():
-                return f"the connection was lost before the answer was complete: {cause}"
+        for kind, words in _WORDS:
+            if isinstance(cause, kind):
+                return words.format(cause)
     return str(error) or type(error).__name__
 
 

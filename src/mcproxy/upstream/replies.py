@@ -5,7 +5,7 @@ resume it (MCP 2025-11-25, Transports, "Resumability and Redelivery").
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 
@@ -23,12 +23,16 @@ log = logging.getLogger(__name__)
 
 
 class Replies:
-    """The messages of one stream, over as many responses as it takes."""
+    """The messages of one stream, over as many responses as it takes.
 
-    def __init__(self, name: str) -> None:
+    ``on_endpoint`` is given the data of ``endpoint`` events, which HTTP+SSE begins with.
+    """
+
+    def __init__(self, name: str, on_endpoint: Callable[[str], None] | None = None) -> None:
         self.last_id = ""
         self.retry_secs = RETRY_SECS
         self._name = name
+        self._on_endpoint = on_endpoint
 
     async def read(self, response: httpx.Response) -> AsyncIterator[Message | Overlong]:
         """The messages of a successful response. What is no message is noted and passed over."""
@@ -39,9 +43,9 @@ class Replies:
         parser = EventParser()
         async for chunk in response.aiter_bytes():
             for event in parser.feed(chunk):
-                message = event if isinstance(event, Overlong) else self._in_event(event)
-                if message:
-                    yield message
+                found = event if isinstance(event, Overlong) else self._in_event(event)
+                if found is not None:
+                    yield found
 
     async def _in_body(self, response: httpx.Response) -> list[Message | Overlong]:
         body = await read_body(response)
@@ -62,6 +66,8 @@ class Replies:
             self.last_id = event.id
         if event.retry_ms is not None:
             self.retry_secs = min(event.retry_ms / 1000, MAX_RETRY_SECS)
+        if event.type == "endpoint" and self._on_endpoint:
+            self._on_endpoint(event.data.decode("utf-8", "replace"))
         if not event.data or event.type != "message":
             return None
         try:

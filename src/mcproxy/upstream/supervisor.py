@@ -5,15 +5,20 @@ Decides nothing about when to restart (``restart.next_step`` does) and nothing a
 """
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import msgspec
 
 from mcproxy.errors import CallTimeout, PeerClosed, RpcError, ServerDown, UpstreamError
 from mcproxy.types import (
     Json,
+    JsonObject,
     ServerHealth,
     ServerState,
     ServerView,
@@ -21,15 +26,38 @@ from mcproxy.types import (
     ToolRef,
     ToolResult,
 )
-from mcproxy.upstream.process import Child
-from mcproxy.upstream.restart import GiveUp, RestartState, next_step
-from mcproxy.upstream.session import HandshakeFailed, Session
+from mcproxy.upstream.handshake import HandshakeFailed
+from mcproxy.upstream.restart import CHILD, GiveUp, Policy, RestartState, next_step
+from mcproxy.upstream.session import Session
+from mcproxy.wire.message import Notification
 
 START_WAIT_SECS = 30.0  # a call that arrives while the server starts waits this long at most
+WATCH_SECS = 5.0  # a subscription is renewed within this time, or is lost
 
 log = logging.getLogger(__name__)
 
-Connect = Callable[[Callable[[Session], None]], AbstractAsyncContextManager[tuple[Session, Child]]]
+T = TypeVar("T")
+
+
+class Process(Protocol):
+    """What is known of a server's process; ``pid`` is None for a server that runs elsewhere."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process id."""
+
+
+Connect = Callable[
+    [Callable[[Session], None]], AbstractAsyncContextManager[tuple[Session, Process]]
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a server is reached, and how often that is tried."""
+
+    connect: Connect
+    policy: Policy = CHILD
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +75,32 @@ class CallTimes:
 
 
 class Supervisor:
-    """Keeps one server running. ``on_change`` is called when its state or its tools changed."""
+    """Keeps one server running. ``on_change`` is called when its state or its tools changed,
+    ``on_event`` with what it tells of its prompts and resources."""
 
     def __init__(
         self,
         name: str,
-        connect: Connect,
+        way: Way,
         times: CallTimes,
         on_change: Callable[[], None],
         *,
+        on_event: Callable[[str, Notification], None],
         description: str = "",
     ) -> None:
         self.name = name
-        self._connect = connect
+        self._way = way
         self._times = times
         self._on_change = on_change
+        self._on_event = on_event
         self._described = description
         self._description = description
         self._state: ServerState = "starting"
         self._tools: dict[str, Tool] = {}
+        self._capabilities: JsonObject = {}
+        self._watched: set[str] = set()
         self._session: Session | None = None
-        self._child: Child | None = None
+        self._child: Process | None = None
         self._last_error: str | None = None
         self._restarts = RestartState()
         self._settled = asyncio.Event()
@@ -76,7 +109,8 @@ class Supervisor:
     @property
     def view(self) -> ServerView:
         """What the server offers now; its last known tools while it is down."""
-        return ServerView(self.name, self._state, self._description, tuple(self._tools.values()))
+        tools = tuple(self._tools.values())
+        return ServerView(self.name, self._state, self._description, tools, self._capabilities)
 
     @property
     def health(self) -> ServerHealth:
@@ -95,7 +129,9 @@ class Supervisor:
             started = time.monotonic()
             startable = await self._live()
             uptime = time.monotonic() - started
-            step = next_step(self._restarts, uptime_secs=uptime, startable=startable)
+            step = next_step(
+                self._restarts, uptime_secs=uptime, startable=startable, policy=self._way.policy
+            )
             if isinstance(step, GiveUp):
                 log.error("%s: given up, %s: %s", self.name, step.reason, self._last_error)
                 self._become("failed")
@@ -111,17 +147,49 @@ class Supervisor:
 
         Raises ServerDown, CallTimeout or UpstreamError.
         """
-        session = await self._ready(ref)
+        safe = _is_safe(self._tools.get(ref.tool))
         secs = self._times.of(ref.tool)
+        return await self._bounded(
+            ref, secs, lambda session: session.call_tool(ref.tool, arguments), safe=safe
+        )
+
+    async def request(self, method: str, params: JsonObject) -> bytes:
+        """Send any other request; its raw result. Raises as ``call`` does."""
+        ref, secs = ToolRef(self.name, method), self._times.of(method)
+        return await self._bounded(ref, secs, lambda session: session.request(method, params))
+
+    async def list(self, method: str) -> Sequence[JsonObject]:
+        """All items of one of the server's lists. Raises as ``call`` does."""
+        ref, secs = ToolRef(self.name, method), self._times.of(method)
+        return await self._bounded(ref, secs, lambda session: session.list(method))
+
+    async def watch(self, uri: str, *, wanted: bool) -> None:
+        """Hear, or no longer, of changes of one resource, over restarts too. Raises as ``call``."""
+        ref, secs = ToolRef(self.name, "resources/subscribe"), self._times.default
+        await self._bounded(ref, secs, lambda session: session.watch(uri, wanted=wanted))
+        (self._watched.add if wanted else self._watched.discard)(uri)
+
+    async def _bounded(
+        self,
+        ref: ToolRef,
+        secs: float,
+        work: Callable[[Session], Awaitable[T]],
+        *,
+        safe: bool = True,
+    ) -> T:
+        session = await self._ready(ref)
         try:
             async with asyncio.timeout(secs):
-                return await session.call_tool(ref.tool, arguments)
+                return await work(session)
         except TimeoutError as error:
-            raise CallTimeout(ref, secs, safe=_is_safe(self._tools.get(ref.tool))) from error
+            raise CallTimeout(ref, secs, safe=safe) from error
         except PeerClosed as error:
             raise ServerDown(ref, error.reason) from error
         except RpcError as error:
             raise UpstreamError(ref, error) from error
+        except msgspec.DecodeError as error:
+            odd = RpcError(RpcError.INTERNAL_ERROR, f"its answer is odd: {error}")
+            raise UpstreamError(ref, odd) from error
 
     async def _ready(self, ref: ToolRef) -> Session:
         if not self._session and self._state in ("starting", "restarting"):
@@ -137,10 +205,12 @@ class Supervisor:
     async def _live(self) -> bool:
         """One life of the server, from its start to its end; whether another can be tried."""
         self._settled.clear()
+        opened = False
         try:
-            async with self._connect(self._wake) as (session, child):
+            async with self._way.connect(self._wake) as (session, child):
                 self._child = child
                 await session.open()
+                opened = True
                 await self._keep(session)
         except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
             self._last_error = str(error)
@@ -150,7 +220,7 @@ class Supervisor:
         except (HandshakeFailed, PeerClosed, RpcError, OSError) as error:
             self._last_error = str(error)
         finally:
-            if self._state != "restarting":
+            if not opened or self._state != "restarting":
                 self._settled.set()  # the start failed; who waits for it is told
             self._session = self._child = None
         return True
@@ -158,6 +228,8 @@ class Supervisor:
     def _wake(self, session: Session) -> None:
         """Look after the session; where it is gone, let no call find it any more."""
         self._attention.set()
+        for event in session.take_events():
+            self._on_event(self.name, event)
         if session.closed and self._session is session:
             self._session = None
             self._settled.clear()
@@ -166,6 +238,8 @@ class Supervisor:
     async def _keep(self, session: Session) -> None:
         """Publish the tools, again whenever they change; ends by PeerClosed."""
         self._description = self._described or session.info.instructions or session.info.name
+        self._capabilities = session.info.capabilities
+        fresh = True
         while True:
             self._attention.clear()
             listed = await session.list_tools()
@@ -174,9 +248,22 @@ class Supervisor:
             self._last_error = None
             self._become("ready")
             self._settled.set()
+            if fresh:
+                await self._greet(session)
+                fresh = False
             while not (session.tools_changed or session.closed):
                 await self._attention.wait()
                 self._attention.clear()
+
+    async def _greet(self, session: Session) -> None:
+        """Take up with a new session what was agreed with the last one."""
+        for uri in sorted(self._watched):
+            with contextlib.suppress(RpcError, TimeoutError):
+                async with asyncio.timeout(WATCH_SECS):
+                    await session.watch(uri, wanted=True)
+        for kind in ("prompts", "resources"):
+            if kind in session.info.capabilities:
+                self._on_event(self.name, Notification(f"notifications/{kind}/list_changed"))
 
     def _become(self, state: ServerState) -> None:
         self._state = state

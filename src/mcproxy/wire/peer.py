@@ -90,6 +90,10 @@ class Peer:
             case Failure(id=id_, error=error):
                 self.fail(id_, error)
 
+    def awaits(self, id_: RequestId) -> bool:
+        """Whether a request has neither been answered nor given up."""
+        return self._waiting(id_) is not None
+
     def fail(self, id_: RequestId | None, error: RpcError | PeerClosed) -> None:
         """Fail one pending request; the conversation goes on."""
         reply = self._waiting(id_)

@@ -30,7 +30,7 @@ def _limit(memory_mb: int, timeout_secs: float) -> None:
     used = resource.getrusage(own)
     seconds = math.ceil(timeout_secs + used.ru_utime + used.ru_stime) + 1
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

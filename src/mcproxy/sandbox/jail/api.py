@@ -76,6 +76,8 @@ class Api:
 
     def server(self, name: str) -> Path:
         """One server; its attributes are its tools."""
+        if not isinstance(name, str):
+            raise TypeError(f"api.server takes a server's name, not {type(name).__name__}")
         return Path(self, name)
 
     def __getattr__(self, name: str) -> Path:
@@ -132,8 +134,11 @@ class Api:
     def _parallel(
         self, *items: object, return_exceptions: bool = False
     ) -> Coroutine[object, object, list[object]]:
-        if len(items) == 1 and isinstance(items[0], Iterable) and not isinstance(items[0], Promise):
-            items = tuple(items[0])
+        first = items[0] if len(items) == 1 else None
+        if isinstance(first, Mapping):
+            raise TypeError("api.parallel takes a list of calls, not a dict: pass its values()")
+        if isinstance(first, Iterable) and not isinstance(first, Promise):
+            items = tuple(first)
         return gathered(items, return_exceptions=return_exceptions)
 
 

@@ -1,0 +1,122 @@
+"""What every HTTP request passes before it is understood: who it comes from, whether it may come
+in, and its body. A wrong token, a foreign page or a body without end are turned away here."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from mcproxy.frontends.gate import Gate
+from mcproxy.frontends.guard import foreign_host, foreign_origin, is_loopback
+from mcproxy.frontends.replies import denied, refusal
+from mcproxy.frontends.sessions import Sessions
+from mcproxy.gateway.core import Gateway, Where
+from mcproxy.policy.access import AccessDenied
+from mcproxy.types import Caller, Json
+
+MAX_BODY_BYTES = 4 << 20
+
+JSON = "application/json"
+EVENTS = "text/event-stream"
+
+# curl says "form" unless told otherwise; a web page's form is stopped by its Origin.
+_JSON_TYPES = re.compile(r"application/([\w.-]+\+)?json|application/x-www-form-urlencoded|text/plain")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the routes need: the gateway, the gate, the sessions, what ``/health`` tells a caller,
+    and whether only this machine can connect."""
+
+    gateway: Gateway
+    gate: Gate
+    health: Callable[[Caller], Json]
+    loopback: bool
+    sessions: Sessions
+
+
+def where(request: Request) -> Where:
+    """Who asks, and for which namespace."""
+    path = request.path_params.get("namespace")
+    return Where(caller(request), path, request.headers.get("x-namespace"))
+
+
+def caller(request: Request) -> Caller:
+    """Who asks."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    local = request.client is None or is_loopback(request.client.host)
+    bearer = token.strip() if scheme.lower() == "bearer" else None
+    return Caller(bearer, request.headers.get("origin"), local)
+
+
+def refused(site: Site, request: Request) -> Response | None:
+    """The refusal of a request before its body is read.
+
+    A wrong token is refused everywhere; a namespace only where it stands in the path, since
+    elsewhere the refusal is JSON-RPC's. A namespace with its own list of origins has judged by it.
+    """
+    if site.gate.closed:
+        return refusal(503, "the gateway is stopping")
+    listed = False
+    place = where(request)
+    try:
+        site.gateway.identify(place.caller)
+        namespace = site.gateway.admit(place)
+        listed = all(part.allowed_origins is not None for part in namespace.members())
+    except AccessDenied as fault:
+        if place.path or fault.wrong_token:
+            return denied(fault)
+    why = foreign(site, request, listed=listed)
+    return refusal(403, why) if why else None
+
+
+def foreign(site: Site, request: Request, *, listed: bool = False) -> str | None:
+    """Why a request to a loopback bind is refused; ``listed``: its origin was judged already."""
+    if not site.loopback:
+        return None
+    why = foreign_host(request.headers.get("host"))
+    return why if why or listed else foreign_origin(request.headers.get("origin"))
+
+
+async def body(request: Request) -> bytes | Response:
+    """The body of a request, or its refusal; one that is too large is not read to its end."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > MAX_BODY_BYTES:
+                return refusal(413, f"the body is over {MAX_BODY_BYTES} bytes")
+            parts.append(part)
+    except ClientDisconnect:
+        return gone()
+    return b"".join(parts)
+
+
+def gone() -> Response:
+    """The response that nobody will read: the client has left."""
+    return Response(status_code=400)
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a body may be JSON, by its ``Content-Type``; many clients send none, or another."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return not kind or _JSON_TYPES.fullmatch(kind) is not None
+
+
+def takes(accept: str, kind: str) -> bool:
+    """Whether an ``Accept`` header names a media type; a wildcard names every one."""
+    family = kind.partition("/")[0] + "/*"
+    return not accept.strip() or bool(_media_types(accept) & {kind, family, "*/*"})
+
+
+def takes_events(accept: str) -> bool:
+    """Whether an ``Accept`` header asks for event streams; a wildcard alone does not: a program
+    that takes anything, like curl, is best served with one JSON text."""
+    return bool(_media_types(accept) & {EVENTS, "text/*"})
+
+
+def _media_types(accept: str) -> set[str]:
+    return {part.partition(";")[0].strip().lower() for part in accept.split(",")}

@@ -1,0 +1,69 @@
+"""``POST /message``: JSON in, JSON out, no session. One ``curl`` line is a client."""
+
+import asyncio
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from mcproxy.errors import RpcError
+from mcproxy.frontends.connection import while_connected
+from mcproxy.frontends.entry import Site, body, gone, refused, where
+from mcproxy.frontends.replies import accepted, raw
+from mcproxy.gateway.core import Gateway, Where
+from mcproxy.wire import message as wire
+
+
+async def answer(site: Site, request: Request) -> Response:
+    """Answer a request, or a batch of them."""
+    refusal = refused(site, request)
+    if refusal:
+        return refusal
+    data = await body(request)
+    if isinstance(data, Response):
+        return data
+    try:
+        received = wire.decode_body(data)
+    except RpcError as error:
+        return raw(wire.encode(wire.Failure(None, error)))
+    return await reply(site, request, received, where(request))
+
+
+async def reply(
+    site: Site,
+    request: Request,
+    received: wire.Message | list[wire.Message | RpcError],
+    place: Where,
+) -> Response:
+    """Answer messages; where the client leaves, what it asked for is stopped."""
+    work = (
+        _batch(site.gateway, received, place)
+        if isinstance(received, list)
+        else _one(site.gateway, received, place)
+    )
+    with site.gate.enter():
+        try:
+            return await while_connected(request.receive, work)
+        except ClientDisconnect:
+            return gone()
+
+
+async def _one(gateway: Gateway, message: wire.Message, place: Where) -> Response:
+    answered = await gateway.respond(message, place)
+    return raw(wire.encode(answered)) if answered else accepted()
+
+
+async def _batch(
+    gateway: Gateway, batch: list[wire.Message | RpcError], place: Where
+) -> Response:
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(_item(gateway, item, place)) for item in batch]
+    answers = [answered for task in running if (answered := task.result())]
+    return raw(wire.encode_batch(answers)) if answers else accepted()
+
+
+async def _item(
+    gateway: Gateway, item: wire.Message | RpcError, place: Where
+) -> wire.Response | wire.Failure | None:
+    if isinstance(item, RpcError):
+        return wire.Failure(None, item)
+    return await gateway.respond(item, place)

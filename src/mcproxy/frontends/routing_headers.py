@@ -1,0 +1,72 @@
+"""The headers that mirror a stateless request, held against its body. Pure.
+
+MCP 2026-07-28, basic/transports/streamable-http, "Request Metadata": what stands between client and
+server may route by the headers, so a request that says two things is refused.
+"""
+
+import base64
+import binascii
+import re
+
+from starlette.datastructures import Headers
+
+from mcproxy.errors import RpcError
+from mcproxy.frontends.glance import META_CAPABILITIES, META_VERSION, Glance, glance
+from mcproxy.types import Json
+from mcproxy.wire.message import Request
+
+HEADER_MISMATCH = -32020
+
+VERSION = "mcp-protocol-version"
+METHOD = "mcp-method"
+NAME = "mcp-name"
+
+_SENTINEL = re.compile(r"=\?base64\?(.*)\?=")
+
+
+def check(request: Request, headers: Headers) -> None:
+    """Raises RpcError: INVALID_PARAMS where ``_meta`` lacks what each request must say, and
+    HEADER_MISMATCH (-32020) where a header is missing or differs from the body."""
+    for name in (VERSION, METHOD, NAME):
+        if len(headers.getlist(name)) > 1:
+            raise RpcError(HEADER_MISMATCH, f"the header {name} is there more than once")
+    seen = glance(request.params)
+    for key in (META_VERSION, META_CAPABILITIES):
+        if key not in seen.meta:
+            text = f'params._meta lacks {key!r}; every request of protocol 2026-07-28 carries it'
+            raise RpcError(RpcError.INVALID_PARAMS, text)
+    _same(VERSION, headers.get(VERSION), seen.meta[META_VERSION], f"_meta {META_VERSION!r}")
+    _same(METHOD, headers.get(METHOD), request.method, "method")
+    field, value = _named(request.method, seen)
+    if value is not None:
+        _same(NAME, decoded(headers.get(NAME)), value, f"params.{field}")
+
+
+def decoded(value: str | None) -> str | None:
+    """A header's value out of its Base64 form ("Value Encoding"); None where it has none."""
+    found = _SENTINEL.fullmatch(value) if value else None
+    if not found:
+        return value
+    try:
+        return base64.b64decode(found[1], validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+def _named(method: str, seen: Glance) -> tuple[str, Json]:
+    match method:
+        case "tools/call" | "prompts/get":
+            return "name", seen.name
+        case "resources/read":
+            return "uri", seen.uri
+        case _:
+            return "", None
+
+
+def _same(header: str, value: str | None, wanted: Json, what: str) -> None:
+    if value is None:
+        text = f"the header {header} is missing or unreadable; it repeats {what} of the body"
+        raise RpcError(HEADER_MISMATCH, text)
+    if value != wanted:
+        text = f"the header {header} says {value!r}, {what} of the body says {wanted!r}"
+        raise RpcError(HEADER_MISMATCH, text)

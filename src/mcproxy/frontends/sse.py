@@ -1,0 +1,79 @@
+"""HTTP+SSE, the transport of protocol 2024-11-05: one stream down, POSTs up.
+
+MCP 2024-11-05, basic/transports, "HTTP with SSE": the first event says where to POST; replies and
+notifications come on the stream. The session lives as long as the stream.
+"""
+
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mcproxy.errors import RpcError
+from mcproxy.frontends.conversation import Way
+from mcproxy.frontends.entry import Site, body, refused, where
+from mcproxy.frontends.events import EventStream, event
+from mcproxy.frontends.replies import accepted, denied, raw, refusal
+from mcproxy.frontends.session import Session
+from mcproxy.frontends.sessions import Full
+from mcproxy.gateway.core import Where
+from mcproxy.policy.access import AccessDenied
+from mcproxy.wire import message as wire
+
+PARAMETER = "session_id"
+
+
+async def get(site: Site, request: Request) -> Response:
+    """GET ``/sse``: open a session and its stream."""
+    turned_away = refused(site, request)
+    if turned_away:
+        return turned_away
+    try:
+        session = site.sessions.open("sse", where(request))
+    except AccessDenied as fault:
+        return denied(fault)
+    except Full:
+        return refusal(503, "all sessions are in use; try again later", {"Retry-After": "60"})
+    return EventStream(
+        session.home.attach(),
+        partial(site.sessions.drop, session.id),
+        opening=event(f"/message?{PARAMETER}={session.id}".encode(), name="endpoint"),
+        heartbeat_secs=site.sessions.bounds.heartbeat_secs,
+    )
+
+
+async def post(site: Site, request: Request) -> Response:
+    """POST ``/message?session_id=…``: messages whose replies come on the session's stream."""
+    turned_away = refused(site, request)
+    if turned_away:
+        return turned_away
+    place = where(request)
+    session = site.sessions.find(request.query_params[PARAMETER], "sse", place)
+    if session is None:
+        text = "there is no such session (any more); GET /sse opens one"
+        return refusal(404, text)
+    data = await body(request)
+    if isinstance(data, Response):
+        return data
+    try:
+        received = wire.decode_body(data)
+    except RpcError as error:
+        return raw(wire.encode(wire.Failure(None, error)), 400)
+    for message in received if isinstance(received, list) else [received]:
+        _take(session, message, session.place(place))
+    return accepted()
+
+
+def _take(session: Session, message: wire.Message | RpcError, place: Where) -> None:
+    match message:
+        case RpcError():
+            session.home.put(wire.encode(wire.Failure(None, message)))
+        case wire.Request():
+            session.conversation.start(message, place, Way(session.home, partial(_reply, session)))
+        case _:
+            session.conversation.receive(message)
+
+
+def _reply(session: Session, reply: wire.Response | wire.Failure | None) -> None:
+    if reply:
+        session.home.put(wire.encode(reply))

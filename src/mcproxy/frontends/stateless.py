@@ -1,0 +1,91 @@
+"""Protocol 2026-07-28 at ``/mcp``: each POST stands for itself, and its connection for the request.
+
+MCP 2026-07-28, basic/transports/streamable-http. There are no sessions and nothing to resume; a
+client that closes the connection has cancelled its request. ``subscriptions/listen`` is a request
+whose answer is a stream of what changes, for as long as the client listens.
+"""
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from mcproxy.errors import RpcError
+from mcproxy.frontends import listen
+from mcproxy.frontends.answering import Answer, Terms, deliver
+from mcproxy.frontends.conversation import Way
+from mcproxy.frontends.entry import EVENTS, JSON, Site, gone, takes, takes_events
+from mcproxy.frontends.glance import glance
+from mcproxy.frontends.replies import accepted, raw, refusal, rpc_error
+from mcproxy.frontends.routing_headers import HEADER_MISMATCH, check
+from mcproxy.frontends.stream import Stream
+from mcproxy.gateway.core import Where
+from mcproxy.gateway.era import UNSUPPORTED_VERSION
+from mcproxy.wire import message as wire
+
+MISSING_CAPABILITY = -32021
+
+STATUSES = {
+    RpcError.PARSE_ERROR: 400,
+    RpcError.INVALID_REQUEST: 400,
+    RpcError.INVALID_PARAMS: 400,
+    RpcError.METHOD_NOT_FOUND: 404,
+    HEADER_MISMATCH: 400,
+    MISSING_CAPABILITY: 400,
+    UNSUPPORTED_VERSION: 400,
+}
+
+
+async def answer(
+    site: Site,
+    request: Request,
+    received: wire.Message | list[wire.Message | RpcError],
+    place: Where,
+) -> Response:
+    """Answer one POST."""
+    if isinstance(received, wire.Notification):
+        return accepted()  # the protocol has none for a server over HTTP; some clients send them
+    if not isinstance(received, wire.Request):
+        text = "the body must be one request; a client sends no batches and no replies"
+        return rpc_error(400, None, RpcError.INVALID_REQUEST, text)
+    try:
+        check(received, request.headers)
+        if received.method == listen.METHOD:
+            return _listen(site, request, received, place)
+    except RpcError as error:
+        status = STATUSES.get(error.code, 200)
+        return raw(wire.encode(wire.Failure(received.id, error)), status)
+    return await _answer(site, request, received, place)
+
+
+def wants_progress(message: wire.Request) -> bool:
+    """Whether the client waits for news of a tool call."""
+    return message.method == "tools/call" and glance(message.params).progress_token is not None
+
+
+async def _answer(site: Site, request: Request, message: wire.Request, place: Where) -> Response:
+    accept = request.headers.get("accept", "")
+    streams = takes_events(accept)
+    result = Answer(Stream())
+    notices = result.stream if streams else Stream()
+    task = site.sessions.conversation().start(message, place, Way(notices, result.reply))
+    terms = Terms(
+        streams,
+        at_once=streams and not takes(accept, JSON),
+        statuses=STATUSES,
+        quiet_secs=site.sessions.bounds.heartbeat_secs,
+    )
+
+    def closed() -> None:
+        if task:
+            task.cancel()
+
+    try:
+        return await deliver(result, terms, request.receive, closed)
+    except ClientDisconnect:
+        closed()
+        return gone()
+
+
+def _listen(site: Site, request: Request, message: wire.Request, place: Where) -> Response:
+    if not takes(request.headers.get("accept", ""), EVENTS):
+        return refusal(406, f"{listen.METHOD} is a stream: send 'Accept: {JSON}, {EVENTS}'")
+    return listen.response(site, message, place)

@@ -1,0 +1,236 @@
+"""Streamable HTTP at ``/mcp``: sessions for protocol 2025-03-26 to 2025-11-25, and the way to
+``stateless`` for 2026-07-28. Each request shows by itself which of the two it is.
+
+MCP 2025-11-25, basic/transports, "Streamable HTTP". Where a client breaks a rule without doing harm
+(no session, a batch, ``Accept: */*``), it is answered as on ``/message``.
+"""
+
+from functools import partial
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from mcproxy.errors import RpcError
+from mcproxy.frontends import plain, stateless
+from mcproxy.frontends.answering import Terms, deliver
+from mcproxy.frontends.connection import while_connected
+from mcproxy.frontends.entry import (
+    EVENTS,
+    JSON,
+    Site,
+    body,
+    gone,
+    is_json,
+    refused,
+    takes,
+    takes_events,
+    where,
+)
+from mcproxy.frontends.events import EventStream, event
+from mcproxy.frontends.glance import META_VERSION, glance
+from mcproxy.frontends.replies import accepted, raw, refusal, rpc_error
+from mcproxy.frontends.routing_headers import VERSION
+from mcproxy.frontends.session import Session
+from mcproxy.frontends.sessions import Full
+from mcproxy.frontends.stream import Reader
+from mcproxy.gateway.core import Where
+from mcproxy.gateway.era import HANDSHAKE, MODERN, UNSUPPORTED_VERSION
+from mcproxy.types import Exchange, JsonObject
+from mcproxy.wire import message as wire
+
+SESSION_ID = "Mcp-Session-Id"
+PRIMED = "2025-11-25"  # from this version on, a stream begins with an event that has only an id
+
+
+async def post(site: Site, request: Request) -> Response:
+    """POST: one message of the client."""
+    accept = request.headers.get("accept", "")
+    turned_away = refused(site, request) or _unfit(request, accept)
+    if turned_away:
+        return turned_away
+    data = await body(request)
+    if isinstance(data, Response):
+        return data
+    try:
+        received = wire.decode_body(data)
+    except RpcError as error:
+        return raw(wire.encode(wire.Failure(None, error)), 400)
+    place = where(request)
+    if _is_stateless(received, request):
+        return await stateless.answer(site, request, received, place)
+    if isinstance(received, wire.Request) and received.method == "initialize":
+        return await _initialize(site, request, received, place)
+    return _unknown_version(request) or await _in_session(site, request, received, place)
+
+
+async def get(site: Site, request: Request) -> Response:
+    """GET: the stream of what belongs to no request; or, with ``Last-Event-ID``, the rest of a
+    stream whose connection was lost."""
+    turned_away = _refused_without_body(site, request)
+    if turned_away:
+        return turned_away
+    if not takes(request.headers.get("accept", ""), EVENTS):
+        return refusal(406, f"GET is answered with an event stream: send 'Accept: {EVENTS}'")
+    session = _session(site, request, where(request))
+    if isinstance(session, Response):
+        return session
+    last = request.headers.get("last-event-id")
+    if last is None:
+        return _stream(site, session, session.home.attach())
+    found = session.find(last)
+    if found is None:
+        text = f"nothing is kept after the event {last!r}; GET without Last-Event-ID listens anew"
+        return rpc_error(400, None, RpcError.INVALID_REQUEST, text)
+    stream, number = found
+    session.returned(stream)
+    return _stream(site, session, stream.attach(number))
+
+
+async def delete(site: Site, request: Request) -> Response:
+    """DELETE: the client ends its session."""
+    turned_away = _refused_without_body(site, request)
+    if turned_away:
+        return turned_away
+    session = _session(site, request, where(request))
+    if isinstance(session, Response):
+        return session
+    site.sessions.drop(session.id)
+    return Response(status_code=204)
+
+
+async def _initialize(
+    site: Site, request: Request, message: wire.Request, place: Where
+) -> Response:
+    work = site.gateway.respond(message, place, _TO_COME)
+    try:
+        answered = await while_connected(request.receive, work)
+    except ClientDisconnect:
+        return gone()
+    if not isinstance(answered, wire.Response):
+        return raw(wire.encode(answered)) if answered else accepted()
+    try:
+        session = site.sessions.open("streamable", place)
+    except Full:
+        return refusal(503, "all sessions are in use; try again later", {"Retry-After": "60"})
+    session.conversation.meet(message)
+    session.version = str(glance(answered.result).protocolVersion)
+    return raw(wire.encode(answered), headers={SESSION_ID: session.id})
+
+
+async def _in_session(
+    site: Site,
+    request: Request,
+    received: wire.Message | list[wire.Message | RpcError],
+    place: Where,
+) -> Response:
+    if SESSION_ID not in request.headers:
+        return await plain.reply(site, request, received, place)
+    session = _session(site, request, place)
+    if isinstance(session, Response):
+        return session
+    if isinstance(received, wire.Request):
+        return await _answer(site, request, session, received)
+    if isinstance(received, list):
+        for item in received:
+            if isinstance(item, wire.Notification | wire.Response | wire.Failure):
+                session.conversation.receive(item)
+        return await plain.reply(site, request, received, place)
+    session.conversation.receive(received)
+    return accepted()
+
+
+async def _answer(
+    site: Site, request: Request, session: Session, message: wire.Request
+) -> Response:
+    accept = request.headers.get("accept", "")
+    streams = takes_events(accept)
+    answer = session.begin(message, session.place(where(request)), streams=streams)
+    stream = answer.stream
+    terms = Terms(
+        streams,
+        at_once=streams and (stateless.wants_progress(message) or not takes(accept, JSON)),
+        opening=_priming(session, stream.name, 0),
+        resumable=True,
+        quiet_secs=site.sessions.bounds.heartbeat_secs,
+    )
+    closed = partial(site.sessions.closed, session, stream)
+    try:
+        response = await deliver(answer, terms, request.receive, closed)
+    except ClientDisconnect:
+        session.cancel(stream)
+        return gone()
+    if not isinstance(response, EventStream):
+        session.forget(stream)
+    return response
+
+
+def _stream(site: Site, session: Session, reader: Reader) -> Response:
+    return EventStream(
+        reader,
+        partial(site.sessions.closed, session, reader.stream),
+        opening=_priming(session, reader.stream.name, reader.at),
+        resumable=True,
+        heartbeat_secs=site.sessions.bounds.heartbeat_secs,
+    )
+
+
+def _priming(session: Session, stream: str, number: int) -> bytes:
+    """An event without data, whose id lets the client resume from the beginning."""
+    return event(b"", id_=f"{stream}-{number}") if session.version >= PRIMED else b""
+
+
+def _session(site: Site, request: Request, place: Where) -> Session | Response:
+    """The request's session, or why there is none."""
+    id_ = request.headers.get(SESSION_ID)
+    if id_ is None:
+        text = f"the header {SESSION_ID} is missing; POST initialize answers with one"
+        return rpc_error(400, None, RpcError.INVALID_REQUEST, text)
+    session = site.sessions.find(id_, "streamable", place)
+    if session is None:
+        text = f"there is no session {id_[:64]!r} here (any more); POST initialize starts a new one"
+        return rpc_error(404, None, RpcError.INVALID_REQUEST, text)
+    return session
+
+
+def _unfit(request: Request, accept: str) -> Response | None:
+    """The refusal of a body, or of an answer, in a format that is not spoken here."""
+    if not is_json(request.headers.get("content-type", "")):
+        return refusal(415, f"the body must be JSON: send 'Content-Type: {JSON}'")
+    if not (takes(accept, JSON) or takes(accept, EVENTS)):
+        return refusal(406, f"answers are JSON or event streams: send 'Accept: {JSON}, {EVENTS}'")
+    return None
+
+
+def _refused_without_body(site: Site, request: Request) -> Response | None:
+    if request.headers.get(VERSION) == MODERN:
+        text = f"protocol {MODERN} has no sessions: {request.method} is not answered"
+        return refused(site, request) or refusal(405, text, {"Allow": "POST"})
+    return refused(site, request) or _unknown_version(request)
+
+
+def _is_stateless(
+    received: wire.Message | list[wire.Message | RpcError], request: Request
+) -> bool:
+    if request.headers.get(VERSION) == MODERN:
+        return True
+    return isinstance(received, wire.Request) and META_VERSION in glance(received.params).meta
+
+
+def _unknown_version(request: Request) -> Response | None:
+    version = request.headers.get(VERSION)
+    if version is None or version in HANDSHAKE:
+        return None
+    data: JsonObject = {"supported": [MODERN, *HANDSHAKE], "requested": version}
+    error = RpcError(UNSUPPORTED_VERSION, f"protocol version {version!r} is not spoken here", data)
+    return raw(wire.encode(wire.Failure(None, error)), 400)
+
+
+def _drop(method: str, params: JsonObject) -> None:
+    """Nothing is said to the client before its session exists."""
+
+
+async def _nobody(method: str, params: JsonObject) -> JsonObject:
+    raise RpcError(RpcError.INTERNAL_ERROR, f"{method}: the session does not exist yet")
+
+
+_TO_COME = Exchange(_drop, _nobody)

@@ -1,0 +1,58 @@
+"""Opaque texts that clients carry for us and bring back unchanged.
+
+Owns their integrity: a text that was altered, is too old, or was made for somebody or something
+else does not open. The key lives as long as the process.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+
+import msgspec
+
+LIFETIME_SECS = 600.0  # a person may have to fill in a form meanwhile
+
+_MAC_BYTES = 32
+
+
+class _Content(msgspec.Struct, array_like=True):
+    until: float
+    kind: str
+    text: str
+
+
+_decoder = msgspec.json.Decoder(_Content)
+_encode = msgspec.json.Encoder().encode
+
+
+class Seal:
+    """Seals texts for ``LIFETIME_SECS``; ``clock`` gives seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+
+    def close(self, purpose: str, kind: str, text: str) -> str:
+        """Seal a text; it opens for the same purpose only (who asks, for what)."""
+        content = _encode(_Content(self._clock() + LIFETIME_SECS, kind, text))
+        return base64.urlsafe_b64encode(self._mac(purpose, content) + content).decode()
+
+    def open(self, purpose: str, sealed: str) -> tuple[str, str] | None:
+        """The kind and the text; None for what was not sealed here for this purpose, or is old."""
+        try:
+            data = base64.b64decode(sealed.encode(), b"-_", validate=True)
+        except (ValueError, binascii.Error):
+            return None
+        mac, content = data[:_MAC_BYTES], data[_MAC_BYTES:]
+        if not hmac.compare_digest(mac, self._mac(purpose, content)):
+            return None
+        opened = _decoder.decode(content)
+        return (opened.kind, opened.text) if self._clock() < opened.until else None
+
+    def _mac(self, purpose: str, content: bytes) -> bytes:
+        digest = hashlib.sha256(purpose.encode("utf-8", "surrogatepass")).digest()
+        return hmac.digest(self._key, digest + content, "sha256")

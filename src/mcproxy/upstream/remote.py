@@ -1,0 +1,67 @@
+"""A session with a remote server: the counterpart of ``stdio`` for a server that has a URL.
+
+Ties a channel over HTTP to a ``Peer``. The modules that need the HTTP client are imported when the
+first remote server is connected to: they cost time and memory that a gateway without one need not
+spend.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from mcproxy.config.model import ServerConfig
+from mcproxy.upstream.line import Channel, Line, running_tasks
+from mcproxy.upstream.session import Session
+from mcproxy.wire.message import decode
+from mcproxy.wire.peer import Peer
+
+
+class NoProcess:
+    """What stands for the process of a server that runs elsewhere."""
+
+    pid = None
+
+
+@asynccontextmanager
+async def connect(
+    name: str, server: ServerConfig, wake: Callable[[Session], None]
+) -> AsyncIterator[tuple[Session, NoProcess]]:
+    """Tie a session to the server at ``url``; on leaving, end it.
+
+    The session is not open yet; for ``wake`` see there. Raises PeerClosed where the server cannot
+    be reached over HTTP+SSE; over Streamable HTTP the first request shows it.
+    """
+    from mcproxy.upstream import endpoint, http, sse  # noqa: PLC0415  see above
+
+    session = Session(name, wake)
+    channel: Channel
+
+    def post(data: bytes) -> None:
+        channel.post(decode(data), data)
+
+    async def flush() -> None:
+        """Each message is a request of its own: there is nothing to wait for."""
+
+    def lose(reason: str) -> None:
+        peer.close(reason)
+        session.on_closed()
+
+    peer = Peer(post, flush, on_message=session.on_message, on_abandon=session.on_abandon)
+    session.attach(peer)
+    target = endpoint.Target(server.url or "", server.headers)
+    async with endpoint.opened(target) as remote, running_tasks() as tasks:
+        line = Line(name, peer, tasks, session.on_message, lose)
+
+        async def older() -> Channel:
+            nonlocal channel
+            channel = await sse.Sse.opened(remote, line)
+            return channel
+
+        if server.transport == "sse":
+            await older()
+        else:
+            channel = http.Streamable(remote, line, older)
+        try:
+            yield session, NoProcess()
+        finally:
+            peer.close("the connection was ended")
+            await channel.close()

@@ -1,0 +1,213 @@
+"""Secrets stay out of logs, whatever form they take; the words around them stay."""
+
+import io
+import json
+import logging
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pythonjsonlogger.json import JsonFormatter
+
+from mcproxy.observe import logs
+from mcproxy.observe.redact import MASK, RedactingFormatter, Redactor
+from mcproxy.observe.shapes import has_secret_shape, looks_random, names_a_secret
+
+TOKEN = "canary-token"
+PEM = (
+    "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\n"
+    "MIIEowIBAAKCAQEAcanary+/=\nx9canary\n-----END RSA PRIVATE KEY-----"
+)
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJlLWNhbmFyeQ"
+
+# text -> what is left of it
+SHAPED: dict[str, tuple[str, str]] = {
+    "bearer": ("Authorization: Bearer abc.def-123 refused", "Authorization: Bearer *** refused"),
+    "basic": ("basic dXNlcjpwYXNzd29yZDEyMzQ= x", "basic *** x"),
+    "openai": ("key sk-proj-A1b2C3d4E5f6G7h8 is wrong", "key *** is wrong"),
+    "stripe": ("sk_live_51Hcanarycanary", "***"),
+    "github": (f"ghp_{'a1' * 18}: 401", "***: 401"),
+    "fine-grained": ("github_pat_11AAAAAAA0canarycanary!", "***!"),
+    "gitlab": ("glpat-canarycanary1234.", "***."),
+    "aws": ("id=AKIAIOSFODNN7EXAMPLE;", "id=***;"),
+    "google": (f"AIza{'x' * 35}", "***"),
+    "slack": ("token xoxb-1234567890-canary rejected", "token *** rejected"),
+    "npm": (f"npm_{'c' * 36} expired", "*** expired"),
+    "jwt": (f"bad token {JWT}, sorry", "bad token ***, sorry"),
+    "pem": (
+        f"key: {PEM}\n",
+        "key: -----BEGIN RSA PRIVATE KEY-----***-----END RSA PRIVATE KEY-----\n",
+    ),
+    "pem in json": (
+        json.dumps({"a": PEM[:80], "b": 1}),
+        '{"a": "-----BEGIN RSA PRIVATE KEY-----***", "b": 1}',
+    ),
+    "url": ("postgres://app:hunter2@db:5432/x down", "postgres://app:***@db:5432/x down"),
+    "query": (
+        "GET https://x.org/a?q=1&api_key=canary&z=2",
+        "GET https://x.org/a?q=1&api_key=***&z=2",
+    ),
+}
+
+INNOCENT = (
+    "Bearer authentication failed: no token was sent",
+    "ask-the-expert and task-1234567890123456 are names, so is desk-drawer-12345678",
+    "the JSON key 'eyJust' is unknown",
+    "https://api.github.com/repos?page=2&sort=asc: 404",
+    "http://localhost:12010/mcp and ssh://git@host/path: refused",
+    "-----BEGIN CERTIFICATE----- MIIB",
+    "github.repos.list: tool 'ghost' is unknown; did you mean 'get'?",
+    "sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+)
+
+
+@pytest.mark.requirement("observe.no_secrets")
+@pytest.mark.parametrize("title", SHAPED)
+def test_what_has_the_shape_of_a_token_is_masked(title: str) -> None:
+    text, left = SHAPED[title]
+    assert Redactor().text(text) == left
+    assert has_secret_shape(text)
+    assert "canary" not in left
+
+
+@pytest.mark.parametrize("text", INNOCENT)
+def test_other_words_stay(text: str) -> None:
+    assert Redactor(["s3cret-value"]).text(text) == text
+    assert not has_secret_shape(text)
+
+
+SECRETS = st.text(min_size=6, max_size=40).filter(lambda text: bool(text.strip("*")))
+
+
+@pytest.mark.requirement("observe.no_secrets")
+@given(st.lists(SECRETS, min_size=1, max_size=4), st.text(), st.text())
+def test_a_known_secret_is_in_no_text(secrets: list[str], before: str, after: str) -> None:
+    redactor = Redactor(secrets)
+    for secret in secrets:
+        left = redactor.text(f"{before}{secret}{after}")
+        assert MASK in left
+        assert not [each for each in secrets if each in left.replace(MASK, "\0")]
+
+
+@given(SECRETS.filter(lambda text: '"' not in text and "\\" not in text and text.isprintable()))
+def test_masked_json_stays_json(secret: str) -> None:
+    line = json.dumps({"message": f"it said {secret}!", "n": 1}, ensure_ascii=False)
+    # A secret that looks like the JSON around it is nobody's; it would be masked there too.
+    if line.count(secret) == 1:
+        read = json.loads(Redactor([secret]).text(line))
+        assert secret not in read["message"].replace(MASK, "\0")
+        assert read["n"] == 1
+
+
+@given(st.text(alphabet="sk-_=?&:/@ .eyJBearhgpAKI0123456789", max_size=300))
+def test_masking_twice_is_masking_once(text: str) -> None:
+    once = Redactor().text(text)
+    assert Redactor().text(once) == once
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        'a"b\\c dé',
+        json.dumps('a"b\\c dé'),
+        repr('a"b\\c dé'),
+        "https://x.org/?v=a%22b%5Cc%20d%C3%A9",
+        "a%22b%5Cc+d%C3%A9",
+    ],
+)
+def test_a_secret_is_found_however_it_is_written(written: str) -> None:
+    left = Redactor(['a"b\\c dé']).text(f"<{written}>")
+    assert "b" not in left.replace("https://x.org", "")
+    assert MASK in left
+
+
+def test_a_line_of_a_secret_with_several_lines_is_secret() -> None:
+    redactor = Redactor([PEM])
+    assert redactor.text("stderr: MIIEowIBAAKCAQEAcanary+/=") == f"stderr: {MASK}"
+    assert Redactor(["first-line-of-it\n}\n"]).text("}") == "}"
+
+
+def test_the_longer_of_two_secrets_goes_first() -> None:
+    assert Redactor(["abcdef", "abcdefghij"]).text("<abcdefghij>") == f"<{MASK}>"
+
+
+def test_values_of_json_are_masked_and_keys_stay() -> None:
+    masked = Redactor(["canary-1"]).json(
+        {"a": ["canary-1", 1, None, True], "canary-1": {"b": "x canary-1 y"}}
+    )
+    assert masked == {"a": [MASK, 1, None, True], "canary-1": {"b": f"x {MASK} y"}}
+
+
+def _fail(with_words: str) -> None:
+    raise ValueError(with_words)
+
+
+def _record() -> logging.LogRecord:
+    facts = {
+        "msg": "token %s of %r",
+        "args": (TOKEN, {"url": "redis://u:canary@h"}),
+        "header": "Bearer canary-12345678",
+    }
+    try:
+        _fail(f"cannot use {TOKEN} here")
+    except ValueError:
+        return logging.makeLogRecord({**facts, "exc_info": sys.exc_info()})
+    raise AssertionError
+
+
+@pytest.mark.requirement("observe.no_secrets")
+@pytest.mark.parametrize(
+    "inner", [logging.Formatter(logs.READABLE), JsonFormatter(logs.FIELDS)], ids=["text", "json"]
+)
+def test_messages_arguments_and_exceptions_are_masked(inner: logging.Formatter) -> None:
+    written = RedactingFormatter(inner, Redactor([TOKEN])).format(_record())
+    assert "canary" not in written
+    assert "ValueError: cannot use *** here" in written
+    assert "redis://u:***@h" in written
+
+
+def test_configured_logs_are_masked() -> None:
+    stream = io.StringIO()
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        logs.configure(readable=False, stream=stream, redactor=Redactor(["canary-token"]))
+        logging.getLogger("mcproxy.test").info("it is canary-token")
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+        logging.getLogger("mcproxy").setLevel(logging.NOTSET)
+    assert json.loads(stream.getvalue())["message"] == f"it is {MASK}"
+
+
+NAMES = {
+    "GITHUB_TOKEN": True,
+    "apiKey": True,
+    "--api-key": True,
+    "X-API-Key": True,
+    "Authorization": True,
+    "DB_PASSWORD": True,
+    "client_secret": True,
+    "OPENAI_KEY": True,
+    "LOG_LEVEL": False,
+    "KEYBOARD": False,
+    "MAX_TOKENS": False,
+    "AUTHOR": False,
+    "PATH": False,
+    "PUBLIC_KEY": False,
+    "MONKEY": False,
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_secrets(name: str) -> None:
+    assert names_a_secret(name) is NAMES[name]
+
+
+def test_random_words() -> None:
+    assert looks_random("9f86d081884c7d659a2feaa0c55ad015")
+    assert looks_random("aZ3kQ9xL0pR7tV2wB5nM8cD1")
+    assert not looks_random("@modelcontextprotocol/server-everything")
+    assert not looks_random("ghcr.io/github/github-mcp-server")
+    assert not looks_random("a-long-name-of-words-without-any-digit")
