@@ -118,10 +118,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """A ``CallToolResult`` (MCP, server/tools) as raw JSON, so that passing it on costs nothing."""
+    """A ``CallToolResult`` (MCP, server/tools) as raw JSON, so that passing it on costs nothing.
+
+    ``ref``: the tool that answered, where the name that was asked may have been another form of it.
+    """
 
     raw: bytes
     is_error: bool = False
+    ref: ToolRef | None = None
 
 
 @dataclass(frozen=True, slots=True)

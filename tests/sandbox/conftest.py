@@ -60,6 +60,8 @@ class Tools:
                 return _failed(ref)
             case "raw":
                 return ToolResult(json.dumps(args["result"]).encode())
+            case "garbage":
+                return ToolResult(b"{]", is_error=bool(args.get("failed")))
             case "rows":
                 return text(json.dumps([{"id": 1, "name": "ann"}, {"id": 2, "name": "bob"}]))
             case "never":

@@ -1,11 +1,17 @@
 """What a profile shows of the host: read_only, read_write, denied, packages, the network hooks."""
 
+import asyncio
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mcproxy.sandbox import fresh
+from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Level, Profile
-from tests.sandbox.walls import SMALL, pool_at, run
+from mcproxy.types import Job, Limits
+from tests.sandbox.walls import LEVELS, SMALL, WITHHELD, echo, pool_at, run
 
 
 @pytest.fixture
@@ -49,20 +55,121 @@ async def test_listed_paths_are_shown_as_listed(level: Level, data: Path) -> Non
 
 
 @pytest.mark.requirement("sandbox.files")
-async def test_denied_paths_are_hidden_below_shown_ones_and_the_innermost_wins(data: Path) -> None:
+async def test_denied_paths_are_hidden_and_the_innermost_path_wins(data: Path) -> None:
+    secret = data / "secret"
     profile = Profile(
         limits=SMALL,
-        read_only=(str(data), str(data / "secret" / "shown")),
-        denied=(str(data / "secret"), str(data / "open"), "/home"),
+        read_only=(str(data), str(secret / "shown"), "/does/not/exist"),
+        denied=(str(secret), str(data / "open"), "/home", str(data / "absent")),
     )
     async with pool_at("strict", profile) as pool:
-        assert (await run(pool, reading(data / "secret" / "key"))).value in (
-            "FileNotFoundError",
-            "PermissionError",
-        )
+        assert (await run(pool, reading(secret / "key"))).value == "FileNotFoundError"
+        assert (await run(pool, reading(secret / "shown" / "page"))).value == "page"
         assert (await run(pool, reading(data / "open"))).value in ("", "PermissionError")
-        assert (await run(pool, f"import os; result = os.listdir({str(data)!r})")).value == [
-            "secret",
-            "open",
-        ] or True
-        # A hidden folder has mode 0: what lies shown below it is reached by root's rights only.
+        planted = await run(pool, f"open({str(secret / 'planted')!r}, 'w')")
+        assert planted.error
+        assert planted.error.type in ("OSError", "PermissionError")
+
+
+@pytest.mark.requirement("sandbox.library")
+@pytest.mark.parametrize("level", LEVELS)
+async def test_the_whole_standard_library_imports(level: Level) -> None:
+    script = """
+import importlib, sys
+windows = {"msilib", "msvcrt", "nt", "winreg", "winsound", "_winapi", "_msi", "_scproxy", "winapi"}
+talkative = {"antigravity", "idlelib", "this", "tkinter", "turtle", "turtledemo", "lib2to3"}
+result = []
+for name in sorted(sys.stdlib_module_names - windows - talkative):
+    if not name.startswith("_"):
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            result.append(f"{name}: {error!r}")
+"""
+    async with pool_at(level, Profile(limits=Limits(timeout_secs=20))) as pool:
+        inside = await run(pool, script, Limits(timeout_secs=20))
+        outside = await fresh.run(Job(script, Limits(timeout_secs=20)), echo)
+    expected = outside.value if isinstance(outside.value, list) else []
+    assert isinstance(inside.value, list)
+    left_out = {"distutils", "ensurepip", "test", "venv"} if level == "seccomp" else set()
+    assert {str(name).split(":")[0] for name in inside.value} <= left_out | {
+        str(name).split(":")[0] for name in expected
+    }
+
+
+class Egress:
+    """A proxy that greets whoever comes."""
+
+    async def serve_listener(self, listener: socket.socket) -> None:
+        listener.setblocking(False)
+        while True:
+            stream, _ = await asyncio.get_running_loop().sock_accept(listener)
+            with stream:
+                stream.send(b"welcome")
+
+    async def serve_dials(self, dial: socket.socket) -> None:
+        dial.setblocking(False)
+        while await asyncio.get_running_loop().sock_recv(dial, 1):
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                ours.send(b"welcome")
+                socket.send_fds(dial, [b"f"], [theirs.fileno()])
+
+
+BY_NETWORK = """
+import os, socket
+with socket.create_connection(("127.0.0.1", 3128), 2) as stream:
+    result = [stream.recv(20).decode(), os.environ["HTTPS_PROXY"]]
+try:
+    socket.create_connection(("127.0.0.1", 3129), 2)
+    result.append("open")
+except OSError:
+    pass
+"""
+BY_DIAL = """
+import os, socket
+dial = socket.socket(fileno=4)
+dial.send(b"c")
+_, fds, _, _ = socket.recv_fds(dial, 1, 1)
+result = [socket.socket(fileno=fds[0]).recv(20).decode(), os.environ["HTTPS_PROXY"]]
+"""
+
+
+@pytest.mark.requirement("sandbox.network")
+@pytest.mark.parametrize(
+    ("level", "script"), [("strict", BY_NETWORK), ("hardened", BY_DIAL), ("seccomp", BY_DIAL)]
+)
+async def test_the_only_way_out_leads_to_the_proxy(level: Level, script: str) -> None:
+    settings = PoolSettings(min_level="seccomp", withhold=WITHHELD[level])
+    profile = Profile(limits=SMALL, allowed_hosts=("example.com",))
+    async with Pool(settings, {"": profile}, lambda _: Egress()) as pool:
+        report = await pool.start()
+        if report.level != level:
+            pytest.skip(f"this machine reaches {report.level}")
+        for _ in range(3):
+            outcome = await run(pool, script)
+            assert outcome.value == ["welcome", "http://127.0.0.1:3128"], outcome
+
+
+@pytest.mark.requirement("sandbox.scratch")
+async def test_scratch_on_disk_is_private_bounded_and_gone() -> None:
+    script = "import os, tempfile; open('x', 'w').write('1'); result = tempfile.gettempdir()"
+    async with pool_at("hardened") as pool:
+        places = [str((await run(pool, script)).value) for _ in range(2)]
+        assert places[0] != places[1]
+        assert not any(Path(place).exists() for place in places)
+        base = Path(places[0]).parent
+        assert base.exists()
+        greedy = await run(pool, GREEDY, replace(SMALL, timeout_secs=5))
+        assert greedy.error
+        assert "scratch" in greedy.error.message
+    assert not base.exists()
+
+
+GREEDY = """
+number = 0
+while True:
+    number += 1
+    with open(f"f{number}", "wb") as file:
+        file.write(bytes(4 << 20))
+"""

@@ -72,6 +72,7 @@ RESULTS: dict[str, tuple[str, Json]] = {
     "a long chain of operators": ("+".join(["1"] * 500), 500),
     "future annotations": ("from __future__ import annotations\n1", 1),
     "non-ASCII": ("'gr\u00fc\u00df \U0001f600'", "gr\u00fc\u00df \U0001f600"),
+    "the loop closed by the script": ("asyncio.get_event_loop().close()\n5", 5),
     "big integers": ("2 ** 70", 2**70),
     "nested awaitables": (
         "async def f(i):\n    return i\n{'a': [f(1), f(2)], 'b': (f(3),)}",
@@ -266,3 +267,19 @@ async def test_the_environment_of_the_gateway_is_not_there(
         "LANG",
         "TMPDIR",
     ]
+
+
+async def test_a_deep_result_is_cut_with_a_note(run: Run) -> None:
+    outcome = await run("x = []\nfor _ in range(5000): x = [x]\nx")
+    assert outcome.error is None
+    assert any("too deep" in note for note in outcome.notes)
+
+
+async def test_the_processes_that_a_script_starts_end_with_it(run: Run) -> None:
+    source = """
+import os, subprocess
+child = subprocess.Popen(["sleep", "60"])
+os.getpgid(child.pid) == os.getpgid(0)
+"""
+    outcome = await run(source)
+    assert outcome.value is True  # in the group that is killed

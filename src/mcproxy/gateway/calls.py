@@ -8,6 +8,7 @@ with, so that a reload never changes the rules under a running script.
 
 import functools
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 import jsonschema_rs
 import msgspec
@@ -23,9 +24,9 @@ _MAX_PROBLEMS = 10
 _LISTED: Collection[ServerState] = ("ready", "idle")  # the others may have tools we do not know
 _PATTERNS = jsonschema_rs.RegexOptions()  # linear time: schemas come from servers we do not trust
 
-Take = Callable[[str, int], float | None]
-"""Takes a token from the bucket of a namespace with so many calls a minute; gives the seconds to
-wait where there is none."""
+Take = Callable[[str, str, int], float | None]
+"""Takes a token from the bucket of a caller and namespace with so many calls a minute; gives the
+seconds to wait where there is none."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -46,19 +47,19 @@ def scoped(manifest: Manifest, argument_bytes: int, call: CallTool) -> CallTool:
             if manifest.servers[ref.server].state in _LISTED:
                 raise
             return await call(ref, arguments)
-        _check(tool, arguments)
-        return await call(tool.ref, arguments)
+        check(tool, arguments, call_line(tool))
+        return replace(await call(tool.ref, arguments), ref=tool.ref)
 
     return scoped_call
 
 
-def limited(namespace: Namespace, take: Take, call: CallTool) -> CallTool:
+def limited(caller: str, namespace: Namespace, take: Take, call: CallTool) -> CallTool:
     """Let through what the caller's bucket allows, in the namespace through which it calls."""
 
     async def limited_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
         within = namespace.through(ref.server)
         if within.rate_limit is not None:
-            wait = take(within.name, within.rate_limit)
+            wait = take(caller, within.name, within.rate_limit)
             if wait is not None:
                 raise RateLimited(ref, within.name, within.rate_limit, wait)
         return await call(ref, arguments)
@@ -66,14 +67,15 @@ def limited(namespace: Namespace, take: Take, call: CallTool) -> CallTool:
     return limited_call
 
 
-def _check(tool: Tool, arguments: Mapping[str, Json]) -> None:
-    """Hold arguments against the tool's schema. Raises InvalidArguments with all faults."""
+def check(tool: Tool, arguments: Mapping[str, Json], usage: str) -> None:
+    """Hold arguments against the tool's schema. Raises InvalidArguments with all faults, and with
+    the right ``usage`` in words."""
     schema = tool.definition.get("inputSchema")
     validator = _validator(_encode(schema)) if isinstance(schema, dict) else None
     if validator:
         faults = [_fault(error) for error in validator.iter_errors(dict(arguments))]
         if faults:
-            raise InvalidArguments(tool.ref, faults[:_MAX_PROBLEMS], call_line(tool))
+            raise InvalidArguments(tool.ref, faults[:_MAX_PROBLEMS], usage)
 
 
 @functools.lru_cache(maxsize=4096)

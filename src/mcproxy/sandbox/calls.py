@@ -58,10 +58,11 @@ class Calls:
         ok = False
         try:
             result = await self._result(frame, ref, args)
+            ref = result.ref or ref
             ok = not result.is_error
             await self._reply(frame, ref, result)
         except CallError as error:
-            ok = False
+            ref, ok = error.ref, False
             await self._refuse(frame, error)
         finally:
             if ref.server:
@@ -104,7 +105,10 @@ class Calls:
 
 def _words(ref: ToolRef, raw: bytes) -> str:
     """What the tool itself said: the text of its blocks."""
-    result: Json = msgspec.json.decode(raw)
+    try:
+        result: Json = msgspec.json.decode(raw)
+    except frames.UNDECODABLE:
+        return raw.decode(errors="replace")
     content = result.get("content") if isinstance(result, dict) else None
     blocks = content if isinstance(content, list) else []
     texts = [str(block["text"]) for block in blocks if isinstance(block, dict) and "text" in block]

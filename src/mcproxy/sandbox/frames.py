@@ -16,7 +16,7 @@ from mcproxy.types import Job, Json, JsonObject, Limits
 
 MAX_DEPTH = 128  # a worker makes nothing deeper than 100; recursion ends at about 1000
 _LENGTH = struct.Struct("<I")
-_UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _CHUNK_BYTES = 1 << 18
 _OVERHEAD_BYTES = 1 << 18  # names, notes, a traceback, or a batch of output beside the limits
 
@@ -96,7 +96,7 @@ def value(raw: msgspec.Raw) -> Json:
     """Decode a value. Raises ``BadFrame`` for what is no JSON, or nests too deeply."""
     try:
         decoded: Json = msgspec.json.decode(raw)
-    except _UNDECODABLE as error:
+    except UNDECODABLE as error:
         raise BadFrame(str(error)) from error
     if _is_deep(bytes(raw), decoded):
         raise BadFrame(f"a value nested deeper than {MAX_DEPTH}")
@@ -136,7 +136,7 @@ class Reader:
         body = await self._body()
         try:
             return _decoder.decode(body)
-        except _UNDECODABLE as error:
+        except UNDECODABLE as error:
             raise BadFrame(str(error)) from error
 
     async def _body(self) -> bytes:

@@ -7,18 +7,20 @@ walls are what they are; ``check`` judges each new zygote before it may serve.
 
 import asyncio
 import contextlib
+import secrets
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from mcproxy.sandbox.jail.walls import Walls
+from mcproxy.sandbox.jail.walls import Own, Walls
 from mcproxy.sandbox.scratch import ScratchFolders
 from mcproxy.sandbox.seat import Dials, Seat
 from mcproxy.sandbox.zygote_process import Ready, Zygote, ZygoteFailed
 
 STARTS, STARTS_SECS = 3, 10.0  # more zygotes than that within that time: something is wrong
+_TOKEN_BYTES = 16
 
 Check = Callable[[Ready, Callable[[], Awaitable[Seat]]], Awaitable[None]]
 
@@ -116,12 +118,16 @@ class Lane:
 
     async def _seat(self, zygote: Zygote) -> Seat:
         folder = self._folders.make() if self._folders else None
-        if not self._walls.network or self._walls.namespaces:
-            return Seat(await zygote.spawn(folder), folder)
+        scratch = str(folder) if folder else None
+        if not self._walls.network:
+            return Seat(await zygote.spawn(Own(scratch)), folder)
+        if self._walls.namespaces:
+            token = secrets.token_urlsafe(_TOKEN_BYTES)
+            return Seat(await zygote.spawn(Own(scratch, token)), folder, token=token)
         ours, theirs = socket.socketpair()  # no network of its own: a line to the proxy
         with theirs:
             try:
-                worker = await zygote.spawn(folder, theirs)
+                worker = await zygote.spawn(Own(scratch), theirs)
             except BaseException:
                 ours.close()
                 raise

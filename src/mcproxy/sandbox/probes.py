@@ -6,7 +6,7 @@ what it finds is what a script would find.
 """
 
 PROBES = """
-import ctypes, mmap, os, pathlib, signal, socket, tempfile
+import _socket, ctypes, mmap, os, pathlib, signal, socket, tempfile
 
 given = api.manifest()
 libc = ctypes.CDLL(None, use_errno=True)
@@ -31,6 +31,9 @@ def fork():
 def shared_memory():
     mmap.mmap(-1, given["memory_bytes"], mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)
 
+def tcp():  # the real one, where the worker has a substitute
+    return _socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+
 def surplus(names):
     if not names - {"LANG", "PATH", "USER", "HOME", "TMPDIR"} - set(given["proxy_variables"]):
         raise OSError("nothing")
@@ -51,7 +54,7 @@ attempt("processes", "become a program", lambda: os.execv("/bin/true", ["true"])
 attempt("signals", "signal the gateway", lambda: os.kill(gateway, 0))
 attempt("signals", "signal the parent", lambda: os.kill(os.getppid(), 0))
 attempt("signals", "signal everybody", lambda: os.kill(-1, 0))
-attempt("network", "reach the host", lambda: socket.create_connection(given["address"], 1).close())
+attempt("network", "reach the host", lambda: tcp().connect(tuple(given["address"])))
 attempt("network", "make a datagram", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
 attempt("network", "make a local socket", lambda: socket.socket(socket.AF_UNIX))
 attempt("kernel", "enter a namespace", lambda: call("unshare", 0x10000000))

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +17,10 @@ from mcproxy.sandbox.zygote_process import EXIT_SECS, Exit, Worker
 
 
 class Dials(Protocol):
-    """What answers a worker that has a line to the proxy instead of a network."""
+    """What carries the connections of a worker."""
+
+    def admitted(self, token: str) -> AbstractContextManager[None]:
+        """Within it, serve the worker that shows ``token`` at the listener it shares."""
 
     async def serve_dials(self, dial: socket.socket) -> None:
         """Answer each byte on ``dial`` with a connected AF_UNIX stream (SCM_RIGHTS)."""
@@ -30,6 +33,7 @@ class Seat:
     worker: Worker
     folder: Path | None = None
     dial: socket.socket | None = None
+    token: str | None = None
     scratch_full: bool = False
 
     async def fate(self) -> Exit | None:
@@ -41,9 +45,10 @@ class Seat:
 
     @asynccontextmanager
     async def attended(self, scratch_bytes: int, dials: Dials | None) -> AsyncIterator[None]:
-        """While the script runs: bound its scratch folder, answer its dials."""
+        """While the script runs: bound its scratch folder, carry its connections."""
         if self.folder is None and self.dial is None:
-            yield
+            with dials.admitted(self.token) if self.token and dials else nullcontext():
+                yield
             return
         async with asyncio.TaskGroup() as group:
             tasks = []

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from mcproxy.sandbox.jail.walls import Walls
+from mcproxy.sandbox.jail.walls import Own, Walls
 
 START_SECS = 20.0  # importing the library on a busy machine
 SPAWN_SECS = 10.0  # a fork and the lock-down, 5 ms when idle
@@ -112,29 +112,24 @@ class Zygote:
         """Start one; raises ZygoteFailed with the step that this machine refused."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", _BOOT),
-                *(str(theirs.fileno()), _PACKAGE_ROOT),
-                pass_fds=(theirs.fileno(),),
-                env=_environment(),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-            )
+        try:
+            with theirs:
+                process = await _execute(theirs)
+        except BaseException as error:
+            ours.close()
+            if isinstance(error, OSError):
+                raise ZygoteFailed(f"it could not be started: {error}", error.errno) from error
+            raise
         zygote = cls(process, ours, on_gone)
         try:
             ours.send(walls.encode())
             async with asyncio.timeout(START_SECS):
                 return zygote, await zygote._started
-        except (OSError, TimeoutError) as error:
-            await zygote.close()
-            raise ZygoteFailed(f"it did not start: {error!r}") from error
         except BaseException:
             await zygote.close()
             raise
 
-    async def spawn(self, scratch: Path | None = None, dial: socket.socket | None = None) -> Worker:
+    async def spawn(self, own: Own, dial: socket.socket | None = None) -> Worker:
         """A new worker, locked down and warm. ``dial`` becomes its way to the egress proxy.
 
         Raises ZygoteFailed, TimeoutError.
@@ -145,7 +140,7 @@ class Zygote:
         try:
             with theirs:
                 fds = [theirs.fileno(), *([dial.fileno()] if dial else [])]
-                self._ask(json.dumps({"scratch": scratch and str(scratch)}).encode(), fds)
+                self._ask(own.encode(), fds)
             self._asked.append(answer)
             async with asyncio.timeout(SPAWN_SECS):
                 pidfd, exited = await asyncio.shield(answer)
@@ -175,6 +170,7 @@ class Zygote:
         try:
             socket.send_fds(self._control, [message], fds)
         except OSError as error:
+            self._lost()
             raise ZygoteFailed(f"it takes no orders: {error}") from error
 
     async def _until_ready(self, worker: Worker) -> None:
@@ -231,6 +227,18 @@ class Zygote:
             exited.set_result(None)
         self._workers.clear()
         self._on_gone()
+
+
+async def _execute(control: socket.socket) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", _BOOT),
+        *(str(control.fileno()), _PACKAGE_ROOT),
+        pass_fds=(control.fileno(),),
+        env=_environment(),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
 
 
 def _environment() -> dict[str, str]:

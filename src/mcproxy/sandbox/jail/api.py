@@ -55,7 +55,8 @@ def _arguments(
 
 
 class Api:
-    """One script's ``api``. ``convert_note`` takes the notes about converted arguments."""
+    """One script's ``api``. ``limit`` is the size of a call's arguments in bytes; ``note`` takes
+    what is to be said about converted ones."""
 
     ToolError = ToolError
 

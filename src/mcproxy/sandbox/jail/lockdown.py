@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mcproxy.sandbox.jail import landlock, libc, rootfs, seccomp
-from mcproxy.sandbox.jail.walls import Walls
+from mcproxy.sandbox.jail.walls import Own, Walls
 
 RPC_FD, DIAL_FD = 3, 4  # the socket to the gateway; where the egress proxy is dialled from
 PROXY_PORT = 3128  # of the sandbox's own loopback
@@ -43,15 +43,17 @@ class Prepared:
     scratch: str | None
 
 
-def confine(prepared: Prepared, rpc: int, dial: int | None, scratch: str | None) -> None:
+def confine(prepared: Prepared, own: Own, rpc: int, dial: int | None) -> None:
     """Raise all walls around this process. ``rpc`` becomes RPC_FD, ``dial`` DIAL_FD."""
-    walls = prepared.walls
+    walls, scratch = prepared.walls, own.scratch
     _own_descriptors(rpc, dial, prepared.null_fd)
     if walls.namespaces and prepared.scratch:
         scratch = prepared.scratch
         libc.unshare(libc.CLONE_NEWNS, "mount")
         _mount_scratch(scratch, walls.scratch_mb)
     _enter_scratch(scratch)
+    if walls.network:
+        _set_proxy(own.token)
     _set_limits(prepared)
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
     libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
@@ -97,6 +99,13 @@ def _enter_scratch(scratch: str | None) -> None:
     os.environ["HOME"] = home
     if scratch:
         os.environ["TMPDIR"] = scratch
+
+
+def _set_proxy(token: str | None) -> None:
+    """The variables that urllib, requests and httpx follow by themselves."""
+    user = f"script:{token}@" if token else ""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+        os.environ[name] = os.environ[name.lower()] = f"http://{user}127.0.0.1:{PROXY_PORT}"
 
 
 def _set_limits(prepared: Prepared) -> None:

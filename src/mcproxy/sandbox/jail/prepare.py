@@ -14,14 +14,24 @@ import socket
 from dataclasses import dataclass
 from typing import NoReturn
 
-from mcproxy.sandbox.jail import landlock, libc, lockdown, namespaces, preload, rootfs, seccomp
-from mcproxy.sandbox.jail.lockdown import PROXY_PORT, Prepared
+from mcproxy.sandbox.jail import (
+    landlock,
+    libc,
+    lockdown,
+    namespaces,
+    preload,
+    rootfs,
+    seccomp,
+    shim,
+)
+from mcproxy.sandbox.jail.lockdown import DIAL_FD, PROXY_PORT, Prepared
 from mcproxy.sandbox.jail.syscalls import NUMBERS
 from mcproxy.sandbox.jail.walls import Wall, Walls
 
 _HIGH_FD = 30  # away from the numbers that workers give a meaning
 _SCRATCH, _OTHER_SCRATCH = "/tmp", "/scratch"  # noqa: S108 - in the sandbox's own tree
 _BACKLOG = 128
+_PROXY = ("127.0.0.1", PROXY_PORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +50,19 @@ def prepare(walls: Walls) -> tuple[Prepared, Found]:
     if platform.machine() not in NUMBERS:
         raise OSError(errno.ENOSYS, f"no system call table for {platform.machine()}")
     null_fd = fcntl.fcntl(os.open(os.devnull, os.O_RDWR), fcntl.F_DUPFD_CLOEXEC, _HIGH_FD)
-    readable = (*rootfs.runtime_paths(network=walls.network), *walls.read_only)
+    readable = (
+        *rootfs.runtime_paths(network=walls.network),
+        *walls.package_path,
+        *walls.read_only,
+    )
     absent = _import_all(walls)
     data_bytes, address_bytes, stack_floor = lockdown.measure()
     abi = _landlock_abi(walls)
     scratch = _enter_namespaces(walls, readable)
     listener = _listen() if walls.namespaces and walls.network else None
-    _set_environment(walls)
+    _set_environment()
+    if walls.network and listener is None:
+        shim.install(DIAL_FD, _PROXY)
     shape = seccomp.Shape(
         paths=walls.paths,
         attributes=walls.namespaces,
@@ -144,17 +160,13 @@ def _drop_root(uid: int, readable: tuple[str, ...]) -> None:
 
 def _listen() -> socket.socket:
     """A socket stays in the network namespace where it was made, whoever accepts on it."""
-    return socket.create_server(("127.0.0.1", PROXY_PORT), backlog=_BACKLOG)
+    return socket.create_server(_PROXY, backlog=_BACKLOG)
 
 
-def _set_environment(walls: Walls) -> None:
-    """All that a script's ``os.environ`` will hold, but for the scratch folder."""
+def _set_environment() -> None:
+    """All that a script's ``os.environ`` will hold, but for the scratch folder and the proxy."""
     os.environ.clear()
     os.environ.update({"LANG": "C.UTF-8", "PATH": "", "USER": "nobody"})
-    if walls.network:
-        proxy = f"http://127.0.0.1:{PROXY_PORT}"
-        for name in ("HTTP_PROXY", "HTTPS_PROXY"):
-            os.environ[name] = os.environ[name.lower()] = proxy
 
 
 def _refuse_withheld(wall: Wall, walls: Walls) -> None:

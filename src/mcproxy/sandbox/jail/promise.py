@@ -126,6 +126,8 @@ def _decoded(failed: bool, body: bytes, *, raw: bool) -> tuple[Json, ToolError |
         content: Json = json.loads(body)
     except RecursionError:
         return None, ToolError("The value is nested too deeply to be read.", code="too_large")
+    except ValueError as error:
+        return None, ToolError(f"The server sent invalid JSON: {error}", code="upstream_error")
     if failed and isinstance(content, dict):
         message = str(content.pop("message", ""))
         return None, ToolError(message, **content)

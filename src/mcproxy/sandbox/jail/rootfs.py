@@ -99,6 +99,9 @@ def build(tree: Plan, scratch: str) -> None:
     for path, kind in tree.mounts:
         if Path(path).exists():
             _show(path, kind)
+    for path, kind in tree.mounts:
+        if kind == "denied" and Path(_STAGE + path).is_dir():  # only now: it may hold mount points
+            libc.set_attributes(_STAGE + path, libc.ATTR_RDONLY, recursive=False)
     for device in DEVICES:
         if Path(device).exists():
             _mount_point(device, is_folder=False)
@@ -121,8 +124,7 @@ def _show(path: str, kind: Kind) -> None:
     if kind != "denied":
         libc.bind(path, target, attributes | (libc.ATTR_RDONLY if kind == "read_only" else 0))
     elif is_folder:
-        libc.mount("tmpfs", target, "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=000,size=4k")
-        libc.set_attributes(target, libc.ATTR_RDONLY, recursive=False)
+        libc.mount("tmpfs", target, "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=755,size=64k")
     else:
         empty = Path(_STAGE) / ".denied"
         empty.touch(mode=0)

@@ -117,6 +117,8 @@ def run(
     try:
         _run_top_level(program, names, loop)
         value = _result(program, names)
+        if loop.is_closed():  # by the script: what it left still needs one
+            loop = asyncio.new_event_loop()
         return loop.run_until_complete(_finished(value))
     except SystemExit as stop:
         if stop.code not in (None, 0):

@@ -15,6 +15,7 @@ import types
 from collections.abc import Awaitable, Callable, Generator
 
 from mcproxy.sandbox.jail.promise import SCRIPT, Promise
+from mcproxy.sandbox.jail.value import MAX_DEPTH
 
 Function = Callable[..., object]
 _MAX_CONTAINERS = 100_000  # of a result that are searched for promises
@@ -119,22 +120,22 @@ def _holds_promises(value: object) -> bool:
 async def finished(value: object) -> object:
     """A script's result with everything awaitable in it awaited, at any depth; lists and dicts
     are changed in place, which a cycle survives."""
-    return await _finished(value, set())
+    return await _finished(value, set(), MAX_DEPTH)
 
 
-async def _finished(value: object, seen: set[int]) -> object:
+async def _finished(value: object, seen: set[int], depth: int) -> object:
     while inspect.isawaitable(value):
         value = await value
-    if id(value) in seen or len(seen) > _MAX_CONTAINERS:
+    if id(value) in seen or len(seen) > _MAX_CONTAINERS or not depth:
         return value
     if isinstance(value, tuple) and type(value) is tuple:
-        return tuple([await _finished(item, seen) for item in value])
+        return tuple([await _finished(item, seen, depth - 1) for item in value])
     if isinstance(value, list | dict):
         seen.add(id(value))
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in list(items):
             if isinstance(item, Awaitable | list | dict | tuple):
-                value[key] = await _finished(item, seen)
+                value[key] = await _finished(item, seen, depth - 1)
     return value
 
 

@@ -1,7 +1,8 @@
-"""What the gateway asks of a zygote: the walls of one profile at one level, as a frozen value.
+"""What the gateway asks of a zygote, as frozen values: the walls of one profile at one level, once,
+and then what each worker has for its own.
 
-It crosses the control socket as JSON, once. Only values: how each wall is built is for the files
-named after it.
+They cross the control socket as JSON. Only values: how each wall is built is for the files named
+after it.
 """
 
 import dataclasses
@@ -48,3 +49,19 @@ class Walls:
         fields = json.loads(text)
         fields |= {name: tuple(v) for name, v in fields.items() if isinstance(v, list)}
         return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What one worker has for itself: a scratch folder, where it cannot mount one, and the password
+    with which the egress proxy knows it, where it shares a listener."""
+
+    scratch: str | None = None
+    token: str | None = None
+
+    def encode(self) -> bytes:
+        return json.dumps(dataclasses.asdict(self)).encode()
+
+    @classmethod
+    def decode(cls, text: bytes) -> "Own":
+        return cls(**json.loads(text))

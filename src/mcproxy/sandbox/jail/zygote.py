@@ -6,7 +6,7 @@ socket, its only tie to the gateway: when that closes, it ends, and its workers 
 
     gateway: Walls                         once
     zygote:  {"ready": …} + listener       or {"failed": what, "errno": n}
-    gateway: {"scratch": path} + sockets   for each worker
+    gateway: Own + sockets                 for each worker
     zygote:  {"spawned": pid} + pidfd      or {"refused": why}
     zygote:  {"exited": pid, "status": n, "peak_kib": n}
 """
@@ -25,7 +25,7 @@ from typing import NoReturn
 from mcproxy.sandbox.jail import worker
 from mcproxy.sandbox.jail.lockdown import RPC_FD, Prepared, confine
 from mcproxy.sandbox.jail.prepare import prepare
-from mcproxy.sandbox.jail.walls import Walls
+from mcproxy.sandbox.jail.walls import Own, Walls
 
 READY, BROKEN = b"R", b"E"  # a worker's first byte on its socket; after BROKEN comes the reason
 
@@ -88,13 +88,13 @@ def _serve(control: Control, prepared: Prepared) -> NoReturn:
             message, fds = control.receive()
             if not message:
                 os._exit(0)  # the workers get SIGKILL: it is their parent-death signal
-            if pidfd := _spawn(control, prepared, json.loads(message)["scratch"], fds):
+            if pidfd := _spawn(control, prepared, Own.decode(message), fds):
                 events.register(pidfd[0], select.POLLIN)
                 workers[pidfd[0]] = pidfd[1]
 
 
 def _spawn(
-    control: Control, prepared: Prepared, scratch: str | None, fds: list[int]
+    control: Control, prepared: Prepared, own: Own, fds: list[int]
 ) -> tuple[int, int] | None:
     """Fork one worker: its pidfd and pid; None when the kernel will not fork."""
     try:
@@ -103,7 +103,7 @@ def _spawn(
         control.send({"refused": str(error)})
         pid = -1
     if pid == 0:
-        _work(prepared, fds, scratch)
+        _work(prepared, own, fds)
     for fd in fds:
         os.close(fd)
     if pid < 0:
@@ -113,11 +113,11 @@ def _spawn(
     return pidfd, pid
 
 
-def _work(prepared: Prepared, fds: list[int], scratch: str | None) -> NoReturn:
+def _work(prepared: Prepared, own: Own, fds: list[int]) -> NoReturn:
     """The worker's whole life. It must not come back into the zygote's loop, whatever happens."""
     code = 1
     try:
-        if loop := _ready(prepared, fds, scratch):
+        if loop := _ready(prepared, own, fds):
             os.write(RPC_FD, READY)
             worker.run(RPC_FD, loop)
             code = 0
@@ -125,13 +125,11 @@ def _work(prepared: Prepared, fds: list[int], scratch: str | None) -> NoReturn:
         os._exit(code)
 
 
-def _ready(
-    prepared: Prepared, fds: list[int], scratch: str | None
-) -> asyncio.AbstractEventLoop | None:
+def _ready(prepared: Prepared, own: Own, fds: list[int]) -> asyncio.AbstractEventLoop | None:
     """Lock down and warm up; None, and the reason is sent, when that fails."""
     rpc = fds[0]
     try:
-        confine(prepared, rpc, fds[1] if len(fds) > 1 else None, scratch)
+        confine(prepared, own, rpc, fds[1] if len(fds) > 1 else None)
         rpc = RPC_FD
         return worker.warm()
     except Exception as error:  # noqa: BLE001 - the gateway is told, whatever it is
