@@ -181,8 +181,9 @@ class ServerDown(CallError):
     code = "server_down"
     retryable = True
 
-    def __init__(self, ref: ToolRef, detail: str) -> None:
-        super().__init__(ref, f"Server {ref.server!r} is down: {detail}")
+    def __init__(self, ref: ToolRef, detail: str, *, retry_after: float | None = None) -> None:
+        text = f"Server {ref.server!r} is down: {detail}"
+        super().__init__(ref, text, retry_after=retry_after)
 
 
 class UpstreamError(CallError):

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pythonjsonlogger.json import JsonFormatter
 
+from mcproxy.config.load import load_document
 from mcproxy.observe import logs
-from mcproxy.observe.redact import MASK, RedactingFormatter, Redactor
-from mcproxy.observe.shapes import has_secret_shape, looks_random, names_a_secret
+from mcproxy.observe.redact import MASK, RedactingFormatter, Redactor, secrets_of
+from mcproxy.observe.shapes import looks_random, names_a_secret, secret_within
 
 TOKEN = "canary-token"
 PEM = (
@@ -44,6 +45,7 @@ SHAPED: dict[str, tuple[str, str]] = {
         '{"a": "-----BEGIN RSA PRIVATE KEY-----***", "b": 1}',
     ),
     "url": ("postgres://app:hunter2@db:5432/x down", "postgres://app:***@db:5432/x down"),
+    "connection string": ("Server=db;Pwd=hunter2;X=1 failed", "Server=db;Pwd=***;X=1 failed"),
     "query": (
         "GET https://x.org/a?q=1&api_key=canary&z=2",
         "GET https://x.org/a?q=1&api_key=***&z=2",
@@ -67,14 +69,16 @@ INNOCENT = (
 def test_what_has_the_shape_of_a_token_is_masked(title: str) -> None:
     text, left = SHAPED[title]
     assert Redactor().text(text) == left
-    assert has_secret_shape(text)
+    secret = secret_within(text)
+    assert secret
+    assert text.replace(secret, MASK) == left
     assert "canary" not in left
 
 
 @pytest.mark.parametrize("text", INNOCENT)
 def test_other_words_stay(text: str) -> None:
     assert Redactor(["s3cret-value"]).text(text) == text
-    assert not has_secret_shape(text)
+    assert secret_within(text) is None
 
 
 SECRETS = st.text(min_size=6, max_size=40).filter(lambda text: bool(text.strip("*")))
@@ -126,6 +130,24 @@ def test_a_line_of_a_secret_with_several_lines_is_secret() -> None:
     redactor = Redactor([PEM])
     assert redactor.text("stderr: MIIEowIBAAKCAQEAcanary+/=") == f"stderr: {MASK}"
     assert Redactor(["first-line-of-it\n}\n"]).text("}") == "}"
+
+
+def test_the_secrets_of_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CANARY", "from-a-variable")
+    loaded = load_document(
+        {
+            "servers": {
+                "a": {
+                    "command": "c",
+                    "args": ["${CANARY}"],
+                    "env": {"API_KEY": "from-env", "LOG_LEVEL": "debugging", "TOKEN": "0"},
+                },
+                "b": {"url": "https://x.org", "headers": {"Authorization": "from-header"}},
+            },
+            "auth": {"tokens": [{"name": "alice", "token": "from-auth"}]},
+        }
+    )
+    assert secrets_of(loaded) == {"from-a-variable", "from-env", "from-header", "from-auth"}
 
 
 def test_the_longer_of_two_secrets_goes_first() -> None:

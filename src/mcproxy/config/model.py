@@ -18,6 +18,8 @@ ANONYMOUS = "anonymous"  # the name of a caller without a token, in logs and rat
 
 Mode: TypeAlias = Literal["code", "direct", "both"]
 CallsPerMinute = Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(no_boolean)]
+AuditMegabytes = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(no_boolean)]
+AuditFiles = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
 OriginEntry = Annotated[str, AfterValidator(origin)]
 
 
@@ -140,6 +142,18 @@ class Auth(Section):
     tokens: tuple[TokenConfig, ...] = ()
 
 
+class Audit(Section):
+    """The record of who called what: a line for each script and each upstream call, no values."""
+
+    file: Text | None = Field(
+        default=None, description="File that the lines are appended to; null: the log."
+    )
+    max_mb: AuditMegabytes = Field(
+        default=50, description="Size in MiB at which the file is set aside as FILE.1."
+    )
+    keep: AuditFiles = Field(default=5, description="Number of files set aside that are kept.")
+
+
 class RefreshHooks(Section):
     """What is done around a refresh of the configuration."""
 
@@ -207,5 +221,6 @@ class Config(Section):
     namespaces: Namespaces = Field(default_factory=dict)
     groups: Groups = Field(default_factory=dict)
     auth: Auth = Auth()
+    audit: Audit = Audit()
     sandbox: Sandbox = Sandbox()
     manifests: Manifests = Manifests()

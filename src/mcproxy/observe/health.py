@@ -12,10 +12,12 @@ _ILL: Collection[ServerState] = ("failed", "restarting", "unconfigured")
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The program's own part of the report; ``uptime_secs`` since its start."""
+    """The program's own part of the report; ``uptime_secs`` since its start, ``config_error``: why
+    the changed configuration is not in force."""
 
     uptime_secs: float
     stopping: bool
+    config_error: str | None = None
 
 
 def report(
@@ -35,6 +37,7 @@ def report(
     }
     ill = any(server.state in _ILL for server in servers.values())
     state = "stopping" if status.stopping else "degraded" if ill else "ok"
+    config: JsonObject = {"config": {"error": status.config_error}} if status.config_error else {}
     return {
         "status": state,
         "version": mcproxy.__version__,
@@ -46,4 +49,5 @@ def report(
             "guarantees": dict(sandbox.guarantees),
             "missing": list(sandbox.missing),
         },
+        **config,
     }

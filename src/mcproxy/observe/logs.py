@@ -26,7 +26,8 @@ def configure(
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
     logging.getLogger("mcproxy").setLevel(logging.DEBUG if readable else logging.INFO)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    for library in ("uvicorn", "httpx", "httpx2"):  # httpx tells every URL, and some hold a key
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def _formatter(readable: bool) -> logging.Formatter:

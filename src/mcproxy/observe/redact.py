@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
 from mcproxy.config.interpolate import is_secret
-from mcproxy.observe.shapes import SHAPES
+from mcproxy.config.load import Loaded
+from mcproxy.observe.shapes import SHAPES, holds_secret
 from mcproxy.types import Json
 
 MASK = "***"
@@ -62,6 +63,19 @@ class RedactingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line as the inner formatter writes it, without secrets."""
         return self._redactor.text(self._inner.format(record))
+
+
+def secrets_of(loaded: Loaded) -> frozenset[str]:
+    """The values of a configuration that are known to be secret: what came from variables, tokens,
+    and variables and headers of servers whose name says so."""
+    named = {
+        value
+        for server in loaded.config.servers.values()
+        for name, value in (*server.env.items(), *server.headers.items())
+        if holds_secret(name, value)
+    }
+    tokens = {token.token for token in loaded.config.auth.tokens}
+    return frozenset(loaded.secrets | named | tokens)
 
 
 def _mask(match: re.Match[str]) -> str:

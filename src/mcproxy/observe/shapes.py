@@ -10,6 +10,8 @@ inside it.
 import re
 from dataclasses import dataclass
 
+from mcproxy.config.interpolate import is_secret
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -59,7 +61,11 @@ SHAPES = (
         ),
     ),
     Shape(("://",), re.compile(r"(://[^\s/:@\"'\\]*:)[^\s/@\"'\\]+(?=@)")),  # password in a URL
-    Shape(  # … and in its query
+    Shape(  # … in a connection string
+        ("assword=", "ASSWORD=", "wd=", "WD="),
+        re.compile(r"(\b(?i:password|pwd)=)[^\s;&\"'\\]+"),
+    ),
+    Shape(  # … and in a query
         ("=",),
         re.compile(
             r"([?&](?i:[a-z_-]{0,24}(?:key|token|secret|password|signature))=)[^\s&#\"'\\]+"
@@ -68,10 +74,13 @@ SHAPES = (
 )
 
 _SECRET_NAME = re.compile(
-    r"(?:^|[_.-])(?:api_?key|access_?key|secret_?key|private_?key|auth_?key|key|token|secret"
-    r"|password|passwd|passphrase|pwd|credentials?|authorization|auth|cookie|pat|jwt|dsn)s?"
-    r"(?:$|[_.-](?:id|value|\d+)$)"
+    r"(?:^|_)(?:(?:api|access|secret|private|auth)?key|token|secret|password|passwd|passphrase"
+    r"|pwd|credential|authorization|auth|cookie|pat|jwt|dsn)s?(?:_(?:value|\d+))?$"
 )
+# Under these names any word is secret; under the others (SORT_KEY, AUTH) a plain word is none.
+_STRONG_NAME = re.compile(r"token|secret|pass|pwd|api_?key|private_?key|authorization|cookie")
+_WORDS = re.compile(r"[a-z]+(?:[ _-][a-z]+)*")
+_OPEN_VALUE = re.compile(r"[~.]{0,2}/.*|<.*>|(?i:true|false|none|null|enabled|disabled)")
 # Names that end like one and hold nothing secret.
 _OPEN_NAME = re.compile(r"(?:public_?key|max_tokens?|token_limit|use_auth|key_id|client_id)$")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -81,17 +90,33 @@ _RANDOM = re.compile(
 )
 
 
-def has_secret_shape(value: str) -> bool:
-    """Does the value contain a token in one of the published forms?"""
-    return any(shape.within(value) and shape.pattern.search(value) for shape in SHAPES)
+def secret_within(value: str) -> str | None:
+    """The first part of the value that has the form of a token, without what stays readable."""
+    for shape in SHAPES:
+        found = shape.pattern.search(value) if shape.within(value) else None
+        if found:
+            return found[0].removeprefix(found[1]) if found.lastindex else found[0]
+    return None
 
 
 def names_a_secret(name: str) -> bool:
     """Is this the name of a variable, header or option whose value is secret?"""
-    plain = _HUMP.sub("_", name.lstrip("-")).lower()
+    plain = _plain(name)
     return bool(_SECRET_NAME.search(plain)) and not _OPEN_NAME.search(plain)
+
+
+def holds_secret(name: str, value: str) -> bool:
+    """Is this the value of a secret, as far as its name tells? A path or a placeholder is none."""
+    if not names_a_secret(name) or not is_secret(value) or _OPEN_VALUE.fullmatch(value):
+        return False
+    return bool(_STRONG_NAME.search(_plain(name)) or not _WORDS.fullmatch(value))
 
 
 def looks_random(value: str) -> bool:
     """Is the value one long word of mixed letters and digits, as keys without a form are?"""
     return _RANDOM.fullmatch(value) is not None
+
+
+def _plain(name: str) -> str:
+    """``--api-key``, ``X-Api-Key`` and ``apiKey`` as words with ``_`` between."""
+    return re.sub(r"[.\s-]+", "_", _HUMP.sub("_", name)).strip("_").lower()

@@ -25,11 +25,15 @@ _ORIGIN = re.compile(r"(?:(?P<scheme>[^:/]+)://)?(?P<host>\[[^\]]+\]|[^:/]+)(?::
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One configuration's rules: endpoints (namespaces and groups) by name, and the tokens."""
+    """One configuration's rules: endpoints (namespaces and groups) by name, and the tokens.
+
+    ``bare`` are the servers whose tools keep their own names in direct mode.
+    """
 
     endpoints: Mapping[str, Namespace]
     tokens: tuple[TokenConfig, ...] = field(repr=False)
     default: str
+    bare: frozenset[str] = frozenset()
 
     @property
     def has_auth(self) -> bool:
@@ -61,7 +65,8 @@ def policy_of(config: Config) -> Policy:
     namespaces = resolve(config)
     groups = resolve_groups(config, namespaces)
     default = config.sandbox.default_namespace
-    return Policy({**namespaces, **groups}, config.auth.tokens, default)
+    bare = frozenset(name for name, server in config.servers.items() if not server.prefix)
+    return Policy({**namespaces, **groups}, config.auth.tokens, default, bare)
 
 
 def admit(policy: Policy, caller: Caller, name: str | None = None) -> Namespace:

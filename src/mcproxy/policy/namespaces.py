@@ -45,7 +45,7 @@ def resolve(config: Config) -> Mapping[str, Namespace]:
     """Every namespace by name, the default one included. The configuration must be checked."""
     sections = all_namespaces(config)
     extends = parents(config)
-    own = _own_servers(config, sections)
+    own = own_servers(config, sections)
     return {name: _resolved(config, name, lineage(extends, name), own) for name in sections}
 
 
@@ -77,7 +77,7 @@ def _resolved(
     )
 
 
-def _own_servers(
+def own_servers(
     config: Config, sections: Mapping[str, NamespaceConfig]
 ) -> Mapping[str, tuple[str, ...]]:
     """By namespace: the servers that it lists, then those that name it, in the file's order."""

@@ -1,0 +1,202 @@
+"""Makes the servers of other clients ours: their keys, their secrets, those that are there. Pure.
+
+Secrets move into variables; a server that is there already, that is this gateway itself, or that
+cannot run, is left out with the reason.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from mcproxy.commands.clients import Entry, variable_name
+from mcproxy.commands.plaintext import Plaintext, plaintexts
+from mcproxy.config.migrate import migrate
+from mcproxy.config.model import ServerConfig
+from mcproxy.config.paths import Steps, written
+from mcproxy.config.validate import validate
+from mcproxy.types import Json, JsonObject
+
+_RENAMED = {
+    "serverUrl": "url",
+    "httpUrl": "url",
+    "environment": "env",
+    "http_headers": "headers",
+    "tool_timeout_sec": "timeout_secs",
+}
+_REMOTE_TYPES = ("http", "sse", "streamable-http", "streamable_http", "streamableHttp")
+_KNOWN = (*ServerConfig.model_fields, "disabled", "type")
+# What a client has for itself, and nobody misses.
+_UNSAID = ("type", "alwaysAllow", "autoApprove", "startup_timeout_sec", "timeout", "gallery")
+_GATEWAY = re.compile(
+    r"(?:.*[/\\])?mcproxy(?:\.exe|\.cli|[/\\]main\.py)?"
+    r"|https?://(?:localhost|127\.0\.0\.1|\[::1\]):12010(?:/.*)?"
+)
+
+Identity: TypeAlias = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A server that can be added; ``moved`` says which place now has which variable."""
+
+    name: str
+    definition: JsonObject
+    origin: Entry
+    moved: Mapping[str, str]
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A server that is not added, and why."""
+
+    origin: Entry
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """What is to be done; ``variables`` are new, by name."""
+
+    added: tuple[Added, ...]
+    left_out: tuple[LeftOut, ...]
+    variables: Mapping[str, str] = field(repr=False)
+
+
+def adopt(
+    entries: Iterable[Entry],
+    present: Mapping[str, Json],
+    stored: Mapping[str, str],
+    environment: Mapping[str, str],
+) -> Adoption:
+    """Judge each entry.
+
+    ``present`` are the servers of the configuration, ``stored`` the variables of its ``.env``,
+    ``environment`` those that would win over them.
+    """
+    servers, variables = {**present}, dict(stored)
+    added: list[Added] = []
+    left_out: list[LeftOut] = []
+    for entry in entries:
+        known, taken = dict(variables), {**variables, **environment}
+        candidate = _candidate(entry, servers, known, taken)
+        reason = _objection(candidate, servers)
+        if reason:
+            left_out.append(LeftOut(entry, reason))
+            continue
+        added.append(candidate)
+        servers[candidate.name] = candidate.definition
+        variables = known
+    new = {name: value for name, value in variables.items() if name not in stored}
+    return Adoption(tuple(added), tuple(left_out), new)
+
+
+def _candidate(
+    entry: Entry,
+    servers: Mapping[str, Json],
+    variables: dict[str, str],
+    taken: Mapping[str, str],
+) -> Added:
+    """The entry in our words; the variables that it needs are added to ``variables``."""
+    named, dropped = _renamed(entry.definition)
+    migrated = migrate({"servers": [{**named, "name": entry.name.strip() or "server"}]}).document
+    ((name, definition),) = _object(migrated["servers"]).items()
+    moved: dict[str, str] = {}
+    kept: Json = definition
+    for found in plaintexts(definition):
+        variable = _variable(found, name, {**taken, **variables})
+        variables[variable] = found.secret
+        moved[written(found.steps)] = variable
+        kept = _replaced(kept, found.steps, found.secret, f"${{{variable}}}")
+    return Added(_free(name, servers), _object(kept), entry, moved, dropped)
+
+
+def _renamed(definition: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
+    """The definition with our keys, and the keys that mean nothing here."""
+    named = {_RENAMED.get(key, key): value for key, value in definition.items()}
+    command = named.get("command")
+    if isinstance(command, list) and command:
+        named["command"], rest = command[0], command[1:]
+        named["args"] = [*rest, *_list(named.get("args"))]
+    _read_codex(named)
+    if "type" in named and named["type"] not in _REMOTE_TYPES:
+        del named["type"]
+    elif "type" not in named and str(named.get("url", "")).partition("?")[0].endswith("/sse"):
+        named["type"] = "sse"
+    kept = {key: value for key, value in named.items() if key in _KNOWN}
+    return kept, tuple(key for key in named if key not in (*_KNOWN, *_UNSAID))
+
+
+def _read_codex(named: JsonObject) -> None:
+    """Codex names the variables that a server may have, instead of filling them in."""
+    headers, env = _object(named.get("headers")), _object(named.get("env"))
+    bearer = named.pop("bearer_token_env_var", None)
+    if isinstance(bearer, str):
+        headers["Authorization"] = f"Bearer ${{{bearer}}}"
+    for header, variable in _object(named.pop("env_http_headers", None)).items():
+        headers[header] = f"${{{variable}}}"
+    for variable in _list(named.pop("env_vars", None)):
+        env[str(variable)] = f"${{{variable}}}"
+    for key, value in (("headers", headers), ("env", env)):
+        if value:
+            named[key] = value
+
+
+def _objection(candidate: Added, servers: Mapping[str, Json]) -> str:
+    """Why it cannot be added; empty where it can."""
+    definition = candidate.definition
+    same = [name for name, each in servers.items() if _identity(each) == _identity(definition)]
+    if any(_GATEWAY.fullmatch(word) for word in _identity(definition)):
+        return "it is this gateway"
+    if same:
+        return f"it is there already, as {same[0]!r}"
+    problems = validate({"servers": {candidate.name: definition}}).problems
+    # A value with a variable cannot be judged before the variable is filled in.
+    unknown = "${" in str(definition.get("url", ""))
+    return "; ".join(map(str, problems)) if problems and not unknown else ""
+
+
+def _identity(definition: Json) -> Identity:
+    """What makes a server the same: its URL, or its command with its arguments."""
+    fields = _object(definition)
+    if fields.get("url"):
+        return (str(fields["url"]),)
+    return (str(fields.get("command")), *map(str, _list(fields.get("args"))))
+
+
+def _variable(found: Plaintext, server: str, taken: Mapping[str, str]) -> str:
+    """A name that is free, or has this very value already."""
+    own, plain = variable_name(f"{server}_{found.name}"), variable_name(found.name)
+    is_variable = found.steps[0] == "env"
+    names = [plain, own] if is_variable else [own]
+    names += [f"{own}_{number}" for number in range(2, len(taken) + 3)]
+    return next(name for name in names if taken.get(name, found.secret) == found.secret)
+
+
+def _replaced(value: Json, steps: Steps, old: str, new: str) -> Json:
+    if not steps:
+        return str(value).replace(old, new)
+    first, rest = steps[0], steps[1:]
+    if isinstance(value, dict):
+        return {
+            key: _replaced(inner, rest, old, new) if key == first else inner
+            for key, inner in value.items()
+        }
+    return [
+        _replaced(inner, rest, old, new) if index == first else inner
+        for index, inner in enumerate(_list(value))
+    ]
+
+
+def _free(name: str, servers: Mapping[str, Json]) -> str:
+    names = [name, *(f"{name}-{number}" for number in range(2, len(servers) + 3))]
+    return next(each for each in names if each not in servers)
+
+
+def _object(value: Json) -> JsonObject:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else []

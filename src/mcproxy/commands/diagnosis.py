@@ -1,0 +1,192 @@
+"""What the facts about an installation mean: a list of checks, each with a cure. Pure.
+
+Gathering the facts is ``doctor``'s. Nothing here shows a value of the configuration.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
+
+from mcproxy.config.sandbox import Level
+from mcproxy.errors import Problem
+from mcproxy.types import SandboxReport, ServerHealth
+
+Severity: TypeAlias = Literal["good", "note", "warning", "error"]
+
+FREE, OURS = "free", "a running MCProxy listens there"
+SLOW_START_SECS = 20.0
+OLDEST_PYTHON, NEWEST_TESTED_PYTHON = (3, 11), (3, 13)
+_LEVELS = get_args(Level)  # the best first
+
+
+@dataclass(frozen=True, slots=True)
+class ServerResult:
+    """How one server was after a real start; ``secs`` until it was ready or had failed."""
+
+    health: ServerHealth
+    secs: float
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was found.
+
+    ``problems`` are why the configuration is refused; then nothing was started. ``port`` is
+    ``FREE``, ``OURS`` or why it cannot be bound. ``unwritable`` and ``exposed`` are places with
+    what is wrong there.
+    """
+
+    configuration: str
+    python: tuple[int, int]
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    sandbox: SandboxReport | None = None
+    min_level: Level = "hardened"
+    servers: Mapping[str, ServerResult] = field(default_factory=dict)
+    address: str = ""
+    port: str = FREE
+    unwritable: Mapping[str, str] = field(default_factory=dict)
+    plaintext: tuple[str, ...] = ()
+    exposed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. ``warning`` and ``error`` are problems, ``note`` is none."""
+
+    subject: str
+    severity: Severity
+    message: str
+    cure: str = ""
+
+    @property
+    def is_problem(self) -> bool:
+        """Does it ask for something to be done?"""
+        return self.severity in ("warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All checks."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def problems(self) -> int:
+        """How many checks ask for something to be done."""
+        return sum(check.is_problem for check in self.checks)
+
+
+def diagnose(facts: Facts) -> Diagnosis:
+    """Judge the facts."""
+    return Diagnosis(
+        (
+            *_configuration(facts),
+            *_python(facts),
+            *_sandbox(facts),
+            *_servers(facts),
+            *_address(facts),
+            *_files(facts),
+        )
+    )
+
+
+def _configuration(facts: Facts) -> Iterator[Check]:
+    for problem in facts.problems:
+        place = f"{facts.configuration}: {problem.path}: " if problem.path else ""
+        yield Check("configuration", "error", f"{place}{problem.message}", problem.hint)
+    if not facts.problems:
+        yield Check("configuration", "good", facts.configuration)
+    for note in facts.notes:
+        yield Check("configuration", "note", note)
+    for place in facts.plaintext:
+        yield Check(
+            "secrets",
+            "warning",
+            f"{place} has what looks like a secret, in plain text",
+            "write ${NAME} there, and NAME=… into the file .env beside it",
+        )
+
+
+def _python(facts: Facts) -> Iterator[Check]:
+    found = ".".join(map(str, facts.python))
+    if facts.python < OLDEST_PYTHON:
+        yield Check("python", "error", f"Python {found} is too old", "install Python 3.11 or newer")
+    elif facts.python > NEWEST_TESTED_PYTHON:
+        yield Check("python", "note", f"Python {found} is newer than what is tested")
+    else:
+        yield Check("python", "good", f"Python {found}")
+
+
+def _sandbox(facts: Facts) -> Iterator[Check]:
+    report = facts.sandbox
+    if report is None:
+        return
+    if _LEVELS.index(report.level) > _LEVELS.index(facts.min_level):
+        cure = "; ".join(report.missing) or "see the documentation of the sandbox"
+        message = f"level {report.level}, but sandbox.min_level is {facts.min_level}"
+        yield Check("sandbox", "error", message, cure)
+        return
+    yield Check("sandbox", "good", f"level {report.level}, as sandbox.min_level demands")
+    for missing in report.missing:
+        yield Check("sandbox", "note", missing)
+
+
+def _servers(facts: Facts) -> Iterator[Check]:
+    for name, result in facts.servers.items():
+        yield _server(f"server {name}", result)
+
+
+def _server(subject: str, result: ServerResult) -> Check:
+    health, took = result.health, f"{result.secs:.1f} s"
+    why = health.last_error or "no reason known"
+    match health.state:
+        case "ready" | "idle" if not health.tools:
+            return Check(
+                subject, "warning", f"runs, but offers no tools ({took})", "does it need arguments?"
+            )
+        case "ready" | "idle":
+            slow = result.secs > SLOW_START_SECS
+            hint = "; slow: a first start may download packages" if slow else ""
+            message = f"{health.tools} tools, ready after {took}{hint}"
+            return Check(subject, "note" if slow else "good", message)
+        case "disabled":
+            return Check(subject, "note", "disabled")
+        case "unconfigured":
+            return Check(subject, "error", why, "set it in the environment or in .env")
+        case "starting":
+            cure = "start its command by hand and see what it waits for"
+            return Check(subject, "error", f"was not ready after {took}", cure)
+        case "restarting" | "failed":
+            return Check(subject, "error", why, _cure_of(why))
+
+
+def _cure_of(why: str) -> str:
+    if re.search("no such file|not found|there is no command", why, re.IGNORECASE):
+        return "install it, or write its whole path; is it in the PATH of this shell?"
+    if "Permission denied" in why:
+        return "make the command executable for this user"
+    if re.search(r"\b40[13]\b", why):
+        return "check its token in 'headers' or 'env'"
+    return "start its command by hand to see more"
+
+
+def _address(facts: Facts) -> Iterator[Check]:
+    if not facts.address:
+        return
+    found = f"{facts.address}: {facts.port}"
+    if facts.port in (FREE, OURS):
+        yield Check("port", "good", found)
+    else:
+        cure = "stop what listens there, or choose another with --port"
+        yield Check("port", "error", found, cure)
+
+
+def _files(facts: Facts) -> Iterator[Check]:
+    for place, why in facts.unwritable.items():
+        yield Check("files", "error", f"{place}: {why}", "let this user write there")
+    for place, mode in facts.exposed.items():
+        yield Check(
+            "files", "warning", f"{place} can be read by others ({mode})", f"chmod 600 {place}"
+        )

@@ -1,0 +1,54 @@
+"""``mcproxy migrate PATH [--write]``: shows, or makes, a v2 file of a v1 file.
+
+What changes is decided by ``config.migrate``; here it is shown as a difference and written, the old
+file kept beside the new one.
+"""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+
+from mcproxy.commands.files import keep_copy, replace_file
+from mcproxy.commands.layout import indent_of, layout
+from mcproxy.commands.report import Report
+from mcproxy.config import jsonc
+from mcproxy.config.load import read_document
+from mcproxy.config.migrate import Migration, is_v1, migrate
+from mcproxy.errors import ConfigError
+
+BACKUP = ".bak"
+
+
+def run(path: Path, *, write: bool = False) -> Report:
+    """Show the difference between the file and its v2 form; ``write`` it, keeping ``PATH.bak``.
+
+    Raises ConfigError for a file that cannot be brought to v2, OSError where it cannot be written.
+    """
+    document = read_document(path)
+    if not is_v1(document):
+        return Report((f"{path}: is a v2 file already; nothing to do",))
+    migration = migrate(document)
+    if migration.problems:
+        raise ConfigError(str(path), migration.problems)
+    old = path.read_text(encoding="utf-8-sig")
+    new = layout(migration.document, indent_of(old)) + "\n"
+    notes = tuple(_notes(migration, old))
+    if not write:
+        shown = tuple(_difference(path, old, new))
+        hint = "nothing is written; `mcproxy migrate --write` writes it and keeps the old file"
+        return Report((*shown, *notes, hint))
+    kept = keep_copy(path, BACKUP)
+    replace_file(path, new)
+    return Report((f"{path}: is a v2 file now; the old one is {kept}", *notes))
+
+
+def _difference(path: Path, old: str, new: str) -> Iterator[str]:
+    return difflib.unified_diff(
+        old.splitlines(), new.splitlines(), f"{path} (v1)", f"{path} (v2)", lineterm=""
+    )
+
+
+def _notes(migration: Migration, old: str) -> Iterator[str]:
+    yield from (f"note: {note}" for note in migration.notes)
+    if jsonc.plain(old) != old:
+        yield 'note: comments written // or /* */ do not come along; those in keys ("_note") do'

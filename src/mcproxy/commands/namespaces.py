@@ -1,0 +1,104 @@
+"""``mcproxy namespaces [NAME]``: what each endpoint reaches and allows, and who said so.
+
+The facts are those of ``policy.explain``; here they become lines for people.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from mcproxy.commands.report import USAGE, Report, columns
+from mcproxy.config.faults import did_you_mean
+from mcproxy.config.model import Config
+from mcproxy.policy.explain import (
+    GroupStory,
+    NamespaceStory,
+    Reach,
+    ServerStory,
+    Setting,
+    Story,
+    explain,
+)
+
+_INDENT = "  "
+
+
+def run(config: Config, name: str | None = None) -> Report:
+    """Tell about one namespace, group or server, or about all of them."""
+    story = explain(config)
+    if name is None:
+        return Report(tuple(_everything(story)))
+    told = [*_named(story, name)]
+    if told:
+        return Report(tuple(told))
+    known = {*story.namespaces, *story.groups, *story.servers}
+    hint = did_you_mean(name, known)
+    return Report((f"there is no namespace, group or server {name!r} ({hint})",), USAGE)
+
+
+def _named(story: Story, name: str) -> Iterator[str]:
+    """All that has the name: a server may be called like a namespace."""
+    if name in story.namespaces:
+        yield from _namespace(story.namespaces[name])
+    if name in story.groups:
+        yield from _group(story.groups[name])
+    if name in story.servers:
+        yield from _server(story.servers[name])
+
+
+def _everything(story: Story) -> Iterator[str]:
+    for namespace in story.namespaces.values():
+        yield from (*_namespace(namespace), "")
+    for group in story.groups.values():
+        yield from (*_group(group), "")
+    for server in story.servers.values():
+        yield from _server(server)
+
+
+def _namespace(namespace: NamespaceStory) -> Iterator[str]:
+    marks = ["default"] if namespace.is_default else []
+    if namespace.ancestors:
+        marks.append(f"extends {' > '.join(namespace.ancestors)}")
+    yield f"namespace {namespace.name}{_in_brackets(marks)}"
+    yield from _servers(namespace.servers, namespace.name)
+    yield from _settings(namespace.settings)
+
+
+def _group(group: GroupStory) -> Iterator[str]:
+    yield f"group {group.name} (members {', '.join(group.members)})"
+    yield from _servers(group.servers, group.name)
+    yield from _settings(group.settings)
+
+
+def _server(server: ServerStory) -> Iterator[str]:
+    marks = [] if server.enabled else ["disabled"]
+    marks.append(f"reached through {', '.join(server.endpoints) or 'no endpoint'}")
+    yield f"server {server.name}{_in_brackets(marks)}"
+    yield from _settings(server.settings)
+
+
+def _servers(servers: Sequence[Reach], name: str) -> Iterator[str]:
+    rows = [
+        (reach.server, "" if reach.source == name else f"from {reach.source}") for reach in servers
+    ]
+    yield f"{_INDENT}servers{'' if rows else ': none'}"
+    if rows:
+        yield from columns(rows, _INDENT * 2)
+
+
+def _settings(settings: Sequence[Setting]) -> Iterator[str]:
+    yield f"{_INDENT}settings"
+    rows = [(setting.key, _shown(setting.value), setting.source) for setting in settings]
+    yield from columns(rows, _INDENT * 2)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "none" if value is None else str(value)
+
+
+def _in_brackets(marks: Sequence[str]) -> str:
+    return f" ({', '.join(marks)})" if marks else ""

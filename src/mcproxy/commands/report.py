@@ -1,0 +1,28 @@
+"""What a command has to say, and how rows become columns. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+GOOD, PROBLEMS, USAGE = 0, 1, 2
+_GAP = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Lines for stdout, and the exit status: ``GOOD``, ``PROBLEMS`` or ``USAGE``."""
+
+    lines: tuple[str, ...]
+    status: int = GOOD
+
+    @property
+    def text(self) -> str:
+        """All lines as one text."""
+        return "\n".join(self.lines)
+
+
+def columns(rows: Sequence[Sequence[str]], indent: str = "") -> Iterable[str]:
+    """The rows as lines whose cells stand below one another; the last cell is as long as it is."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)][:-1]
+    for row in rows:
+        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        yield f"{indent}{_GAP.join([*padded, row[-1]])}".rstrip()

@@ -1,0 +1,71 @@
+"""Names in stubs: types that no other has, methods as scripts call them. Pure.
+
+A tool's name with dots is a way of attributes (``repos.list``), so the tools of a server form a
+tree; a name that is no identifier is reached as ``server["odd name"]``.
+"""
+
+import keyword
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from mcproxy.manifest.text import parts
+from mcproxy.types import Tool
+
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+@dataclass(slots=True)
+class Branch:
+    """Tools below one attribute: by their own names, by further attributes, and the odd ones."""
+
+    tools: dict[str, Tool] = field(default_factory=dict)
+    branches: dict[str, "Branch"] = field(default_factory=dict)
+    odd: dict[str, Tool] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class TypeNames:
+    """Gives every type a name of its own."""
+
+    taken: set[str] = field(default_factory=set)
+
+    def new(self, *words: str) -> str:
+        """A name in capitals made of the words: ``GithubReposList``; with a number if need be."""
+        pieces = [piece for word in words for piece in parts(word) if piece.isascii()]
+        base = "".join(piece.capitalize() for piece in pieces) or "Unnamed"
+        base = base if base[0].isalpha() else f"T{base}"
+        name, number = base, 1
+        while name in self.taken or keyword.iskeyword(name):
+            number += 1
+            name = f"{base}{number}"
+        self.taken.add(name)
+        return name
+
+
+def is_word(name: str) -> bool:
+    """Can the name stand in Python and TypeScript as it is, and mean nothing special there?"""
+    return (
+        _WORD.fullmatch(name) is not None
+        and not keyword.iskeyword(name)
+        and not keyword.issoftkeyword(name)
+        and name not in ("self", "constructor", "then")
+    )
+
+
+def tree(tools: Iterable[Tool], reserved: Collection[str] = ()) -> Branch:
+    """The tools by the attributes that lead to them; none of those is a ``reserved`` word."""
+    root = Branch()
+    named = {tool.ref.tool: tool for tool in tools}
+    for name, tool in named.items():
+        steps = name.split(".")
+        # A tool that is an attribute of another tool can only be reached by its whole name.
+        on_the_way = any(".".join(steps[:length]) in named for length in range(1, len(steps)))
+        if on_the_way or not all(is_word(step) and step not in reserved for step in steps):
+            root.odd[name] = tool
+            continue
+        branch = root
+        for step in steps[:-1]:
+            branch = branch.branches.setdefault(step, Branch())
+        branch.tools[steps[-1]] = tool
+    return root

@@ -1,0 +1,202 @@
+"""Python stubs: a module in which ``api`` has a Protocol for each server. Pure.
+
+Methods are written as coroutines, for that is what a type checker can say about a call that works
+with and without ``await``; arguments are keywords. Objects become ``TypedDict`` classes.
+
+A tool is often called ``list``. Inside its class that word is no type any more, so that built-in
+types whose names tools have are written ``builtins.list``; other words that the stub needs for
+itself become ``server["Any"]``.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from mcproxy.manifest.model import Manifest
+from mcproxy.manifest.stubs.names import Branch, TypeNames, is_word, tree
+from mcproxy.manifest.stubs.shapes import (
+    Array,
+    Choice,
+    Either,
+    Map,
+    Member,
+    Plain,
+    PlainName,
+    Record,
+    Shape,
+    record_of,
+    shape_of,
+)
+from mcproxy.manifest.text import brief, first_sentence
+from mcproxy.types import Tool
+
+MAX_DOC_BYTES = 100
+_INDENT = "    "
+_PLAIN: Mapping[PlainName, str] = {
+    "string": "str",
+    "integer": "int",
+    "number": "float",
+    "boolean": "bool",
+    "null": "None",
+    "anything": "Any",
+}
+_HEAD = '''\
+"""Types of `api` for scripts that MCProxy executes. Generated; changes are lost."""
+
+import builtins
+from collections.abc import Awaitable, Iterable, Mapping
+from typing import Any, Literal, NotRequired, Protocol, TypedDict, overload
+'''
+_API = """\
+    def manifest(self) -> dict[str, Any]: ...
+    async def call_tool(
+        self, server: str, tool: str, arguments: Mapping[str, Any] = ..., *, raw: bool = ...
+    ) -> Any: ...
+    async def search(self, query: str, *, max_depth: int = ..., limit: int = ...) -> Any: ...
+    def schema(self, server: str, tool: str) -> dict[str, Any]: ...
+    async def parallel(
+        self, calls: Iterable[Awaitable[Any]], *, return_exceptions: bool = ...
+    ) -> list[Any]: ...
+
+api: Api"""
+_BUILTINS = ("bool", "dict", "float", "int", "list", "str")
+_TYPING = ("Any", "Literal", "NotRequired", "Protocol", "TypedDict", "overload")
+_RESERVED = ("Api", "Awaitable", "Iterable", "Mapping", "builtins", "property", *_TYPING)
+
+
+def python_stub(manifest: Manifest) -> str:
+    """The text of the module, ready for a type checker."""
+    words = {step for tool in manifest.tools for step in tool.ref.tool.split(".")}
+    stub = _Stub(words, TypeNames({*_RESERVED, *words}))
+    protocols = {
+        name: stub.protocol(name, tree(view.tools, _RESERVED), view.description)
+        for name, view in manifest.servers.items()
+    }
+    return "\n".join([_HEAD, *stub.lines, "class Api(Protocol):", *_servers(protocols), _API, ""])
+
+
+def _servers(protocols: Mapping[str, str]) -> Iterator[str]:
+    for name, protocol in protocols.items():
+        yield f"{_INDENT}@overload"
+        yield f"{_INDENT}def server(self, name: Literal[{_text(name)}]) -> {protocol}: ..."
+    if protocols:  # an overload never stands alone
+        yield f"{_INDENT}@overload"
+    yield f"{_INDENT}def server(self, name: str) -> Any: ..."
+
+
+@dataclass(slots=True)
+class _Stub:
+    """The types written so far: each before those that use it. ``words`` are names of tools."""
+
+    words: Collection[str]
+    names: TypeNames
+    lines: list[str] = field(default_factory=list)
+
+    def protocol(self, path: str, branch: Branch, description: str = "") -> str:
+        name = self.names.new(path)
+        documentation = _doc(description)
+        body = [f"{_INDENT}{documentation}"] if documentation else []
+        for step, inner in branch.branches.items():
+            protocol = self.protocol(f"{path}.{step}", inner)
+            body += [f"{_INDENT}@property", f"{_INDENT}def {step}(self) -> {protocol}: ..."]
+        for method, tool in branch.tools.items():
+            body += self._method(method, tool)
+        body += self._odd(path, branch.odd)
+        self._write(f"class {name}(Protocol):", body)
+        return name
+
+    def _method(self, name: str, tool: Tool) -> Iterator[str]:
+        arguments = ["self", *self._parameters(tool)]
+        yield f"{_INDENT}async def {name}({', '.join(arguments)}) -> {self._value(tool)}:"
+        yield f"{_INDENT * 2}{_doc(_described(tool)) or '...'}"
+
+    def _odd(self, path: str, tools: Mapping[str, Tool]) -> Iterator[str]:
+        for name, tool in tools.items():
+            protocol = self.names.new(path, name)
+            self._write(f"class {protocol}(Protocol):", [*self._method("__call__", tool)])
+            yield f"{_INDENT}@overload"
+            yield f"{_INDENT}def __getitem__(self, name: Literal[{_text(name)}]) -> {protocol}: ..."
+        if tools:
+            yield f"{_INDENT}@overload"
+        yield f"{_INDENT}def __getitem__(self, name: {self._word('str')}) -> Any: ..."
+
+    def _parameters(self, tool: Tool) -> list[str]:
+        record = record_of(tool.definition.get("inputSchema"))
+        path = f"{tool.ref.server}.{tool.ref.tool}"
+        if not record.members:
+            return []
+        if all(is_word(member.name) for member in record.members):
+            return ["*", *(self._parameter(member, path) for member in record.members)]
+        optional = "" if any(member.required for member in record.members) else " = ..."
+        return [f"arguments: {self._type(record, f'{path}.arguments')}{optional}", "/"]
+
+    def _parameter(self, member: Member, path: str) -> str:
+        written = self._type(member.shape, f"{path}.{member.name}")
+        return f"{member.name}: {written}{'' if member.required else ' = ...'}"
+
+    def _value(self, tool: Tool) -> str:
+        path = f"{tool.ref.server}.{tool.ref.tool}.result"
+        output = tool.definition.get("outputSchema")
+        return self._type(shape_of(output), path) if output else "Any"
+
+    def _type(self, shape: Shape, path: str) -> str:
+        match shape:
+            case Plain(name):
+                return self._word(_PLAIN[name])
+            case Choice(values):
+                return f"Literal[{', '.join(map(_literal, values))}]"
+            case Array(item):
+                return f"{self._word('list')}[{self._type(item, f'{path}.item')}]"
+            case Map(value):
+                inner = self._type(value, f"{path}.value")
+                return f"{self._word('dict')}[{self._word('str')}, {inner}]"
+            case Either(options):
+                return " | ".join(dict.fromkeys(self._type(option, path) for option in options))
+            case Record(members):
+                return self._typed_dict(members, path)
+
+    def _typed_dict(self, members: tuple[Member, ...], path: str) -> str:
+        name = self.names.new(path)
+        types = {
+            member.name: _presence(self._type(member.shape, f"{path}.{member.name}"), member)
+            for member in members
+        }
+        if all(is_word(key) and key not in (*_BUILTINS, *_TYPING) for key in types):
+            self._write(
+                f"class {name}(TypedDict):", [f"{_INDENT}{key}: {types[key]}" for key in types]
+            )
+        else:
+            listed = ", ".join(f"{_text(key)}: {written}" for key, written in types.items())
+            self._write(f"{name} = TypedDict({_text(name)}, {{{listed}}})", [])
+        return name
+
+    def _word(self, word: str) -> str:
+        """A type's name, with its module where a tool has the same name."""
+        return f"builtins.{word}" if word in self.words and word in _BUILTINS else word
+
+    def _write(self, head: str, body: list[str]) -> None:
+        self.lines += [head, *body, ""]
+
+
+def _presence(written: str, member: Member) -> str:
+    return written if member.required else f"NotRequired[{written}]"
+
+
+def _described(tool: Tool) -> str:
+    text = tool.definition.get("description")
+    return text if isinstance(text, str) else ""
+
+
+def _doc(text: str) -> str:
+    """One short line as a docstring; empty for no text."""
+    line = brief(first_sentence(text), MAX_DOC_BYTES)
+    return json.dumps(line, ensure_ascii=False) if line else ""
+
+
+def _literal(value: str | bool | int | None) -> str:
+    return _text(value) if isinstance(value, str) else repr(value)
+
+
+def _text(text: str) -> str:
+    """A string literal; what JSON escapes, Python reads alike."""
+    return json.dumps(text)

@@ -1,0 +1,171 @@
+"""What a JSON Schema says in terms of types, as a tree that both languages can write. Pure.
+
+Only what types can express: objects with named members, maps, arrays, enumerations, unions and the
+plain types. Everything else is ``ANYTHING``: a stub that allows too much helps an editor, one that
+allows too little is in the way.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from mcproxy.manifest.schema import properties, required
+from mcproxy.types import Json, JsonObject
+
+MAX_DEPTH: Final = 8  # deeper in, nobody reads the types
+_REFERENCE = "#/"
+
+PlainName: TypeAlias = Literal["string", "integer", "number", "boolean", "null", "anything"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A type without parts."""
+
+    name: PlainName
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of these strings, integers, booleans or null."""
+
+    values: tuple[str | int | bool | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """A list of items of one type."""
+
+    item: "Shape"
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """An object with any keys."""
+
+    value: "Shape"
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """A union, without doubles."""
+
+    options: tuple["Shape", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member of a record."""
+
+    name: str
+    shape: "Shape"
+    required: bool
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An object with named members, in the order declared."""
+
+    members: tuple[Member, ...]
+
+
+Shape: TypeAlias = Plain | Choice | Array | Map | Either | Record
+ANYTHING = Plain("anything")
+_PLAIN: Mapping[str, Plain] = {
+    "string": Plain("string"),
+    "integer": Plain("integer"),
+    "number": Plain("number"),
+    "boolean": Plain("boolean"),
+    "null": Plain("null"),
+}
+
+
+def shape_of(schema: Json) -> Shape:
+    """The type that the schema describes."""
+    return _shape(schema, schema if isinstance(schema, dict) else {}, MAX_DEPTH)
+
+
+def record_of(schema: Json) -> Record:
+    """The type of a tool's arguments: an object, whatever the schema says."""
+    shape = shape_of(schema)
+    return shape if isinstance(shape, Record) else Record(())
+
+
+def _shape(schema: Json, root: JsonObject, depth: int) -> Shape:
+    if not isinstance(schema, dict) or depth == 0:
+        return ANYTHING
+    reference = schema.get("$ref")
+    if isinstance(reference, str):
+        return _shape(_referred(reference, root), root, depth - 1)
+    values = [schema["const"]] if "const" in schema else schema.get("enum")
+    if isinstance(values, list):
+        return _choice(values)
+    for key in ("anyOf", "oneOf"):
+        options = schema.get(key)
+        if isinstance(options, list) and not properties(schema):
+            return _either([_shape(option, root, depth - 1) for option in options])
+    return _typed(schema, root, depth)
+
+
+def _typed(schema: JsonObject, root: JsonObject, depth: int) -> Shape:
+    declared = schema.get("type", "object" if properties(schema) else None)
+    if isinstance(declared, list):
+        return _either([_of_type(name, schema, root, depth) for name in declared])
+    return _of_type(declared, schema, root, depth)
+
+
+def _of_type(name: Json, schema: JsonObject, root: JsonObject, depth: int) -> Shape:
+    if name == "array":
+        return Array(_shape(schema.get("items"), root, depth - 1))
+    if name == "object":
+        return _object(schema, root, depth)
+    return _PLAIN.get(name, ANYTHING) if isinstance(name, str) else ANYTHING
+
+
+def _object(schema: JsonObject, root: JsonObject, depth: int) -> Shape:
+    declared, demanded = properties(schema), required(schema)
+    if not declared:
+        return Map(_shape(schema.get("additionalProperties"), root, depth - 1))
+    return Record(
+        tuple(
+            Member(name, _shape(inner, root, depth - 1), name in demanded, _description(inner))
+            for name, inner in declared.items()
+        )
+    )
+
+
+def _choice(values: list[Json]) -> Shape:
+    fit = [value for value in values if value is None or isinstance(value, str | int)]
+    if len(fit) != len(values) or not fit:
+        return ANYTHING
+    distinct = {(type(value), value): value for value in fit}  # true is not 1
+    return Choice(tuple(distinct.values()))
+
+
+def _either(options: list[Shape]) -> Shape:
+    flat = [
+        part
+        for option in options
+        for part in (option.options if isinstance(option, Either) else (option,))
+    ]
+    distinct = tuple(dict.fromkeys(flat))
+    if not distinct or ANYTHING in distinct:
+        return ANYTHING
+    return distinct[0] if len(distinct) == 1 else Either(distinct)
+
+
+def _referred(reference: str, root: JsonObject) -> Json:
+    """What a reference within the document points to (RFC 6901)."""
+    found: Json = root
+    if not reference.startswith(_REFERENCE):
+        return None
+    for step in reference.removeprefix(_REFERENCE).split("/"):
+        key = step.replace("~1", "/").replace("~0", "~")
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
+
+
+def _description(schema: Json) -> str:
+    text = schema.get("description") if isinstance(schema, dict) else None
+    return text if isinstance(text, str) else ""

@@ -1,0 +1,80 @@
+"""Starting the sandbox and the servers once, for ``doctor`` and ``stubs``, to see what comes."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+from mcproxy.commands.diagnosis import ServerResult
+from mcproxy.commands.doctor import Trial
+from mcproxy.config.load import Loaded
+from mcproxy.errors import ConfigError, SandboxUnavailable
+from mcproxy.manifest.model import Manifest, build
+from mcproxy.policy.access import policy_of
+from mcproxy.sandbox.pool import Pool, PoolSettings
+from mcproxy.sandbox.profile import profile_for
+from mcproxy.types import SandboxReport
+from mcproxy.upstream.fleet import Fleet
+
+TRIAL_SECS = 90.0  # `npx` and `uvx` may download a server first
+
+
+def attempt(loaded: Loaded) -> Trial:
+    """Start everything that the configuration names, stop it again, and tell how it went."""
+    return asyncio.run(_attempt(loaded))
+
+
+def learn(loaded: Loaded) -> Manifest:
+    """Start the servers, and give what they offer."""
+    return asyncio.run(_learn(loaded))
+
+
+async def _attempt(loaded: Loaded) -> Trial:
+    report = await _sandbox(loaded)
+    started = time.monotonic()
+    seconds: dict[str, float] = {}
+    fleet: Fleet
+
+    def note() -> None:
+        for name, health in fleet.health().items():
+            if health.state not in ("starting", "restarting"):
+                seconds.setdefault(name, time.monotonic() - started)
+
+    fleet = Fleet(loaded, note)
+    async with _tried(fleet):
+        took = time.monotonic() - started
+        results = {
+            name: ServerResult(health, seconds.get(name, took))
+            for name, health in fleet.health().items()
+        }
+    return Trial(report, results)
+
+
+async def _learn(loaded: Loaded) -> Manifest:
+    fleet = Fleet(loaded, lambda: None)
+    async with _tried(fleet):
+        return build(fleet.views())
+
+
+@contextlib.asynccontextmanager
+async def _tried(fleet: Fleet) -> AsyncIterator[None]:
+    """The fleet, once each server is ready or has failed; it is stopped afterwards."""
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(fleet.run())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TRIAL_SECS):
+                await fleet.settled()
+        try:
+            yield
+        finally:
+            running.cancel()
+
+
+async def _sandbox(loaded: Loaded) -> SandboxReport | None:
+    """What the self-test says, also below the level that is demanded."""
+    policy, settings = policy_of(loaded.config), loaded.config.sandbox
+    profiles = {name: profile_for(place.sandbox) for name, place in policy.endpoints.items()}
+    with contextlib.suppress(SandboxUnavailable, ConfigError):
+        async with Pool(PoolSettings(settings.level, "none", 1), profiles) as pool:
+            return await pool.start()
+    return None

@@ -1,0 +1,147 @@
+"""``mcproxy doctor``: real files, real ports, and no secret in what it says."""
+
+import http.server
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from mcproxy.commands import doctor
+from mcproxy.commands.diagnosis import ServerResult
+from mcproxy.commands.doctor import Place, Trial
+from mcproxy.commands.report import Report
+from mcproxy.config.load import Loaded, load, load_document
+from mcproxy.errors import ConfigError
+from mcproxy.types import SandboxReport, ServerHealth
+
+CONFIG = """{
+  "servers": {
+    "github": {"command": "c", "env": {"GITHUB_TOKEN": "${TOKEN}"}},
+    "old": {"command": "c", "args": ["--api-key", "canary-in-args"]}
+  },
+  "auth": {"tokens": [{"name": "alice", "token": "canary-of-alice", "namespaces": ["public"]}]}
+}"""
+GOOD = """{"servers": {"github": {"command": "c", "env": {"GITHUB_TOKEN": "${TOKEN}"}}}}"""
+
+
+def attempt(loaded: Loaded) -> Trial:
+    """Servers that say their secrets when they fail."""
+    ready = ServerResult(ServerHealth("ready", tools=2), 0.1)
+    words = " ".join(loaded.secrets | {"canary-in-args"})
+    failed = ServerHealth("failed", last_error=f"exit status 1\nbad key: {words}")
+    servers = {"github": ready, "old": ServerResult(failed, 0.1)}
+    present = {name: result for name, result in servers.items() if name in loaded.config.servers}
+    return Trial(SandboxReport("strict"), present)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        number: int = listener.getsockname()[1]
+        return number
+
+
+@pytest.fixture
+def place(tmp_path: Path, port: int) -> Place:
+    return Place("127.0.0.1", port, tmp_path / "state" / "mcproxy")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "mcproxy.json"
+    path.write_text(GOOD)
+    (tmp_path / ".env").write_text("TOKEN=canary-token\n")
+    (tmp_path / ".env").chmod(0o600)
+    return path
+
+
+def examined(path: Path, place: Place, *, as_json: bool = False) -> Report:
+    return doctor.run(path, partial(load, path), attempt, place, as_json=as_json)
+
+
+@pytest.mark.requirement("cli.doctor")
+def test_all_good(path: Path, place: Place) -> None:
+    report = examined(path, place)
+    assert report.status == 0
+    assert report.lines[-1] == "all good"
+    assert "2 tools, ready after 0.1 s" in report.text
+    assert not place.state.exists()
+
+
+@pytest.mark.requirement("cli.doctor")
+def test_problems_are_counted_and_no_secret_is_printed(path: Path, place: Place) -> None:
+    path.write_text(CONFIG)
+    (path.parent / ".env").chmod(0o644)
+    with socket.create_server(("127.0.0.1", place.port)):
+        text = examined(path, place)
+        as_json = examined(path, place, as_json=True)
+    assert (text.status, as_json.status) == (1, 1)
+    assert text.lines[-1] == "5 problems found"
+    assert "servers.old.args[1] has what looks like a secret" in text.text
+    assert "auth.tokens[0].token has what looks like a secret" in text.text
+    assert "bad key: ***" in text.text
+    assert "canary" not in text.text + as_json.text
+    document = json.loads(as_json.text)
+    assert (document["schema"], document["problems"]) == (1, 5)
+    assert {check["check"] for check in document["checks"] if check["severity"] == "error"} == {
+        "server old",
+        "port",
+    }
+
+
+def test_a_refused_configuration_is_a_finding(path: Path, place: Place) -> None:
+    path.write_text('{"servers": {"a": {"comand": "c"}}}')
+    report = examined(path, place)
+    assert report.status == 1
+    assert "servers.a.comand: unknown key" in report.text
+    assert "did you mean 'command'?" in report.text
+
+
+def test_a_missing_file_is_refused(tmp_path: Path, place: Place) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        examined(tmp_path / "none.json", place)
+
+
+def test_the_demo_can_be_examined(place: Place) -> None:
+    report = doctor.run(None, partial(load_document, {}), attempt, place)
+    assert (report.status, report.lines[-1]) == (0, "all good")
+
+
+def test_directories_must_be_writable(path: Path, place: Place, tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+    path.write_text('{"audit": {"file": "mcproxy.json/audit.log"}}')
+    report = examined(path, place)
+    assert f"{tmp_path / 'state'} is no directory" in report.text
+    assert f"{path} is no directory" in report.text
+
+
+class _Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = json.dumps({"uptime_secs": 1, "servers": {}, "sandbox": {}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Be quiet."""
+
+
+@pytest.fixture
+def gateway() -> Iterator[int]:
+    with http.server.HTTPServer(("127.0.0.1", 0), _Health) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join(timeout=10)
+
+
+def test_the_port_of_a_running_mcproxy_is_no_problem(path: Path, gateway: int) -> None:
+    report = examined(path, Place("127.0.0.1", gateway, path.parent))
+    assert report.status == 0
+    assert "a running MCProxy" in report.text

@@ -1,0 +1,102 @@
+"""Each sub-command, as a user types it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mcproxy.types import JsonObject
+from tests.e2e.gateways import MAIN, echo
+
+
+def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(MAIN), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=directory,
+        check=False,
+    )
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Path:
+    """A directory with a configuration of two servers, one of which cannot start."""
+    servers: JsonObject = {"echo": echo(), "absent": {"command": "/no/such/command"}}
+    namespaces: JsonObject = {"wide": {"extends": "public", "sandbox": {"memory_mb": 512}}}
+    text = json.dumps({"servers": servers, "namespaces": namespaces})
+    (tmp_path / "mcproxy.json").write_text(text)
+    return tmp_path
+
+
+@pytest.mark.requirement("cli.check")
+def test_check(configured: Path) -> None:
+    done = run(configured, "check")
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"{configured}/mcproxy.json: good; 2 servers, 2 namespaces\n",
+    )
+    both = run(configured, "--config", "mcproxy.json", "check")
+    assert both.returncode == run(configured, "check", "--config", "mcproxy.json").returncode == 0
+
+
+def test_schema_is_json(tmp_path: Path) -> None:
+    assert json.loads(run(tmp_path, "schema").stdout)["$schema"]
+
+
+def test_namespaces_tell_where_a_setting_comes_from(configured: Path) -> None:
+    told = run(configured, "namespaces", "wide").stdout
+    assert "512" in told
+    assert "echo" in told
+
+
+@pytest.mark.requirement("cli.doctor")
+def test_doctor_names_the_server_that_cannot_start(configured: Path) -> None:
+    done = run(configured, "--port", "0", "doctor", "--json")
+    assert done.returncode == 1
+    told = json.loads(done.stdout)
+    assert told["schema"] == 1
+    assert "/no/such/command" in done.stdout
+
+
+def test_doctor_is_content_with_the_demo(tmp_path: Path) -> None:
+    done = run(tmp_path, "--port", "0", "doctor")
+    assert done.returncode == 0, done.stdout
+    assert "level" in done.stdout
+
+
+def test_stubs_are_written_and_what_is_missing_is_told(configured: Path) -> None:
+    done = run(configured, "stubs", "--output", "types")
+    assert done.returncode == 1
+    assert "absent" in done.stdout
+    assert "def add(" in (configured / "types/mcproxy_api.pyi").read_text()
+
+
+def test_migrate_writes_and_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps({"_c": "mine", "servers": [{"name": "a", "command": "b"}]}))
+    assert run(tmp_path, "migrate", "old.json", "--write").returncode == 0
+    assert json.loads(path.read_text())["servers"]["a"] == {"command": "b"}
+    assert (tmp_path / "old.json.bak").exists()
+    assert run(tmp_path, "check", "old.json").returncode == 0
+
+
+def test_import_takes_over_and_can_be_undone(tmp_path: Path) -> None:
+    theirs = tmp_path / "claude.json"
+    servers = {"t": {"command": "uvx", "args": ["x"], "env": {"API_KEY": "sk-abcdef0123456789"}}}
+    theirs.write_text(json.dumps({"mcpServers": servers}))
+    done = run(tmp_path, "import", "claude.json", "--write", "--config", "mine.json")
+    assert done.returncode == 0, done.stderr
+    assert "sk-abcdef" not in done.stdout
+    assert "sk-abcdef" not in (tmp_path / "mine.json").read_text()
+    assert "sk-abcdef" in (tmp_path / ".env").read_text()
+    assert run(tmp_path, "import", "--undo", "--config", "mine.json").returncode == 0
+
+
+@pytest.mark.requirement("cli.status")
+def test_wrong_usage_is_status_2(tmp_path: Path) -> None:
+    assert run(tmp_path, "--port", "nine").returncode == 2
+    assert run(tmp_path, "dance").returncode == 2

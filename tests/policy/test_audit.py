@@ -1,0 +1,187 @@
+"""The audit log: every call and script leaves a line, and no line has a value."""
+
+import asyncio
+import hashlib
+import json
+import logging
+import stat
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcproxy.config.load import load_document
+from mcproxy.config.model import Audit
+from mcproxy.errors import InvalidArguments, RateLimited, UnknownServer
+from mcproxy.policy.audit import (
+    LOGGER,
+    MAX_NAME_CHARS,
+    Actor,
+    AuditLog,
+    actor,
+    audited,
+    execution_record,
+)
+from mcproxy.types import CallRecord as Call
+from mcproxy.types import Json, JsonObject, Outcome, ScriptError, ToolRef, ToolResult
+
+WHO = Actor("alice", "public", "0123abcd")
+REF = ToolRef("github", "create_issue")
+CANARY = "canary-value"
+
+
+async def answer(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+    """A tool that does what its name says."""
+    match ref.tool:
+        case "limited":
+            raise RateLimited(ref, "public", 60, 1.0)
+        case "invalid":
+            raise InvalidArguments(ref, [f"{arguments} is wrong"], "call()")
+        case "unknown":
+            raise UnknownServer(ref, [], [])
+        case "bug":
+            raise RuntimeError(CANARY)
+        case "cancelled":
+            raise asyncio.CancelledError
+    return ToolResult(CANARY.encode(), is_error=ref.tool == "refuses")
+
+
+async def audit_of(ref: ToolRef, arguments: Mapping[str, Json]) -> list[JsonObject]:
+    lines: list[str] = []
+    call = audited(WHO, lines.append, answer)
+    await asyncio.gather(call(ref, arguments), return_exceptions=True)
+    return [json.loads(line) for line in lines]
+
+
+@pytest.mark.requirement("audit.calls")
+async def test_a_call_leaves_one_line_that_says_who_what_and_when() -> None:
+    arguments: JsonObject = {"title": CANARY, "a": 1}
+    before = datetime.now(UTC)
+    (line,) = await audit_of(REF, arguments)
+    sent = json.dumps(arguments, sort_keys=True, separators=(",", ":")).encode()
+    when = datetime.fromisoformat(str(line.pop("time")))
+    assert before - timedelta(milliseconds=1) <= when <= datetime.now(UTC)
+    assert isinstance(line.pop("ms"), float)
+    assert line == {
+        "event": "call",
+        "execution": "0123abcd",
+        "caller": "alice",
+        "namespace": "public",
+        "server": "github",
+        "tool": "create_issue",
+        "arguments_sha256": hashlib.sha256(sent).hexdigest(),
+        "arguments_bytes": len(sent),
+        "outcome": "ok",
+    }
+
+
+OUTCOMES = {
+    "refuses": "tool_error",
+    "limited": "rate_limited",
+    "invalid": "invalid_arguments",
+    "unknown": "unknown_server",
+    "bug": "internal_error",
+    "cancelled": "cancelled",
+}
+
+
+@pytest.mark.requirement("audit.calls")
+@pytest.mark.parametrize("tool", OUTCOMES)
+async def test_failures_and_refusals_leave_a_line_too(tool: str) -> None:
+    (line,) = await audit_of(ToolRef("github", tool), {"password": CANARY})
+    assert line["outcome"] == OUTCOMES[tool]
+    assert CANARY not in json.dumps(line)
+
+
+async def test_the_order_of_arguments_does_not_matter_for_their_hash() -> None:
+    (one,) = await audit_of(REF, {"a": 1, "b": [2]})
+    (other,) = await audit_of(REF, {"b": [2], "a": 1})
+    assert one["arguments_sha256"] == other["arguments_sha256"]
+
+
+async def test_the_gateways_own_services_leave_no_line() -> None:
+    assert await audit_of(ToolRef("", "search"), {"query": CANARY}) == []
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_a_line_is_one_line_whatever_the_names_are(server: str, tool: str) -> None:
+    lines: list[str] = []
+
+    async def one_call() -> None:
+        await audited(WHO, lines.append, answer)(ToolRef(f"s{server}", tool), {})
+
+    asyncio.run(one_call())
+    (line,) = lines
+    assert "\n" not in line
+    assert "\r" not in line
+    assert len(json.loads(line)["tool"]) <= MAX_NAME_CHARS
+
+
+@pytest.mark.requirement("audit.executions")
+@pytest.mark.parametrize(
+    ("outcome", "word", "calls"),
+    [
+        (Outcome(value=CANARY, stdout=CANARY, execution_time_ms=7), "success", 0),
+        (Outcome(error=ScriptError("Timeout", CANARY), execution_time_ms=7), "Timeout", 0),
+        (Outcome(calls=(Call("a", "b", 1.0, ok=True),), execution_time_ms=7), "success", 1),
+        ("access_denied", "access_denied", 0),
+    ],
+)
+def test_a_script_leaves_a_line(
+    tmp_path: Path, outcome: Outcome | str, word: str, calls: int
+) -> None:
+    log = AuditLog(Audit(file="audit.log"), tmp_path)
+    log.execution(execution_record(WHO, CANARY, outcome))
+    log.close()
+    text = (tmp_path / "audit.log").read_text()
+    line = json.loads(text)
+    assert CANARY not in text
+    assert (line["event"], line["outcome"], line["calls"]) == ("execution", word, calls)
+    assert line["code_sha256"] == hashlib.sha256(CANARY.encode()).hexdigest()
+    assert line["ms"] == (7 if isinstance(outcome, Outcome) else 0)
+
+
+def test_each_execution_has_its_own_id() -> None:
+    assert len({actor("alice", "public").execution for _ in range(100)}) == 100
+
+
+@pytest.mark.requirement("audit.file")
+def test_the_file_is_private_and_rotated(tmp_path: Path) -> None:
+    log = AuditLog(Audit(file="audit.log", max_mb=1, keep=2), tmp_path)
+    line = "x" * 1000
+    for _ in range(4500):  # four times the size
+        log.write(line)
+    log.close()
+    files = sorted(tmp_path.iterdir())
+    assert [path.name for path in files] == ["audit.log", "audit.log.1", "audit.log.2"]
+    for path in files:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert path.stat().st_size <= 1 << 20
+        assert set(path.read_text().splitlines()) == {line}
+
+
+def test_a_file_is_continued(tmp_path: Path) -> None:
+    for word in ("one", "two"):
+        log = AuditLog(Audit(file=str(tmp_path / "audit.log")), Path("/nowhere"))
+        log.write(word)
+        log.close()
+    assert (tmp_path / "audit.log").read_text() == "one\ntwo\n"
+
+
+def test_a_file_that_cannot_be_opened_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        AuditLog(Audit(file="missing/audit.log"), tmp_path)
+
+
+def test_without_a_file_the_lines_go_to_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, LOGGER):
+        log = AuditLog(load_document({}).config.audit, tmp_path)
+        log.write('{"event":"call"}')
+        log.close()
+    assert [record.getMessage() for record in caplog.records] == ['{"event":"call"}']
+    assert list(tmp_path.iterdir()) == []
