@@ -20,8 +20,8 @@ from mcproxy.types import Outcome
 from tests.sandbox.attacks_data import FOLDER, Script, filled, scripts, seen
 from tests.sandbox.walls import LEVELS, SMALL, descendants, pool_at, run, settles
 
-SHORT = replace(SMALL, timeout_secs=0.7)
-SHORT_KINDS = ("time", "memory", "output", "channel")
+SHORT = replace(SMALL, timeout_secs=1.0)
+SHORT_KINDS = ("time", "output", "channel")  # many of them never end
 KINDS = sorted(path.stem for path in FOLDER.glob("*.txt"))
 ATTACKS = [script for kind in KINDS if kind != "benign" for script in scripts(kind)]
 CLONE = {"x86_64": 56, "aarch64": 220}

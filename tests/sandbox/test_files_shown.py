@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +102,9 @@ for name in sorted(sys.stdlib_module_names - windows - talkative):
 class Egress:
     """A proxy that greets whoever comes."""
 
+    def admitted(self, token: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
     async def serve_listener(self, listener: socket.socket) -> None:
         listener.setblocking(False)
         while True:
@@ -119,19 +124,20 @@ class Egress:
 BY_NETWORK = """
 import os, socket
 with socket.create_connection(("127.0.0.1", 3128), 2) as stream:
-    result = [stream.recv(20).decode(), os.environ["HTTPS_PROXY"]]
+    result = stream.recv(20).decode()
+assert os.environ["HTTPS_PROXY"].endswith("127.0.0.1:3128")
 try:
     socket.create_connection(("127.0.0.1", 3129), 2)
-    result.append("open")
+    result = "another port is open"
 except OSError:
     pass
 """
 BY_DIAL = """
-import os, socket
+import socket
 dial = socket.socket(fileno=4)
 dial.send(b"c")
 _, fds, _, _ = socket.recv_fds(dial, 1, 1)
-result = [socket.socket(fileno=fds[0]).recv(20).decode(), os.environ["HTTPS_PROXY"]]
+result = socket.socket(fileno=fds[0]).recv(20).decode()
 """
 
 
@@ -148,7 +154,7 @@ async def test_the_only_way_out_leads_to_the_proxy(level: Level, script: str) ->
             pytest.skip(f"this machine reaches {report.level}")
         for _ in range(3):
             outcome = await run(pool, script)
-            assert outcome.value == ["welcome", "http://127.0.0.1:3128"], outcome
+            assert outcome.value == "welcome", outcome
 
 
 @pytest.mark.requirement("sandbox.scratch")
@@ -157,13 +163,17 @@ async def test_scratch_on_disk_is_private_bounded_and_gone() -> None:
     async with pool_at("hardened") as pool:
         places = [str((await run(pool, script)).value) for _ in range(2)]
         assert places[0] != places[1]
-        assert not any(Path(place).exists() for place in places)
         base = Path(places[0]).parent
-        assert base.exists()
+        assert not _existing(places)
+        assert _existing([str(base)])
         greedy = await run(pool, GREEDY, replace(SMALL, timeout_secs=5))
         assert greedy.error
         assert "scratch" in greedy.error.message
-    assert not base.exists()
+    assert not _existing([str(base)])
+
+
+def _existing(paths: Sequence[str]) -> list[str]:
+    return [path for path in paths if Path(path).exists()]
 
 
 GREEDY = """

@@ -25,7 +25,8 @@ from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile
 
 async def main():
-    async with Pool(PoolSettings(min_level="seccomp", withhold=tuple(sys.argv[1:])), {"": Profile()}) as pool:
+    settings = PoolSettings(min_level="seccomp", withhold=tuple(sys.argv[1:]))
+    async with Pool(settings, {"": Profile()}) as pool:
         await pool.start()
         print("started", flush=True)
         await asyncio.Event().wait()

@@ -12,10 +12,11 @@ from mcproxy.sandbox.targets import Refused
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """Per execution. ``moved_bytes`` counts both directions; connections over ``at_once`` wait."""
+    """Per execution. ``at_once`` is above what ``Limits.open_files`` lets a script have;
+    ``moved_bytes`` counts both directions."""
 
     connections: int = 200
-    at_once: int = 16
+    at_once: int = 32
     moved_bytes: int = 256 << 20
 
 
@@ -27,13 +28,14 @@ class Budget:
         self._connections = caps.connections
         self._bytes = caps.moved_bytes
         self._tasks: set[asyncio.Task[object]] = set()
-        self.slots = asyncio.Semaphore(caps.at_once)
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[None]:
         """Count the running task as one connection, ended by ``close``. Raises Refused."""
         if not self._connections:
             raise Refused(429, f"a script may open {self._caps.connections} connections")
+        if len(self._tasks) >= self._caps.at_once:
+            raise Refused(429, f"a script may have {self._caps.at_once} connections at once")
         self._connections -= 1
         task = asyncio.current_task()
         assert task  # noqa: S101 - a coroutine of this loop

@@ -12,10 +12,11 @@ import contextlib
 import logging
 import socket
 from collections.abc import Iterable, Iterator
+from http import HTTPStatus
 
 import h11
 
-from mcproxy.sandbox import relay, tls
+from mcproxy.sandbox import refusal, relay, tls
 from mcproxy.sandbox.budget import Budget, Caps
 from mcproxy.sandbox.dialling import Net, connect
 from mcproxy.sandbox.relay import HttpEnd, Stream, request_headers
@@ -29,11 +30,9 @@ from mcproxy.sandbox.targets import (
 )
 
 HEAD_SECS = 10.0  # for the head of a request, and for the ClientHello
+REST_SECS = 0.5  # after a failed accept: usually all descriptors are in use
 
-_MOST_NAMED = 10  # allowed hosts in a refusal
-_MOST_REASON_CHARS = 400
-_ACCESS_DENIED = bytes((21, 3, 3, 0, 2, 2, 49))  # a fatal alert of TLS (RFC 8446, 6.2)
-_ENDINGS = (OSError, EOFError, h11.ProtocolError, Refused)  # of a connection that was allowed
+_ENDINGS = (OSError, EOFError, h11.ProtocolError)  # of a connection that was allowed
 
 log = logging.getLogger("mcproxy.egress")
 
@@ -45,7 +44,7 @@ class Egress:
         self, allowed: tuple[str, ...], net: Net | None = None, caps: Caps | None = None
     ) -> None:
         self._allowed = frozenset(allowed)
-        self._rule = _rule(allowed)
+        self._rule = refusal.rule(allowed)
         self._net, self._caps = net or Net(), caps or Caps()
         self._budgets: dict[str, Budget] = {}
 
@@ -65,7 +64,12 @@ class Egress:
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as connections:
             while True:
-                sock, _ = await loop.sock_accept(listener)
+                try:
+                    sock, _ = await loop.sock_accept(listener)
+                except OSError as error:
+                    log.warning("cannot accept a connection of a script: %s", error)
+                    await asyncio.sleep(REST_SECS)
+                    continue
                 connections.create_task(self._serve(sock, None))
 
     async def serve_dials(self, dial: socket.socket) -> None:
@@ -73,26 +77,35 @@ class Egress:
         dial.setblocking(False)
         loop = asyncio.get_running_loop()
         budget = Budget(self._caps)
+        running: set[asyncio.Task[None]] = set()
         async with asyncio.TaskGroup() as connections:
-            with contextlib.suppress(OSError):  # the worker is gone, or takes no more answers
+            with contextlib.suppress(OSError), _shut(dial):  # gone, or takes no more answers
                 while await loop.sock_recv(dial, 1):
+                    if len(running) >= self._caps.at_once:
+                        dial.send(b"-")
+                        continue
                     ours, theirs = socket.socketpair()
-                    connections.create_task(self._serve(ours, budget))
+                    running.add(task := connections.create_task(self._serve(ours, budget)))
+                    task.add_done_callback(running.discard)
                     with theirs:
                         socket.send_fds(dial, [b"+"], [theirs.fileno()])
 
     async def _serve(self, sock: socket.socket, budget: Budget | None) -> None:
         """One connection, from its request to its end; a fault in it harms no other."""
         sock.setblocking(False)
-        with sock:
+        try:
             stream = Stream(*await asyncio.open_connection(sock=sock))
-            script = HttpEnd(h11.SERVER, stream)
-            try:
-                await self._answer(script, budget)
-            except* _ENDINGS as ended:
-                log.debug("connection ended: %s", ended.exceptions)
-            finally:
-                stream.close()
+        except BaseException:
+            sock.close()
+            raise
+        try:
+            await self._answer(HttpEnd(h11.SERVER, stream), budget)
+        except _ENDINGS as ended:
+            log.debug("a connection ended: %r", ended)
+        except Exception:
+            log.exception("a connection failed")
+        finally:
+            stream.close()
 
     async def _answer(self, script: HttpEnd, budget: Budget | None) -> None:
         target: Target | None = None
@@ -102,12 +115,11 @@ class Egress:
             budget = budget or self._budget_of(request)
             with budget.connection():
                 self._judge(target.host)
-                async with budget.slots:
-                    await self._carry(script, request, target, budget)
+                await self._carry(script, request, target, budget)
         except Refused as refused:
-            where = f"{target.host}:{target.port}" if target else "-"
-            _audit("refused", where, refused.reason)
-            await _refuse(script, refused, self._rule)
+            verdict = "failed" if refused.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "refused"
+            _audit(verdict, str(target or "-"), refused.reason)
+            await refusal.refuse(script, refused, self._rule)
 
     def _judge(self, host: str) -> None:
         if not is_allowed(host, self._allowed):
@@ -121,13 +133,8 @@ class Egress:
             if request.method == b"CONNECT":
                 await _tunnel(script, host, target, budget)
             else:
-                _audit("allowed", f"{target.host}:{target.port}", "")
-                head = h11.Request(
-                    method=request.method,
-                    target=target.path,
-                    headers=request_headers(request.headers, target.host),
-                )
-                await relay.exchange(script, HttpEnd(h11.CLIENT, host), head, budget.spend)
+                _audit("allowed", str(target))
+                await _exchange(script, HttpEnd(h11.CLIENT, host), (request, target), budget)
         finally:
             host.close()
 
@@ -136,6 +143,16 @@ class Egress:
         if budget is None:
             raise Refused(407, "send the user name and password of HTTPS_PROXY along")
         return budget
+
+
+@contextlib.contextmanager
+def _shut(line: socket.socket) -> Iterator[None]:
+    """At the end nobody may wait for an answer on ``line``."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
 
 
 async def _head(script: HttpEnd) -> h11.Request:
@@ -172,18 +189,31 @@ def _token(headers: Iterable[tuple[bytes, bytes]]) -> str:
     return ""
 
 
+async def _exchange(
+    script: HttpEnd, host: HttpEnd, asked: tuple[h11.Request, Target], budget: Budget
+) -> None:
+    request, target = asked
+    headers = request_headers(request.headers, target.host)
+    head = h11.Request(method=request.method, target=target.path, headers=headers)
+    try:
+        await relay.exchange(script, host, head, budget.spend)
+    except TimeoutError as error:
+        raise Refused(504, f"{target.host} sent nothing for {relay.IDLE_SECS:g} s") from error
+    except (OSError, h11.RemoteProtocolError) as error:
+        raise Refused(502, f"the exchange with {target.host} broke off: {error}") from error
+
+
 async def _tunnel(script: HttpEnd, host: Stream, target: Target, budget: Budget) -> None:
-    where = f"{target.host}:{target.port}"
     if not isinstance(await script.next(), h11.EndOfMessage):
         raise Refused(400, "CONNECT has no body")
     await script.send(h11.Response(status_code=200, headers=[], reason=b"Connected"))
     try:
         hello = await _hello(script, target.host)
     except tls.NotAClientHello as fault:
-        _audit("refused", where, str(fault))
-        script.stream.writer.write(_ACCESS_DENIED)
+        _audit("refused", str(target), str(fault))
+        await refusal.refuse_tls(script)
         return
-    _audit("allowed", where, "")
+    _audit("allowed", str(target))
     budget.spend(len(hello))
     host.writer.write(hello)
     await relay.tunnel(script.stream, host, budget.spend)
@@ -207,33 +237,7 @@ async def _hello(script: HttpEnd, host: str) -> bytes:
     return data
 
 
-async def _refuse(script: HttpEnd, refused: Refused, rule: str) -> None:
-    """The reason phrase says it too: of an answer to CONNECT, clients show nothing else."""
-    said = f"{refused.reason}. {rule}" if refused.status == 403 else refused.reason
-    said = said.encode("ascii", "replace").decode()[:_MOST_REASON_CHARS]
-    body = f"Refused by the sandbox: {said}\n".encode()
-    if script.http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
-        return  # too late: part of an answer has been sent
-    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
-    headers += [("Connection", "close")]
-    if refused.status == 407:
-        headers += [("Proxy-Authenticate", 'Basic realm="sandbox"')]
-    reason = "".join(char if char.isprintable() else "?" for char in said)
-    await script.send(
-        h11.Response(status_code=refused.status, headers=headers, reason=reason.encode())
-    )
-    await script.send(h11.Data(data=body))
-    await script.send(h11.EndOfMessage())
-
-
-def _audit(verdict: str, where: str, reason: str) -> None:
+def _audit(verdict: str, where: str, reason: str = "") -> None:
     """One line for each connection. ``where`` and ``reason`` are partly the script's words."""
     fields = {"verdict": verdict, "host": where, "reason": reason}
     log.info("%s %s %s", verdict, where, reason, extra=fields)
-
-
-def _rule(allowed: tuple[str, ...]) -> str:
-    shown = ", ".join(allowed[:_MOST_NAMED])
-    more = len(allowed) - _MOST_NAMED
-    rest = f" and {more} more" if more > 0 else ""
-    return f"Allowed are {shown}{rest} (sandbox.network.allowed_hosts)"

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +23,13 @@ _JAIL = Path(__file__).with_name("jail")
 _EXIT_SECS = 2.0  # a process that closed its socket is on its way out; one we killed too
 
 
-async def run(job: Job, call: CallTool) -> Outcome:
-    """Run one script in a process of its own. A ``RunCode``."""
+async def run(job: Job, call: CallTool, package_path: Sequence[str] = ()) -> Outcome:
+    """Run one script in a process of its own. A ``RunCode``, told where packages are."""
     ours, theirs = socket.socketpair()
     with ours, tempfile.TemporaryDirectory(prefix="mcproxy-", ignore_cleanup_errors=True) as cwd:
         with theirs:
-            process = await _start(_command(theirs.fileno(), job), theirs.fileno(), cwd)
+            command = [*_command(theirs.fileno(), job), *package_path]
+            process = await _start(command, theirs.fileno(), cwd)
         ours.setblocking(False)
         try:
             outcome = await bridge.serve(ours, job, call, lambda: _explain(process))

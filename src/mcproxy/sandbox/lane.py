@@ -20,6 +20,7 @@ from mcproxy.sandbox.seat import Dials, Seat
 from mcproxy.sandbox.zygote_process import Ready, Zygote, ZygoteFailed
 
 STARTS, STARTS_SECS = 3, 10.0  # more zygotes than that within that time: something is wrong
+REFILL_SECS = 0.02  # into a script that still runs: a short one has the processors for itself
 _TOKEN_BYTES = 16
 
 Check = Callable[[Ready, Callable[[], Awaitable[Seat]]], Awaitable[None]]
@@ -90,15 +91,18 @@ class Lane:
         It is killed at the end, and its scratch folder removed.
         """
         self.running += 1
+        refill = None
         try:
             seat = await self._take()
-            self._changed.set()
+            refill = asyncio.get_running_loop().call_later(REFILL_SECS, self._changed.set)
             try:
                 async with seat.attended(self._walls.scratch_mb << 20, self._egress):
                     yield seat
             finally:
                 await seat.clear_away()
         finally:
+            if refill is not None:
+                refill.cancel()
             self.running -= 1
             self._changed.set()
 
@@ -114,20 +118,21 @@ class Lane:
             if seat.worker.is_alive:
                 return seat
             await seat.clear_away()
-        return await self._seat(await self._living())
+        return await self._seat(await self._living(), warm=False)
 
-    async def _seat(self, zygote: Zygote) -> Seat:
+    async def _seat(self, zygote: Zygote, *, warm: bool = True) -> Seat:
         folder = self._folders.make() if self._folders else None
         scratch = str(folder) if folder else None
         if not self._walls.network:
-            return Seat(await zygote.spawn(Own(scratch)), folder)
+            return Seat(await zygote.spawn(Own(scratch, warm=warm)), folder)
         if self._walls.namespaces:
             token = secrets.token_urlsafe(_TOKEN_BYTES)
-            return Seat(await zygote.spawn(Own(scratch, token)), folder, token=token)
+            worker = await zygote.spawn(Own(scratch, token, warm=warm))
+            return Seat(worker, folder, token=token)
         ours, theirs = socket.socketpair()  # no network of its own: a line to the proxy
         with theirs:
             try:
-                worker = await zygote.spawn(Own(scratch), theirs)
+                worker = await zygote.spawn(Own(scratch, warm=warm), theirs)
             except BaseException:
                 ours.close()
                 raise
@@ -156,7 +161,7 @@ class Lane:
             if self._walls.landlock and not self._walls.namespaces:
                 self._folders = ScratchFolders(ready.uid)
                 life.callback(self._folders.remove_all)
-            await self._check(ready, lambda: self._seat(zygote))
+            await self._check(ready, lambda: self._seat(zygote, warm=False))
             self._life = life.pop_all()
         self.starts += 1
         return zygote

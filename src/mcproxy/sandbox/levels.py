@@ -9,8 +9,8 @@ from mcproxy.sandbox.profile import LEVELS, Level
 from mcproxy.sandbox.zygote_process import Ready
 
 _CONTAINER = (
-    "In Docker or Kubernetes use the seccomp profile of deploy/, which allows user namespaces; on "
-    "Ubuntu set kernel.apparmor_restrict_unprivileged_userns=0; or accept a lower sandbox.min_level"
+    "In Docker or Kubernetes use a seccomp profile that allows user namespaces, see "
+    "docs/sandbox.md; on Ubuntu set kernel.apparmor_restrict_unprivileged_userns=0; or accept a lower sandbox.min_level"
 )
 _CURES = (  # (how the failure begins, errno or None for any, the cure)
     ("unshare", errno.ENOSPC, "Raise the sysctl user.max_user_namespaces"),
@@ -71,5 +71,5 @@ def lacking(level: Level, ready: Ready) -> tuple[str, ...]:
             "workers keep user id 0 (without capabilities): Python lies where only root can read; "
             "install it for all users, or start the gateway as an ordinary user"
         )
-    notes += [f"package {name!r} is not installed" for name in ready.absent]
+    notes += [f"package {name!r} cannot be imported" for name in ready.absent]
     return tuple(notes)

@@ -16,6 +16,7 @@ from mcproxy.sandbox import bridge, fate, fresh, levels, selftest
 from mcproxy.sandbox.jail.walls import Wall, Walls
 from mcproxy.sandbox.lane import Egress, Lane
 from mcproxy.sandbox.levels import Failure, lacking
+from mcproxy.sandbox.packages import Installed, PackagesUnavailable
 from mcproxy.sandbox.profile import LEVELS, Level, Profile, refusals, walls_for
 from mcproxy.sandbox.seat import Seat
 from mcproxy.sandbox.selftest import NOT_ENFORCED, MakeSeat
@@ -27,8 +28,8 @@ MOST_RUNNING = 64  # scripts at once; more of them wait, each for at most the ti
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
-    """``size``: workers kept ready for each profile. ``package_path``: folders of installed
-    packages, seen by profiles that have packages or a network. ``withhold`` is for tests."""
+    """``size``: workers kept ready for each profile. ``package_path``: folders with requests, httpx
+    and the like, seen by profiles that have a network. ``withhold`` is for tests."""
 
     level: Literal["auto"] | Level = "auto"
     min_level: Level = "hardened"
@@ -51,7 +52,8 @@ class Pool:
     """An async context manager; ``start`` it before ``run``. Leaving it leaves no process.
 
     ``profiles`` maps the names that jobs use. ``egress`` makes the proxy of a profile; without it
-    scripts have no network.
+    scripts have no network. ``packages`` says where a profile's packages are, or raises
+    PackagesUnavailable; without it there are none.
     """
 
     def __init__(
@@ -59,8 +61,9 @@ class Pool:
         settings: PoolSettings,
         profiles: Mapping[str, Profile],
         egress: Callable[[Profile], Egress] | None = None,
+        packages: Callable[[Sequence[str]], Installed] | None = None,
     ) -> None:
-        self._settings, self._egress = settings, egress
+        self._settings, self._egress, self._packages = settings, egress, packages
         self._profiles = dict(profiles)
         self._lanes: dict[Profile, Lane] = {}
         self._tasks = asyncio.TaskGroup()
@@ -120,15 +123,18 @@ class Pool:
         """Run one script at the level of ``report``; what fails is in the outcome."""
         async with self._slots:
             self._executions += 1
-            if self.report.level == "none":
-                return await fresh.run(job, call)
+            profile = self._profiles[job.profile]
             try:
-                async with self._lane(self._profiles[job.profile]).worker() as seat:
+                if self.report.level == "none":
+                    return await fresh.run(job, call, self._installed(profile).path)
+                async with self._lane(profile).worker() as seat:
                     return await bridge.serve(
                         seat.worker.sock, job, call, lambda: _explain(seat, job.limits)
                     )
             except (ZygoteFailed, TimeoutError) as error:
                 return _no_worker(error)
+            except PackagesUnavailable as error:
+                return _no_packages(error)
 
     async def aclose(self) -> None:
         """Stop everything, running scripts too; no process is left."""
@@ -145,14 +151,17 @@ class Pool:
         self.report = SandboxReport(level, dict.fromkeys(selftest.GUARANTEES, NOT_ENFORCED))
         if level == "none":
             return None
-        profile = next(iter(self._profiles.values()), Profile())
+        profile = replace(next(iter(self._profiles.values()), Profile()), packages=())
         lane = self._new_lane(profile)
         try:
             await lane.start()
         except (ZygoteFailed, TimeoutError) as error:
             await lane.close()
             return Failure(level, str(error) or "no answer in time", getattr(error, "errno", None))
-        self._serve(profile, lane)
+        if profile in self._profiles.values():
+            self._serve(profile, lane)
+        else:
+            await lane.close()
         return None
 
     async def _unavailable(self, failures: Sequence[Failure]) -> SandboxUnavailable:
@@ -179,14 +188,22 @@ class Pool:
 
     def _new_lane(self, profile: Profile) -> Lane:
         egress = self._egress(profile) if self._egress and profile.allowed_hosts else None
+        installed = self._installed(profile)
+        libraries = self._settings.package_path if egress else ()
         walls = walls_for(
             profile if egress else replace(profile, allowed_hosts=()),
             self.report.level,
-            package_path=self._settings.package_path,
+            package_path=(*installed.path, *libraries),
+            modules=installed.modules,
             withhold=self._settings.withhold,
         )
         check = partial(self._check, profile, walls)
         return Lane(walls, self._settings.size, check, self._tasks, egress)
+
+    def _installed(self, profile: Profile) -> Installed:
+        if self._packages and profile.packages:
+            return self._packages(profile.packages)
+        return Installed()
 
     def _serve(self, profile: Profile, lane: Lane) -> None:
         self._lanes[profile] = lane
@@ -209,6 +226,13 @@ class Pool:
 
 async def _explain(seat: Seat, limits: Limits) -> ScriptError:
     return fate.explain(await seat.fate(), limits, scratch_full=seat.scratch_full)
+
+
+def _no_packages(error: PackagesUnavailable) -> Outcome:
+    hint = "Try again in a minute." if error.retryable else "Ask the operator (sandbox.packages)."
+    return Outcome(
+        error=ScriptError("SandboxError", error.reason, hint=hint, retryable=error.retryable)
+    )
 
 
 def _no_worker(error: ZygoteFailed | TimeoutError) -> Outcome:

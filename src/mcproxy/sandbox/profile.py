@@ -54,9 +54,13 @@ def walls_for(
     level: Level,
     *,
     package_path: tuple[str, ...] = (),
+    modules: tuple[str, ...] = (),
     withhold: tuple[Wall, ...] = (),
 ) -> Walls:
-    """The order to a zygote that runs ``profile`` at ``level`` (not ``none``)."""
+    """The order to a zygote that runs ``profile`` at ``level`` (not ``none``).
+
+    ``package_path`` and ``modules``: where its packages are, and what to import of them ahead.
+    """
     limits = profile.limits
     return Walls(
         namespaces=level == "strict",
@@ -69,7 +73,7 @@ def walls_for(
         read_only=profile.read_only,
         read_write=profile.read_write,
         denied=profile.denied,
-        packages=profile.packages,
+        packages=modules,
         package_path=package_path,
         withhold=withhold,
     )

@@ -7,13 +7,13 @@ was decided before.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
 import h11
 
-IDLE_SECS = 30.0  # neither side has sent anything: the exchange is given up
+IDLE_SECS = 120.0  # neither side has sent anything, longer than slow services think
 _CHUNK_BYTES = 1 << 16
 _HEAD_BYTES = 1 << 16
 
@@ -41,7 +41,8 @@ class Stream:
 
 
 class HttpEnd:
-    """One end of an HTTP exchange. ``spend`` is told the size of all that comes in."""
+    """One end of an HTTP exchange. ``spend`` is told the size of all that comes in, once it is
+    known whose it is."""
 
     def __init__(self, role: type[h11.CLIENT] | type[h11.SERVER], stream: Stream) -> None:
         self.http = h11.Connection(role, max_incomplete_event_size=_HEAD_BYTES)
@@ -71,7 +72,7 @@ class HttpEnd:
 
 async def tunnel(script: Stream, host: Stream, spend: Spend) -> None:
     """Pass on both directions until both have ended. Raises TimeoutError when idle."""
-    async with asyncio.timeout(IDLE_SECS) as idle, asyncio.TaskGroup() as directions:
+    async with asyncio.timeout(IDLE_SECS) as idle, _directions() as directions:
         moved = partial(_moved, idle, spend)
         directions.create_task(_pump(script.reader, host.writer, moved))
         directions.create_task(_pump(host.reader, script.writer, moved))
@@ -79,7 +80,7 @@ async def tunnel(script: Stream, host: Stream, spend: Spend) -> None:
 
 async def exchange(script: HttpEnd, host: HttpEnd, request: h11.Request, spend: Spend) -> None:
     """Carry out one request whose head is ``request``. Raises TimeoutError when idle."""
-    async with asyncio.timeout(IDLE_SECS) as idle, asyncio.TaskGroup() as directions:
+    async with asyncio.timeout(IDLE_SECS) as idle, _directions() as directions:
         script.spend = host.spend = partial(_moved, idle, spend)
         await host.send(request)
         sending = directions.create_task(_send_body(script, host))
@@ -94,6 +95,16 @@ def request_headers(headers: Headers, host: str) -> list[Header]:
         *((name, value) for name, value in _end_to_end(headers) if name != b"host"),
         (b"Connection", b"close"),
     ]
+
+
+@contextlib.asynccontextmanager
+async def _directions() -> AsyncIterator[asyncio.TaskGroup]:
+    """A group that fails with the first fault itself: a second one is only its echo."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as faults:
+        raise faults.exceptions[0] from None
 
 
 def _end_to_end(headers: Headers) -> list[Header]:

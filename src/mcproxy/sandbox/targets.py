@@ -33,13 +33,17 @@ class Target:
     port: int
     path: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
 
 def connect_target(authority: str) -> Target:
     """The target of CONNECT. Raises Refused."""
     host, port = _split(authority, None)
+    host = host_name(host)
     if port != HTTPS_PORT:
         raise Refused(403, f"port {port} is not allowed: TLS goes to port 443, plain HTTP to 80")
-    return Target(host_name(host), port)
+    return Target(host, port)
 
 
 def http_target(url: str) -> Target:
@@ -51,9 +55,10 @@ def http_target(url: str) -> Target:
         )
     authority, path = parts.groups()
     host, port = _split(authority, HTTP_PORT)
+    host = host_name(host)
     if port != HTTP_PORT:
         raise Refused(403, f"port {port} is not allowed: plain HTTP goes to port 80, TLS to 443")
-    return Target(host_name(host), port, path if path.startswith("/") else "/" + path)
+    return Target(host, port, path if path.startswith("/") else "/" + path)
 
 
 def host_name(text: str) -> str:

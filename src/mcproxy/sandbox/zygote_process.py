@@ -125,6 +125,9 @@ class Zygote:
             ours.send(walls.encode())
             async with asyncio.timeout(START_SECS):
                 return zygote, await zygote._started
+        except ZygoteFailed as error:
+            last_words = await zygote.close()
+            raise ZygoteFailed(error.reason + last_words, error.errno) from error
         except BaseException:
             await zygote.close()
             raise
@@ -157,14 +160,16 @@ class Zygote:
             raise
         return worker
 
-    async def close(self) -> None:
-        """End the zygote and, with it, every worker; waits until it is gone."""
+    async def close(self) -> str:
+        """End the zygote and, with it, every worker; wait for that. Gives its last words."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         self._lost()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(EXIT_SECS):
-                await self._process.communicate()
+                _, stderr = await self._process.communicate()
+                return f": {stderr[-_STDERR_BYTES:].decode(errors='replace')}" if stderr else ""
+        return ""
 
     def _ask(self, message: bytes, fds: list[int]) -> None:
         try:

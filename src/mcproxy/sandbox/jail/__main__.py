@@ -1,4 +1,5 @@
-"""Starts a worker in a process of its own: ``python -I .../jail <socket> <memory MiB> <seconds>``.
+"""Starts a worker in a process of its own: ``python -I .../jail <socket> <memory MiB> <seconds>``,
+then folders to import packages from.
 
 This is sandbox level ``none``: limits of memory and processor time, and no walls. The path of the
 package is on ``sys.path`` only while the worker is imported.
@@ -18,6 +19,7 @@ def main() -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
     worker = importlib.import_module("mcproxy.sandbox.jail.worker")
     del sys.path[0]
+    sys.path += sys.argv[4:]
     _limit(memory_mb, timeout_secs)
     sys.argv[:] = ["<script>"]
     worker.run(sock_fd)

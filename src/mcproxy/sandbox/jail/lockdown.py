@@ -43,10 +43,9 @@ class Prepared:
     scratch: str | None
 
 
-def confine(prepared: Prepared, own: Own, rpc: int, dial: int | None) -> None:
-    """Raise all walls around this process. ``rpc`` becomes RPC_FD, ``dial`` DIAL_FD."""
+def confine(prepared: Prepared, own: Own) -> None:
+    """Raise all walls around this process."""
     walls, scratch = prepared.walls, own.scratch
-    _own_descriptors(rpc, dial, prepared.null_fd)
     if walls.namespaces and prepared.scratch:
         scratch = prepared.scratch
         libc.unshare(libc.CLONE_NEWNS, "mount")
@@ -75,8 +74,11 @@ def measure() -> tuple[int, int, int]:
     return kib["VmData"] << 10, kib["VmSize"] << 10, end - STACK_BYTES - _MIB
 
 
-def _own_descriptors(rpc: int, dial: int | None, null: int) -> None:
-    """Only what is given a number here stays open. First away from the numbers to be given."""
+def own_descriptors(rpc: int, dial: int | None, null: int) -> None:
+    """``rpc`` becomes RPC_FD, ``dial`` DIAL_FD; the standard three lead nowhere, others are closed.
+
+    First all away from the numbers to be given: one of them may hold another.
+    """
     safe_rpc, safe_null = (fcntl.fcntl(fd, fcntl.F_DUPFD, _SAFE_FD) for fd in (rpc, null))
     safe_dial = None if dial is None else fcntl.fcntl(dial, fcntl.F_DUPFD, _SAFE_FD)
     for standard in (0, 1, 2):

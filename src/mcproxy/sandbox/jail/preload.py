@@ -42,7 +42,8 @@ def preload(names: Iterable[str]) -> list[str]:
 def whole_library() -> list[str]:
     """Every public module of the standard library, submodules too."""
     tops = sorted(sys.stdlib_module_names - _NOT_BLINDLY)
-    return [name for top in tops if not top.startswith("_") for name in _with_submodules(top)]
+    public = [top for top in tops if not top.startswith("_")]
+    return [*COMMON, *(name for top in public for name in _with_submodules(top))]
 
 
 def extra_threads() -> int:
@@ -53,6 +54,12 @@ def extra_threads() -> int:
 def package_path(folders: Sequence[str]) -> None:
     """Let packages be imported from ``folders``, after the standard library."""
     sys.path += [folder for folder in folders if folder not in sys.path]
+
+
+def reseed() -> None:
+    """After a fork: the standard library gives itself new random numbers then, numpy does not."""
+    if numbers := sys.modules.get("numpy.random"):
+        numbers.seed()
 
 
 def _with_submodules(name: str) -> Iterator[str]:

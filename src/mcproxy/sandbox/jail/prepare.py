@@ -5,8 +5,10 @@ gateway can say why a level is out of reach. In namespaces ``prepare`` forks: it
 child, the parent only waits for it.
 """
 
+import asyncio
 import errno
 import fcntl
+import gc
 import os
 import platform
 import signal
@@ -23,6 +25,7 @@ from mcproxy.sandbox.jail import (
     rootfs,
     seccomp,
     shim,
+    worker,
 )
 from mcproxy.sandbox.jail.lockdown import DIAL_FD, PROXY_PORT, Prepared
 from mcproxy.sandbox.jail.syscalls import NUMBERS
@@ -56,6 +59,7 @@ def prepare(walls: Walls) -> tuple[Prepared, Found]:
         *walls.read_only,
     )
     absent = _import_all(walls)
+    _settle()
     data_bytes, address_bytes, stack_floor = lockdown.measure()
     abi = _landlock_abi(walls)
     scratch = _enter_namespaces(walls, readable)
@@ -84,8 +88,7 @@ def prepare(walls: Walls) -> tuple[Prepared, Found]:
 
 def _import_all(walls: Walls) -> tuple[str, ...]:
     preload.preload(preload.COMMON if walls.paths else preload.whole_library())
-    if walls.network or walls.packages:
-        preload.package_path(walls.package_path)
+    preload.package_path(walls.package_path)
     if walls.network:
         preload.preload([*preload.NETWORK, *preload.NETWORK_IF_INSTALLED])
     absent = preload.preload(walls.packages)
@@ -94,6 +97,14 @@ def _import_all(walls: Walls) -> tuple[str, ...]:
             errno.EBUSY, f"an import started {threads} threads; packages: {walls.packages}"
         )
     return tuple(absent)
+
+
+def _settle() -> None:
+    """Before any fork: what is touched after one is a page more for each process."""
+    worker.warm().close()
+    asyncio.set_event_loop(None)
+    gc.collect()
+    gc.freeze()
 
 
 def _landlock_abi(walls: Walls) -> int:

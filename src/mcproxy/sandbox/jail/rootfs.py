@@ -8,7 +8,7 @@ import os
 import ssl
 import sys
 import zoneinfo
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -96,25 +96,25 @@ def build(tree: Plan, scratch: str) -> None:
     libc.mount("none", "/", "", libc.MS_REC | libc.MS_PRIVATE)
     libc.mount("tmpfs", _STAGE, "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=755,size=1m")
     Path(_STAGE + scratch).mkdir(parents=True)
-    for path, kind in tree.mounts:
-        if Path(path).exists():
-            _show(path, kind)
-    for path, kind in tree.mounts:
-        if kind == "denied" and Path(_STAGE + path).is_dir():  # only now: it may hold mount points
-            libc.set_attributes(_STAGE + path, libc.ATTR_RDONLY, recursive=False)
-    for device in DEVICES:
-        if Path(device).exists():
-            _mount_point(device, is_folder=False)
-            libc.bind(device, _STAGE + device, libc.ATTR_NOSUID)
-    for path, target in tree.links:
-        _link(path, target)
-    for path in _LIBRARY_LINKS:
-        if leads_to := readlink(path):
-            _link(path, leads_to)
+    _mount_all([(path, kind) for path, kind in tree.mounts if Path(path).exists()])
+    for path, target in [*tree.links, *((path, readlink(path)) for path in _LIBRARY_LINKS)]:
+        if target:
+            _link(path, target)
     os.chdir(_STAGE)
     libc.pivot_root_here()
     os.chdir("/")
     libc.set_attributes("/", libc.ATTR_RDONLY, recursive=False)
+
+
+def _mount_all(mounts: Sequence[tuple[str, Kind]]) -> None:
+    for path, kind in mounts:
+        _show(path, kind)
+    for path, kind in mounts:
+        if kind == "denied" and Path(path).is_dir():  # only now: it may hold mount points
+            libc.set_attributes(_STAGE + path, libc.ATTR_RDONLY, recursive=False)
+    for device in filter(os.path.exists, DEVICES):
+        _mount_point(device, is_folder=False)
+        libc.bind(device, _STAGE + device, libc.ATTR_NOSUID)
 
 
 def _show(path: str, kind: Kind) -> None:

@@ -16,7 +16,7 @@ from mcproxy.sandbox.jail.syscalls import AUDIT_ARCH, NUMBERS
 # What an interpreter does with its own memory, descriptors, clocks and threads.
 _PLAIN = """
 read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 close lseek fstat
-mprotect munmap madvise brk membarrier futex set_robust_list rseq sched_yield sched_getaffinity
+mprotect munmap madvise brk membarrier set_robust_list rseq sched_yield sched_getaffinity
 rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait sigaltstack
 poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2
 eventfd2 pipe pipe2 dup dup2 dup3 close_range timerfd_create timerfd_settime timerfd_gettime
@@ -34,11 +34,10 @@ access faccessat faccessat2 readlink readlinkat stat lstat newfstatat statx stat
 getdents64 chdir fchdir mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2
 """
 
-# Landlock does not see these: allowed only where every foreign mount is read-only.
-_ATTRIBUTES = "chmod fchmod fchmodat utimensat"
-
 # Newer calls from which libc falls back to an older one when the kernel lacks them.
 _PRETEND_OLD_KERNEL = "clone3 openat2"
+# Copying a file asks for its attributes, and takes this answer for "there are none".
+_NO_ATTRIBUTES = "listxattr llistxattr flistxattr"
 
 _POINTER = WORD << 32 | WORD
 _AF_UNIX, _AF_INET, _SOCK_STREAM, _SOCK_TYPE, _IPPROTO_TCP = 1, 2, 1, 0xF, 6
@@ -52,6 +51,10 @@ _SOCKET_OPTIONS = (1, 2, 4, 5, 6, 7, 8, 9, 12, 13, 18, 20, 21)
 # O_ACCMODE | O_TRUNC: an access mode, with truncation only where writing is asked for too, because
 # older Landlock sees the mode and not the truncation (nor access mode 3, neither read nor write).
 _OPEN_MODE, _OPEN_MODES = 0x203, (0, 1, 2, 0x201, 0x202)
+
+_SET_ID = 0o6000  # a program that others run as us must not be made, not even where one may write
+# FUTEX_ WAIT WAKE REQUEUE CMP_REQUEUE WAKE_OP WAIT_BITSET WAKE_BITSET: no priority inheritance.
+_FUTEX_COMMAND, _FUTEX_COMMANDS = 0x7F, (0, 1, 3, 4, 5, 9, 10)
 
 _MAP_SHARED, _MAP_ANONYMOUS, _MAP_GROWSDOWN, _MAP_HUGETLB = 0x1, 0x20, 0x100, 0x40000
 _THREAD = 0x00010000 | 0x00000100 | 0x00000800  # CLONE_THREAD | CLONE_VM | CLONE_SIGHAND
@@ -78,8 +81,9 @@ def rules(shape: Shape) -> dict[str, Rule]:
     """The allow-list by name; a call that is not in it is refused."""
     listed = dict.fromkeys(_PLAIN.split(), Rule()) | _files(paths=shape.paths)
     listed |= dict.fromkeys(_PRETEND_OLD_KERNEL.split(), Rule(then=errno_action(errno.ENOSYS)))
+    listed |= dict.fromkeys(_NO_ATTRIBUTES.split(), Rule(then=errno_action(errno.ENOTSUP)))
     if shape.attributes:
-        listed |= dict.fromkeys(_ATTRIBUTES.split(), Rule())
+        listed |= _attributes()
     return listed | _memory(shape.stack_floor) | _sockets(network=shape.network) | _arguments()
 
 
@@ -106,8 +110,18 @@ def _files(*, paths: bool) -> dict[str, Rule]:
             [*_FILES.split(), "open", "openat"], Rule(then=errno_action(errno.ENOENT))
         )
     return dict.fromkeys(_FILES.split(), Rule()) | {
-        "open": Rule(checks=(OneOf(1, _OPEN_MODES, _OPEN_MODE),)),
-        "openat": Rule(checks=(OneOf(2, _OPEN_MODES, _OPEN_MODE),)),
+        "open": Rule(checks=(OneOf(1, _OPEN_MODES, _OPEN_MODE), OneOf(2, (0,), _SET_ID))),
+        "openat": Rule(checks=(OneOf(2, _OPEN_MODES, _OPEN_MODE), OneOf(3, (0,), _SET_ID))),
+    }
+
+
+def _attributes() -> dict[str, Rule]:
+    """Landlock does not see these: only for where every foreign mount is read-only."""
+    return {
+        "utimensat": Rule(),
+        "chmod": Rule(checks=(OneOf(1, (0,), _SET_ID),)),
+        "fchmod": Rule(checks=(OneOf(1, (0,), _SET_ID),)),
+        "fchmodat": Rule(checks=(OneOf(2, (0,), _SET_ID),)),
     }
 
 
@@ -149,4 +163,8 @@ def _arguments() -> dict[str, Rule]:
         "ioctl": Rule(checks=(OneOf(1, _IOCTL),), otherwise=errno_action(errno.ENOTTY)),
         "prlimit64": Rule(checks=own_limits),
         "clone": Rule(checks=(thread,)),
+        "futex": Rule(
+            checks=(OneOf(1, _FUTEX_COMMANDS, _FUTEX_COMMAND),),
+            otherwise=errno_action(errno.ENOSYS),
+        ),
     }

@@ -45,7 +45,8 @@ class DialledSocket(socket.socket):
         is_stream = type == -1 or type & ~_TYPE_FLAGS == socket.SOCK_STREAM
         self._imitates = fileno is None and family in (-1, socket.AF_INET) and is_stream
         if self._imitates:
-            placeholder, _ = _socket.socketpair()
+            placeholder, other = _socket.socketpair()
+            other.close()
             family, type, proto = socket.AF_UNIX, socket.SOCK_STREAM, 0
             fileno = placeholder.detach()
         super().__init__(family, type, proto, fileno)
@@ -82,9 +83,9 @@ class DialledSocket(socket.socket):
     def getsockname(self) -> object:
         return _OWN_ADDRESS if self._imitates else super().getsockname()
 
-    def setsockopt(self, level: int, *option: object) -> None:  # type: ignore[override]
+    def setsockopt(self, level: int, option: int, value: int | bytes) -> None:  # type: ignore[override]
         if not (self._imitates and level == socket.IPPROTO_TCP):
-            super().setsockopt(level, *option)
+            super().setsockopt(level, option, value)
 
     def _dial(self) -> int:
         """One byte asks, one descriptor answers; whichever thread gets which is all the same."""

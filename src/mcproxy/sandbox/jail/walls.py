@@ -17,6 +17,7 @@ Wall = Literal["namespaces", "landlock"]
 class Walls:
     """The order to a zygote. Paths are absolute; sizes and times are per worker.
 
+    ``packages`` are modules to import ahead, from ``package_path`` if need be.
     ``withhold`` names walls that this zygote must find refused, as on a lesser machine (tests).
     ``uid`` is taken by a zygote that starts as root.
     """
@@ -54,10 +55,14 @@ class Walls:
 @dataclass(frozen=True, slots=True)
 class Own:
     """What one worker has for itself: a scratch folder, where it cannot mount one, and the password
-    with which the egress proxy knows it, where it shares a listener."""
+    with which the egress proxy knows it, where it shares a listener.
+
+    ``warm``: it runs a script for practice first; not where somebody waits for it.
+    """
 
     scratch: str | None = None
     token: str | None = None
+    warm: bool = True
 
     def encode(self) -> bytes:
         return json.dumps(dataclasses.asdict(self)).encode()

@@ -13,7 +13,6 @@ socket, its only tie to the gateway: when that closes, it ends, and its workers 
 
 import asyncio
 import contextlib
-import gc
 import json
 import os
 import select
@@ -22,8 +21,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from mcproxy.sandbox.jail import worker
-from mcproxy.sandbox.jail.lockdown import RPC_FD, Prepared, confine
+from mcproxy.sandbox.jail import preload, worker
+from mcproxy.sandbox.jail.lockdown import RPC_FD, Prepared, confine, own_descriptors
 from mcproxy.sandbox.jail.prepare import prepare
 from mcproxy.sandbox.jail.walls import Own, Walls
 
@@ -69,8 +68,6 @@ def main(control_fd: int, library: Sequence[str]) -> NoReturn:
         found.listener.close()
     else:
         control.send({"ready": ready})
-    gc.collect()
-    gc.freeze()
     _serve(control, prepared)
 
 
@@ -126,14 +123,14 @@ def _work(prepared: Prepared, own: Own, fds: list[int]) -> NoReturn:
 
 
 def _ready(prepared: Prepared, own: Own, fds: list[int]) -> asyncio.AbstractEventLoop | None:
-    """Lock down and warm up; None, and the reason is sent, when that fails."""
-    rpc = fds[0]
+    """Lock down, warm up; the loop to use. None, and the reason is sent, when that fails."""
+    own_descriptors(fds[0], fds[1] if len(fds) > 1 else None, prepared.null_fd)
     try:
-        confine(prepared, own, rpc, fds[1] if len(fds) > 1 else None)
-        rpc = RPC_FD
-        return worker.warm()
+        confine(prepared, own)
+        preload.reseed()
+        return worker.warm() if own.warm else asyncio.new_event_loop()
     except Exception as error:  # noqa: BLE001 - the gateway is told, whatever it is
-        os.write(rpc, BROKEN + repr(error).encode())
+        os.write(RPC_FD, BROKEN + repr(error).encode())
         return None
 
 
