@@ -11,21 +11,17 @@ imports, stays small that way, and ``--help`` is quick.
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
 
 import mcproxy
 from mcproxy.errors import ConfigError, SandboxUnavailable
 from mcproxy.guardian import guarded
-
-if TYPE_CHECKING:
-    from mcproxy.commands.report import Report
-    from mcproxy.config.load import Loaded
+from mcproxy.subcommands import SUBCOMMANDS, Subcommand, config_path, load_chosen
 
 EX_CONFIG = 78
 DEFAULT_PORT = 12010
@@ -82,42 +78,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-reload", action="store_true", help="reload only at SIGHUP")
     parser.add_argument("--version", action="version", version=f"mcproxy {mcproxy.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for name, run, add_arguments, text in _COMMANDS:
-        command = commands.add_parser(name, parents=[config], help=text, description=text)
-        command.set_defaults(run=run)
-        add_arguments(command)
+    for each in SUBCOMMANDS:
+        command = commands.add_parser(
+            each.name, parents=[config], help=each.about, description=each.about
+        )
+        each.add_arguments(command)
+        command.set_defaults(run=partial(_tell, each))
     return parser
 
 
-def _add_nothing(command: argparse.ArgumentParser) -> None:
-    del command
+def _tell(subcommand: Subcommand, arguments: argparse.Namespace) -> int:
+    """Run a sub-command and print what it has to say."""
 
+    def run() -> int:
+        report = subcommand.run(arguments)
+        print(report.text)
+        return report.status
 
-def _add_path(command: argparse.ArgumentParser) -> None:
-    command.add_argument("path", nargs="?", type=Path, metavar="PATH")
-
-
-def _add_migrate(command: argparse.ArgumentParser) -> None:
-    command.add_argument("path", type=Path, metavar="PATH")
-    command.add_argument("--write", action="store_true", help="write it, keep PATH.bak")
-
-
-def _add_import(command: argparse.ArgumentParser) -> None:
-    command.add_argument("source", nargs="?", help="claude, cursor, vscode, codex or a file")
-    command.add_argument("--write", action="store_true", help="write it, keep a backup")
-    command.add_argument("--undo", action="store_true", help="put the last backup back")
-
-
-def _add_stubs(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--output", type=Path, metavar="DIR", help="where to write them")
-
-
-def _add_doctor(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="as JSON")
-
-
-def _add_namespaces(command: argparse.ArgumentParser) -> None:
-    command.add_argument("name", nargs="?", metavar="NAME", help="a namespace, group or server")
+    return guarded(run) if subcommand.starts_servers else run()
 
 
 def _guarded_serve(arguments: argparse.Namespace) -> int:
@@ -134,7 +112,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         logs.configure(readable=arguments.log, stream=sys.stderr)
     else:
         logs.configure(readable=arguments.log, stream=stdout if arguments.log else sys.stderr)
-    loaded = _load(_config_path(arguments))
+    loaded = load_chosen(config_path(arguments))
     for note in loaded.notes:
         log.warning("%s", note)
     if arguments.stdio:
@@ -145,102 +123,6 @@ def _serve(arguments: argparse.Namespace) -> int:
     watch = not arguments.no_reload
     _run(app.serve_http(loaded, arguments.host, arguments.port, watch=watch))
     return 0
-
-
-def _check(arguments: argparse.Namespace) -> int:
-    from mcproxy.config.inherit import all_namespaces
-
-    path = arguments.path or _config_path(arguments)
-    loaded = _load(path)
-    for note in loaded.notes:
-        print(f"note: {note}")
-    for name, reason in loaded.unconfigured.items():
-        print(f"unconfigured: {name}: {reason}")
-    config = loaded.config
-    print(
-        f"{path or 'bundled demo'}: good; {len(config.servers)} servers, "
-        f"{len(all_namespaces(config))} namespaces"
-    )
-    return 0
-
-
-def _schema(arguments: argparse.Namespace) -> int:
-    from mcproxy.config.schema import json_schema
-
-    del arguments
-    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
-    return 0
-
-
-def _migrate(arguments: argparse.Namespace) -> int:
-    from mcproxy.commands import migrate
-
-    return _tell(migrate.run(arguments.path, write=arguments.write))
-
-
-def _namespaces(arguments: argparse.Namespace) -> int:
-    from mcproxy.commands import namespaces
-
-    return _tell(namespaces.run(_load(_config_path(arguments)).config, arguments.name))
-
-
-def _import(arguments: argparse.Namespace) -> int:
-    from mcproxy.commands import imports
-    from mcproxy.config.load import DEFAULT_FILES, load_document
-
-    target = _config_path(arguments) or Path(DEFAULT_FILES[0])
-    if arguments.undo:
-        return _tell(imports.undo(target))
-    environment = load_document({}).environment
-    machine = imports.Machine(Path.home(), Path.cwd(), environment)
-    return _tell(imports.run(arguments.source, target, machine, write=arguments.write))
-
-
-def _stubs(arguments: argparse.Namespace) -> int:
-    from mcproxy import trial
-    from mcproxy.commands import stubs
-
-    loaded = _load(_config_path(arguments))
-    settings = loaded.config.manifests.typed_stub_generation
-    output = arguments.output or Path(settings.output_dir)
-    return guarded(
-        lambda: _tell(stubs.run(lambda: trial.learn(loaded), output, settings.languages))
-    )
-
-
-def _doctor(arguments: argparse.Namespace) -> int:
-    from mcproxy import trial
-    from mcproxy.commands import doctor
-    from mcproxy.config.load import load_document
-    from mcproxy.config.state import state_directory
-
-    path = _config_path(arguments)
-    state = state_directory(load_document({}).environment)
-    place = doctor.Place(arguments.host, arguments.port, state)
-    return guarded(
-        lambda: _tell(
-            doctor.run(path, lambda: _load(path), trial.attempt, place, as_json=arguments.json)
-        )
-    )
-
-
-def _tell(report: "Report") -> int:
-    print(report.text)
-    return report.status
-
-
-def _config_path(arguments: argparse.Namespace) -> Path | None:
-    from mcproxy.config.load import default_path
-
-    named: Path | None = getattr(arguments, "config", None)
-    return named or default_path(Path.cwd())
-
-
-def _load(path: Path | None) -> "Loaded":
-    from mcproxy.config.load import load, load_document
-    from mcproxy.demo.config import demo_config
-
-    return load(path) if path else load_document(demo_config(sys.executable))
 
 
 def _take_stdio() -> tuple[int, int]:
@@ -273,17 +155,3 @@ def _port(text: str) -> int:
 
 def _complain(text: str) -> None:
     print(text, file=sys.stderr)
-
-
-_Run: TypeAlias = Callable[[argparse.Namespace], int]
-_Add: TypeAlias = Callable[[argparse.ArgumentParser], None]
-
-_COMMANDS: tuple[tuple[str, _Run, _Add, str], ...] = (
-    ("check", _check, _add_path, "validate the configuration, all problems at once"),
-    ("namespaces", _namespaces, _add_namespaces, "who reaches what, and why"),
-    ("doctor", _doctor, _add_doctor, "try the sandbox and every server; what is wrong, the cure"),
-    ("schema", _schema, _add_nothing, "print the configuration's JSON Schema"),
-    ("stubs", _stubs, _add_stubs, "write typed stubs of all tools"),
-    ("import", _import, _add_import, "take over the servers of another client's configuration"),
-    ("migrate", _migrate, _add_migrate, "bring a version 1 configuration to version 2"),
-)

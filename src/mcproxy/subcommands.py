@@ -1,0 +1,171 @@
+"""The sub-commands: their arguments, and what each runs. Nothing here prints or exits.
+
+Each imports what it needs when it runs, so that the command line stays quick and the guardian,
+which forks first, stays small.
+"""
+
+# ruff: noqa: PLC0415
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mcproxy.commands.report import Report
+
+if TYPE_CHECKING:
+    from mcproxy.config.load import Loaded
+
+Add = Callable[[argparse.ArgumentParser], None]
+Run = Callable[[argparse.Namespace], Report]
+
+
+@dataclass(frozen=True, slots=True)
+class Subcommand:
+    """``starts_servers``: it runs under the guardian, so that nothing of them is left."""
+
+    name: str
+    about: str
+    add_arguments: Add
+    run: Run
+    starts_servers: bool = False
+
+
+def config_path(arguments: argparse.Namespace) -> Path | None:
+    """The configuration that was named, else the first default that exists, else None."""
+    from mcproxy.config.load import default_path
+
+    named: Path | None = getattr(arguments, "config", None)
+    return named or default_path(Path.cwd())
+
+
+def load_chosen(path: Path | None) -> "Loaded":
+    """Load a configuration, or the bundled demo. Raises ConfigError."""
+    from mcproxy.config.load import load, load_document
+    from mcproxy.demo.config import demo_config
+
+    return load(path) if path else load_document(demo_config(sys.executable))
+
+
+def _add_nothing(command: argparse.ArgumentParser) -> None:
+    del command
+
+
+def _add_path(command: argparse.ArgumentParser) -> None:
+    command.add_argument("path", nargs="?", type=Path, metavar="PATH")
+
+
+def _add_migrate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("path", type=Path, metavar="PATH")
+    command.add_argument("--write", action="store_true", help="write it, keep PATH.bak")
+
+
+def _add_import(command: argparse.ArgumentParser) -> None:
+    command.add_argument("source", nargs="?", help="claude, cursor, vscode, codex or a file")
+    command.add_argument("--write", action="store_true", help="write it, keep a backup")
+    command.add_argument("--undo", action="store_true", help="put the last backup back")
+
+
+def _add_stubs(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--output", type=Path, metavar="DIR", help="where to write them")
+
+
+def _add_doctor(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _add_login(command: argparse.ArgumentParser) -> None:
+    command.add_argument("server", metavar="SERVER", help="its name in the configuration")
+
+
+def _add_namespaces(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", nargs="?", metavar="NAME", help="a namespace, group or server")
+
+
+def _check(arguments: argparse.Namespace) -> Report:
+    from mcproxy.config.inherit import all_namespaces
+
+    path = arguments.path or config_path(arguments)
+    loaded = load_chosen(path)
+    config = loaded.config
+    summary = (
+        f"{path or 'bundled demo'}: good; {len(config.servers)} servers, "
+        f"{len(all_namespaces(config))} namespaces"
+    )
+    notes = [f"note: {note}" for note in loaded.notes]
+    lacking = [f"unconfigured: {name}: {why}" for name, why in loaded.unconfigured.items()]
+    return Report((*notes, *lacking, summary))
+
+
+def _schema(arguments: argparse.Namespace) -> Report:
+    from mcproxy.config.schema import json_schema
+
+    del arguments
+    return Report((json.dumps(json_schema(), indent=2, ensure_ascii=False),))
+
+
+def _migrate(arguments: argparse.Namespace) -> Report:
+    from mcproxy.commands import migrate
+
+    return migrate.run(arguments.path, write=arguments.write)
+
+
+def _namespaces(arguments: argparse.Namespace) -> Report:
+    from mcproxy.commands import namespaces
+
+    return namespaces.run(load_chosen(config_path(arguments)).config, arguments.name)
+
+
+def _import(arguments: argparse.Namespace) -> Report:
+    from mcproxy.commands import imports
+    from mcproxy.config.load import DEFAULT_FILES, load_document
+
+    target = config_path(arguments) or Path(DEFAULT_FILES[0])
+    if arguments.undo:
+        return imports.undo(target)
+    environment = load_document({}).environment
+    machine = imports.Machine(Path.home(), Path.cwd(), environment)
+    return imports.run(arguments.source, target, machine, write=arguments.write)
+
+
+def _stubs(arguments: argparse.Namespace) -> Report:
+    from mcproxy import trial
+    from mcproxy.commands import stubs
+
+    loaded = load_chosen(config_path(arguments))
+    settings = loaded.config.manifests.typed_stub_generation
+    output = arguments.output or Path(settings.output_dir)
+    return stubs.run(lambda: trial.learn(loaded), output, settings.languages)
+
+
+def _doctor(arguments: argparse.Namespace) -> Report:
+    from mcproxy import trial
+    from mcproxy.commands import doctor
+    from mcproxy.config.load import load_document
+    from mcproxy.config.state import state_directory
+
+    path = config_path(arguments)
+    state = state_directory(load_document({}).environment)
+    place = doctor.Place(arguments.host, arguments.port, state)
+    return doctor.run(path, lambda: load_chosen(path), trial.attempt, place, as_json=arguments.json)
+
+
+def _login(arguments: argparse.Namespace) -> Report:
+    from mcproxy import login
+
+    return login.run(load_chosen(config_path(arguments)), arguments.server)
+
+
+SUBCOMMANDS: tuple[Subcommand, ...] = (
+    Subcommand("check", "validate the configuration, all problems at once", _add_path, _check),
+    Subcommand("namespaces", "who reaches what, and why", _add_namespaces, _namespaces),
+    Subcommand("doctor", "try the sandbox and every server", _add_doctor, _doctor, True),
+    Subcommand("schema", "print the configuration's JSON Schema", _add_nothing, _schema),
+    Subcommand("stubs", "write typed stubs of all tools", _add_stubs, _stubs, True),
+    Subcommand("import", "take over the servers of another client", _add_import, _import),
+    Subcommand("migrate", "bring a version 1 configuration to version 2", _add_migrate, _migrate),
+    Subcommand("login", "log in to a remote server (OAuth)", _add_login, _login),
+)
