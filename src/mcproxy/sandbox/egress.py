@@ -92,20 +92,13 @@ class Egress:
 
     async def _serve(self, sock: socket.socket, budget: Budget | None) -> None:
         """One connection, from its request to its end; a fault in it harms no other."""
-        sock.setblocking(False)
         try:
-            stream = Stream(*await asyncio.open_connection(sock=sock))
-        except BaseException:
-            sock.close()
-            raise
-        try:
-            await self._answer(HttpEnd(h11.SERVER, stream), budget)
+            with contextlib.closing(await _stream(sock)) as stream:
+                await self._answer(HttpEnd(h11.SERVER, stream), budget)
         except _ENDINGS as ended:
             log.debug("a connection ended: %r", ended)
         except Exception:
             log.exception("a connection failed")
-        finally:
-            stream.close()
 
     async def _answer(self, script: HttpEnd, budget: Budget | None) -> None:
         target: Target | None = None
@@ -143,6 +136,15 @@ class Egress:
         if budget is None:
             raise Refused(407, "send the user name and password of HTTPS_PROXY along")
         return budget
+
+
+async def _stream(sock: socket.socket) -> Stream:
+    sock.setblocking(False)
+    try:
+        return Stream(*await asyncio.open_connection(sock=sock))
+    except BaseException:
+        sock.close()
+        raise
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@ from mcproxy.sandbox.zygote_process import Ready
 
 _CONTAINER = (
     "In Docker or Kubernetes use a seccomp profile that allows user namespaces, see "
-    "docs/sandbox.md; on Ubuntu set kernel.apparmor_restrict_unprivileged_userns=0; or accept a lower sandbox.min_level"
+    "docs/sandbox.md; on Ubuntu set kernel.apparmor_restrict_unprivileged_userns=0; or accept a "
+    "lower sandbox.min_level"
 )
 _CURES = (  # (how the failure begins, errno or None for any, the cure)
     ("unshare", errno.ENOSPC, "Raise the sysctl user.max_user_namespaces"),

@@ -1,0 +1,75 @@
+"""Follows the configuration file while the program runs: change or SIGHUP, load, hand over.
+
+Owns when the file is read again and what was wrong with it the last time; what another
+configuration means for a running gateway is for whoever applies it. A file that cannot be used
+changes nothing.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from mcproxy.config.load import Loaded, load
+from mcproxy.config.watch import changes
+from mcproxy.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+class Reloader:
+    """Reads ``source`` and the ``.env`` beside it again; None is the demo, which never changes.
+
+    ``apply`` takes what was read; it raises ConfigError, having changed nothing, where it cannot be
+    used. ``error`` is what was wrong last, None when all is fine.
+    """
+
+    def __init__(self, source: Path | None, apply: Callable[[Loaded], None]) -> None:
+        self._source, self._apply = source, apply
+        self._due = asyncio.Event()
+        self.error: str | None = None
+
+    async def run(self, *, watch: bool) -> None:
+        """Reload at SIGHUP and, with ``watch``, whenever a file changed, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            if watch and self._source:
+                tasks.create_task(self._watch(self._source), name="watch")
+            with _on_hangup(self._due.set):
+                while True:
+                    await self._due.wait()
+                    self._due.clear()
+                    self.reload()
+
+    def reload(self) -> None:
+        """Read the file and apply it now."""
+        if self._source is None:
+            log.info("there is no configuration file to load anew: this is the bundled demo")
+            return
+        try:
+            loaded = load(self._source)
+            self._apply(loaded)
+        except ConfigError as error:
+            self.error = str(error)
+            log.warning("the changed configuration is refused, nothing changes: %s", error)
+            return
+        self.error = None
+        log.info("%s: loaded anew", self._source)
+        for note in loaded.notes:
+            log.warning("%s", note)
+
+    async def _watch(self, source: Path) -> None:
+        async with contextlib.aclosing(changes((source, source.with_name(".env")))) as told:
+            async for _ in told:
+                self._due.set()
+
+
+@contextlib.contextmanager
+def _on_hangup(reload: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
