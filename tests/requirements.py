@@ -107,7 +107,9 @@ REQUIREMENTS: dict[str, str] = {
     "api.blocking": "elsewhere a call is an ordinary blocking call and gives the real value",
     "api.order": "statements happen in the order written",
     "api.unawaited": "what was started and never awaited completes, or fails the script",
-    "api.parallel": "api.parallel gives values in order and raises the first failure after all have ended",
+    "api.parallel": (
+        "api.parallel gives values in order and raises the first failure after all have ended"
+    ),
     "api.forms": "every form of a call reaches the gateway right",
     "api.raw": "raw=True gives the whole MCP result",
     "api.value": "a call gives the tool's value: structured content, decoded text, text, or blocks",
@@ -115,7 +117,9 @@ REQUIREMENTS: dict[str, str] = {
     "api.call_limit": "a script may make 200 calls",
     "api.argument_limit": "arguments that leave a script are limited",
     "api.value_limit": "values that enter a script are limited",
-    "check.refuses": "the friendly check refuses its listed imports and calls, with the alternative",
+    "check.refuses": (
+        "the friendly check refuses its listed imports and calls, with the alternative"
+    ),
     "check.refuses_nothing_else": "the friendly check refuses nothing else",
     "execute.result": "the result is what run() returns, else `result`, else the last expression",
     "execute.conversion": "values that JSON lacks are converted, with a note",
@@ -159,7 +163,9 @@ REQUIREMENTS: dict[str, str] = {
     "sandbox.library": "the whole standard library imports",
     "sandbox.network": "the proxy is the only way out of a script",
     "sandbox.scratch": "the scratch folder is private, bounded and gone afterwards",
-    "remote.eras": "SDK servers of both eras over Streamable HTTP and SSE, with fallback, are used alike",
+    "remote.eras": (
+        "SDK servers of both eras over Streamable HTTP and SSE, with fallback, are used alike"
+    ),
     "remote.replies": "replies may be JSON bodies or streams, with or without a session",
     "remote.session_lost": "a forgotten session is begun anew, without a restart",
     "remote.once": "a call whose answer is lost fails and is not sent again",
@@ -190,4 +196,21 @@ REQUIREMENTS: dict[str, str] = {
     "packages.failed": "a failed install says why",
     "packages.shared": "gateways that share a folder install once",
     "packages.installed": "real packages install and run inside the walls",
+    "mcp.sdk": "the SDK works over Streamable HTTP in all modes",
+    "mcp.sessions": "a session runs from initialize to DELETE; unknown ids get 404",
+    "mcp.lenient": "curl without a session is answered",
+    "mcp.faults": "faults get the fitting status, and the next request works",
+    "mcp.resume": "a lost stream resumes with Last-Event-ID",
+    "mcp.cancel": "leaving or notifications/cancelled stops the request and its upstream call",
+    "mcp.ask": "a server's requests reach a client that declared the capability",
+    "mcp.progress": "long scripts send progress",
+    "mcp.list_changed": "clients hear when their tool list changes",
+    "mcp.listen": "subscriptions/listen acknowledges, filters, and ends with a result",
+    "mcp.stateless": "2026-07-28 has no session; headers are checked against the body",
+    "mcp.slow_reader": "a slow reader is cut off alone",
+    "sessions.bounded": "a thousand abandoned sessions fall back to none",
+    "sessions.owner": "a session serves only its caller",
+    "sse.sdk": "the SDK works over HTTP+SSE",
+    "sse.stream": "the endpoint event comes first; POSTs get 202, replies come on the stream",
+    "sse.heartbeat": "a quiet stream has a heartbeat",
 }

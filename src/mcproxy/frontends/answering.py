@@ -7,13 +7,13 @@ the choice is put off until something must be sent.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive
 
-from mcproxy.frontends.connection import disconnected
+from mcproxy.frontends.connection import while_connected
 from mcproxy.frontends.events import HEARTBEAT_SECS, EventStream
 from mcproxy.frontends.replies import accepted, raw
 from mcproxy.frontends.stream import Reader, Stream
@@ -59,7 +59,8 @@ async def deliver(
     ClientDisconnect where the client left before anything was sent.
     """
     if not terms.at_once:
-        await _first_word(answer.reader, receive, terms.quiet_secs if terms.streams else None)
+        quiet_secs = terms.quiet_secs if terms.streams else None
+        await while_connected(receive, _first_word(answer.reader, quiet_secs))
         said = answer.stream.after(0)
         if answer.stream.ended and (len(said) <= 1 or not terms.streams):
             answer.reader.close()
@@ -74,14 +75,8 @@ async def deliver(
     )
 
 
-async def _first_word(reader: Reader, receive: Receive, secs: float | None) -> None:
+async def _first_word(reader: Reader, secs: float | None) -> None:
     """Wait until there is something to send, or it was quiet for so many seconds."""
-    async with asyncio.TaskGroup() as tasks:
-        speaking = tasks.create_task(reader.wait())
-        leaving = tasks.create_task(disconnected(receive))
-        await asyncio.wait([speaking, leaving], timeout=secs, return_when=asyncio.FIRST_COMPLETED)
-        left = leaving.done() and not speaking.done()
-        speaking.cancel()
-        leaving.cancel()
-    if left:
-        raise ClientDisconnect
+    with suppress(TimeoutError):
+        async with asyncio.timeout(secs):
+            await reader.wait()

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import msgspec
 
@@ -61,8 +60,8 @@ class Conversation:
         self.home = home or Stream()
         self._session = ClientSession(_notify(home)) if home else None
         self._asking = Asking()
-        self._capabilities: frozenset[str] = frozenset()
-        self._running: dict[RequestId, asyncio.Task[None]] = {}
+        self._capabilities: JsonObject = {}
+        self._running: dict[asyncio.Task[None], RequestId] = {}  # some clients repeat ids
 
     @property
     def idle(self) -> bool:
@@ -78,32 +77,33 @@ class Conversation:
             way.reply(Failure(request.id, RpcError(TOO_MANY, text)))
             return None
         task = self._tasks.create_task(self._answer(request, where, way))
-        self._running[request.id] = task
-        task.add_done_callback(partial(self._ended, request.id))
+        self._running[task] = request.id
+        task.add_done_callback(self._running.pop)
         return task
 
     def meet(self, initialize: Request) -> None:
         """Keep what the client can be asked for."""
         declared = glance(initialize.params).capabilities
-        self._capabilities = frozenset(declared if isinstance(declared, dict) else ())
+        self._capabilities = declared if isinstance(declared, dict) else {}
 
     def receive(self, message: Notification | Response | Failure) -> None:
         """Take what needs no answer."""
         if not isinstance(message, Notification):
             self._asking.answered(message)
         elif message.method == "notifications/cancelled":
-            id_ = glance(message.params).requestId
-            task = self._running.get(id_) if isinstance(id_, int | str) else None
-            if task:
-                task.cancel()
+            cancelled = glance(message.params).requestId
+            for task, id_ in self._running.items():
+                if id_ == cancelled:
+                    task.cancel()
 
     def announce(self, method: str) -> None:
         """Tell the client that something changed."""
         self.home.put(encode(Notification(method)))
 
     def cancel_all(self) -> None:
-        """Stop everything; the client is gone."""
-        for task in self._running.values():
+        """Stop everything; the client is gone, and with it what it subscribed to."""
+        self._session = None
+        for task in self._running:
             task.cancel()
 
     async def _answer(self, request: Request, where: Where, way: Way) -> None:
@@ -133,11 +133,9 @@ class Conversation:
         async def ask(method: str, params: JsonObject) -> JsonObject:
             return await self._asking.ask(method, params, self._capabilities, send)
 
-        return Exchange(_notify(notices), ask, self._session)
-
-    def _ended(self, id_: RequestId, task: asyncio.Task[None]) -> None:
-        if self._running.get(id_) is task:
-            del self._running[id_]
+        return Exchange(
+            _notify(notices), ask, session=self._session, capabilities=self._capabilities
+        )
 
 
 def _notify(stream: Stream) -> Callable[[str, JsonObject], None]:

@@ -4,10 +4,12 @@ in, and its body. A wrong token, a foreign page or a body without end are turned
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import get_args
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from mcproxy.config.model import Mode
 from mcproxy.frontends.gate import Gate
 from mcproxy.frontends.guard import foreign_host, foreign_origin, is_loopback
 from mcproxy.frontends.replies import denied, refusal
@@ -17,12 +19,15 @@ from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Caller, Json
 
 MAX_BODY_BYTES = 4 << 20
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
 
 # curl says "form" unless told otherwise; a web page's form is stopped by its Origin.
-_JSON_TYPES = re.compile(r"application/([\w.-]+\+)?json|application/x-www-form-urlencoded|text/plain")
+_JSON_TYPES = re.compile(
+    r"application/([\w.-]+\+)?json|application/x-www-form-urlencoded|text/plain"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +43,11 @@ class Site:
 
 
 def where(request: Request) -> Where:
-    """Who asks, and for which namespace."""
+    """Who asks, for which namespace, and in which mode."""
     path = request.path_params.get("namespace")
-    return Where(caller(request), path, request.headers.get("x-namespace"))
+    asked = request.query_params.get("mode")
+    mode = next((mode for mode in MODES if mode == asked), None)
+    return Where(caller(request), path, request.headers.get("x-namespace"), mode)
 
 
 def caller(request: Request) -> Caller:
@@ -59,8 +66,10 @@ def refused(site: Site, request: Request) -> Response | None:
     """
     if site.gate.closed:
         return refusal(503, "the gateway is stopping")
-    listed = False
     place = where(request)
+    if place.mode is None and "mode" in request.query_params:
+        return refusal(400, f"the parameter mode is one of: {', '.join(MODES)}")
+    listed = False
     try:
         site.gateway.identify(place.caller)
         namespace = site.gateway.admit(place)

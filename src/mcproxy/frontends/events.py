@@ -62,6 +62,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream (ASGI). A stream that is cut off is left without its end, so that it shows."""
         try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async with asyncio.TaskGroup() as tasks:
                 watched = [
                     tasks.create_task(self._write(send)),
@@ -78,7 +79,6 @@ class EventStream(Response):
             self._on_close()
 
     async def _write(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await _body(send, self._opening or _HEARTBEAT)
         while not self._reader.done:
             await _body(send, await self._next() or _HEARTBEAT)

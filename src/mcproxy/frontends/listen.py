@@ -1,8 +1,6 @@
-"""``subscriptions/listen``: one client's stream of what changes at one endpoint.
+"""``subscriptions/listen`` over HTTP: a POST whose answer is a stream of what changes.
 
-MCP 2026-07-28, basic/patterns/subscriptions: the first message says what of the client's filter is
-honoured; every message names the subscription, which is the request's id; when the server ends it,
-the request gets its result.
+When the server ends it, the request gets its result (MCP 2026-07-28, basic/patterns/subscriptions).
 """
 
 import msgspec
@@ -11,76 +9,47 @@ from starlette.responses import Response
 from mcproxy.errors import RpcError
 from mcproxy.frontends.entry import Site
 from mcproxy.frontends.events import EventStream
-from mcproxy.frontends.glance import glance
 from mcproxy.frontends.replies import refusal
 from mcproxy.frontends.sessions import Full
 from mcproxy.frontends.stream import Stream
-from mcproxy.gateway.core import ANNOUNCED, Where
-from mcproxy.gateway.era import read_call, server_info
+from mcproxy.gateway.core import Where
+from mcproxy.gateway.era import server_info
+from mcproxy.gateway.listen import listen
 from mcproxy.policy.access import AccessDenied
-from mcproxy.types import Json, JsonObject
+from mcproxy.types import JsonObject
 from mcproxy.wire import message as wire
 
-METHOD = "subscriptions/listen"
-
-_KINDS = {
-    "toolsListChanged": "notifications/tools/list_changed",
-    "promptsListChanged": "notifications/prompts/list_changed",
-    "resourcesListChanged": "notifications/resources/list_changed",
-}
-_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 _SERVER = "io.modelcontextprotocol/serverInfo"
 
 _encode = msgspec.json.Encoder().encode
 
 
-def response(site: Site, message: wire.Request, place: Where) -> Response:
+async def response(site: Site, message: wire.Request, place: Where) -> Response:
     """The stream that answers the request. Raises RpcError."""
-    read_call(message.params)
-    honoured = _honoured(glance(message.params).notifications)
-    methods = {_KINDS[kind] for kind in honoured}
     stream = Stream()
-    meta: JsonObject = {_SUBSCRIPTION: message.id}
 
-    def tell(method: str) -> None:
-        if method in methods:
-            stream.put(_notification(method, {"_meta": meta}))
-
-    def end() -> None:
-        result: JsonObject = {"resultType": "complete", "_meta": {**meta, _SERVER: server_info()}}
-        stream.end(wire.encode(wire.Response(message.id, _encode(result))))
+    def send(note: wire.Notification) -> None:
+        stream.put(wire.encode(note))
 
     try:
-        unsubscribe = site.gateway.subscribe(place, tell)
+        listening = await listen(site.gateway, place, message, send)
     except AccessDenied as denied:
         raise RpcError(RpcError.INVALID_PARAMS, str(denied)) from denied
+
+    def end() -> None:
+        meta: JsonObject = {**listening.meta, _SERVER: server_info()}
+        result = _encode({"resultType": "complete", "_meta": meta})
+        stream.end(wire.encode(wire.Response(message.id, result)))
+
     try:
         uncount = site.sessions.listen(end)
     except Full:
-        unsubscribe()
+        listening.close()
         return refusal(503, "too many clients listen; try again later", {"Retry-After": "60"})
 
     def closed() -> None:
-        unsubscribe()
+        listening.close()
         uncount()
 
-    acknowledged: JsonObject = {"_meta": meta, "notifications": honoured}
-    stream.put(_notification("notifications/subscriptions/acknowledged", acknowledged))
     quiet_secs = site.sessions.bounds.heartbeat_secs
     return EventStream(stream.attach(), closed, heartbeat_secs=quiet_secs)
-
-
-def _honoured(wanted: Json) -> JsonObject:
-    """The part of a filter that this server can serve."""
-    if not isinstance(wanted, dict):
-        text = f'{METHOD} needs "notifications", an object such as {{"toolsListChanged": true}}'
-        raise RpcError(RpcError.INVALID_PARAMS, text)
-    return {
-        kind: True
-        for kind, method in _KINDS.items()
-        if wanted.get(kind) is True and method in ANNOUNCED
-    }
-
-
-def _notification(method: str, params: JsonObject) -> bytes:
-    return wire.encode(wire.Notification(method, _encode(params)))

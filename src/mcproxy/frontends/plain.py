@@ -52,9 +52,7 @@ async def _one(gateway: Gateway, message: wire.Message, place: Where) -> Respons
     return raw(wire.encode(answered)) if answered else accepted()
 
 
-async def _batch(
-    gateway: Gateway, batch: list[wire.Message | RpcError], place: Where
-) -> Response:
+async def _batch(gateway: Gateway, batch: list[wire.Message | RpcError], place: Where) -> Response:
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(_item(gateway, item, place)) for item in batch]
     answers = [answered for task in running if (answered := task.result())]

@@ -10,11 +10,12 @@ from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
 from mcproxy.frontends.glance import glance
-from mcproxy.gateway.core import PREFIX
 from mcproxy.types import JsonObject
 from mcproxy.wire.message import Request
 
 PROGRESS_SECS = 3.0  # clients that wait for progress give up after 10 s and more without it
+
+_SCRIPTS = ("execute", "mcproxy_execute")  # some clients put the server's name before the tool's
 
 T = TypeVar("T")
 
@@ -24,8 +25,7 @@ def wants_signs(request: Request) -> int | str | None:
     if request.method != "tools/call":
         return None
     seen = glance(request.params)
-    is_script = isinstance(seen.name, str) and seen.name.removeprefix(PREFIX) == "execute"
-    return seen.progress_token if is_script else None
+    return seen.progress_token if seen.name in _SCRIPTS else None
 
 
 async def with_signs(

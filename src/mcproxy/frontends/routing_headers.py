@@ -33,7 +33,7 @@ def check(request: Request, headers: Headers) -> None:
     seen = glance(request.params)
     for key in (META_VERSION, META_CAPABILITIES):
         if key not in seen.meta:
-            text = f'params._meta lacks {key!r}; every request of protocol 2026-07-28 carries it'
+            text = f"params._meta lacks {key!r}; every request of protocol 2026-07-28 carries it"
             raise RpcError(RpcError.INVALID_PARAMS, text)
     _same(VERSION, headers.get(VERSION), seen.meta[META_VERSION], f"_meta {META_VERSION!r}")
     _same(METHOD, headers.get(METHOD), request.method, "method")

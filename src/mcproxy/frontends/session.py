@@ -3,6 +3,7 @@ to fetch. Knows no HTTP."""
 
 import asyncio
 import itertools
+from dataclasses import replace
 from typing import Literal
 
 from mcproxy.frontends.answering import Answer
@@ -13,6 +14,7 @@ from mcproxy.wire.message import Request
 
 Kind = Literal["streamable", "sse"]
 
+MAX_DIGITS = 18  # of an event's number; Python refuses to read numbers of thousands
 HOME = "0"  # the stream for what belongs to no request
 
 
@@ -40,6 +42,10 @@ class Session:
     def idle(self) -> bool:
         """Whether nothing is being answered and nobody listens."""
         return self.conversation.idle and not self.home.has_reader and not self._leaving
+
+    def place(self, where: Where) -> Where:
+        """Where a request of this session goes: to the session's endpoint, for who sent it."""
+        return replace(self.where, caller=where.caller, header=where.header or self.where.header)
 
     def begin(self, request: Request, where: Where, *, streams: bool) -> Answer:
         """Begin to answer a request, on a stream of its own; what is said before the reply goes to
@@ -69,7 +75,8 @@ class Session:
         """The stream and the number of its event with this id, if the stream is still kept."""
         name, _, number = event_id.partition("-")
         stream = self._streams.get(name)
-        return (stream, int(number)) if stream and number.isdecimal() else None
+        readable = number.isdecimal() and len(number) <= MAX_DIGITS
+        return (stream, int(number)) if stream and readable else None
 
     def await_return(self, stream: Stream, secs: float) -> None:
         """The client lost a stream before its end; stop the request unless it comes back."""

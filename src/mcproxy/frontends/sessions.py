@@ -13,7 +13,9 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 
+from mcproxy.errors import McproxyError
 from mcproxy.frontends.conversation import Conversation
+from mcproxy.frontends.events import HEARTBEAT_SECS
 from mcproxy.frontends.gate import Gate
 from mcproxy.frontends.session import HOME, Kind, Session
 from mcproxy.frontends.stream import Stream
@@ -33,10 +35,11 @@ class Bounds:
     unused_secs: float = 60.0  # opened and never used: a probe, or a client that crashed
     resume_secs: float = 30.0  # a client that lost a reply's stream comes back within this time
     kept_bytes: int = 64 << 20  # of replies that were sent on streams, over all sessions
+    heartbeat_secs: float = HEARTBEAT_SECS
     listeners: int = 1000  # subscriptions of stateless clients: open streams without a session
 
 
-class Full(Exception):
+class Full(McproxyError):
     """There are as many sessions or listeners as there may be, and all of them are in use."""
 
 
@@ -130,7 +133,7 @@ class Sessions:
         """A connection that carried the stream is gone: a stream that has ended is kept for a
         while, since its last part may be lost; one that has not may be resumed soon."""
         session.last_use = self._now()
-        if stream is session.home:
+        if stream is session.home or stream.has_reader:  # the latter: another took over
             return
         if stream.ended:
             self._keep(session, stream)

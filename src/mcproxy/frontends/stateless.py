@@ -19,6 +19,7 @@ from mcproxy.frontends.routing_headers import HEADER_MISMATCH, check
 from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.core import Where
 from mcproxy.gateway.era import UNSUPPORTED_VERSION
+from mcproxy.gateway.listen import METHOD
 from mcproxy.wire import message as wire
 
 MISSING_CAPABILITY = -32021
@@ -48,8 +49,8 @@ async def answer(
         return rpc_error(400, None, RpcError.INVALID_REQUEST, text)
     try:
         check(received, request.headers)
-        if received.method == listen.METHOD:
-            return _listen(site, request, received, place)
+        if received.method == METHOD:
+            return await _listen(site, request, received, place)
     except RpcError as error:
         status = STATUSES.get(error.code, 200)
         return raw(wire.encode(wire.Failure(received.id, error)), status)
@@ -85,7 +86,7 @@ async def _answer(site: Site, request: Request, message: wire.Request, place: Wh
         return gone()
 
 
-def _listen(site: Site, request: Request, message: wire.Request, place: Where) -> Response:
+async def _listen(site: Site, request: Request, message: wire.Request, place: Where) -> Response:
     if not takes(request.headers.get("accept", ""), EVENTS):
-        return refusal(406, f"{listen.METHOD} is a stream: send 'Accept: {JSON}, {EVENTS}'")
-    return listen.response(site, message, place)
+        return refusal(406, f"{METHOD} is a stream: send 'Accept: {JSON}, {EVENTS}'")
+    return await listen.response(site, message, place)

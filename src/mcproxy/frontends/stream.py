@@ -9,9 +9,10 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-KEPT_MESSAGES = 256  # more than a client misses while it reconnects
-KEPT_BYTES = 1 << 20  # of messages that were read, or that nobody is there to read
-QUEUED_BYTES = 40 << 20  # of messages that a reader has yet to take: two of the largest
+KEPT_MESSAGES = 256  # that were read, or that nobody reads: more than a reconnection misses
+KEPT_BYTES = 1 << 20
+QUEUED_MESSAGES = 4096  # that a reader has yet to take: a burst of small ones is no fault of it
+QUEUED_BYTES = 40 << 20  # two of the largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +89,18 @@ class Stream:
         while len(self._kept) > 1:
             oldest = self._kept[0]
             reader = self._reader if self._reader and self._reader.at < oldest.number else None
-            limit = QUEUED_BYTES if reader else KEPT_BYTES
-            if len(self._kept) <= KEPT_MESSAGES and self._size <= limit:
+            if self._fits(queued=reader is not None):
                 return
             if reader:
                 reader.lost.set()
                 self._taken, self._reader = reader.at, None
             self._kept.popleft()
             self._size -= len(oldest.message)
+
+    def _fits(self, *, queued: bool) -> bool:
+        if queued:
+            return len(self._kept) <= QUEUED_MESSAGES and self._size <= QUEUED_BYTES
+        return len(self._kept) <= KEPT_MESSAGES and self._size <= KEPT_BYTES
 
     def _wake(self) -> None:
         if self._reader:

@@ -208,9 +208,7 @@ def _refused_without_body(site: Site, request: Request) -> Response | None:
     return refused(site, request) or _unknown_version(request)
 
 
-def _is_stateless(
-    received: wire.Message | list[wire.Message | RpcError], request: Request
-) -> bool:
+def _is_stateless(received: wire.Message | list[wire.Message | RpcError], request: Request) -> bool:
     if request.headers.get(VERSION) == MODERN:
         return True
     return isinstance(received, wire.Request) and META_VERSION in glance(received.params).meta

@@ -1,0 +1,202 @@
+"""The HTTP frontends on a real socket, in front of a real gateway whose scripts are told what to do
+by the test: each line of a script is ``say N``, ``ask METHOD``, or ``wait``."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import httpx
+import uvicorn
+
+from mcproxy.config.load import load_document
+from mcproxy.frontends.entry import Site
+from mcproxy.frontends.gate import Gate
+from mcproxy.frontends.http import application
+from mcproxy.frontends.sessions import Bounds, Sessions
+from mcproxy.gateway.core import Gateway, Outside, Where
+from mcproxy.gateway.snapshot import Snapshot, take_snapshot
+from mcproxy.manifest.model import build
+from mcproxy.policy.access import Policy, policy_of
+from mcproxy.types import (
+    EXCHANGE,
+    Caller,
+    CallTool,
+    Job,
+    Json,
+    JsonObject,
+    Outcome,
+    ServerView,
+    Tool,
+    ToolRef,
+    Upstream,
+)
+
+BOUND_SECS = 20
+BOTH = "application/json, text/event-stream"
+HERE = Where(Caller())
+CONFIG: JsonObject = {
+    "servers": {"echo": {"command": "echo"}, "vault": {"command": "x", "namespace": "locked"}},
+    "namespaces": {"small": {"extends": "public"}, "locked": {"require_auth": True}},
+    "auth": {
+        "tokens": [
+            {"name": "ada", "token": "t0k3n", "namespaces": ["locked"]},
+            {"name": "bob", "token": "b0b", "namespaces": ["locked"]},
+        ]
+    },
+}
+
+
+@dataclass
+class Scripts:
+    """A ``RunCode``; tells the test how far its scripts have come."""
+
+    waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: set[str] = field(default_factory=set)
+    ending: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def run(self, job: Job, call: CallTool) -> Outcome:
+        value: Json = None
+        for line in job.source.splitlines():
+            match line.split():
+                case ["say", count]:
+                    self.say(int(count))
+                    await asyncio.sleep(0)
+                case ["ask", method]:
+                    exchange = EXCHANGE.get()
+                    assert exchange
+                    value = await exchange.ask(method, {})
+                case _:
+                    await self._wait()
+        async with self.ending:
+            self.ended.add(job.source)
+            self.ending.notify_all()
+        return Outcome(value=value)
+
+    def say(self, count: int) -> None:
+        exchange = EXCHANGE.get()
+        assert exchange
+        for number in range(1, count + 1):
+            told: JsonObject = {"level": "info", "data": f"{number} {'x' * 1000}"}
+            exchange.notify("notifications/message", told)
+
+    async def _wait(self) -> None:
+        self.waiting.set()
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+
+class World:
+    """A gateway and its snapshot, which the test can swap."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self.policy: Policy = policy_of(load_document(CONFIG).config)
+        self.snapshot: Snapshot = take_snapshot(self.policy, build(()))
+        upstream = Upstream(_nothing, _nothing, _nothing)
+        outside = Outside(scripts.run, _nothing, upstream, lambda *_: None)
+        self.gateway = Gateway(lambda: self.snapshot, outside)
+
+    def publish(self, *tools: str) -> None:
+        """Let the server ``echo`` have these tools from now on."""
+        listed = tuple(Tool(ToolRef("echo", name), {"name": name}) for name in tools)
+        before = self.snapshot
+        manifest = build([ServerView("echo", "ready", tools=listed)])
+        self.snapshot = take_snapshot(self.policy, manifest)
+        self.gateway.changed(before)
+
+
+async def _nothing(*asked: object) -> NoReturn:
+    raise AssertionError(asked)
+
+
+@dataclass(frozen=True)
+class Served:
+    """The frontends, listening."""
+
+    http: httpx.AsyncClient
+    world: World
+    sessions: Sessions
+    gate: Gate
+    scripts: Scripts
+
+    async def open(self, version: str = "2025-11-25", **capabilities: Json) -> dict[str, str]:
+        """Open a session; the headers that its requests need."""
+        params: JsonObject = {"protocolVersion": version, "capabilities": capabilities}
+        reply = await self.http.post("/mcp", json=request("initialize", params))
+        assert reply.json()["result"]["protocolVersion"] == version
+        return {"Mcp-Session-Id": reply.headers["Mcp-Session-Id"], "Accept": BOTH}
+
+
+@asynccontextmanager
+async def serving(bounds: Bounds | None = None) -> AsyncIterator[Served]:
+    """Listen on a free port."""
+    scripts, gate = Scripts(), Gate()
+    world = World(scripts)
+    sessions = Sessions(world.gateway, gate, bounds)
+    site = Site(world.gateway, gate, lambda caller: {}, loopback=True, sessions=sessions)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application(site), lifespan="off", log_config=None, timeout_graceful_shutdown=1
+        )
+    )
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    async with world.gateway.running(), sessions.running(), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(server._serve([listener]))
+        try:
+            limit = httpx.Timeout(BOUND_SECS)
+            async with httpx.AsyncClient(base_url=address, timeout=limit, trust_env=False) as http:
+                yield Served(http, world, sessions, gate, scripts)
+        finally:
+            sessions.close()
+            server.should_exit = True
+            await running
+
+
+def request(method: str, params: JsonObject | None = None, id_: Json = 1) -> JsonObject:
+    """A JSON-RPC request."""
+    return {"jsonrpc": "2.0", "id": id_, "method": method, "params": params or {}}
+
+
+def script(code: str, id_: Json = 1, token: Json = None) -> JsonObject:
+    """A call of ``execute``."""
+    params: JsonObject = {"name": "execute", "arguments": {"code": code}}
+    if token:
+        params["_meta"] = {"progressToken": token}
+    return request("tools/call", params, id_)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One event of a stream."""
+
+    name: str
+    id: str
+    data: str
+
+    @property
+    def message(self) -> JsonObject:
+        """The JSON-RPC message in it."""
+        message = json.loads(self.data)
+        assert isinstance(message, dict)
+        return message
+
+
+async def events(response: httpx.Response) -> AsyncIterator[Seen]:
+    """The events of a stream, comments left out."""
+    fields: dict[str, str] = {}
+    async for line in response.aiter_lines():
+        name, _, value = line.partition(": ")
+        if line and name:
+            fields[name.rstrip(":")] = value
+        elif fields:
+            yield Seen(fields.get("event", ""), fields.get("id", ""), fields.get("data", ""))
+            fields = {}

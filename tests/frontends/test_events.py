@@ -1,0 +1,143 @@
+"""Event streams as ASGI sees them, and the signs of life of long scripts."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from starlette.types import Message
+
+from mcproxy.frontends.events import EventStream, event
+from mcproxy.frontends.progress import wants_signs, with_signs
+from mcproxy.frontends.stream import QUEUED_MESSAGES, Stream
+from mcproxy.types import Json, JsonObject
+from mcproxy.wire.message import Request
+from tests.frontends.serving import BOUND_SECS
+
+
+class Connection:
+    """A client's connection: what it was sent, and when it leaves or stops reading."""
+
+    def __init__(self) -> None:
+        self.sent: asyncio.Queue[Message] = asyncio.Queue()
+        self.left = asyncio.Event()
+        self.reads = asyncio.Event()
+        self.reads.set()
+
+    async def receive(self) -> Message:
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        await self.reads.wait()
+        self.sent.put_nowait(message)
+
+    async def body(self) -> bytes:
+        """What is sent next."""
+        body = (await self.sent.get())["body"]
+        assert isinstance(body, bytes)
+        return body
+
+
+class Open:
+    """An event stream that is being sent."""
+
+    def __init__(self, tasks: asyncio.TaskGroup, **options: float | bool) -> None:
+        self.connection, self.stream, self.closed = Connection(), Stream("s"), asyncio.Event()
+        response = EventStream(self.stream.attach(), self.closed.set, **options)  # type: ignore[arg-type]
+        connection = self.connection
+        self.task = tasks.create_task(response({}, connection.receive, connection.send))
+
+
+@pytest.fixture
+async def tasks() -> AsyncIterator[asyncio.TaskGroup]:
+    async with asyncio.timeout(BOUND_SECS), asyncio.TaskGroup() as group:
+        yield group
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        (event(b"{}"), b"event: message\ndata: {}\n\n"),
+        (event(b"{}", id_="1-2"), b"event: message\nid: 1-2\ndata: {}\n\n"),
+        (event(b"/x", name="endpoint"), b"event: endpoint\ndata: /x\n\n"),
+        (event(b"", id_="1-0"), b"event: message\nid: 1-0\ndata: \n\n"),
+    ],
+)
+def test_an_event(written: bytes, text: bytes) -> None:
+    assert written == text
+
+
+async def test_a_stream_from_beginning_to_end(tasks: asyncio.TaskGroup) -> None:
+    sending = Open(tasks, resumable=True)
+    start = await sending.connection.sent.get()
+    assert (b"x-accel-buffering", b"no") in start["headers"]
+    assert (b"content-type", b"text/event-stream") in start["headers"]
+    assert (await sending.connection.body()).startswith(b":")  # headers and a sign of life at once
+    sending.stream.put(b"1")
+    assert await sending.connection.body() == event(b"1", id_="s-1")
+    sending.stream.end(b"2")
+    assert await sending.connection.body() == event(b"2", id_="s-2")
+    last = await sending.connection.sent.get()
+    assert (last["body"], last["more_body"]) == (b"", False)
+    await sending.closed.wait()
+    assert not sending.stream.has_reader
+
+
+@pytest.mark.requirement("sse.heartbeat")
+async def test_a_quiet_stream_has_a_heartbeat(tasks: asyncio.TaskGroup) -> None:
+    sending = Open(tasks, heartbeat_secs=0.001)
+    await sending.connection.sent.get()
+    for _ in range(3):
+        assert (await sending.connection.body()).startswith(b":")
+    sending.connection.left.set()
+    await sending.closed.wait()
+
+
+@pytest.mark.requirement("mcp.slow_reader")
+async def test_a_client_that_reads_nothing_is_cut_off(tasks: asyncio.TaskGroup) -> None:
+    sending, other = Open(tasks), Open(tasks)
+    for _ in range(2):
+        await sending.connection.sent.get()
+    sending.connection.reads.clear()
+    for _ in range(QUEUED_MESSAGES + 2):
+        sending.stream.put(b"more")
+    await sending.closed.wait()
+    assert sending.connection.sent.empty()  # no end was sent: it shows that something is missing
+    other.stream.end(b"fine")
+    await other.closed.wait()
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "token"),
+    [
+        ("tools/call", b'{"name":"execute","_meta":{"progressToken":"t"}}', "t"),
+        ("tools/call", b'{"name":"mcproxy_execute","_meta":{"progressToken":7}}', 7),
+        ("tools/call", b'{"name":"echo__sleep","_meta":{"progressToken":7}}', None),
+        ("tools/call", b'{"name":"execute"}', None),
+        ("tools/list", b'{"_meta":{"progressToken":7}}', None),
+    ],
+)
+def test_who_gets_signs_of_life(method: str, params: bytes, token: Json) -> None:
+    assert wants_signs(Request(1, method, params)) == token
+
+
+@pytest.mark.requirement("mcp.progress")
+async def test_signs_of_life_grow_and_stop_with_the_work() -> None:
+    heard: list[JsonObject] = []
+    enough = asyncio.Event()
+
+    def notify(method: str, params: JsonObject) -> None:
+        assert method == "notifications/progress"
+        heard.append(params)
+        if len(heard) == 3:
+            enough.set()
+
+    async def work() -> str:
+        await enough.wait()
+        return "done"
+
+    async with asyncio.timeout(BOUND_SECS):
+        assert await with_signs(work(), notify, "t", every_secs=0.005) == "done"
+    assert all(params["progressToken"] == "t" for params in heard)
+    values = [float(str(params["progress"])) for params in heard]
+    assert values == sorted(set(values))
