@@ -26,6 +26,7 @@ from mcproxy.frontends.pipes import reading, writing
 from mcproxy.frontends.sessions import Sessions
 from mcproxy.gateway.core import Gateway, Outside
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
+from mcproxy.manifest.hooks import Event, HookFailed, Hooks
 from mcproxy.manifest.live import Live
 from mcproxy.manifest.model import Manifest, build
 from mcproxy.observe.health import Status, report
@@ -39,6 +40,7 @@ from mcproxy.sandbox.packages import Packages
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile, profile_for
 from mcproxy.types import Caller, CallTool, Job, Json, Outcome, RunCode
+from mcproxy.upstream.actions import fleet_actions
 from mcproxy.upstream.fleet import Fleet
 from mcproxy.wire.message import Notification
 
@@ -62,7 +64,8 @@ class App:
         self._snapshot = take_snapshot(self._policy, build(()))
         self._fleet = Fleet(loaded, self._on_change, self._on_event)
         self._live = Live(self._fleet.views, self._publish)
-        self._reloader = Reloader(loaded.source, self.apply)
+        self._reloader = Reloader(loaded.source, self._refresh)
+        self._hooks = Hooks(fleet_actions(self._fleet), loaded.environment)
         self._watch = watch
         sandbox, environment = loaded.config.sandbox, loaded.environment
         self._packages = Packages(
@@ -109,6 +112,16 @@ class App:
             finally:
                 servers.cancel()
 
+    async def _refresh(self, loaded: Loaded, event: Event) -> None:
+        """Go by another configuration, with the hooks around it. Raises HookFailed, as ``apply``
+        raises ConfigError."""
+        await self._hooks.run(self._loaded.config.manifests.refresh_event_hooks.pre_refresh, event)
+        self.apply(loaded)
+        try:
+            await self._hooks.run(loaded.config.manifests.refresh_event_hooks.post_refresh, event)
+        except HookFailed as error:
+            log.warning("after the refresh: %s", error)
+
     def apply(self, loaded: Loaded) -> None:
         """Go by another configuration from now on; what runs ends as it began.
 
@@ -119,7 +132,7 @@ class App:
         for name in _FIXED:
             if getattr(loaded.config.sandbox, name) != getattr(self._loaded.config.sandbox, name):
                 log.warning("sandbox.%s has changed: it counts from the next start on", name)
-        self._policy = policy
+        self._policy, self._loaded = policy, loaded
         self._install(policy)
         self._fleet.apply(loaded)
         self._live.refresh()

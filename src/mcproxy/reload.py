@@ -9,12 +9,16 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 from mcproxy.config.load import Loaded, load
 from mcproxy.config.watch import changes
 from mcproxy.errors import ConfigError
+from mcproxy.manifest.hooks import Event, HookFailed
+
+Apply: TypeAlias = Callable[[Loaded, Event], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 
@@ -22,13 +26,14 @@ log = logging.getLogger(__name__)
 class Reloader:
     """Reads ``source`` and the ``.env`` beside it again; None is the demo, which never changes.
 
-    ``apply`` takes what was read; it raises ConfigError, having changed nothing, where it cannot be
-    used. ``error`` is what was wrong last, None when all is fine.
+    ``apply`` takes what was read; where it cannot be used it raises ConfigError or HookFailed,
+    having changed nothing. ``error`` is what was wrong last, None when all is fine.
     """
 
-    def __init__(self, source: Path | None, apply: Callable[[Loaded], None]) -> None:
+    def __init__(self, source: Path | None, apply: Apply) -> None:
         self._source, self._apply = source, apply
         self._due = asyncio.Event()
+        self._event: Event = "config_change"
         self.error: str | None = None
 
     async def run(self, *, watch: bool) -> None:
@@ -36,23 +41,31 @@ class Reloader:
         async with asyncio.TaskGroup() as tasks:
             if watch and self._source:
                 tasks.create_task(self._watch(self._source), name="watch")
-            with _on_hangup(self._due.set):
+            with _on_hangup(lambda: self._ask("manual")):
                 while True:
                     await self._due.wait()
                     self._due.clear()
-                    self.reload()
+                    await self.reload(self._event)
 
-    def reload(self) -> None:
+    def _ask(self, event: Event) -> None:
+        self._event = event
+        self._due.set()
+
+    async def reload(self, event: Event) -> None:
         """Read the file and apply it now."""
         if self._source is None:
             log.info("there is no configuration file to load anew: this is the bundled demo")
             return
         try:
             loaded = load(self._source)
-            self._apply(loaded)
-        except ConfigError as error:
+            await self._apply(loaded, event)
+        except (ConfigError, HookFailed) as error:
             self.error = str(error)
             log.warning("the changed configuration is refused, nothing changes: %s", error)
+            return
+        except Exception as error:
+            self.error = f"a fault of the gateway: {error!r}"
+            log.exception("the changed configuration could not be applied")
             return
         self.error = None
         log.info("%s: loaded anew", self._source)
@@ -62,7 +75,7 @@ class Reloader:
     async def _watch(self, source: Path) -> None:
         async with contextlib.aclosing(changes((source, source.with_name(".env")))) as told:
             async for _ in told:
-                self._due.set()
+                self._ask("config_change")
 
 
 @contextlib.contextmanager

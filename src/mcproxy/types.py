@@ -212,11 +212,12 @@ class Exchange:
     ``notify`` sends a notification that belongs to the request (progress, log messages) and never
     waits. ``ask`` sends a server's request on to the client (sampling, elicitation, roots) and
     gives its result; it raises RpcError where the client cannot be asked. ``session`` is the
-    connection that the request came by, where there is one. A transport gives these three.
+    connection that the request came by, where there is one, and ``capabilities`` is what the client
+    says that it can be asked, for all its requests. A transport gives these.
 
-    The others the gateway reads from the request: its ``_meta``; ``capabilities``, what a stateless
-    client says that it can be asked; ``log_level``, the least severe level of log messages that it
-    wants, None where it does not say. ``retry`` is None unless the client takes ``input_required``
+    The others the gateway reads from the request: its ``_meta``, and for a stateless client its
+    ``capabilities``; ``log_level``, the least severe level of log messages that the client wants,
+    None where it does not say. ``retry`` is None unless the client takes ``input_required``
     results itself: then they are passed on, and ``retry`` has the ``inputResponses`` and
     ``requestState`` with which it came back.
     """

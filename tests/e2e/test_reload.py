@@ -167,3 +167,21 @@ def test_a_variable_in_dotenv_configures_its_server(tmp_path: Path) -> None:
         ready(running, "asks")
         assert running.run('api.server("asks").env()["KEY"]')["result"] == "found"
         assert ready(running, "same") == pid
+
+
+@pytest.mark.requirement("hooks.refresh")
+def test_a_failing_hook_before_the_refresh_stops_it(tmp_path: Path) -> None:
+    def config(name: str, *hooks: Json) -> JsonObject:
+        refresh: Json = {"refresh_event_hooks": {"pre_refresh": list(hooks)}}
+        return {"servers": {name: echo()}, "manifests": refresh}
+
+    veto: Json = {"command": ["/bin/sh", "-c", f"echo not now; test -e {tmp_path}/go"]}
+    with gateway(tmp_path, config("one", "health_check_all", veto)) as running:
+        ready(running, "one")
+        rewrite(tmp_path, config("two"))
+        refused = until(running, lambda health: health.get("config"))
+        assert "not now" in str(refused)
+        assert ready(running, "one")
+        (tmp_path / "go").touch()
+        running.process.send_signal(signal.SIGHUP)
+        ready(running, "two")

@@ -3,16 +3,21 @@
 import asyncio
 import json
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from mcproxy.config.load import load_document
+import psutil
+
+from mcproxy.config.load import Loaded, load_document
 from mcproxy.types import Json, JsonObject, ServerHealth, ToolRef
 from mcproxy.upstream.fleet import Fleet
 
 SERVERS = Path(__file__).parents[1] / "servers"
 WAIT_SECS = 20.0
+LOOK_SECS = 0.05
 
 
 def server(script: str, *options: str, **more: Json) -> JsonObject:
@@ -23,10 +28,19 @@ def server(script: str, *options: str, **more: Json) -> JsonObject:
 class Watched:
     """A running fleet, and a way to wait for what it becomes."""
 
-    def __init__(self, servers: dict[str, JsonObject]) -> None:
-        loaded = load_document({"servers": {**servers}})
+    def __init__(self, document: JsonObject, state: Path) -> None:
+        self._state = state
         self._changed = asyncio.Event()
-        self.fleet = Fleet(loaded, self._changed.set)
+        self.fleet = Fleet(self._loaded(document), self._changed.set)
+
+    def apply(self, **servers: JsonObject) -> None:
+        """Have the fleet follow other definitions."""
+        self.fleet.apply(self._loaded({"servers": {**servers}}))
+
+    def _loaded(self, document: JsonObject) -> Loaded:
+        loaded = load_document(document)
+        environment = {"XDG_STATE_HOME": str(self._state), **loaded.environment}
+        return replace(loaded, environment=environment)
 
     async def until(self, name: str, condition: Callable[[ServerHealth], bool]) -> ServerHealth:
         """Wait, bounded, until a server is as the condition wants it."""
@@ -46,7 +60,15 @@ class Watched:
 @asynccontextmanager
 async def running(**servers: JsonObject) -> AsyncIterator[Watched]:
     """Run a fleet; it is ready or failed when the block begins, and gone when it ends."""
-    watched = Watched(servers)
+    with tempfile.TemporaryDirectory() as state:
+        async with running_document({"servers": {**servers}}, Path(state)) as watched:
+            yield watched
+
+
+@asynccontextmanager
+async def running_document(document: JsonObject, state: Path) -> AsyncIterator[Watched]:
+    """The same for a whole configuration; ``state`` is where servers' tools are remembered."""
+    watched = Watched(document, state)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(watched.fleet.run())
         try:
@@ -55,3 +77,13 @@ async def running(**servers: JsonObject) -> AsyncIterator[Watched]:
             yield watched
         finally:
             task.cancel()
+
+
+async def until_gone(*pids: int) -> None:
+    """Wait, bounded, until these processes have ended.
+
+    By looking only: to wait for a child would take its exit status away from the event loop.
+    """
+    async with asyncio.timeout(WAIT_SECS):
+        while any(psutil.pid_exists(pid) for pid in pids):  # noqa: ASYNC110  nobody tells of it
+            await asyncio.sleep(LOOK_SECS)

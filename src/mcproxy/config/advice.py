@@ -1,13 +1,12 @@
 """What runs and is still worth a line in the log: settings without effect, likely slips. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mcproxy.config.faults import did_you_mean
+from mcproxy.config.hooks import REFRESH_HOOKS, START_HOOKS
 from mcproxy.config.inherit import lineage, parents
 from mcproxy.config.model import ANY, Config, ServerConfig
 from mcproxy.config.paths import written
-
-HOOKS = ("health_check_all", "restart_failed")
 
 _STDIO_ONLY = ("args", "env", "cwd")
 _REMOTE_ONLY = ("headers", "transport")
@@ -59,14 +58,16 @@ def _opened_in_vain(config: Config) -> Iterator[str]:
 
 def _unknown_hooks(config: Config) -> Iterator[str]:
     hooks = config.manifests.refresh_event_hooks
-    listed = {
-        "manifests.refresh_event_hooks.pre_refresh": hooks.pre_refresh,
-        "manifests.refresh_event_hooks.post_refresh": hooks.post_refresh,
-    }
+    for key, listed in (("pre_refresh", hooks.pre_refresh), ("post_refresh", hooks.post_refresh)):
+        named = [hook.name for hook in listed if hook.name]
+        yield from _unknown(f"manifests.refresh_event_hooks.{key}", named, REFRESH_HOOKS)
     for name, server in config.servers.items():
         path = written(("servers", name, "refresh_hooks", "pre_start"))
-        listed[path] = server.refresh_hooks.pre_start
-    for path, hook in ((path, hook) for path, named in listed.items() for hook in named):
-        if hook not in HOOKS:
-            hint = did_you_mean(hook, HOOKS)
+        yield from _unknown(path, server.refresh_hooks.pre_start, START_HOOKS)
+
+
+def _unknown(path: str, named: Sequence[str], known: Sequence[str]) -> Iterator[str]:
+    for hook in named:
+        if hook not in known:
+            hint = did_you_mean(hook, known)
             yield f"{path}: there is no hook {hook!r}; it does nothing ({hint})"

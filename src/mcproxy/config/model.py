@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from mcproxy.config.fields import Name, Pause, Seconds, Section, Text, no_boolean, refusal
+from mcproxy.config.hooks import RefreshHooks, ServerHooks
 from mcproxy.config.hosts import origin
 from mcproxy.config.sandbox import Sandbox, SandboxOverride
 
@@ -28,14 +29,6 @@ class ServerManifests(Section):
 
     startup_dwell_secs: Pause | None = Field(
         default=None, description="Seconds to wait after the start before its tools are read."
-    )
-
-
-class ServerHooks(Section):
-    """What is done around one server's life."""
-
-    pre_start: tuple[Text, ...] = Field(
-        default=(), description="Hooks run before the server starts."
     )
 
 
@@ -152,13 +145,6 @@ class Audit(Section):
         default=50, description="Size in MiB at which the file is set aside as FILE.1."
     )
     keep: AuditFiles = Field(default=5, description="Number of files set aside that are kept.")
-
-
-class RefreshHooks(Section):
-    """What is done around a refresh of the configuration."""
-
-    pre_refresh: tuple[Text, ...] = ()
-    post_refresh: tuple[Text, ...] = ()
 
 
 class ServerTtl(Section):

@@ -5,13 +5,19 @@ errors towards clients; what nobody foresaw is logged and told as an internal er
 gateway's insides.
 """
 
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from mcproxy.config.model import Mode
 from mcproxy.errors import McproxyError, RpcError
-from mcproxy.gateway.arguments import ArgumentFault, read_execute, read_search
-from mcproxy.gateway.descriptions import INSTRUCTIONS, definitions
+from mcproxy.gateway import offers
+from mcproxy.gateway.arguments import ArgumentFault
+from mcproxy.gateway.calls import Take
+from mcproxy.gateway.changes import Changes, OnChange
+from mcproxy.gateway.clients import Clients, can_be_told
+from mcproxy.gateway.direct import Direct
 from mcproxy.gateway.era import (
     HANDSHAKE,
     LIST_TTL_MS,
@@ -21,40 +27,86 @@ from mcproxy.gateway.era import (
     read_call,
     server_info,
 )
-from mcproxy.gateway.metatools import MetaTools, Scope, fault_result
+from mcproxy.gateway.merged import page
+from mcproxy.gateway.metatools import MetaTools
+from mcproxy.gateway.passing import Passing
+from mcproxy.gateway.reading import resource_reader
+from mcproxy.gateway.rounds import METHODS, Rounds
+from mcproxy.gateway.scope import Scope
 from mcproxy.gateway.snapshot import Snapshot
+from mcproxy.gateway.toolcalls import ToolCalls
 from mcproxy.policy.access import AccessDenied, admit, identify
 from mcproxy.policy.namespaces import Namespace
-from mcproxy.types import EXCHANGE, Caller, Exchange, Json, JsonObject
-from mcproxy.wire.message import Failure, Message, Request, Response
+from mcproxy.types import (
+    EXCHANGE,
+    Caller,
+    CallTool,
+    ClientSession,
+    Exchange,
+    JsonObject,
+    RunCode,
+    Upstream,
+)
+from mcproxy.wire.message import Failure, Message, Notification, Request, Response
 
 log = logging.getLogger(__name__)
-
-PREFIX = "mcproxy_"  # some clients put the server's name before the tool's
 
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Who asks, and the namespaces that path and header name; the path is the stronger."""
+    """Who asks, and the namespaces that path and header name; the path is the stronger.
+
+    ``mode`` overrides the namespace's for this connection.
+    """
 
     caller: Caller
     path: str | None = None
     header: str | None = None
+    mode: Mode | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the gateway uses and is handed: the runner of scripts, the servers' tools, what else
+    servers have, and the buckets of callers."""
+
+    run: RunCode
+    call: CallTool
+    upstream: Upstream
+    take: Take
+
+
+Method = Callable[[Call, Where], Awaitable[bytes]]
 
 
 class Gateway:
-    """The MCP server side. ``snapshot`` gives the rules and tools in force."""
+    """The MCP server side. ``snapshot`` gives the rules and tools in force. Usable while
+    ``running``."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], tools: MetaTools) -> None:
+    def __init__(self, snapshot: Callable[[], Snapshot], outside: Outside) -> None:
         self._snapshot = snapshot
-        self._tools = tools
-        self._methods: dict[str, Callable[[Call, Where], Awaitable[bytes]]] = {
+        read = resource_reader(outside.upstream)
+        meta = MetaTools(outside.run, outside.call, read, outside.take)
+        self._tools = ToolCalls(meta, Direct(outside.call, outside.take))
+        self._passing = Passing(outside.upstream)
+        self._clients = Clients()
+        self._changes = Changes()
+        self._rounds = Rounds()
+        self._methods: dict[str, Method] = {
             "initialize": self._initialize,
             "ping": self._ping,
             "server/discover": self._discover,
             "tools/list": self._list_tools,
             "tools/call": self._call_tool,
+            "logging/setLevel": self._set_log_level,
+            **{name: self._scoped(method) for name, method in self._passing.methods.items()},
         }
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Own the calls that wait for a client's input; on leaving, end them."""
+        async with self._rounds.running():
+            yield
 
     async def respond(
         self, message: Message, where: Where, exchange: Exchange | None = None
@@ -65,9 +117,8 @@ class Gateway:
         """
         if not isinstance(message, Request):
             return None
-        EXCHANGE.set(exchange)
         try:
-            return Response(message.id, await self._handle(message, where))
+            return Response(message.id, await self._handle(message, where, exchange))
         except RpcError as error:
             return Failure(message.id, error)
         except AccessDenied as denied:
@@ -81,13 +132,34 @@ class Gateway:
 
     def admit(self, where: Where) -> Namespace:
         """The namespace that path or header name, before anything is read. Raises AccessDenied."""
-        return self._scope(where, None).namespace
+        return self._scope(where).namespace
 
     def identify(self, caller: Caller) -> str:
         """The caller's name. Raises AccessDenied for a token that is wrong."""
         return identify(self._snapshot().policy, caller)
 
-    async def _handle(self, request: Request, where: Where) -> bytes:
+    def subscribe(self, where: Where, on_change: OnChange) -> Callable[[], None]:
+        """Call ``on_change`` with a notification's method whenever what the endpoint offers has
+        changed, until what this returns is called. Raises AccessDenied."""
+        return self._changes.subscribe(self._scope(where), on_change)
+
+    async def watch(
+        self, where: Where, uris: Sequence[str], session: ClientSession
+    ) -> Sequence[str]:
+        """Tell ``session`` when one of these resources changes, as long as it is held; gives those
+        that a server tells of. Raises AccessDenied."""
+        return await self._passing.watch(self._scope(where), uris, session)
+
+    def changed(self, before: Snapshot) -> None:
+        """Tell the subscribers of what differs from the snapshot that was in force before."""
+        self._changes.tell(before, self._snapshot())
+
+    def heard(self, server: str, note: Notification) -> None:
+        """Tell clients what a server told of its prompts and resources."""
+        if not self._passing.heard(server, note):
+            self._changes.announce(note.method, server, self._snapshot())
+
+    async def _handle(self, request: Request, where: Where, given: Exchange | None) -> bytes:
         method = self._methods.get(request.method)
         if method is None:
             known = ", ".join(self._methods)
@@ -95,64 +167,73 @@ class Gateway:
                 RpcError.METHOD_NOT_FOUND,
                 f"unknown method {request.method!r}; this server has: {known}",
             )
-        return await method(read_call(request.params), where)
+        call = read_call(request.params)
+        exchange = self._clients.exchange(call, given)
+
+        async def work(exchange: Exchange) -> bytes:
+            EXCHANGE.set(exchange)
+            return await method(call, where)
+
+        if not call.modern or request.method not in METHODS:
+            return await work(exchange)
+        thing = call.params.get("uri", call.params.get("name"))
+        place = where.path or where.header or ""
+        purpose = (self.identify(where.caller), place, request.method, str(thing))
+        return await self._rounds.answer(call, purpose, exchange, work)
+
+    def _scoped(self, method: Callable[[Call, Scope], Awaitable[bytes]]) -> Method:
+        async def scoped(call: Call, where: Where) -> bytes:
+            return await method(call, self._scope(where))
+
+        return scoped
 
     async def _initialize(self, call: Call, where: Where) -> bytes:
-        self._scope(where, None)
+        scope, told = self._scope(where), can_be_told(EXCHANGE.get())
         return call.result(
             {
                 "protocolVersion": negotiate(call.params.get("protocolVersion")),
-                "capabilities": {"tools": {}},
+                "capabilities": offers.capabilities(scope, told=told),
                 "serverInfo": server_info(),
-                "instructions": INSTRUCTIONS,
+                "instructions": offers.instructions(scope),
             }
         )
 
     async def _discover(self, call: Call, where: Where) -> bytes:
-        self._scope(where, None)
+        scope = self._scope(where)
         body: JsonObject = {
             "supportedVersions": [MODERN, *HANDSHAKE],
-            "capabilities": {"tools": {}},
-            "instructions": INSTRUCTIONS,
+            "capabilities": offers.capabilities(scope, told=True),
+            "instructions": offers.instructions(scope),
         }
         return call.result(body, ttl_ms=LIST_TTL_MS)
 
     async def _ping(self, call: Call, where: Where) -> bytes:
         return call.result({})
 
+    async def _set_log_level(self, call: Call, where: Where) -> bytes:
+        exchange = EXCHANGE.get()
+        session = exchange.session if exchange else None
+        self._clients.set_log_level(session, call.params.get("level"))
+        return call.result({})
+
     async def _list_tools(self, call: Call, where: Where) -> bytes:
-        scope = self._scope(where, None)
-        tools: Json = [*definitions(scope.view.tool_counts(), scope.namespace.limits)]
-        return call.result({"tools": tools}, ttl_ms=LIST_TTL_MS)
+        listed = offers.tools(self._scope(where))
+        return call.result(page("tools", listed, call.params.get("cursor")), ttl_ms=LIST_TTL_MS)
 
     async def _call_tool(self, call: Call, where: Where) -> bytes:
-        name, arguments = call.params.get("name"), call.params.get("arguments", {})
-        if not isinstance(name, str):
-            raise RpcError(RpcError.INVALID_PARAMS, 'tools/call needs "name", a string')
-        tool = name.removeprefix(PREFIX)
-        if tool not in ("search", "execute"):
-            raise RpcError(
-                RpcError.INVALID_PARAMS,
-                f"unknown tool {name!r}; this server has two: search finds tools, "
-                "execute runs Python that calls them",
-            )
-        if not isinstance(arguments, dict):
-            return call.result(fault_result(f"the arguments of {tool} must be a JSON object"))
-        try:
-            return call.result(await self._meta_tool(tool, arguments, where))
-        except (ArgumentFault, AccessDenied) as fault:
-            if isinstance(fault, AccessDenied) and not arguments.get("namespace"):
-                raise
-            return call.result(fault_result(str(fault)))
+        def scope_of(namespace: str | None) -> Scope:
+            return self._scope(where, namespace)
 
-    async def _meta_tool(self, tool: str, arguments: JsonObject, where: Where) -> JsonObject:
-        if tool == "search":
-            wanted = read_search(arguments)
-            return self._tools.search(wanted, self._scope(where, wanted.namespace))
-        script = read_execute(arguments)
-        return await self._tools.execute(script, self._scope(where, script.namespace))
+        return await self._tools.answer(call, self._mode(where), scope_of)
 
-    def _scope(self, where: Where, argument: str | None) -> Scope:
+    def _mode(self, where: Where) -> Mode:
+        """What the connection is for; whether it may be used at all is for ``_scope`` to say."""
+        policy = self._snapshot().policy
+        endpoint = policy.endpoints.get(where.path or where.header or policy.default)
+        return where.mode or (endpoint.mode if endpoint else "code")
+
+    def _scope(self, where: Where, argument: str | None = None) -> Scope:
+        """``argument``: the namespace that a meta-tool's arguments name; weaker than the path."""
         if argument and where.path and argument != where.path:
             raise ArgumentFault(
                 f"namespace {argument!r} was asked, but this endpoint is for {where.path!r}; "
@@ -162,4 +243,5 @@ class Gateway:
         asked = where.path or argument or where.header
         namespace = admit(snapshot.policy, where.caller, asked)
         caller = identify(snapshot.policy, where.caller)
-        return Scope(caller, namespace, snapshot.views[namespace.name])
+        mode = where.mode or namespace.mode
+        return Scope(caller, namespace, snapshot.views[namespace.name], mode)

@@ -24,6 +24,13 @@ _object = msgspec.json.Decoder(dict[str, Json])
 _encode = msgspec.json.Encoder().encode
 
 
+class _Head(msgspec.Struct):
+    resultType: Json = None
+
+
+_head = msgspec.json.Decoder(_Head)
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request's parameters, read once, and the era that it belongs to."""
@@ -40,6 +47,42 @@ class Call:
             caching = {"ttlMs": ttl_ms, "cacheScope": "private"}
         meta: JsonObject = {f"{_PREFIX}serverInfo": server_info()}
         return _encode({"resultType": "complete", **body, **caching, "_meta": meta})
+
+    def passed(self, raw: bytes, *, cacheable: bool = False) -> bytes:
+        """A server's result, unchanged but for what this client's era demands and it lacks.
+
+        Raises RpcError where it is no object.
+        """
+        if not self.modern:
+            return raw
+        try:
+            if _head.decode(raw).resultType is not None:
+                return raw  # the server is of the same era
+        except (msgspec.DecodeError, RecursionError) as error:
+            text = f"the server's result is no object: {error}"
+            raise RpcError(RpcError.INTERNAL_ERROR, text) from error
+        members = raw.strip()[1:].lstrip()
+        added = b'{"resultType":"complete"'
+        if cacheable:
+            added += b',"ttlMs":0,"cacheScope":"private"'
+        return added + (b"" if members.startswith(b"}") else b",") + members
+
+    @property
+    def meta(self) -> JsonObject:
+        """The request's ``_meta``, empty where there is none."""
+        meta = self.params.get("_meta")
+        return meta if isinstance(meta, dict) else {}
+
+    @property
+    def capabilities(self) -> JsonObject:
+        """What a stateless client says that it can be asked for."""
+        declared = self.meta.get(f"{_PREFIX}clientCapabilities")
+        return declared if isinstance(declared, dict) else {}
+
+    @property
+    def log_level(self) -> Json:
+        """The least severe log messages that a stateless client wants to have."""
+        return self.meta.get(f"{_PREFIX}logLevel")
 
 
 def read_call(raw: bytes) -> Call:

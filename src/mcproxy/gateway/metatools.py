@@ -4,9 +4,8 @@ Owns the shape of their results. Knows neither transports nor how a script is ru
 ``RunCode`` and the innermost ``CallTool``, and puts the chain of ``calls`` around the latter.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 
 import msgspec
 
@@ -18,13 +17,14 @@ from mcproxy.gateway.arguments import (
     read_search,
 )
 from mcproxy.gateway.blocks import MAX_RESULT_BYTES, preview, take_blocks
-from mcproxy.gateway.calls import limited, scoped
-from mcproxy.gateway.snapshot import View
-from mcproxy.manifest.lookup import schema
+from mcproxy.gateway.calls import Take, limited, scoped
+from mcproxy.gateway.scope import Scope
+from mcproxy.manifest.lookup import require_server, schema
 from mcproxy.manifest.search import BadSearch, search
-from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import (
+    EXCHANGE,
     CallTool,
+    Exchange,
     Job,
     Json,
     JsonObject,
@@ -38,28 +38,19 @@ OWN = ""  # the server name under which a script reaches the gateway's own servi
 
 _encode = msgspec.json.Encoder().encode
 
-Take = Callable[[str, str, int], float | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Who uses a meta-tool, the namespace it was admitted to, and what can be seen there."""
-
-    caller: str
-    namespace: Namespace
-    view: View
-
 
 class MetaTools:
     """``search`` and ``execute``.
 
+    ``read`` reads the resource of a server whose URI stands in the place of the tool's name.
     ``take(caller, namespace, per_minute)`` takes a token from a bucket and gives the seconds to
     wait when there is none.
     """
 
-    def __init__(self, run: RunCode, call: CallTool, take: Take) -> None:
+    def __init__(self, run: RunCode, call: CallTool, read: CallTool, take: Take) -> None:
         self._run = run
         self._call = call
+        self._read = read
         self._take = take
 
     def search(self, arguments: SearchArguments, scope: Scope) -> JsonObject:
@@ -79,19 +70,24 @@ class MetaTools:
                 )
             limits = replace(limits, timeout_secs=arguments.timeout_secs)
         job = Job(arguments.code, limits, scope.view.manifest_json, namespace.name)
+        EXCHANGE.set(_within_script(EXCHANGE.get()))
         outcome = await self._run(job, self._chain(scope))
         return _outcome_result(outcome)
 
     def _chain(self, scope: Scope) -> CallTool:
         namespace, manifest = scope.namespace, scope.view.manifest
-        take = partial(self._take, scope.caller)
-        call = limited(namespace, take, self._call)
+        call = limited(scope.caller, namespace, self._take, self._call)
         call = scoped(manifest, namespace.limits.argument_bytes, call)
+        read = limited(scope.caller, namespace, self._take, self._read)
 
         async def own_or_upstream(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-            if ref.server == OWN:
-                return self._own(ref, arguments, scope)
-            return await call(ref, arguments)
+            if ref.server != OWN:
+                return await call(ref, arguments)
+            if ref.tool == "read_resource":
+                resource = ToolRef(str(arguments.get("server")), str(arguments.get("uri")))
+                require_server(manifest, resource)
+                return await read(resource, {})
+            return self._own(ref, arguments, scope)
 
         return own_or_upstream
 
@@ -118,6 +114,12 @@ class MetaTools:
             )
         except BadSearch as fault:
             raise ArgumentFault(str(fault)) from fault
+
+
+def _within_script(exchange: Exchange | None) -> Exchange | None:
+    """The exchange for a script's calls: they have not the request's ``_meta``, above all not its
+    progress token, and what they want to know is asked while the script waits."""
+    return replace(exchange, meta={}, retry=None) if exchange else None
 
 
 def fault_result(text: str) -> JsonObject:

@@ -14,8 +14,6 @@ from collections.abc import Callable
 
 import msgspec
 
-LIFETIME_SECS = 600.0  # a person may have to fill in a form meanwhile
-
 _MAC_BYTES = 32
 
 
@@ -30,15 +28,16 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Seal:
-    """Seals texts for ``LIFETIME_SECS``; ``clock`` gives seconds."""
+    """Seals texts for some time; ``clock`` gives seconds."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, lifetime_secs: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lifetime_secs = lifetime_secs
         self._clock = clock
         self._key = secrets.token_bytes(32)
 
     def close(self, purpose: str, kind: str, text: str) -> str:
         """Seal a text; it opens for the same purpose only (who asks, for what)."""
-        content = _encode(_Content(self._clock() + LIFETIME_SECS, kind, text))
+        content = _encode(_Content(self._clock() + self._lifetime_secs, kind, text))
         return base64.urlsafe_b64encode(self._mac(purpose, content) + content).decode()
 
     def open(self, purpose: str, sealed: str) -> tuple[str, str] | None:

@@ -1,26 +1,51 @@
 """What a request sees of the gateway's state: frozen, taken once, kept until it is answered."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 
+from mcproxy.gateway.names import aliases
 from mcproxy.manifest.lookup import outline
 from mcproxy.manifest.model import Manifest
 from mcproxy.policy.access import Policy
+from mcproxy.types import Tool
+
+META_TOOLS = ("search", "execute")
+PREFIX = "mcproxy_"  # some clients put the server's name before the tool's
+_RESERVED = (*META_TOOLS, *(PREFIX + name for name in META_TOOLS))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class View:
-    """One namespace's part of the manifest, and the JSON text behind ``api.manifest()``."""
+    """One namespace's part of the manifest, and the JSON text behind ``api.manifest()``.
+
+    ``bare`` are the servers whose tools and prompts keep their own names in direct mode.
+    """
 
     manifest: Manifest
     manifest_json: bytes
+    bare: frozenset[str] = frozenset()
+
+    @cached_property
+    def direct(self) -> Mapping[str, Tool]:
+        """The tools by the names under which clients in direct mode see them."""
+        return self._named(())
+
+    @cached_property
+    def beside(self) -> Mapping[str, Tool]:
+        """The same where the meta-tools stand beside them."""
+        return self._named(_RESERVED)
 
     def tool_counts(self) -> list[tuple[str, int]]:
         """The servers by name with their number of tools, the largest first."""
         counts = [(name, len(server.tools)) for name, server in self.manifest.servers.items()]
         return sorted(counts, key=lambda count: (-count[1], count[0]))
+
+    def _named(self, reserved: Collection[str]) -> Mapping[str, Tool]:
+        tools = {(tool.ref.server, tool.ref.tool): tool for tool in self.manifest.tools}
+        return {alias: tools[item] for alias, item in aliases(tools, self.bare, reserved).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +61,5 @@ def take_snapshot(policy: Policy, manifest: Manifest) -> Snapshot:
     views: dict[str, View] = {}
     for name, namespace in policy.endpoints.items():
         visible = manifest.visible_to(namespace.servers)
-        views[name] = View(visible, msgspec.json.encode(outline(visible, name)))
+        views[name] = View(visible, msgspec.json.encode(outline(visible, name)), policy.bare)
     return Snapshot(policy, views)

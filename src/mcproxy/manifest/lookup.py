@@ -18,10 +18,7 @@ def find_tool(manifest: Manifest, asked: ToolRef) -> Tool:
 
     Raises UnknownServer or UnknownTool, with did-you-mean.
     """
-    part = manifest.parts.get(asked.server)
-    if part is None:
-        known = list(manifest.parts)
-        raise UnknownServer(asked, near(asked.server, known), known)
+    part = require_server(manifest, asked)
     name = resolve(part.forms, asked.tool)
     if isinstance(name, str):
         return part.tools[name]
@@ -30,6 +27,15 @@ def find_tool(manifest: Manifest, asked: ToolRef) -> Tool:
         why = f"{asked.tool!r} may be any of {', '.join(map(repr, name.names))}: write it exactly."
         raise UnknownTool(asked, lines, why)
     raise UnknownTool(asked, _near_calls(manifest, part, asked.tool))
+
+
+def require_server(manifest: Manifest, asked: ToolRef) -> ServerPart:
+    """The server that ``asked`` names. Raises UnknownServer, with did-you-mean."""
+    part = manifest.parts.get(asked.server)
+    if part is None:
+        known = list(manifest.parts)
+        raise UnknownServer(asked, near(asked.server, known), known)
+    return part
 
 
 def schema(manifest: Manifest, server: str, tool: str) -> JsonObject:

@@ -3,6 +3,7 @@
 The stateless era has nothing of it: there each request says everything itself, see ``mirror``.
 """
 
+import re
 from dataclasses import dataclass
 
 import httpx
@@ -15,6 +16,7 @@ INITIALIZED = Notification("notifications/initialized")
 FIRST_VERSION = "2025-03-26"  # of Streamable HTTP
 
 _SESSION_HEADER = "Mcp-Session-Id"
+_VISIBLE = re.compile(r"[!-~]+")  # what a session id may consist of; sent back in a header
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,12 @@ def agreed_in(response: httpx.Response, result: bytes) -> Agreed:
     try:
         version = msgspec.json.decode(result, type=_Initialized).protocolVersion
     except msgspec.DecodeError:
-        version = FIRST_VERSION
-    return Agreed(response.headers.get(_SESSION_HEADER, ""), version)
+        version = ""
+    session_id = response.headers.get(_SESSION_HEADER, "")
+    return Agreed(
+        session_id if _VISIBLE.fullmatch(session_id) else "",
+        version if _VISIBLE.fullmatch(version) else FIRST_VERSION,
+    )
 
 
 def headers_of(agreed: Agreed | None) -> dict[str, str]:

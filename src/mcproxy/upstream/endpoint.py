@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import httpx
 
 from mcproxy.config.hosts import NEVER_PUBLIC
-from mcproxy.errors import PeerClosed
-from mcproxy.upstream.refusal import Gone, fault
+from mcproxy.errors import PeerClosed, RpcError
+from mcproxy.upstream.refusal import Gone, fault, refusal
 from mcproxy.wire.lines import MAX_LINE_BYTES
 
-CONNECT_SECS = 10.0
+CONNECT_SECS = 4.0  # less than `server/discover` is waited for: a dead address is told as such
 WRITE_SECS = 30.0  # for one chunk of a request to be taken
 IDLE_SECS = 4.0  # common servers close an idle connection after 5; a race would lose a call
 MAX_REDIRECTS = 3
@@ -29,23 +29,24 @@ _KEEPS_METHOD = (307, 308)
 class Target:
     """Where a remote server is; ``headers`` are secrets. ``auth`` may sign each request."""
 
+    name: str
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     auth: httpx.Auth | None = None
 
 
 class Endpoint:
-    """A remote server, see ``opened``. ``secrets`` must be kept out of messages."""
+    """A remote server, see ``opened``."""
 
     def __init__(self, client: httpx.AsyncClient, target: Target) -> None:
         self._client = client
-        self.url = httpx.URL(target.url)
-        self.secrets = tuple(target.headers.values())
+        self._url = httpx.URL(target.url)
+        self._target = target
 
     @property
     def origin(self) -> str:
         """Scheme, host and port: what may be shown of the URL."""
-        return _origin(self.url)
+        return _origin(self._url)
 
     @asynccontextmanager
     async def stream(
@@ -64,11 +65,12 @@ class Endpoint:
         Raises Gone where the request cannot have reached the server, PeerClosed where the
         connection breaks, also while the block reads the body.
         """
+        coded = [(name.encode(), value.encode()) for name, value in headers.items()]
         timeout = httpx.Timeout(CONNECT_SECS, read=quiet_secs, write=WRITE_SECS)
         try:
             for _ in range(MAX_REDIRECTS):
                 request = self._client.build_request(
-                    method, url or self.url, headers=headers, content=content, timeout=timeout
+                    method, url or self._url, headers=coded, content=content, timeout=timeout
                 )
                 response = await self._client.send(request, stream=True)
                 try:
@@ -77,7 +79,7 @@ class Endpoint:
                         return
                     location = self._redirected(response)
                     if url is None:
-                        self.url = location
+                        self._url = location
                     else:
                         url = location
                 finally:
@@ -86,12 +88,24 @@ class Endpoint:
             raise fault(error, self.origin) from error
         raise Gone(f"{self.origin} redirects in a circle")
 
+    async def refusal(self, response: httpx.Response) -> PeerClosed | RpcError:
+        """The fault for a response that is none of success."""
+        return self.refused(response.status_code, await read_refusal(response))
+
+    def refused(self, status: int, body: bytes) -> PeerClosed | RpcError:
+        """The fault for a status that is none of success; secrets are kept out of it."""
+        secrets = tuple(self._target.headers.values())
+        return refusal(status, body, secrets, self._target.name)
+
     def inside(self, location: str) -> httpx.URL:
         """A URL that the server named, relative to its own. Raises Gone for one elsewhere."""
-        url = self.url.join(location)
+        try:
+            url = self._url.join(location)
+        except httpx.InvalidURL as error:
+            raise Gone(f"{self.origin} points to what is no URL: {error}") from error
         upgraded = (
-            self.url.host == url.host
-            and (self.url.scheme, self.url.port) == ("http", None)
+            self._url.host == url.host
+            and (self._url.scheme, self._url.port) == ("http", None)
             and (url.scheme, url.port) == ("https", None)
         )
         if _origin(url) != self.origin and not upgraded:

@@ -46,6 +46,8 @@ class EventParser:
 
     def _with_newlines(self, chunk: bytes) -> bytes:
         """A line may end in CR, LF or both, and a chunk between the two."""
+        if not chunk:
+            return chunk
         if self._after_return:
             chunk = chunk.removeprefix(b"\n")
         self._after_return = chunk.endswith(b"\r")

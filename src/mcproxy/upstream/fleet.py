@@ -1,18 +1,16 @@
-"""All upstream servers by name: starts them together, routes a call to the right one.
+"""All upstream servers by name: starts them, routes a call to the right one, follows changes.
 
 ``Fleet.call`` is the innermost ``CallTool``. Announces every change of a server's state or tools;
-knows nothing of namespaces: whoever asks for a tool here is allowed to.
+knows nothing of namespaces: whoever asks for a tool here is allowed to. How one server is kept up
+is for its supervisor, how a changed one takes over from the old for ``roster``.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from mcproxy.config.inherit import env_isolated
 from mcproxy.config.load import Loaded
-from mcproxy.config.model import ServerConfig
-from mcproxy.errors import UnknownServer
+from mcproxy.config.state import state_directory
+from mcproxy.errors import CallError, ServerDown, UnknownServer
 from mcproxy.types import (
     Json,
     JsonObject,
@@ -22,11 +20,16 @@ from mcproxy.types import (
     ToolResult,
     Upstream,
 )
-from mcproxy.upstream import remote, stdio
-from mcproxy.upstream.process import Command, child_environment
-from mcproxy.upstream.restart import REMOTE
-from mcproxy.upstream.supervisor import CallTimes, Supervisor, Way
+from mcproxy.upstream.calls import Calls
+from mcproxy.upstream.definition import definitions, not_running
+from mcproxy.upstream.roster import Around, Roster
+from mcproxy.upstream.supervisor import Supervisor
+from mcproxy.upstream.tree import processes
 from mcproxy.wire.message import Notification
+
+PATROL_SECS = 1.0  # how often processes are looked at: how long one may exceed its memory
+ANSWER_SECS = 5.0  # a server that takes longer to answer a ping is ill
+DRAIN_SECS = 10.0  # calls under way may end within this time when servers are drained
 
 
 def _unheard(server: str, note: Notification) -> None:
@@ -43,23 +46,24 @@ class Fleet:
         on_change: Callable[[], None],
         on_event: Callable[[str, Notification], None] = _unheard,
     ) -> None:
-        servers, unconfigured = loaded.config.servers, loaded.unconfigured
-        self._idle = {
-            name: _not_started(server, unconfigured.get(name))
-            for name, server in servers.items()
-            if not server.enabled or name in unconfigured
-        }
-        self._supervisors = {
-            name: _supervisor(name, loaded, on_change, on_event)
-            for name, server in servers.items()
-            if name not in self._idle
-        }
+        self._on_change = on_change
+        self._idle = not_running(loaded)
+        around = Around(on_change, on_event, state_directory(loaded.environment) / "tools")
+        self._roster = Roster(definitions(loaded), around)
 
     async def run(self) -> None:
-        """Start all servers at once and keep them up; cancelled, stop them all."""
-        async with asyncio.TaskGroup() as tasks:
-            for supervisor in self._supervisors.values():
-                tasks.create_task(supervisor.run(), name=f"server {supervisor.name}")
+        """Start all servers and keep them up; cancelled, stop them all."""
+        async with self._roster.running():
+            await self._patrol()
+
+    def apply(self, loaded: Loaded) -> None:
+        """Follow another configuration: start, replace and stop what differs, leave the rest.
+
+        Usable while ``run`` runs. Returns at once; what starts and stops takes its time.
+        """
+        self._idle = not_running(loaded)
+        self._roster.apply(definitions(loaded))
+        self._on_change()
 
     async def call(self, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
         """A ``CallTool``: the reference names server and tool exactly. Raises CallError."""
@@ -80,59 +84,82 @@ class Fleet:
 
         return Upstream(request, list_, watch)
 
-    def _of(self, ref: ToolRef) -> Supervisor:
-        supervisor = self._supervisors.get(ref.server)
-        if supervisor is None:
-            raise UnknownServer(ref, (), sorted(self._supervisors))
-        return supervisor
-
     async def settled(self) -> None:
         """Return once every server is ready or has failed for the first time."""
-        for supervisor in self._supervisors.values():
+        for supervisor in self._supervisors():
             await supervisor.settled()
+
+    async def known(self) -> None:
+        """Return once of every server its tools are known, from this run or an earlier one, or it
+        has failed for the first time."""
+        for supervisor in self._supervisors():
+            if not supervisor.view.tools:
+                await supervisor.settled()
 
     def views(self) -> tuple[ServerView, ...]:
         """What every server offers now, the ones that do not run included."""
-        running = tuple(supervisor.view for supervisor in self._supervisors.values())
+        running = tuple(supervisor.view for supervisor in self._supervisors())
         idle = tuple(ServerView(name, health.state) for name, health in self._idle.items())
         return running + idle
 
     def health(self) -> Mapping[str, ServerHealth]:
         """How every server is."""
-        running = {name: supervisor.health for name, supervisor in self._supervisors.items()}
-        return {**running, **self._idle}
+        return {**self._roster.health(), **self._idle}
 
+    async def check(self) -> Mapping[str, str]:
+        """Ask every server that should be up whether it is: what is wrong, by name."""
+        supervisors = list(self._supervisors())
+        async with asyncio.TaskGroup() as tasks:
+            asked = {
+                supervisor: tasks.create_task(supervisor.answers(ANSWER_SECS))
+                for supervisor in supervisors
+            }
+        ill = (supervisor for supervisor, task in asked.items() if not task.result())
+        return {
+            supervisor.name: supervisor.health.last_error or f"it is {supervisor.state}, no answer"
+            for supervisor in ill
+        }
 
-def _supervisor(
-    name: str,
-    loaded: Loaded,
-    on_change: Callable[[], None],
-    on_event: Callable[[str, Notification], None],
-) -> Supervisor:
-    server = loaded.config.servers[name]
-    times = CallTimes(server.timeout_secs, server.tool_timeouts, server.sandbox.timeout_secs)
-    return Supervisor(
-        name,
-        _way(name, loaded),
-        times,
-        on_change,
-        on_event=on_event,
-        description=server.description or "",
-    )
+    async def drained(self) -> bool:
+        """Wait until no call is under way, at most DRAIN_SECS; whether none is."""
+        try:
+            async with asyncio.timeout(DRAIN_SECS):
+                for supervisor in self._supervisors():
+                    await supervisor.drained()
+        except TimeoutError:
+            return False
+        return True
 
+    def restart_failed(self) -> None:
+        """Give every server that was given up another chance."""
+        for supervisor in self._supervisors():
+            supervisor.revive()
 
-def _way(name: str, loaded: Loaded) -> Way:
-    server = loaded.config.servers[name]
-    if server.url:
-        return Way(partial(remote.connect, name, server), REMOTE)
-    isolated = env_isolated(loaded.config, name)
-    env = child_environment(loaded.environment, server.env, isolated=isolated)
-    cwd = Path(server.cwd).expanduser() if server.cwd else None
-    command = Command([server.command or "", *server.args], env, cwd)
-    return Way(partial(stdio.connect, name, command))
+    async def look(self) -> None:
+        """Look after the processes now: what they have started, their memory, their age."""
+        table = await asyncio.to_thread(processes)
+        for supervisor in self._roster.all():
+            supervisor.tend(table)
 
+    def _supervisors(self) -> Iterator[Supervisor]:
+        return iter(self._roster.serving())
 
-def _not_started(server: ServerConfig, missing: str | None) -> ServerHealth:
-    if not server.enabled:
-        return ServerHealth("disabled")
-    return ServerHealth("unconfigured", last_error=missing)
+    def _of(self, ref: ToolRef) -> Calls:
+        supervisor = self._roster.find(ref.server)
+        if supervisor is None:
+            raise self._absent(ref)
+        return supervisor.calls
+
+    def _absent(self, ref: ToolRef) -> CallError:
+        """Why a server takes no calls: it is not up, was taken away, or never was."""
+        if ref.server in self._idle:
+            health = self._idle[ref.server]
+            return ServerDown(ref, health.last_error or f"it is {health.state}")
+        if self._roster.was_removed(ref.server):
+            return ServerDown(ref, "it was taken out of the configuration")
+        return UnknownServer(ref, (), sorted(one.name for one in self._supervisors()))
+
+    async def _patrol(self) -> None:
+        while True:
+            await asyncio.sleep(PATROL_SECS)
+            await self.look()

@@ -20,11 +20,12 @@ from mcproxy.upstream.agreed import INITIALIZED, Agreed, agreed_in, headers_of
 from mcproxy.upstream.endpoint import Endpoint, read_refusal
 from mcproxy.upstream.line import Channel, Line
 from mcproxy.upstream.mirror import Marks, marks_in, mirrored
-from mcproxy.upstream.refusal import Gone, is_older, refusal, session_lost
+from mcproxy.upstream.refusal import Gone, is_older, session_lost
 from mcproxy.upstream.replies import Replies, is_stream
-from mcproxy.upstream.standing import QUIET_SECS, Source, hear_all_changed, listen
+from mcproxy.upstream.standing import QUIET_SECS, Source, listen
 from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong
 from mcproxy.wire.message import (
+    Failure,
     Message,
     Notification,
     Request,
@@ -38,7 +39,6 @@ TELL_SECS = 30.0  # for a notification to be taken
 GOODBYE_SECS = 2.0  # for the end of a session
 DRAIN_SECS = 1.0  # after the reply a stream ends; read to its end, the connection can be used again
 MAX_RESUMES = 5  # in a row, without anything new
-
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ class Streamable:
         self._agreed: Agreed | None = None
         self._hello: Request | None = None
         self._marks: Marks = {}
+        self._listed = False
         self._asked: dict[RequestId, asyncio.Task[None]] = {}
         self._beginning = asyncio.Lock()  # held while a session begins: requests wait for it
 
@@ -109,14 +110,14 @@ class Streamable:
         async with self._beginning:
             agreed = self._agreed
         refused = await self._try(request, data, agreed)
-        if refused and agreed and agreed.session_id and session_lost(*refused):
+        if refused and agreed and agreed.session_id and session_lost(*refused, request.id):
             renewed = await self._renew(agreed)
             refused = await self._try(request, data, renewed)
         if refused and request.method == "initialize" and is_older(*refused):
             channel = await self._fall_back(refused)
             channel.post(request, data)
         elif refused:
-            raise refusal(*refused, self._endpoint.secrets)
+            raise self._endpoint.refused(*refused)
 
     async def _try(self, request: Request, data: bytes, agreed: Agreed | None) -> Refused | None:
         """Send a request once and see it answered; or give the refusal."""
@@ -161,17 +162,21 @@ class Streamable:
                     if isinstance(message, Overlong):
                         peer.fail(request.id, _too_long(message))
                         return
-                    if isinstance(message, Response) and message.id == request.id:
-                        self._learn(request, response, message.result)
+                    if isinstance(message, Response):
+                        self._learn(request, response, message)
+                    elif isinstance(message, Failure) and message.id is None:
+                        peer.fail(request.id, message.error)  # whose else could it be
                     peer.receive(message)
                     if drain.when() is None and not peer.awaits(request.id):
                         drain.reschedule(asyncio.get_running_loop().time() + DRAIN_SECS)
 
-    def _learn(self, request: Request, response: httpx.Response, result: bytes) -> None:
+    def _learn(self, request: Request, response: httpx.Response, reply: Response) -> None:
+        """Keep what later requests need of a reply."""
         if request.method == "initialize":
-            self._agreed = agreed_in(response, result)
+            self._agreed = agreed_in(response, reply.result)
         elif request.method == "tools/list":
-            self._marks = {**self._marks, **marks_in(result)}
+            self._listed = True
+            self._marks = {**self._marks, **marks_in(reply.result)}
 
     async def _renew(self, lost: Agreed) -> Agreed:
         """Begin a session in place of the lost one, unless another request already did."""
@@ -183,7 +188,7 @@ class Streamable:
                         self._agreed = await self._begin()
                 except (RpcError, TimeoutError) as error:
                     raise Gone(f"it forgot the session and refused a new one: {error}") from error
-                hear_all_changed(self._line)
+                self._line.renewed()
             return self._agreed
 
     async def _begin(self) -> Agreed:
@@ -192,10 +197,9 @@ class Streamable:
         agreed: Agreed | None = None
         async with self._endpoint.stream("POST", headers_of(None), encode(self._hello)) as response:
             if not response.is_success:
-                body = await read_refusal(response)
-                raise refusal(response.status_code, body, self._endpoint.secrets)
+                raise await self._endpoint.refusal(response)
             async for message in Replies(self._line.name).read(response):
-                if isinstance(message, Response) and message.id == self._hello.id:
+                if isinstance(message, Response):
                     agreed = agreed_in(response, message.result)
         if agreed is None:
             raise RpcError(RpcError.INTERNAL_ERROR, "it did not answer `initialize`")
@@ -241,20 +245,17 @@ class Streamable:
                 headers["Last-Event-ID"] = replies.last_id
             return self._endpoint.stream("GET", headers, quiet_secs=QUIET_SECS)
 
-        async def renew() -> bool:
-            agreed = None if request else self._agreed
-            if not (agreed and agreed.session_id):
-                return False
-            await self._renew(agreed)
-            return True
+        async def renew() -> None:
+            if self._agreed and self._agreed.session_id:
+                await self._renew(self._agreed)
 
-        await listen(self._line, Source(opened, renew, self._gone))
+        await listen(self._line, Source(opened, lambda: self._listed, renew, self._gone))
 
     async def _fall_back(self, refused: Refused) -> Channel:
         try:
             return await self._older()
         except PeerClosed as error:
-            first = refusal(*refused, self._endpoint.secrets)
+            first = self._endpoint.refused(*refused)
             raise PeerClosed(
                 f"it takes neither Streamable HTTP ({first}) nor HTTP+SSE ({error.reason})"
             ) from error

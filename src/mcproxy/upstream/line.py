@@ -1,17 +1,20 @@
-"""What the transports over HTTP share: the tasks of one connection, and who hears from it.
+"""What the transports over HTTP share: the tasks of one connection, and who hears of its end.
 
 A request over HTTP is a task of its own, so a connection is a handful of tasks that end with it.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from mcproxy.errors import McproxyError
-from mcproxy.wire.message import Message, Notification, Request
+from mcproxy.errors import McproxyError, PeerClosed
+from mcproxy.wire.message import Message
 from mcproxy.wire.peer import Peer
+
+log = logging.getLogger(__name__)
 
 
 class Tasks:
@@ -36,32 +39,41 @@ class Tasks:
 
 @asynccontextmanager
 async def running_tasks() -> AsyncIterator[Tasks]:
-    """Tasks for as long as the block lasts; what the block raises comes out as it is."""
+    """Tasks for as long as the block lasts; what the block raises comes out as it is.
+
+    A fault of ours in one of the tasks ends the block with PeerClosed: it is this server that then
+    does not work, not the gateway.
+    """
     failure: Exception | None = None
-    async with asyncio.TaskGroup() as group:
-        tasks = Tasks(group)
-        try:
-            yield tasks
-        except (McproxyError, OSError) as error:
-            failure = error  # a TaskGroup would wrap it, and who waits for it not find it
-        finally:
-            tasks.cancel()
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = Tasks(group)
+            try:
+                yield tasks
+            except (McproxyError, OSError) as error:
+                failure = error  # a TaskGroup would wrap it, and who waits for it not find it
+            finally:
+                tasks.cancel()
+    except ExceptionGroup as faults:
+        log.exception("a fault in the transport")
+        raise PeerClosed(f"a fault in the transport: {faults.exceptions[0]!r}") from faults
     if failure:
         raise failure
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One connection: its peer, its tasks, where the server's own messages go.
+    """One connection: its peer and its tasks.
 
-    ``lose`` ends the connection with a reason.
+    ``lose`` ends it with a reason, ``renewed`` tells that the server knows nothing of what was
+    said on it before.
     """
 
     name: str
     peer: Peer
     tasks: Tasks
-    hear: Callable[[Request | Notification], None]
     lose: Callable[[str], None]
+    renewed: Callable[[], None]
 
 
 class Channel(Protocol):

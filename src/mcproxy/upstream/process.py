@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import cast
 
 from mcproxy.errors import PeerClosed
+from mcproxy.upstream.tree import Family, Table, family, marks, processes
 from mcproxy.wire.lines import LineSplitter, Overlong
 
 STDERR_LINES = 20  # kept for error messages
@@ -23,6 +24,7 @@ STDERR_LINE_BYTES = 2000
 STDIN_CLOSE_SECS = 1.0  # a good server ends at the end of its input
 TERM_SECS = 2.0  # then SIGTERM, then SIGKILL
 LAST_WORDS_SECS = 0.2  # what the child wrote as it died is still in the pipe
+BYTES_PER_MIB = 1 << 20
 KILL_SECS = 5.0  # SIGKILL works at once; this bounds a wait on a process in the kernel
 
 _NO_COMMAND = "there is no command {!r}; is it installed, and in the PATH of the gateway?"
@@ -48,7 +50,10 @@ def child_environment(
 
 
 class Child(asyncio.SubprocessProtocol):
-    """A running child. ``exited`` is set, and ``on_exit`` called, once it can say no more."""
+    """A child, once ``start`` has returned.
+
+    ``exited`` is set, and ``on_exit`` called, once it can say no more.
+    """
 
     def __init__(
         self, on_line: Callable[[bytes | Overlong], None], on_exit: Callable[[], None]
@@ -62,14 +67,10 @@ class Child(asyncio.SubprocessProtocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._transport: asyncio.SubprocessTransport | None = None
+        self._family: Family = frozenset()
+        self._verdict = ""
 
-    @classmethod
-    async def start(
-        cls,
-        command: Command,
-        on_line: Callable[[bytes | Overlong], None],
-        on_exit: Callable[[], None],
-    ) -> "Child":
+    async def start(self, command: Command) -> None:
         """Start the command as the leader of a new session.
 
         Raises OSError when it cannot be started (no such command, not executable, no such cwd).
@@ -79,16 +80,14 @@ class Child(asyncio.SubprocessProtocol):
             raise FileNotFoundError(_NO_COMMAND.format(command.argv[0]))
         if command.cwd and not command.cwd.is_dir():
             raise NotADirectoryError(f"its cwd {str(command.cwd)!r} is no directory")
-        loop = asyncio.get_running_loop()
-        _, child = await loop.subprocess_exec(
-            lambda: cls(on_line, on_exit),
+        await asyncio.get_running_loop().subprocess_exec(
+            lambda: self,
             program,
             *command.argv[1:],
             env=dict(command.env),
             cwd=command.cwd,
             start_new_session=True,
         )
-        return child
 
     @property
     def pid(self) -> int | None:
@@ -105,7 +104,9 @@ class Child(asyncio.SubprocessProtocol):
     def obituary(self) -> str:
         """How the process ended, with its last words."""
         code = self._transport.get_returncode() if self._transport else None
-        if code is None:
+        if self._verdict:
+            how = f"was stopped: {self._verdict}"
+        elif code is None:
             how = "closed its output"
         elif code < 0:
             how = f"was killed by {signal.Signals(-code).name}"
@@ -125,10 +126,27 @@ class Child(asyncio.SubprocessProtocol):
         """Wait while the child does not read what was written."""
         await self._writable.wait()
 
+    def look(self, table: Table) -> float:
+        """Take note of what the child has started; MiB that they and the child hold."""
+        if self.pid is None:
+            return 0.0
+        members = family(self.pid, table, self._family)
+        self._family = marks(members)
+        return sum(member.rss_bytes for member in members) / BYTES_PER_MIB
+
+    def kill(self, reason: str) -> None:
+        """End the child at once; ``reason`` is what its calls are told."""
+        self._verdict = reason
+        self._signal_group(signal.SIGKILL)
+
     async def stop(self) -> None:
-        """End the child and its process group: end of input, then SIGTERM, then SIGKILL."""
+        """End the child and all that it started: end of input, then SIGTERM, then SIGKILL.
+
+        What it started in a session of its own is found as it is now, or was at the last ``look``.
+        """
         if self._transport is None:
             return
+        self.look(processes())
         stdin = self._transport.get_pipe_transport(0)
         if stdin:
             stdin.close()
@@ -136,6 +154,7 @@ class Child(asyncio.SubprocessProtocol):
             self._signal_group(signal.SIGTERM)
             await self._ended_within(TERM_SECS)
         self._signal_group(signal.SIGKILL)
+        self._kill_family()
         await self._ended_within(KILL_SECS)
         self._transport.close()
 
@@ -144,6 +163,14 @@ class Child(asyncio.SubprocessProtocol):
             async with asyncio.timeout(secs):
                 await self.exited.wait()
         return self.exited.is_set()
+
+    def _kill_family(self) -> None:
+        """Kill who left the process group, and who they have started since."""
+        if self.pid is None:
+            return
+        for member in family(self.pid, processes(), self._family):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(member.pid, signal.SIGKILL)
 
     def _signal_group(self, number: signal.Signals) -> None:
         if self.pid is not None:

@@ -14,25 +14,27 @@ from http import HTTPStatus
 import httpx
 
 from mcproxy.errors import PeerClosed, RpcError
-from mcproxy.wire.message import Failure, decode
+from mcproxy.wire.message import Failure, RequestId, decode
 
 SHOWN_CHARS = 200  # of a body that is not for machines
 MIN_SECRET_CHARS = 6  # shorter parts of a header are words, such as Bearer
 
-_BUSY = (429, 502, 503, 504)  # whoever answers so has not run the call
+_BUSY = (429, 502, 503, 504)  # too much to do, or a proxy's word for a server that is not there
+_NO_SESSION = re.compile(rb"session[ -]?id|session (?:not found|expired)|no valid session", re.I)
 _OLD_TRANSPORT = (400, 404, 405)  # MCP 2025-11-25, Transports, "Backwards Compatibility"
 _LOST = "the connection was lost before the answer was complete: {0}"
 _WORDS: Sequence[tuple[type[Exception], str]] = (
     (socket.gaierror, "its name is not found in DNS ({0.strerror})"),
     (ConnectionRefusedError, "nothing listens there (connection refused)"),
     (ssl.SSLCertVerificationError, "its TLS certificate is not accepted: {0.verify_message}"),
-    (ssl.SSLError, "TLS failed: {0.reason}"),
+    (ssl.SSLWantReadError, "it did not take part in the TLS handshake; does it speak https?"),
+    (ssl.SSLError, "TLS failed: {0}"),
     (httpx.ConnectTimeout, "it did not accept a connection in time"),
     (httpx.ReadTimeout, "it was silent for too long"),
     (httpx.ProxyError, "the proxy of the environment refused: {0}"),
     (ConnectionResetError, _LOST),
     (BrokenPipeError, _LOST),
-    (httpx.RemoteProtocolError, _LOST),
+    (httpx.RemoteProtocolError, "it broke off the answer, or the rules of HTTP: {0}"),
 )
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
@@ -47,16 +49,18 @@ def fault(error: Exception, origin: str) -> PeerClosed:
     return Gone(text) if isinstance(error, _NOT_SENT) else PeerClosed(text)
 
 
-def refusal(status: int, body: bytes, secrets: Collection[str] = ()) -> PeerClosed | RpcError:
-    """The fault for a status that is none of success."""
+def refusal(
+    status: int, body: bytes, secrets: Collection[str] = (), name: str = "NAME"
+) -> PeerClosed | RpcError:
+    """The fault for a status that is none of success; ``name`` is the server's."""
     if status == HTTPStatus.UNAUTHORIZED:
         return Gone(
             f"it answered {_named(status)}: the server wants (other) credentials; "
-            "set `headers` of the server, such as Authorization"
+            f"set its `headers`, such as Authorization, or run `mcproxy login {name}`"
         )
-    answer = _error_in(body)
-    if answer:
-        return answer
+    failure = _failure_in(body)
+    if failure:
+        return failure.error
     text = f"it answered {_named(status)}{_excerpt(body, secrets)}"
     if status in _BUSY:
         return PeerClosed(text)
@@ -65,21 +69,25 @@ def refusal(status: int, body: bytes, secrets: Collection[str] = ()) -> PeerClos
     return RpcError(RpcError.INTERNAL_ERROR, text)
 
 
-def session_lost(status: int, body: bytes) -> bool:
+def session_lost(status: int, body: bytes, request: RequestId) -> bool:
     """Whether a request within a session was refused because the server forgot the session.
 
     404 is what the specification wants (MCP 2025-11-25, Transports, "Session Management"); older
-    servers say 400 and name the session. Either way the request was not processed.
+    servers say 400 and name the session. Either way the request was not processed: what was
+    processed and failed has an error that bears the request's id.
     """
-    answer = _error_in(body)
+    failure = _failure_in(body)
+    answered = failure is not None and failure.id == request
+    named = _NO_SESSION.search(body) is not None
     if status == HTTPStatus.NOT_FOUND:
-        return answer is None or answer.code != RpcError.METHOD_NOT_FOUND
-    return status == HTTPStatus.BAD_REQUEST and b"session" in body.lower()
+        unknown = failure is not None and failure.error.code == RpcError.METHOD_NOT_FOUND
+        return named or not (answered or unknown)
+    return status == HTTPStatus.BAD_REQUEST and named and not answered
 
 
 def is_older(status: int, body: bytes) -> bool:
     """Whether the refusal of ``initialize`` may be that of a server of the HTTP+SSE transport."""
-    return status in _OLD_TRANSPORT and _error_in(body) is None
+    return status in _OLD_TRANSPORT and _failure_in(body) is None
 
 
 def _words(error: Exception) -> str:
@@ -101,12 +109,12 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     yield error
 
 
-def _error_in(body: bytes) -> RpcError | None:
+def _failure_in(body: bytes) -> Failure | None:
     try:
         message = decode(body)
     except RpcError:
         return None
-    return message.error if isinstance(message, Failure) else None
+    return message if isinstance(message, Failure) else None
 
 
 def _named(status: int) -> str:

@@ -7,12 +7,20 @@ spend.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mcproxy.config.model import ServerConfig
+from mcproxy.errors import PeerClosed
 from mcproxy.upstream.line import Channel, Line, running_tasks
 from mcproxy.upstream.session import Session
+from mcproxy.upstream.tokens import LoginFile
+from mcproxy.upstream.tree import Table
 from mcproxy.wire.message import decode
 from mcproxy.wire.peer import Peer
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class NoProcess:
@@ -20,12 +28,20 @@ class NoProcess:
 
     pid = None
 
+    def look(self, table: Table) -> float:
+        """It holds no memory here."""
+        return 0.0
+
+    def kill(self, reason: str) -> None:
+        """There is nothing to kill."""
+
 
 @asynccontextmanager
 async def connect(
-    name: str, server: ServerConfig, wake: Callable[[Session], None]
+    name: str, server: ServerConfig, login: Path, wake: Callable[[Session], None]
 ) -> AsyncIterator[tuple[Session, NoProcess]]:
-    """Tie a session to the server at ``url``; on leaving, end it.
+    """Tie a session to the server at ``url``; on leaving, end it. ``login`` is the file that
+    ``mcproxy login`` writes, if it did.
 
     The session is not open yet; for ``wake`` see there. Raises PeerClosed where the server cannot
     be reached over HTTP+SSE; over Streamable HTTP the first request shows it.
@@ -47,9 +63,9 @@ async def connect(
 
     peer = Peer(post, flush, on_message=session.on_message, on_abandon=session.on_abandon)
     session.attach(peer)
-    target = endpoint.Target(server.url or "", server.headers)
+    target = endpoint.Target(name, server.url or "", server.headers, _auth(server, login))
     async with endpoint.opened(target) as remote, running_tasks() as tasks:
-        line = Line(name, peer, tasks, session.on_message, lose)
+        line = Line(name, peer, tasks, lose, session.on_renewed)
 
         async def older() -> Channel:
             nonlocal channel
@@ -65,3 +81,17 @@ async def connect(
         finally:
             peer.close("the connection was ended")
             await channel.close()
+
+
+def _auth(server: ServerConfig, login: Path) -> "httpx.Auth | None":
+    """What signs requests where somebody logged in. Raises PeerClosed without the SDK."""
+    url = server.url or ""
+    file = LoginFile(login, url)
+    configured = any(header.lower() == "authorization" for header in server.headers)
+    if configured or not file.read().tokens:
+        return None
+    try:
+        from mcproxy.upstream.oauth import Bearer  # noqa: PLC0415  the SDK is an extra, and large
+    except ImportError as error:
+        raise PeerClosed("its login needs more packages: pip install 'mcproxy[oauth]'") from error
+    return Bearer(url, file)

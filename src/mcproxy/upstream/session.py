@@ -82,11 +82,17 @@ class Session:
         self._lists: dict[str, tuple[JsonObject, ...]] = {}
         self._events: list[Notification] = []
         self._log_level: str | None = None
+        self._fresh = True
 
     @property
     def modern(self) -> bool:
         """Whether the server is of the stateless era."""
         return self.info.protocol == MODERN
+
+    @property
+    def end(self) -> PeerClosed:
+        """Why the session has ended."""
+        return (self._peer and self._peer.closed) or PeerClosed("the connection ended")
 
     def attach(self, peer: Peer) -> None:
         """Tie the session to a connection, before anything is read from it."""
@@ -161,6 +167,17 @@ class Session:
         text = f"the server asked for input {MAX_ROUNDS} times without an end"
         raise RpcError(RpcError.INTERNAL_ERROR, text)
 
+    async def answers(self, secs: float) -> bool:
+        """Whether the server still reacts, be it with an error (``ping`` is gone in 2026-07-28)."""
+        try:
+            async with asyncio.timeout(secs):
+                await self._request("ping", {})
+        except RpcError:
+            return True
+        except (TimeoutError, PeerClosed):
+            return False
+        return True
+
     async def watch(self, uri: str, *, wanted: bool) -> None:
         """Turn the notifications about one resource on or off. Raises RpcError, PeerClosed."""
         if self.modern:
@@ -188,6 +205,19 @@ class Session:
                 self._lists = {}
             self._events.append(message)
             self._wake(self)
+
+    def take_fresh(self) -> bool:
+        """Whether the server is still to be told what was agreed before; True once."""
+        fresh, self._fresh = self._fresh, False
+        return fresh
+
+    def on_renewed(self) -> None:
+        """Take note that the server forgot the session and a new one was begun in its place."""
+        self._fresh = True
+        self._log_level = None
+        self._lists = {}
+        self.tools_changed = True
+        self._wake(self)
 
     def on_closed(self) -> None:
         """Take note that the connection has ended."""

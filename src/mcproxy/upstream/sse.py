@@ -10,12 +10,12 @@ import logging
 import httpx
 
 from mcproxy.errors import PeerClosed, RpcError
-from mcproxy.upstream.endpoint import Endpoint, read_refusal
+from mcproxy.upstream.agreed import INITIALIZED
+from mcproxy.upstream.endpoint import Endpoint
 from mcproxy.upstream.line import Line
-from mcproxy.upstream.refusal import refusal
 from mcproxy.upstream.replies import Replies, is_stream
 from mcproxy.upstream.standing import deliver
-from mcproxy.wire.message import Message, Notification, Request
+from mcproxy.wire.message import Message, Request
 
 ENDPOINT_SECS = 10.0  # for the first event
 POST_SECS = 60.0  # some servers take a message only when they have dealt with it
@@ -69,8 +69,7 @@ class Sse:
 
     async def _check(self, response: httpx.Response) -> None:
         if not response.is_success:
-            body = await read_refusal(response)
-            raise refusal(response.status_code, body, self._endpoint.secrets)
+            raise await self._endpoint.refusal(response)
 
     def _found(self, location: str) -> None:
         if not self._target.done():
@@ -84,12 +83,10 @@ class Sse:
 
     async def _send(self, message: Message, data: bytes) -> None:
         try:
-            if isinstance(message, Notification):
-                async with self._handshake:
+            async with self._handshake:
+                if message == INITIALIZED:
                     await self._deliver(data)
-            else:
-                async with self._handshake:
-                    pass
+            if message != INITIALIZED:
                 await self._deliver(data)
         except (PeerClosed, RpcError) as error:
             log.warning("%s: did not take a message: %s", self._line.name, error)

@@ -2,10 +2,11 @@
 
 A GET in the handshake era, the POST of ``subscriptions/listen`` in the stateless one: how it is
 opened is handed in. Such a stream breaks now and then, and what was said meanwhile is lost, so
-after a break everything is listed anew. That it cannot be opened again is how a dead server is noticed.
+after a break everything is listed anew. That it cannot be opened again shows that a server is dead.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -14,9 +15,8 @@ from typing import TypeAlias
 import httpx
 
 from mcproxy.errors import PeerClosed
-from mcproxy.upstream.endpoint import read_refusal
 from mcproxy.upstream.line import Line
-from mcproxy.upstream.refusal import Gone, session_lost
+from mcproxy.upstream.refusal import Gone
 from mcproxy.upstream.replies import MAX_RETRY_SECS, Replies, is_stream
 from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong
 from mcproxy.wire.message import Notification
@@ -28,6 +28,8 @@ ALL_CHANGED = tuple(
     Notification(f"notifications/{kind}/list_changed") for kind in ("tools", "prompts", "resources")
 )
 
+log = logging.getLogger(__name__)
+
 Opener: TypeAlias = Callable[[Replies], AbstractAsyncContextManager[httpx.Response]]
 
 
@@ -35,11 +37,13 @@ Opener: TypeAlias = Callable[[Replies], AbstractAsyncContextManager[httpx.Respon
 class Source:
     """How the stream is opened, and what to do about a lost session and a server that is gone.
 
-    ``renew`` begins a session in place of a lost one, and tells whether there was one.
+    ``listed`` tells whether there is something that may have changed before the stream was open.
+    ``renew`` begins a session in place of a lost one, if there was one.
     """
 
     opened: Opener
-    renew: Callable[[], Awaitable[bool]]
+    listed: Callable[[], bool]
+    renew: Callable[[], Awaitable[None]]
     gone: Callable[[Gone], None]
 
 
@@ -47,33 +51,34 @@ async def listen(line: Line, source: Source) -> None:
     """Pass on what the server says, until it turns out not to offer such a stream."""
     replies = Replies(line.name)
     delay = replies.retry_secs
-    opened_before = False
+    was_open = False
     while True:
         began = _now()
         try:
             async with source.opened(replies) as response:
-                if not (response.is_success and is_stream(response)):
-                    if not await _may_come(response, source):
-                        return
+                if response.is_success and is_stream(response):
+                    was_open = True
+                    await _hear(line, source, replies, response)
+                elif was_open and response.status_code == httpx.codes.NOT_FOUND:
+                    await source.renew()
                     replies = Replies(line.name)
-                else:
-                    if opened_before and not replies.last_id:
-                        hear_all_changed(line)
-                    opened_before = True
-                    await deliver(line, replies, response)
+                elif not _is_busy(response):
+                    return
         except Gone as error:
             source.gone(error)
-        except PeerClosed:
-            pass  # a break like any other; it is opened again
-        steady = _now() - began >= STEADY_SECS
-        delay = replies.retry_secs if steady else min(delay * 2, MAX_RETRY_SECS)
+        except PeerClosed as error:
+            log.debug("%s: the event stream broke: %s", line.name, error.reason)
+        if _now() - began >= STEADY_SECS:
+            delay = replies.retry_secs
         await asyncio.sleep(delay)
+        delay = min(delay * 2, MAX_RETRY_SECS)
 
 
-def hear_all_changed(line: Line) -> None:
-    """Have everything listed anew: what changed meanwhile was not heard."""
-    for note in ALL_CHANGED:
-        line.hear(note)
+async def _hear(line: Line, source: Source, replies: Replies, response: httpx.Response) -> None:
+    if source.listed() and not replies.last_id:
+        for note in ALL_CHANGED:
+            line.peer.receive(note)
+    await deliver(line, replies, response)
 
 
 async def deliver(line: Line, replies: Replies, response: httpx.Response) -> None:
@@ -85,10 +90,7 @@ async def deliver(line: Line, replies: Replies, response: httpx.Response) -> Non
             line.peer.receive(message)
 
 
-async def _may_come(response: httpx.Response, source: Source) -> bool:
-    """Whether another try may succeed after a refusal; begins a new session where it takes one."""
-    if session_lost(response.status_code, await read_refusal(response)):
-        return await source.renew()
+def _is_busy(response: httpx.Response) -> bool:
     return response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error
 
 

@@ -48,15 +48,12 @@ async def connect(
         peer.close(child.obituary)
         session.on_closed()
 
-    def post(data: bytes) -> None:
-        child.post(data)
-
-    async def flush() -> None:
-        await child.flush()
-
-    peer = Peer(post, flush, on_message=session.on_message, on_abandon=session.on_abandon)
-    child = await Child.start(command, on_line, on_exit)
+    child = Child(on_line, on_exit)
+    peer = Peer(
+        child.post, child.flush, on_message=session.on_message, on_abandon=session.on_abandon
+    )
     session.attach(peer)
+    await child.start(command)
     try:
         yield session, child
     finally:

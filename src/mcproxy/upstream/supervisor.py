@@ -1,116 +1,70 @@
 """One server's life: start, shake hands, list its tools, restart it when it goes down.
 
-Decides nothing about when to restart (``restart.next_step`` does) and nothing about processes
-(``stdio`` does): it is the loop between the two, and the door through which calls come.
+Decides nothing about when to restart (``restart.next_step`` does) or to stop (``upkeep`` does), and
+knows nothing about processes (``stdio`` does): it is the loop between them. Calls come in through
+``calls``.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
-import msgspec
-
-from mcproxy.errors import CallTimeout, PeerClosed, RpcError, ServerDown, UpstreamError
-from mcproxy.types import (
-    Json,
-    JsonObject,
-    ServerHealth,
-    ServerState,
-    ServerView,
-    Tool,
-    ToolRef,
-    ToolResult,
-)
+from mcproxy.errors import PeerClosed, RpcError, ServerDown
+from mcproxy.types import JsonObject, ServerHealth, ServerState, ServerView, Tool, ToolRef
+from mcproxy.upstream.calls import Calls
+from mcproxy.upstream.door import Door
 from mcproxy.upstream.handshake import HandshakeFailed
-from mcproxy.upstream.restart import CHILD, GiveUp, Policy, RestartState, next_step
+from mcproxy.upstream.remembered import Offer, offer_of
+from mcproxy.upstream.restart import GiveUp, RestartState, next_step
 from mcproxy.upstream.session import Session
+from mcproxy.upstream.terms import CallTimes, Process, Surroundings, Terms, Way
+from mcproxy.upstream.tree import Table
+from mcproxy.upstream.upkeep import Condition, Kill, measure
 from mcproxy.wire.message import Notification
 
 START_WAIT_SECS = 30.0  # a call that arrives while the server starts waits this long at most
-WATCH_SECS = 5.0  # a subscription is renewed within this time, or is lost
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-
-class Process(Protocol):
-    """What is known of a server's process; ``pid`` is None for a server that runs elsewhere."""
-
-    @property
-    def pid(self) -> int | None:
-        """The process id."""
-
-
-Connect = Callable[
-    [Callable[[Session], None]], AbstractAsyncContextManager[tuple[Session, Process]]
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """How a server is reached, and how often that is tried."""
-
-    connect: Connect
-    policy: Policy = CHILD
-
-
-@dataclass(frozen=True, slots=True)
-class CallTimes:
-    """How long a call may take, in seconds: any tool, some by name, and at most ``bound``."""
-
-    default: float
-    by_tool: Mapping[str, float]
-    bound: float | None = None
-
-    def of(self, tool: str) -> float:
-        """The limit of one tool."""
-        secs = self.by_tool.get(tool, self.default)
-        return secs if self.bound is None else min(secs, self.bound)
-
 
 class Supervisor:
-    """Keeps one server running. ``on_change`` is called when its state or its tools changed,
-    ``on_event`` with what it tells of its prompts and resources."""
+    """Keeps one server running while ``run`` runs; ``calls`` is what can be asked of it."""
 
-    def __init__(
-        self,
-        name: str,
-        way: Way,
-        times: CallTimes,
-        on_change: Callable[[], None],
-        *,
-        on_event: Callable[[str, Notification], None],
-        description: str = "",
-    ) -> None:
+    def __init__(self, name: str, way: Way, terms: Terms, around: Surroundings) -> None:
         self.name = name
-        self._way = way
-        self._times = times
-        self._on_change = on_change
-        self._on_event = on_event
-        self._described = description
-        self._description = description
+        self._way, self._terms, self._around = way, terms, around
         self._state: ServerState = "starting"
-        self._tools: dict[str, Tool] = {}
-        self._capabilities: JsonObject = {}
-        self._watched: set[str] = set()
+        remembered = around.memory.read() or Offer()
+        self._tools: Mapping[str, Tool] = remembered.tools_of(name)
+        self._capabilities: JsonObject = remembered.capabilities
+        self._told = remembered.description  # of itself; the configured description is stronger
         self._session: Session | None = None
         self._child: Process | None = None
         self._last_error: str | None = None
         self._restarts = RestartState()
+        self._ready_at: float | None = None
+        self._order: Literal["renew", "rest"] | None = None
         self._settled = asyncio.Event()
+        self._decided = asyncio.Event()
+        self._wanted = asyncio.Event()
         self._attention = asyncio.Event()
+        self._door = Door(self._open_session)
+        self.calls = Calls(name, self._door, self._tool, self._times)
+
+    @property
+    def state(self) -> ServerState:
+        """What it is doing."""
+        return self._state
 
     @property
     def view(self) -> ServerView:
         """What the server offers now; its last known tools while it is down."""
         tools = tuple(self._tools.values())
-        return ServerView(self.name, self._state, self._description, tools, self._capabilities)
+        description = self._terms.description or self._told
+        return ServerView(self.name, self._state, description, tools, self._capabilities)
 
     @property
     def health(self) -> ServerHealth:
@@ -123,75 +77,68 @@ class Supervisor:
         """Return once the present start has succeeded or failed."""
         await self._settled.wait()
 
+    async def decided(self) -> None:
+        """Return once the server has been ready, or was given up."""
+        await self._decided.wait()
+
+    async def drained(self) -> None:
+        """Return once no call is under way."""
+        await self._door.empty()
+
+    async def answers(self, secs: float) -> bool:
+        """Whether the server reacts; one that sleeps is well."""
+        if self._session:
+            return await self._session.answers(secs)
+        return self._state == "idle"
+
+    def adopt(self, terms: Terms) -> None:
+        """Live by other terms from now on."""
+        self._terms = terms
+
+    def revive(self) -> None:
+        """Start the server if it was given up, with a clean slate."""
+        if self._state == "failed":
+            self._wake_up("starting")
+
+    def tend(self, table: Table) -> None:
+        """Look after a server that is ready: its memory, its age, and whether anybody needs it."""
+        held = self._child.look(table) if self._child else 0.0
+        if self._state != "ready" or self._child is None or self._ready_at is None:
+            return
+        age = time.monotonic() - self._ready_at
+        condition = Condition(held, age, min(age, self._door.idle_secs), self._door.calls)
+        match measure(self._terms.upkeep, condition):
+            case Kill(reason=reason):
+                log.warning("%s: stopped: %s", self.name, reason)
+                self._child.kill(reason)
+            case "renew":
+                self._end_between_calls("renew", "restarting")
+            case "rest":
+                self._end_between_calls("rest", "idle")
+
     async def run(self) -> None:
-        """Keep the server up until it is given up, or until cancelled."""
-        while True:
-            started = time.monotonic()
-            startable = await self._live()
-            uptime = time.monotonic() - started
-            step = next_step(
-                self._restarts, uptime_secs=uptime, startable=startable, policy=self._way.policy
-            )
-            if isinstance(step, GiveUp):
-                log.error("%s: given up, %s: %s", self.name, step.reason, self._last_error)
-                self._become("failed")
-                self._settled.set()
-                return
-            self._restarts = step.state
-            log.warning("%s: restart in %g s: %s", self.name, step.delay, self._last_error)
-            self._become("restarting")
-            await asyncio.sleep(step.delay)
-
-    async def call(self, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        """Call one of the server's tools by its exact name.
-
-        Raises ServerDown, CallTimeout or UpstreamError.
-        """
-        safe = _is_safe(self._tools.get(ref.tool))
-        secs = self._times.of(ref.tool)
-        return await self._bounded(
-            ref, secs, lambda session: session.call_tool(ref.tool, arguments), safe=safe
-        )
-
-    async def request(self, method: str, params: JsonObject) -> bytes:
-        """Send any other request; its raw result. Raises as ``call`` does."""
-        ref, secs = ToolRef(self.name, method), self._times.of(method)
-        return await self._bounded(ref, secs, lambda session: session.request(method, params))
-
-    async def list(self, method: str) -> Sequence[JsonObject]:
-        """All items of one of the server's lists. Raises as ``call`` does."""
-        ref, secs = ToolRef(self.name, method), self._times.of(method)
-        return await self._bounded(ref, secs, lambda session: session.list(method))
-
-    async def watch(self, uri: str, *, wanted: bool) -> None:
-        """Hear, or no longer, of changes of one resource, over restarts too. Raises as ``call``."""
-        ref, secs = ToolRef(self.name, "resources/subscribe"), self._times.default
-        await self._bounded(ref, secs, lambda session: session.watch(uri, wanted=wanted))
-        (self._watched.add if wanted else self._watched.discard)(uri)
-
-    async def _bounded(
-        self,
-        ref: ToolRef,
-        secs: float,
-        work: Callable[[Session], Awaitable[T]],
-        *,
-        safe: bool = True,
-    ) -> T:
-        session = await self._ready(ref)
+        """Keep the server up until cancelled."""
         try:
-            async with asyncio.timeout(secs):
-                return await work(session)
-        except TimeoutError as error:
-            raise CallTimeout(ref, secs, safe=safe) from error
-        except PeerClosed as error:
-            raise ServerDown(ref, error.reason) from error
-        except RpcError as error:
-            raise UpstreamError(ref, error) from error
-        except msgspec.DecodeError as error:
-            odd = RpcError(RpcError.INTERNAL_ERROR, f"its answer is odd: {error}")
-            raise UpstreamError(ref, odd) from error
+            while True:
+                startable = await self._live()
+                if self._order:
+                    await self._obey()
+                else:
+                    await self._come_back(startable=startable)
+        finally:
+            self._last_error = self._last_error or "it was stopped"
+            self._state = "failed"  # whoever still waits is told
+            self._settled.set()
 
-    async def _ready(self, ref: ToolRef) -> Session:
+    def _tool(self, name: str) -> Tool | None:
+        return self._tools.get(name)
+
+    def _times(self) -> CallTimes:
+        return self._terms.times
+
+    async def _open_session(self, ref: ToolRef) -> Session:
+        if self._state == "idle":
+            self._wake_up("starting")
         if not self._session and self._state in ("starting", "restarting"):
             try:
                 async with asyncio.timeout(START_WAIT_SECS):
@@ -205,12 +152,17 @@ class Supervisor:
     async def _live(self) -> bool:
         """One life of the server, from its start to its end; whether another can be tried."""
         self._settled.clear()
-        opened = False
+        self._ready_at = None
         try:
-            async with self._way.connect(self._wake) as (session, child):
+            async with (
+                self._around.turns.turn() as leave,
+                self._way.connect(self._wake) as (session, child),
+            ):
                 self._child = child
                 await session.open()
-                opened = True
+                await self._dwell(session)
+                self._publish(session, await session.list_tools())
+                leave()
                 await self._keep(session)
         except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
             self._last_error = str(error)
@@ -219,60 +171,122 @@ class Supervisor:
             self._last_error = "it started but did not answer in time"
         except (HandshakeFailed, PeerClosed, RpcError, OSError) as error:
             self._last_error = str(error)
+        except Exception as error:
+            log.exception("%s: a fault of the gateway", self.name)
+            self._last_error = f"a fault of the gateway: {error!r}"
         finally:
-            if not opened or self._state != "restarting":
+            if self._ready_at is None:
                 self._settled.set()  # the start failed; who waits for it is told
             self._session = self._child = None
         return True
+
+    async def _dwell(self, session: Session) -> None:
+        """Give a server that registers its tools late the time that it is said to need."""
+        if not self._terms.dwell_secs:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._terms.dwell_secs):
+                while not session.closed:
+                    self._attention.clear()
+                    await self._attention.wait()
+
+    def _publish(self, session: Session, tools: Sequence[Tool]) -> None:
+        self._told = session.info.instructions or session.info.name
+        self._capabilities = session.info.capabilities
+        self._tools = {tool.ref.tool: tool for tool in tools}
+        self._around.memory.write(offer_of(tools, self._capabilities, self._told))
+        if self._ready_at is None:
+            self._ready_at = time.monotonic()
+            self._door.reset()
+        self._session = session
+        self._last_error = None
+        self._become("ready")
+        self._settled.set()
+
+    async def _keep(self, session: Session) -> None:
+        """Renew the tools whenever they change; ends by PeerClosed, or when told to."""
+        while not self._order:
+            self._attention.clear()
+            if session.take_fresh():
+                await self._greet(session)
+            if session.closed:
+                raise session.end
+            if session.tools_changed:
+                await self._refresh(session)
+            else:
+                await self._attention.wait()
+
+    async def _refresh(self, session: Session) -> None:
+        """List the tools again; a server that fails at that keeps those that it had."""
+        try:
+            tools = await session.list_tools()
+        except (HandshakeFailed, RpcError, TimeoutError) as error:
+            log.warning("%s: its changed tools cannot be listed: %r", self.name, error)
+        else:
+            self._publish(session, tools)
+
+    async def _greet(self, session: Session) -> None:
+        """Take up with a new session what was agreed with the last one."""
+        await self.calls.renew(session)
+        for kind in ("prompts", "resources"):
+            if kind in session.info.capabilities:
+                note = Notification(f"notifications/{kind}/list_changed")
+                self._around.on_event(self.name, note)
 
     def _wake(self, session: Session) -> None:
         """Look after the session; where it is gone, let no call find it any more."""
         self._attention.set()
         for event in session.take_events():
-            self._on_event(self.name, event)
+            self._around.on_event(self.name, event)
         if session.closed and self._session is session:
-            self._session = None
-            self._settled.clear()
-            self._become("restarting")
+            self._let_go("restarting")
 
-    async def _keep(self, session: Session) -> None:
-        """Publish the tools, again whenever they change; ends by PeerClosed."""
-        self._description = self._described or session.info.instructions or session.info.name
-        self._capabilities = session.info.capabilities
-        fresh = True
-        while True:
-            self._attention.clear()
-            listed = await session.list_tools()
-            self._tools = {tool.ref.tool: tool for tool in listed}
-            self._session = session
-            self._last_error = None
-            self._become("ready")
+    def _end_between_calls(self, order: Literal["renew", "rest"], state: ServerState) -> None:
+        self._order = order
+        self._wanted.clear()
+        self._let_go(state)
+        self._attention.set()
+
+    def _let_go(self, state: ServerState) -> None:
+        """Take the session from the door; calls wait for the next one."""
+        self._session = None
+        self._settled.clear()
+        self._become(state)
+
+    async def _obey(self) -> None:
+        """The server has ended as it was told to; start it again when that is due."""
+        order, self._order = self._order, None
+        log.info("%s: %s", self.name, "starts anew" if order == "renew" else "unused, stopped")
+        if order == "rest":
+            self._around.on_change()  # the process is gone
+            await self._wanted.wait()
+
+    async def _come_back(self, *, startable: bool) -> None:
+        """The server has ended by itself; wait until it is to be started again."""
+        up_secs = 0.0 if self._ready_at is None else time.monotonic() - self._ready_at
+        step = next_step(
+            self._restarts, uptime_secs=up_secs, startable=startable, policy=self._way.policy
+        )
+        self._wanted.clear()
+        if isinstance(step, GiveUp):
+            log.error("%s: given up, %s: %s", self.name, step.reason, self._last_error)
+            self._become("failed")
             self._settled.set()
-            if fresh:
-                await self._greet(session)
-                fresh = False
-            while not (session.tools_changed or session.closed):
-                await self._attention.wait()
-                self._attention.clear()
+            await self._wanted.wait()
+            self._restarts = RestartState(total=self._restarts.total)
+            return
+        self._restarts = step.state
+        log.warning("%s: restart in %g s: %s", self.name, step.delay, self._last_error)
+        self._become("restarting")
+        await asyncio.sleep(step.delay)
 
-    async def _greet(self, session: Session) -> None:
-        """Take up with a new session what was agreed with the last one."""
-        for uri in sorted(self._watched):
-            with contextlib.suppress(RpcError, TimeoutError):
-                async with asyncio.timeout(WATCH_SECS):
-                    await session.watch(uri, wanted=True)
-        for kind in ("prompts", "resources"):
-            if kind in session.info.capabilities:
-                self._on_event(self.name, Notification(f"notifications/{kind}/list_changed"))
+    def _wake_up(self, state: ServerState) -> None:
+        self._settled.clear()
+        self._become(state)
+        self._wanted.set()
 
     def _become(self, state: ServerState) -> None:
         self._state = state
-        self._on_change()
-
-
-def _is_safe(tool: Tool | None) -> bool:
-    """Whether a call may be sent again without harm (MCP, ToolAnnotations)."""
-    hints = tool.definition.get("annotations") if tool else None
-    if not isinstance(hints, dict):
-        return False
-    return hints.get("readOnlyHint") is True or hints.get("idempotentHint") is True
+        if state in ("ready", "failed"):
+            self._decided.set()
+        self._around.on_change()

@@ -51,6 +51,11 @@ class Peer:
         self._pending: dict[RequestId, asyncio.Future[bytes]] = {}
         self._closed: PeerClosed | None = None
 
+    @property
+    def closed(self) -> PeerClosed | None:
+        """Why the connection ended; None while it stands."""
+        return self._closed
+
     async def request(self, method: str, params: bytes = EMPTY_OBJECT) -> bytes:
         """Send a request, give its result as raw JSON.
 

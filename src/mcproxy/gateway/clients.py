@@ -1,0 +1,77 @@
+"""The ``Exchange`` of each request: what its client wants to hear, and what it can be asked.
+
+A client of the handshake era says once for its session which log messages it wants; a stateless
+one says it with each request. Sessions are held weakly: what is known of one goes with it.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from weakref import WeakKeyDictionary
+
+from mcproxy.errors import RpcError
+from mcproxy.gateway.era import Call
+from mcproxy.types import LOG_LEVELS, ClientSession, Exchange, Json, JsonObject
+
+
+class Clients:
+    """The log levels that sessions have asked for."""
+
+    def __init__(self) -> None:
+        self._levels: WeakKeyDictionary[ClientSession, str] = WeakKeyDictionary()
+
+    def set_log_level(self, session: ClientSession | None, level: Json) -> None:
+        """A client said which log messages it wants. Raises RpcError for an unknown level."""
+        checked = _level(level)
+        if session:
+            self._levels[session] = checked
+
+    def exchange(self, call: Call, given: Exchange | None) -> Exchange:
+        """The exchange of a request; ``given`` is the transport's, None where it has none.
+
+        Raises RpcError for an unknown log level.
+        """
+        given = given or Exchange(_drop, _refuse)
+        if call.modern:
+            level = None if call.log_level is None else _level(call.log_level)
+            heard = LOG_LEVELS[LOG_LEVELS.index(level) :] if level else ()
+            given = replace(given, capabilities=call.capabilities)
+        else:
+            level = self._levels.get(given.session) if given.session else None
+            # One that never said gets what servers choose to send.
+            heard = LOG_LEVELS[LOG_LEVELS.index(level) if level else 0 :]
+        notify = _heard(given, frozenset(heard))
+        return replace(given, notify=notify, meta=call.meta, log_level=level)
+
+
+def can_be_told(exchange: Exchange | None) -> bool:
+    """Whether the client's transport has a way back to it."""
+    return exchange is not None and exchange.ask is not _refuse
+
+
+def _heard(exchange: Exchange, levels: frozenset[str]) -> Callable[[str, JsonObject], None]:
+    def notify(method: str, params: JsonObject) -> None:
+        if method != "notifications/message" or params.get("level") in levels:
+            exchange.notify(method, params)
+
+    return notify
+
+
+def _level(level: Json) -> str:
+    if level not in LOG_LEVELS:
+        raise RpcError(
+            RpcError.INVALID_PARAMS,
+            f"there is no log level {level!r}; levels are {', '.join(LOG_LEVELS)}",
+        )
+    return str(level)
+
+
+def _drop(method: str, params: JsonObject) -> None:
+    """There is no way for it."""
+
+
+async def _refuse(method: str, params: JsonObject) -> JsonObject:
+    raise RpcError(
+        RpcError.METHOD_NOT_FOUND,
+        f"the client cannot be asked for {method}: its request came by a way that has no way back; "
+        "connect by /mcp or --stdio",
+    )

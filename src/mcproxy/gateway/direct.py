@@ -1,0 +1,78 @@
+"""Direct mode: the servers' own tools, under names that are unique, their results unchanged.
+
+A call's result goes from the server's pipe to the client as the bytes that came; a server's own
+JSON-RPC errors go through too. What the gateway itself refuses is a result that a model can read.
+"""
+
+from collections.abc import Mapping
+
+from mcproxy.errors import CallError, RpcError, UpstreamError
+from mcproxy.gateway.calls import Take, check, limited
+from mcproxy.gateway.era import Call
+from mcproxy.gateway.metatools import fault_result
+from mcproxy.gateway.scope import Scope
+from mcproxy.gateway.snapshot import META_TOOLS
+from mcproxy.manifest.spelling import near
+from mcproxy.types import CallTool, JsonObject, Tool
+
+MAX_INSTRUCTIONS = 4000  # characters; clients put them before every conversation
+
+
+def tools_in(scope: Scope) -> Mapping[str, Tool]:
+    """The servers' tools that the client sees, by the names that it sees; none in code mode."""
+    match scope.mode:
+        case "direct":
+            return scope.view.direct
+        case "both":
+            return scope.view.beside
+        case _:
+            return {}
+
+
+def definitions(scope: Scope) -> list[JsonObject]:
+    """The tools as ``tools/list`` gives them: as their servers declare them, but for the name."""
+    return [{**tool.definition, "name": name} for name, tool in tools_in(scope).items()]
+
+
+def instructions(scope: Scope) -> str:
+    """What the servers say of themselves, for clients that see their tools alone."""
+    servers = scope.view.manifest.servers.values()
+    said = "\n".join(f"{server.name}: {server.description}" for server in servers)
+    return said if len(said) <= MAX_INSTRUCTIONS else f"{said[:MAX_INSTRUCTIONS]}…"
+
+
+class Direct:
+    """Calls of servers' tools by clients themselves."""
+
+    def __init__(self, call: CallTool, take: Take) -> None:
+        self._call = call
+        self._take = take
+
+    async def call_tool(self, name: str, call: Call, scope: Scope) -> bytes:
+        """Answer ``tools/call``. Raises RpcError for an unknown tool, and as the server does."""
+        arguments = call.params.get("arguments") or {}
+        tool = tools_in(scope).get(name)
+        if tool is None:
+            raise unknown_tool(name, scope)
+        if not isinstance(arguments, dict):
+            return call.result(fault_result(f"the arguments of {name} must be a JSON object"))
+        through = limited(scope.caller, scope.namespace, self._take, self._call)
+        try:
+            check(tool, arguments, f"the inputSchema of {name} in tools/list")
+            result = await through(tool.ref, arguments)
+        except UpstreamError as error:
+            raise error.rpc from error
+        except CallError as error:
+            return call.result(fault_result(error.message))
+        return call.passed(result.raw)
+
+
+def unknown_tool(name: str, scope: Scope) -> RpcError:
+    """The error for a name that is no tool's (MCP, server/tools, "Error Handling")."""
+    close = near(name, tools_in(scope))
+    hint = f"; did you mean {' or '.join(close)}?" if close else "; tools/list has the names"
+    if scope.mode == "code":
+        hint = "; this server has two: search finds tools, execute runs Python that calls them"
+    elif scope.mode == "both" and not close:
+        hint = f"; beside the tools of servers there are {' and '.join(META_TOOLS)}"
+    return RpcError(RpcError.INVALID_PARAMS, f"unknown tool {name!r}{hint}")

@@ -1,0 +1,87 @@
+"""``subscriptions/listen``: one stateless client's stream of what changes at one endpoint.
+
+MCP 2026-07-28, basic/patterns/subscriptions: the first message says what of the client's filter is
+honoured; every message names the subscription, which is the request's id.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from mcproxy.errors import RpcError
+from mcproxy.gateway.changes import PROMPTS_CHANGED, RESOURCES_CHANGED, TOOLS_CHANGED
+from mcproxy.gateway.core import Gateway, Where
+from mcproxy.gateway.era import read_call
+from mcproxy.types import ClientSession, Json, JsonObject
+from mcproxy.wire.message import Notification, Request
+
+METHOD = "subscriptions/listen"
+ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
+MAX_URIS = 100  # of one subscription; each is looked up at its server
+
+_KINDS = {
+    "toolsListChanged": TOOLS_CHANGED,
+    "promptsListChanged": PROMPTS_CHANGED,
+    "resourcesListChanged": RESOURCES_CHANGED,
+}
+_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """An open subscription; ``meta`` is the ``_meta`` of all that is sent for it.
+
+    Hold it as long as it is open: with it its subscriptions to resources go.
+    """
+
+    meta: JsonObject
+    close: Callable[[], None]
+    session: ClientSession
+
+
+async def listen(
+    gateway: Gateway, where: Where, request: Request, send: Callable[[Notification], None]
+) -> Listening:
+    """Send the acknowledgement, and from then on what changes.
+
+    Raises RpcError for a filter that is none, and AccessDenied.
+    """
+    wanted = read_call(request.params).params.get("notifications")
+    if not isinstance(wanted, dict):
+        text = f'{METHOD} needs "notifications", an object such as {{"toolsListChanged": true}}'
+        raise RpcError(RpcError.INVALID_PARAMS, text)
+    meta: JsonObject = {_SUBSCRIPTION: request.id}
+
+    def notify(method: str, params: JsonObject) -> None:
+        send(Notification(method, _encode({**params, "_meta": meta})))
+
+    def tell(method: str) -> None:
+        if method in methods:
+            notify(method, {})
+
+    honoured: JsonObject = {kind: True for kind in _KINDS if wanted.get(kind) is True}
+    methods = {_KINDS[kind] for kind in honoured}
+    opened = False
+
+    def updated(method: str, params: JsonObject) -> None:
+        if opened:  # the acknowledgement comes first
+            notify(method, params)
+
+    session = ClientSession(updated)
+    if uris := _uris(wanted.get("resourceSubscriptions")):
+        honoured["resourceSubscriptions"] = [*await gateway.watch(where, uris, session)]
+    close = gateway.subscribe(where, tell)
+    notify(ACKNOWLEDGED, {"notifications": honoured})
+    opened = True
+    return Listening(meta, close, session)
+
+
+def _uris(listed: Json) -> list[str]:
+    uris = [uri for uri in listed if isinstance(uri, str)] if isinstance(listed, list) else []
+    if len(uris) > MAX_URIS:
+        text = f"a subscription may name {MAX_URIS} resources; open several"
+        raise RpcError(RpcError.INVALID_PARAMS, text)
+    return uris

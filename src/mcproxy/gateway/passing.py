@@ -1,0 +1,115 @@
+"""What passes through the gateway in every mode: prompts, resources, completions, subscriptions.
+
+``methods`` is the table of them; each method is answered by the server that it concerns.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import msgspec
+
+from mcproxy.errors import CallError, RpcError
+from mcproxy.gateway.era import Call
+from mcproxy.gateway.forward import forward
+from mcproxy.gateway.prompts import Prompts
+from mcproxy.gateway.resources import Resources
+from mcproxy.gateway.scope import Scope
+from mcproxy.gateway.watching import UPDATED, Watching
+from mcproxy.types import EXCHANGE, ClientSession, Json, JsonObject, Upstream
+from mcproxy.wire.message import Notification
+
+_object = msgspec.json.Decoder(dict[str, Json])
+
+
+class Passing:
+    """The methods, and the notifications that belong to them."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._prompts = Prompts(upstream)
+        self._resources = Resources(upstream)
+        self._watching = Watching(upstream)
+        self.methods: Mapping[str, Callable[[Call, Scope], Awaitable[bytes]]] = {
+            "prompts/list": self._prompts.list,
+            "prompts/get": self._prompts.get,
+            "resources/list": self._resources.list,
+            "resources/templates/list": self._resources.list_templates,
+            "resources/read": self._resources.read,
+            "resources/subscribe": self._subscribe,
+            "resources/unsubscribe": self._unsubscribe,
+            "completion/complete": self._complete,
+        }
+
+    async def watch(
+        self, scope: Scope, uris: Sequence[str], session: ClientSession
+    ) -> Sequence[str]:
+        """Tell ``session`` of changes of resources; gives those for which a server does so."""
+        watched: list[str] = []
+        for uri in uris:
+            for server in await self._resources.owners(scope, uri):
+                try:
+                    await self._watching.add(server, uri, session)
+                except (CallError, RpcError):
+                    continue
+                watched.append(uri)
+                break
+        return watched
+
+    def heard(self, server: str, note: Notification) -> bool:
+        """Take a server's notification; False for one that is not about a single resource."""
+        if note.method != UPDATED:
+            return False
+        self._watching.updated(server, _object.decode(note.params))
+        return True
+
+    async def _subscribe(self, call: Call, scope: Scope) -> bytes:
+        uri, session = _subscription(call)
+        if not await self.watch(scope, [uri], session):
+            text = f"no server tells of changes of {uri!r}; resources/list has the URIs"
+            raise RpcError(RpcError.INVALID_PARAMS, text)
+        return call.result({})
+
+    async def _unsubscribe(self, call: Call, scope: Scope) -> bytes:
+        uri, session = _subscription(call)
+        await self._watching.remove(uri, session)
+        return call.result({})
+
+    async def _complete(self, call: Call, scope: Scope) -> bytes:
+        server, ref = await self._completed(scope, call.params.get("ref"))
+        offered = scope.view.manifest.servers[server].capabilities if server else {}
+        if "completions" not in offered:
+            return call.result({"completion": {"values": []}})
+        params = {key: value for key, value in call.params.items() if key != "_meta"}
+        return call.passed(
+            await forward(self._upstream, server, "completion/complete", {**params, "ref": ref})
+        )
+
+    async def _completed(self, scope: Scope, ref: Json) -> tuple[str, JsonObject]:
+        """The server that a completion's reference belongs to, and the reference as it knows it.
+
+        The server is "" where there is none.
+        """
+        asked = ref if isinstance(ref, dict) else {}
+        match asked:
+            case {"type": "ref/prompt", "name": name}:
+                server, prompt = await self._prompts.find(scope, name)
+                return server, {**asked, "name": prompt}
+            case {"type": "ref/resource", "uri": str(uri)}:
+                return next(iter(await self._resources.template_owner(scope, uri)), ""), asked
+        raise RpcError(
+            RpcError.INVALID_PARAMS,
+            'completion/complete needs "ref": {"type": "ref/prompt", "name": …} or '
+            '{"type": "ref/resource", "uri": …}',
+        )
+
+
+def _subscription(call: Call) -> tuple[str, ClientSession]:
+    uri, exchange = call.params.get("uri"), EXCHANGE.get()
+    if not isinstance(uri, str):
+        raise RpcError(RpcError.INVALID_PARAMS, 'a subscription needs "uri", a string')
+    if exchange is None or exchange.session is None:
+        raise RpcError(
+            RpcError.INVALID_REQUEST,
+            "a subscription needs a session, which this connection has not; stateless clients use "
+            "subscriptions/listen",
+        )
+    return uri, exchange.session

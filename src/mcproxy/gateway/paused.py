@@ -1,0 +1,132 @@
+"""One call of a stateless client that runs on in the gateway while its client is asked."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import count
+
+from mcproxy.errors import RpcError
+from mcproxy.types import Exchange, Json, JsonObject
+
+_CAPABILITIES = {
+    "sampling/createMessage": "sampling",
+    "elicitation/create": "elicitation",
+    "roots/list": "roots",
+}
+
+
+def can_be_asked(exchange: Exchange) -> bool:
+    """Whether the client says that it takes any request of a server."""
+    return any(name in exchange.capabilities for name in _CAPABILITIES.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    method: str
+    params: JsonObject
+    answer: asyncio.Future[JsonObject]
+
+
+class Paused:
+    """A call, and the inputs that it waits for. ``exchange`` is that of the request that began it;
+    notifications go out with the request that waits at the moment, and are lost between two."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.key = ""
+        self._exchange = exchange
+        self._open: Exchange | None = exchange
+        self._keys = (f"input-{number}" for number in count(1))
+        self._inputs: dict[str, _Input] = {}
+        self._turned = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        self._outcome: bytes | Exception | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the call has its result."""
+        return self._outcome is not None
+
+    def start(self, tasks: asyncio.TaskGroup, work: Callable[[Exchange], Awaitable[bytes]]) -> None:
+        """Begin the call."""
+        exchange = replace(self._exchange, notify=self._notify, ask=self._ask)
+        self._task = tasks.create_task(self._run(work, exchange))
+
+    async def turn(self) -> JsonObject | None:
+        """Wait until the call ended (None) or wants input; then what it wants, by key."""
+        await self._turned.wait()
+        if self.ended:
+            return None
+        return {
+            key: {"method": wanted.method, "params": wanted.params}
+            for key, wanted in self._inputs.items()
+        }
+
+    def result(self) -> bytes:
+        """The call's result. Raises what the call raised."""
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome or b"{}"
+
+    def pause(self, secs: float, lost: Callable[[], None]) -> str:
+        """Wait for the client, at most ``secs``; the key by which it will be known."""
+        self._open = None
+        self._expiry = asyncio.get_running_loop().call_later(secs, lost)
+        self.key = secrets.token_urlsafe(16)
+        return self.key
+
+    def resume(self, exchange: Exchange, responses: Mapping[str, Json]) -> None:
+        """Take the answers that the client brought; what it left out is asked again."""
+        if self._expiry:
+            self._expiry.cancel()
+        self._open = exchange
+        for key, wanted in list(self._inputs.items()):
+            response = responses.get(key)
+            if isinstance(response, dict):
+                del self._inputs[key]
+                wanted.answer.set_result(response)
+        if not self._inputs and not self.ended:
+            self._turned.clear()
+
+    def cancel(self) -> None:
+        """End the call; nobody waits for it any more."""
+        if self._expiry:
+            self._expiry.cancel()
+        if self._task:
+            self._task.cancel()
+
+    async def _run(self, work: Callable[[Exchange], Awaitable[bytes]], exchange: Exchange) -> None:
+        try:
+            self._outcome = await work(exchange)
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits for the result
+            self._outcome = error
+        finally:
+            self._turned.set()
+
+    async def _ask(self, method: str, params: JsonObject) -> JsonObject:
+        needed = _CAPABILITIES.get(method, method)
+        if needed not in self._exchange.capabilities:
+            raise RpcError(
+                RpcError.METHOD_NOT_FOUND,
+                f"the client cannot be asked for {method}: it has not declared the capability "
+                f"{needed!r}",
+            )
+        key = next(self._keys)
+        answer: asyncio.Future[JsonObject] = asyncio.get_running_loop().create_future()
+        self._inputs[key] = _Input(method, params, answer)
+        self._turned.set()
+        try:
+            return await answer
+        finally:
+            self._inputs.pop(key, None)
+
+    def _notify(self, method: str, params: JsonObject) -> None:
+        if self._open is None:
+            return
+        if method == "notifications/progress":
+            token = self._open.meta.get("progressToken")
+            if token is None:
+                return
+            params = {**params, "progressToken": token}
+        self._open.notify(method, params)

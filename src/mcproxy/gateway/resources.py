@@ -1,0 +1,94 @@
+"""The resources of all servers in sight. Their URIs stay as they are; here is found whose one is.
+
+A URI belongs to the first server, by name, that lists it; else to the first with a template that
+matches it. One that nobody lists may still exist (a tool's result can link to it), so then all
+servers with resources are tried.
+"""
+
+import re
+from collections.abc import Sequence
+
+from mcproxy.errors import RpcError
+from mcproxy.gateway.era import LIST_TTL_MS, Call
+from mcproxy.gateway.forward import forward
+from mcproxy.gateway.merged import items, offering, page
+from mcproxy.gateway.scope import Scope
+from mcproxy.types import Json, JsonObject, Upstream
+
+NOT_FOUND = -32002  # handshake era, server/resources, "Error Handling"; since then INVALID_PARAMS
+
+_EXPRESSION = re.compile(r"\{([+#./;?&]?)[^{}]*\}")
+
+
+class Resources:
+    """``resources/list``, ``resources/templates/list`` and ``resources/read``."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+
+    async def list(self, call: Call, scope: Scope) -> bytes:
+        """All resources; of several with one URI, the one that ``read`` reads."""
+        return await self._list(call, scope, "resources/list", "resources", "uri")
+
+    async def list_templates(self, call: Call, scope: Scope) -> bytes:
+        """All templates."""
+        return await self._list(
+            call, scope, "resources/templates/list", "resourceTemplates", "uriTemplate"
+        )
+
+    async def read(self, call: Call, scope: Scope) -> bytes:
+        """The contents of one resource. Raises RpcError."""
+        uri = call.params.get("uri")
+        if not isinstance(uri, str):
+            raise RpcError(RpcError.INVALID_PARAMS, 'resources/read needs "uri", a string')
+        missing = RpcError.INVALID_PARAMS if call.modern else NOT_FOUND
+        refused = RpcError(missing, f"there is no resource {uri!r}; resources/list has their URIs")
+        for server in await self.owners(scope, uri):
+            try:
+                raw = await forward(self._upstream, server, "resources/read", {"uri": uri})
+                return call.passed(raw, cacheable=True)
+            except RpcError as error:
+                refused = error
+        if refused.code in (NOT_FOUND, RpcError.INVALID_PARAMS):  # the eras name it differently
+            raise RpcError(missing, refused.message, refused.data)
+        raise refused
+
+    async def owners(self, scope: Scope, uri: str) -> Sequence[str]:
+        """The servers that may have a resource, to be tried in this order."""
+        servers = offering(scope, "resources")
+        listed = await items(self._upstream, servers, "resources/list")
+        for server, item in listed:
+            if item.get("uri") == uri:
+                return (server,)
+        return await self.template_owner(scope, uri) or servers
+
+    async def template_owner(self, scope: Scope, uri: str) -> Sequence[str]:
+        """The first server with a template that is this, or that matches it; none where none is."""
+        servers = offering(scope, "resources")
+        for server, item in await items(self._upstream, servers, "resources/templates/list"):
+            template = str(item.get("uriTemplate"))
+            if template == uri or matches(template, uri):
+                return (server,)
+        return ()
+
+    async def _list(self, call: Call, scope: Scope, method: str, member: str, key: str) -> bytes:
+        listed = await items(self._upstream, offering(scope, "resources"), method)
+        firsts: dict[Json, JsonObject] = {}
+        for _, item in listed:
+            firsts.setdefault(str(item.get(key)), item)
+        body = page(member, [*firsts.values()], call.params.get("cursor"))
+        return call.result(body, ttl_ms=LIST_TTL_MS)
+
+
+def matches(template: str, uri: str) -> bool:
+    """Whether a URI can come of a template (RFC 6570).
+
+    Lenient: a simple expression stands for anything within one path segment, one with an operator
+    for anything at all.
+    """
+    pattern, end = "", 0
+    for expression in _EXPRESSION.finditer(template):
+        pattern += re.escape(template[end : expression.start()])
+        pattern += ".*" if expression[1] else "[^/]+"
+        end = expression.end()
+    return re.fullmatch(pattern + re.escape(template[end:]), uri, re.DOTALL) is not None

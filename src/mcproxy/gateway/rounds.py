@@ -1,0 +1,146 @@
+"""Requests that need the client's input before they can be answered, towards stateless clients.
+
+A stateless client cannot be asked: it gets an ``input_required`` result and sends its request again
+with the answers (MCP 2026-07-28, basic/patterns/mrtr). Two things stand behind such a result here:
+a server that wants it so, whose ``requestState`` is sealed on the way; or a call that goes on
+running in the gateway and waits (a server of the handshake era asked, or a script's call did). The
+latter is kept in a bounded table, for a bounded time, and is resumed once, by its owner only.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
+
+import msgspec
+
+from mcproxy.errors import RpcError
+from mcproxy.gateway.era import Call
+from mcproxy.gateway.paused import Paused, can_be_asked
+from mcproxy.gateway.seal import Seal
+from mcproxy.types import Exchange, Json, JsonObject
+
+METHODS = frozenset({"tools/call", "prompts/get", "resources/read"})  # mrtr, "Supported Requests"
+LIFETIME_SECS = 600.0  # a person may have to fill in a form meanwhile
+MAX_WAITING = 256  # calls; each holds one of a server, or a worker
+
+_KEPT, _SERVERS = "kept", "server's"  # what a sealed state stands for
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+_object = msgspec.json.Decoder(dict[str, Json])
+
+Work = Callable[[Exchange], Awaitable[bytes]]
+
+
+class Rounds:
+    """Answers requests in as many rounds as they take. Usable while ``running``."""
+
+    def __init__(self, lifetime_secs: float = LIFETIME_SECS) -> None:
+        self._lifetime_secs = lifetime_secs
+        self._seal = Seal(lifetime_secs)
+        self._tasks = asyncio.TaskGroup()
+        self._under_way: set[Paused] = set()
+        self._waiting: dict[str, Paused] = {}
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Own the calls that go on between two rounds; on leaving, cancel them."""
+        async with self._tasks:
+            try:
+                yield
+            finally:
+                for paused in self._under_way:
+                    paused.cancel()
+
+    async def answer(
+        self, call: Call, purpose: tuple[str, ...], exchange: Exchange, work: Work
+    ) -> bytes:
+        """Answer a request, or the next round of one; ``purpose``: who asks, where, for what.
+
+        Raises RpcError for a state that is not this purpose's, and what ``work`` raises.
+        """
+        sealed_for = "\0".join((*purpose, _digest(call.params.get("arguments"))))
+        kind, text = self._open(sealed_for, call.params.get("requestState"))
+        responses = call.params.get("inputResponses")
+        given = responses if isinstance(responses, dict) else {}
+        if kind == _KEPT:
+            return await self._resume(text, exchange, given, sealed_for)
+        retry: JsonObject = {"inputResponses": given} if given else {}
+        if kind == _SERVERS:
+            retry["requestState"] = text
+        exchange = replace(exchange, retry=retry)
+        if not can_be_asked(exchange):
+            return self._sealed(await work(exchange), sealed_for)
+        paused = Paused(exchange)
+        self._under_way.add(paused)
+        paused.start(self._tasks, work)
+        return await self._next(paused, sealed_for)
+
+    async def _resume(
+        self, key: str, exchange: Exchange, given: Mapping[str, Json], sealed_for: str
+    ) -> bytes:
+        paused = self._waiting.pop(key, None)
+        if paused is None:
+            raise self._invalid_state()
+        paused.resume(exchange, given)
+        return await self._next(paused, sealed_for)
+
+    async def _next(self, paused: Paused, sealed_for: str) -> bytes:
+        """The result, or what is to be asked first."""
+        try:
+            wanted = await paused.turn()
+        except asyncio.CancelledError:
+            paused.cancel()
+            raise
+        finally:
+            if paused.ended:
+                self._under_way.discard(paused)
+        if wanted is None:
+            return self._sealed(paused.result(), sealed_for)
+        if len(self._waiting) >= MAX_WAITING:
+            self._lose(paused)
+            text = f"{MAX_WAITING} calls wait for their clients' input already; try again later"
+            raise RpcError(RpcError.INTERNAL_ERROR, text)
+        key = paused.pause(self._lifetime_secs, lambda: self._lose(paused))
+        self._waiting[key] = paused
+        state = self._seal.close(sealed_for, _KEPT, key)
+        return _encode(
+            {"resultType": "input_required", "inputRequests": wanted, "requestState": state}
+        )
+
+    def _lose(self, paused: Paused) -> None:
+        """Give up a call whose client did not come back."""
+        self._waiting.pop(paused.key, None)
+        self._under_way.discard(paused)
+        paused.cancel()
+
+    def _open(self, sealed_for: str, state: Json) -> tuple[str, str]:
+        if state is None:
+            return "", ""
+        opened = self._seal.open(sealed_for, str(state))
+        if opened is None:
+            raise self._invalid_state()
+        return opened
+
+    def _sealed(self, raw: bytes, sealed_for: str) -> bytes:
+        """A result as it is, but for the state of a server that wants input: sealed."""
+        if b"input_required" not in raw:  # spares large results a second reading
+            return raw
+        result = _object.decode(raw)
+        state = result.get("requestState")
+        if result.get("resultType") != "input_required" or not isinstance(state, str):
+            return raw
+        return _encode({**result, "requestState": self._seal.close(sealed_for, _SERVERS, state)})
+
+    def _invalid_state(self) -> RpcError:
+        return RpcError(
+            RpcError.INVALID_PARAMS,
+            "this requestState is not valid for this request: it was used already, is older than "
+            f"{self._lifetime_secs:g} s, or belongs to another request or caller. Send the request "
+            "anew, without requestState and inputResponses.",
+        )
+
+
+def _digest(arguments: Json) -> str:
+    return hashlib.sha256(_encode(arguments)).hexdigest()

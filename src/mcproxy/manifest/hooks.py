@@ -1,0 +1,102 @@
+"""What an operator wants done around a refresh: named actions, commands, webhooks.
+
+The named actions are handed in, so that nothing here knows servers. Each hook is bounded in time; a
+failure is told with its reason, and what follows from it is for the caller.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Literal, TypeAlias
+
+from mcproxy.config.hooks import HookSpec
+from mcproxy.errors import McproxyError
+
+HOOK_SECS = 30.0  # a refresh waits no longer for one hook
+_SHOWN_BYTES = 500
+_PASSED = ("PATH", "HOME", "LANG", "TMPDIR")
+
+Event: TypeAlias = Literal["startup", "config_change", "server_health", "tools_changed", "manual"]
+Action: TypeAlias = Callable[[], Awaitable[None]]
+
+log = logging.getLogger(__name__)
+
+
+class HookFailed(McproxyError):
+    """A hook did not do what it should; the text says which and why."""
+
+
+class Hooks:
+    """Runs hooks. ``actions`` are those with a name; ``environment`` is the gateway's own, of which
+    commands get a few variables and ``MCPROXY_EVENT``."""
+
+    def __init__(self, actions: Mapping[str, Action], environment: Mapping[str, str]) -> None:
+        self._actions = actions
+        self._passed = {name: environment[name] for name in _PASSED if name in environment}
+
+    async def run(self, hooks: Sequence[HookSpec], event: Event) -> None:
+        """Run hooks one after another, up to the first that fails. Raises HookFailed."""
+        for hook in hooks:
+            try:
+                async with asyncio.timeout(HOOK_SECS):
+                    await self._do(hook, event)
+            except TimeoutError as error:
+                raise HookFailed(f"{told(hook)}: not done after {HOOK_SECS:g} s") from error
+            except OSError as error:
+                raise HookFailed(f"{told(hook)}: {error}") from error
+
+    async def _do(self, hook: HookSpec, event: Event) -> None:
+        if hook.command:
+            await _command(hook, {**self._passed, "MCPROXY_EVENT": event})
+        elif hook.webhook:
+            await _tell(hook, hook.webhook, event)
+        elif hook.name and hook.name in self._actions:
+            await self._actions[hook.name]()
+
+
+def told(hook: HookSpec) -> str:
+    """The hook in words. A webhook's URL may hold a secret, so it is not shown."""
+    if hook.command:
+        return f"hook command {hook.command[0]!r}"
+    return "hook webhook" if hook.webhook else f"hook {hook.name!r}"
+
+
+async def _command(hook: HookSpec, environment: Mapping[str, str]) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(hook.command or ()),
+        env=environment,
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=STDOUT,
+        start_new_session=True,
+    )
+    try:
+        output, _ = await process.communicate()
+    finally:
+        await _end(process)
+    if process.returncode:
+        last = output[-_SHOWN_BYTES:].decode("utf-8", "replace").strip()
+        raise HookFailed(f"{told(hook)}: exit status {process.returncode}: {last}")
+
+
+async def _end(process: Process) -> None:
+    """Leave nothing of a command behind."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
+
+
+async def _tell(hook: HookSpec, url: str, event: Event) -> None:
+    import httpx  # noqa: PLC0415  a gateway without webhooks need not load it
+
+    try:
+        async with httpx.AsyncClient(timeout=HOOK_SECS) as client:
+            response = await client.post(url, json={"event": event})
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise HookFailed(f"{told(hook)}: {type(error).__name__}") from error
+    if not response.is_success:
+        raise HookFailed(f"{told(hook)}: it answered {response.status_code}")

@@ -1,0 +1,98 @@
+"""From the configuration to what the fleet needs of each server. Pure.
+
+``key`` tells whether a server must start anew: it stands for the command or URL with all that goes
+to it, resolved variables included, and for nothing else. A limit or a description changes without.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePath
+
+import msgspec
+
+from mcproxy.config.inherit import env_isolated
+from mcproxy.config.load import Loaded
+from mcproxy.config.model import ServerConfig
+from mcproxy.types import ServerHealth
+from mcproxy.upstream import remote, stdio
+from mcproxy.upstream.process import Command, child_environment
+from mcproxy.upstream.restart import REMOTE
+from mcproxy.upstream.terms import CallTimes, Terms, Way
+from mcproxy.upstream.tokens import login_path
+from mcproxy.upstream.upkeep import Upkeep
+
+_CONTAINERS = ("docker", "podman")
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One server that is to run."""
+
+    name: str
+    key: str = field(repr=False)
+    way: Way = field(repr=False)
+    terms: Terms
+
+
+def definitions(loaded: Loaded) -> Mapping[str, Definition]:
+    """The servers that are to run, by name."""
+    return {
+        name: _definition(name, server, loaded)
+        for name, server in loaded.config.servers.items()
+        if server.enabled and name not in loaded.unconfigured
+    }
+
+
+def not_running(loaded: Loaded) -> Mapping[str, ServerHealth]:
+    """The others, with the reason."""
+    return {
+        name: ServerHealth("unconfigured", last_error=loaded.unconfigured.get(name))
+        if server.enabled
+        else ServerHealth("disabled")
+        for name, server in loaded.config.servers.items()
+        if not server.enabled or name in loaded.unconfigured
+    }
+
+
+def _definition(name: str, server: ServerConfig, loaded: Loaded) -> Definition:
+    terms = Terms(
+        CallTimes(server.timeout_secs, server.tool_timeouts, server.sandbox.timeout_secs),
+        server.description or "",
+        server.manifests.startup_dwell_secs or 0.0,
+        _upkeep(server, loaded),
+    )
+    if server.url:
+        parts = (server.url, server.transport, server.headers)
+        login = login_path(loaded.environment, name)
+        way = Way(partial(remote.connect, name, server, login), REMOTE)
+        return Definition(name, _key(parts), way, terms)
+    isolated = env_isolated(loaded.config, name)
+    env = child_environment(loaded.environment, server.env, isolated=isolated)
+    cwd = Path(server.cwd).expanduser() if server.cwd else None
+    command = Command([server.command or "", *_arguments(server)], env, cwd)
+    return Definition(name, _key(command), Way(partial(stdio.connect, name, command)), terms)
+
+
+def _arguments(server: ServerConfig) -> Sequence[str]:
+    """The hook ``pull_image``: docker and podman can pull before they run, if told to."""
+    program = PurePath(server.command or "").name
+    pulls = program in _CONTAINERS and "pull_image" in server.refresh_hooks.pre_start
+    if pulls and server.args[:1] == ("run",):
+        return ("run", "--pull=always", *server.args[1:])
+    return server.args
+
+
+def _upkeep(server: ServerConfig, loaded: Loaded) -> Upkeep:
+    """A remote server has no process here, so nothing of it can be too large or too old."""
+    if server.url:
+        return Upkeep()
+    ttl = loaded.config.manifests.per_server_ttl
+    age, idle = (ttl.default_secs, ttl.max_idle_secs) if ttl.enabled else (None, None)
+    return Upkeep(server.sandbox.memory_mb, age, idle)
+
+
+def _key(parts: object) -> str:
+    text = msgspec.json.encode(parts, order="deterministic", enc_hook=str)
+    return hashlib.sha256(text).hexdigest()

@@ -1,0 +1,90 @@
+"""What servers offered when they last ran, kept between runs: one file a server, mode 0600.
+
+With it tools are found at once after a restart, while the servers still start. It is a memory, not
+a truth: it counts until the server itself has answered, and where it is unreadable there is none.
+"""
+
+import contextlib
+import logging
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from mcproxy.types import JsonObject, Tool, ToolRef
+
+MAX_BYTES = 4 << 20  # a server with more to say is asked each time
+
+_MODE = 0o600
+_HASH_CHARS = 16
+
+log = logging.getLogger(__name__)
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What a server offered: its tools' definitions, its capabilities, its description."""
+
+    tools: tuple[JsonObject, ...] = ()
+    capabilities: JsonObject = {}
+    description: str = ""
+
+    def tools_of(self, server: str) -> dict[str, Tool]:
+        """The tools by name."""
+        named = ((str(definition.get("name", "")), definition) for definition in self.tools)
+        return {name: Tool(ToolRef(server, name), definition) for name, definition in named if name}
+
+
+class OfferFile:
+    """The memory of one server; ``key`` stands for its definition: another one, another offer."""
+
+    def __init__(self, folder: Path, server: str, key: str) -> None:
+        self._path = folder / f"{server}-{key[:_HASH_CHARS]}.json"
+        self._others = f"{server}-{'[0-9a-f]' * _HASH_CHARS}.json"
+        self._kept: bytes | None = None
+
+    def read(self) -> Offer | None:
+        """What was offered last; None where nothing is known."""
+        try:
+            if self._path.stat().st_size > MAX_BYTES:
+                return None
+            kept = self._path.read_bytes()
+            offer = msgspec.json.decode(kept, type=Offer)
+        except (OSError, msgspec.DecodeError):
+            return None
+        self._kept = kept
+        return offer
+
+    def write(self, offer: Offer) -> None:
+        """Keep an offer in place of all that were kept for this server; a fault is only noted."""
+        data = msgspec.json.encode(offer)
+        if data == self._kept or len(data) > MAX_BYTES:
+            return
+        try:
+            self._replace(data)
+        except OSError as error:
+            log.debug("%s: its tools are not remembered: %s", self._path.name, error)
+            return
+        self._kept = data
+
+    def _replace(self, data: bytes) -> None:
+        folder = self._path.parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(8)}")
+        try:
+            opened = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
+            with os.fdopen(opened, "wb") as file:
+                file.write(data)
+            draft.replace(self._path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                draft.unlink()
+        for stale in list(folder.glob(self._others)):
+            if stale != self._path:
+                stale.unlink(missing_ok=True)
+
+
+def offer_of(tools: Sequence[Tool], capabilities: JsonObject, description: str) -> Offer:
+    """What a server offers."""
+    return Offer(tuple(dict(tool.definition) for tool in tools), capabilities, description)

@@ -1,0 +1,31 @@
+"""Which template a URI may come of."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcproxy.gateway.resources import matches
+
+
+@pytest.mark.parametrize(
+    ("template", "uri", "expected"),
+    [
+        ("note://{name}", "note://a", True),
+        ("note://{name}", "note://a/b", False),
+        ("note://{name}", "notes://a", False),
+        ("file:///{+path}", "file:///a/b.txt", True),
+        ("file://{/path*}", "file:///a/b.txt", True),
+        ("db://{table}/rows{?limit,after}", "db://t/rows?limit=3", True),
+        ("db://{table}/rows{?limit,after}", "db://t/rows", True),
+        ("a.c://{x}", "abc://y", False),
+        ("plain://uri", "plain://uri", True),
+        ("{odd", "{odd", True),
+    ],
+)
+def test_templates(template: str, uri: str, *, expected: bool) -> None:
+    assert matches(template, uri) is expected
+
+
+@given(st.text(), st.text())
+def test_any_template_can_be_tried(template: str, uri: str) -> None:
+    assert matches(template, uri) in (True, False)

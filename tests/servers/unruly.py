@@ -1,0 +1,114 @@
+"""An upstream for tests that breaks on request, in ways that ``echo.py`` does not.
+
+Standard library only; run as ``sys.executable unruly.py [--fail-list] [--late-tool SECS]``. Tools:
+
+- ``add``: a well tool, to see whether the server works
+- ``hog`` (``mb``): keeps that much memory
+- ``detach`` (``file``): starts ``sleep 1000`` in a session of its own, its id into the file
+- ``mute``: answers nothing any more, this call included
+- ``hold``: its answer comes after that of the next call
+- ``twice``: its answer comes two times
+- ``relist``: says that its tools changed; with ``--fail-list`` they cannot be listed again
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TypeAlias
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+JsonObject: TypeAlias = "dict[str, Json]"
+
+NAMES = ("add", "hog", "detach", "mute", "hold", "twice", "relist")
+MIB = 1 << 20
+
+
+class Unruly:
+    """The server."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._names = list(NAMES)
+        self._kept: list[bytearray] = []
+        self._held: list[JsonObject] = []
+        self._mute = False
+        self._lists = 0
+        if options.late_tool:
+            timer = threading.Timer(options.late_tool, self._names.append, ["late"])
+            timer.daemon = True
+            timer.start()
+
+    def receive(self, message: JsonObject) -> None:
+        """Answer one message, or not."""
+        if "id" not in message or "method" not in message:
+            return
+        method, params = message["method"], message.get("params")
+        if self._mute or not isinstance(params, dict):
+            return
+        reply: JsonObject = {"jsonrpc": "2.0", "id": message["id"]}
+        if method == "tools/call":
+            given = params.get("arguments")
+            self._call(str(params["name"]), given if isinstance(given, dict) else {}, reply)
+        elif method == "initialize":
+            write({**reply, "result": self._about(params)})
+        elif method == "tools/list" and not (self._lists and self._options.fail_list):
+            self._lists += 1
+            tools: list[Json] = [
+                {"name": name, "inputSchema": {"type": "object"}} for name in self._names
+            ]
+            write({**reply, "result": {"tools": tools}})
+        else:
+            write({**reply, "error": {"code": -32601, "message": f"no {method}"}})
+
+    def _about(self, params: JsonObject) -> JsonObject:
+        return {
+            "protocolVersion": params["protocolVersion"],
+            "capabilities": {"tools": {"listChanged": True}},
+            "serverInfo": {"name": "unruly", "version": "1"},
+        }
+
+    def _call(self, name: str, given: JsonObject, reply: JsonObject) -> None:
+        content: list[Json] = [{"type": "text", "text": name}]
+        done: JsonObject = {**reply, "result": {"content": content}}
+        match name:
+            case "hog":
+                self._kept.append(bytearray(b"x" * (int(str(given["mb"])) * MIB)))
+            case "detach":
+                sleeper = subprocess.Popen(("sleep", "1000"), start_new_session=True)  # noqa: S607
+                Path(str(given["file"])).write_text(str(sleeper.pid), "utf-8")
+            case "relist":
+                write({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+            case "twice":
+                write(done)
+            case "mute":
+                self._mute = True
+                return
+            case "hold":
+                self._held.append(done)
+                return
+        write(done)
+        while self._held:
+            write(self._held.pop())
+
+
+def write(message: JsonObject) -> None:
+    """Send a message."""
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Serve until end of input."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fail-list", action="store_true")
+    parser.add_argument("--late-tool", type=float, default=0)
+    server = Unruly(parser.parse_args())
+    for line in sys.stdin:
+        server.receive(json.loads(line))
+
+
+if __name__ == "__main__":
+    main()
