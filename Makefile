@@ -11,7 +11,7 @@ run: .venv/.run
 
 setup: .venv/.dev
 
-test: .venv/.dev tests/node/node_modules/.ready
+test: .venv/.dev tests/node/node_modules/.ready tests/sdk1/.venv/.ready
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: .venv/.dev
@@ -28,7 +28,7 @@ bench: .venv/.dev
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf .venv tests/node/node_modules
+	rm -rf .venv tests/node/node_modules tests/sdk1/.venv
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "MCProxy needs Python 3.11 or newer"; exit 1; }
@@ -43,9 +43,13 @@ clean:
 	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.txt
 	touch $@
 
-# Servers that nobody here wrote, as upstreams in the tests; without npm those tests are skipped.
+# Servers, clients and a conformance suite that nobody here wrote, as peers in the tests, and the
+# SDK of the line before. What cannot be installed is tried again next time; its tests are skipped.
 tests/node/node_modules/.ready: tests/node/package-lock.json
-	mkdir -p tests/node/node_modules
-	if command -v npm >/dev/null; then npm ci --prefix tests/node --silent --no-audit --no-fund; \
-	else echo "npm is not installed: tests of Node servers will be skipped"; fi
-	mkdir -p tests/node/node_modules && touch $@
+	npm ci --prefix tests/node --silent --no-audit --no-fund && touch $@ \
+	|| echo "no npm, or no registry: tests with Node programs are skipped"
+
+tests/sdk1/.venv/.ready: tests/sdk1/requirements.txt | .venv/bin/python
+	$(BIN)/python -m venv --clear tests/sdk1/.venv
+	tests/sdk1/.venv/bin/pip install --quiet --require-hashes -r $< && touch $@ \
+	|| { rm -rf tests/sdk1/.venv; echo "no registry: tests with the SDK 1 are skipped"; }

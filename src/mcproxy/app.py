@@ -7,30 +7,25 @@ by ``gateway``; what goes in and out by ``frontends``.
 import asyncio
 import contextlib
 import logging
-import signal
-import socket
 import sysconfig
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-
-import uvicorn
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 
 from mcproxy.config.load import Loaded
 from mcproxy.config.state import state_directory
-from mcproxy.frontends import stdio
-from mcproxy.frontends.entry import Site
+from mcproxy.errors import CallError
 from mcproxy.frontends.gate import Gate
-from mcproxy.frontends.guard import is_loopback
-from mcproxy.frontends.http import application
-from mcproxy.frontends.pipes import reading, writing
-from mcproxy.frontends.sessions import Sessions
 from mcproxy.gateway.core import Gateway, Outside
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
 from mcproxy.manifest.hooks import Event, HookFailed, Hooks
 from mcproxy.manifest.live import Live
 from mcproxy.manifest.model import Manifest, build
 from mcproxy.observe.health import Status, report
+from mcproxy.observe.metrics import Facts, Metrics
+from mcproxy.observe.redact import Redactor, secrets_of
 from mcproxy.policy.access import Policy, policy_of, usable
+from mcproxy.policy.audit import AuditLog
 from mcproxy.policy.rate import RateLimiter
 from mcproxy.reload import Reloader
 from mcproxy.sandbox.check import check
@@ -39,7 +34,17 @@ from mcproxy.sandbox.installer import Installer
 from mcproxy.sandbox.packages import Packages
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile, profile_for
-from mcproxy.types import Caller, CallTool, Job, Json, Outcome, RunCode
+from mcproxy.types import (
+    Caller,
+    CallTool,
+    Job,
+    Json,
+    Outcome,
+    RunCode,
+    ServerHealth,
+    ToolRef,
+    ToolResult,
+)
 from mcproxy.upstream.actions import fleet_actions
 from mcproxy.upstream.fleet import Fleet
 from mcproxy.wire.message import Notification
@@ -53,10 +58,13 @@ log = logging.getLogger(__name__)
 class App:
     """One gateway: its servers, its rules, and what it answers.
 
-    ``watch``: it follows changes of its configuration file; SIGHUP it always follows.
+    ``watch``: it follows changes of its configuration file; SIGHUP it always follows. ``mask`` is
+    given what hides the secrets of the configuration, for the log; anew when there are others.
     """
 
-    def __init__(self, loaded: Loaded, *, watch: bool = True) -> None:
+    def __init__(
+        self, loaded: Loaded, mask: Callable[[Redactor], None], *, watch: bool = True
+    ) -> None:
         self.gate = Gate()
         self._loaded = loaded
         self._started = time.monotonic()
@@ -80,8 +88,19 @@ class App:
             self._packages.get,
         )
         limiter = RateLimiter(time.monotonic)
-        run = _checked(self._pool.run)
-        outside = Outside(run, self._fleet.call, self._fleet.upstream, limiter.take)
+        self._metrics = Metrics()
+        self._mask = mask
+        self._secrets: frozenset[str] = frozenset()
+        self._redactor = Redactor()
+        self._hide(loaded)
+        self._audit = AuditLog(loaded.config.audit, _folder(loaded))
+        outside = Outside(
+            _checked(self._counted(self._pool.run)),
+            self._discreet(self._metrics.measured(self._fleet.call)),
+            self._fleet.upstream,
+            limiter.take,
+            self._audit,
+        )
         self.gateway = Gateway(self._current, outside)
 
     @contextlib.asynccontextmanager
@@ -132,7 +151,10 @@ class App:
         for name in _FIXED:
             if getattr(loaded.config.sandbox, name) != getattr(self._loaded.config.sandbox, name):
                 log.warning("sandbox.%s has changed: it counts from the next start on", name)
+        if loaded.config.audit != self._loaded.config.audit:
+            log.warning("audit has changed: it counts from the next start on")
         self._policy, self._loaded = policy, loaded
+        self._hide(loaded)
         self._install(policy)
         self._fleet.apply(loaded)
         self._live.refresh()
@@ -140,14 +162,51 @@ class App:
     def health(self, caller: Caller) -> Json:
         """What ``/health`` tells this caller: servers of namespaces that need no token, and of
         those that its token opens. Raises AccessDenied for a wrong token."""
-        visible = {name for place in usable(self._policy, caller) for name in place.servers}
-        health = self._fleet.health()
-        servers = {name: server for name, server in health.items() if name in visible}
+        servers = self._visible(caller)
         uptime = time.monotonic() - self._started
         error = self._reloader.error
-        if error and len(servers) < len(health):
+        if error and len(servers) < len(self._fleet.health()):
             error = "the changed file is refused; the log has the reason"  # it may name the others
-        return report(Status(uptime, self.gate.closed, error), servers, self._pool.report)
+        told = report(Status(uptime, self.gate.closed, error), servers, self._pool.report)
+        return self._redactor.json(told)
+
+    def metrics(self, caller: Caller) -> bytes:
+        """What ``/metrics`` tells this caller, of the same servers. Raises as ``health`` does."""
+        uptime = time.monotonic() - self._started
+        return self._metrics.expose(Facts(uptime, self._visible(caller), self._pool.stats.ready))
+
+    def _visible(self, caller: Caller) -> Mapping[str, ServerHealth]:
+        visible = {name for place in usable(self._policy, caller) for name in place.servers}
+        health = self._fleet.health()
+        return {name: server for name, server in health.items() if name in visible}
+
+    def _counted(self, run: RunCode) -> RunCode:
+        """The same runner; what became of each script is counted."""
+
+        async def counted_run(job: Job, call: CallTool) -> Outcome:
+            outcome = await run(job, call)
+            self._metrics.execution(outcome)
+            return outcome
+
+        return counted_run
+
+    def _discreet(self, call: CallTool) -> CallTool:
+        """The same call; what it fails with, above all a server's last words, has no secrets."""
+
+        async def discreet_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+            try:
+                return await call(ref, arguments)
+            except CallError as error:
+                error.reword(self._redactor.text(error.message))
+                raise
+
+        return discreet_call
+
+    def _hide(self, loaded: Loaded) -> None:
+        """Mask the secrets of this configuration from now on, and still those of earlier ones."""
+        self._secrets |= secrets_of(loaded)
+        self._redactor = Redactor(self._secrets)
+        self._mask(self._redactor)
 
     def _install(self, policy: Policy) -> None:
         """Begin to install the packages that scripts may import."""
@@ -169,59 +228,9 @@ class App:
         self.gateway.changed(before)
 
 
-async def serve_http(loaded: Loaded, host: str, port: int, *, watch: bool = True) -> None:
-    """Serve HTTP until SIGTERM or SIGINT; ``watch`` as in ``App``.
-
-    Raises OSError when the port cannot be bound.
-    """
-    listener = socket.create_server((host, port), family=_family(host), backlog=2048)
-    app = App(loaded, watch=watch)
-    sessions = Sessions(app.gateway, app.gate)
-    site = Site(app.gateway, app.gate, app.health, is_loopback(host), sessions)
-    server = _Server(
-        uvicorn.Config(
-            application(site),
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECS,
-            timeout_graceful_shutdown=1,
-        )
-    )
-    async with app.running(), sessions.running(), asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(server.serve([listener]), name="http")
-        log.info("listening on http://%s:%d", host, listener.getsockname()[1])
-        await _stop_signal()
-        await app.gate.drain()
-        sessions.close()
-        server.should_exit = True
-        await serving
-
-
-async def serve_stdio(loaded: Loaded, read: int, write: int, *, watch: bool = True) -> None:
-    """Serve one client on two file descriptors until the input ends or a signal comes."""
-    app = App(loaded, watch=watch)
-    async with (
-        reading(read) as chunks,
-        writing(write) as send,
-        app.running(),
-        asyncio.TaskGroup() as tasks,
-    ):
-        serving = tasks.create_task(stdio.serve(app.gateway, app.gate, chunks, send))
-        stopping = tasks.create_task(_stop_signal())
-        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-        await app.gate.drain()
-        serving.cancel()
-        stopping.cancel()
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handling: when to stop is decided here."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+def _folder(loaded: Loaded) -> Path:
+    """What relative paths of the configuration are relative to."""
+    return loaded.source.parent if loaded.source else Path()
 
 
 def _checked(run: RunCode) -> RunCode:
@@ -237,16 +246,3 @@ def _checked(run: RunCode) -> RunCode:
 def _profiles(policy: Policy) -> Mapping[str, Profile]:
     """What the scripts of each endpoint may do."""
     return {name: profile_for(place.sandbox) for name, place in policy.endpoints.items()}
-
-
-async def _stop_signal() -> None:
-    """Return at SIGTERM or SIGINT."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mcproxy
 from mcproxy.errors import ConfigError, SandboxUnavailable
@@ -35,6 +36,9 @@ MCProxy with its bundled demo (servers: notes, calc). In another terminal, try:
 
 Your own servers: write config/mcp-servers.json, the README shows how. Stop: Ctrl-C.
 """
+
+if TYPE_CHECKING:
+    from mcproxy.observe.redact import Redactor
 
 log = logging.getLogger(__name__)
 
@@ -103,25 +107,29 @@ def _guarded_serve(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from mcproxy import app
+    from mcproxy import serve
     from mcproxy.observe import logs
 
-    stdout = sys.stdout
+    to_stdout = arguments.log and not arguments.stdio
+    stream = sys.stdout if to_stdout else sys.stderr
+    configure = partial(logs.configure, readable=arguments.log, stream=stream)
+    configure()
     if arguments.stdio:
         stdin_fd, stdout_fd = _take_stdio()
-        logs.configure(readable=arguments.log, stream=sys.stderr)
-    else:
-        logs.configure(readable=arguments.log, stream=stdout if arguments.log else sys.stderr)
     loaded = load_chosen(config_path(arguments))
     for note in loaded.notes:
         log.warning("%s", note)
+
+    def mask(redactor: "Redactor") -> None:
+        configure(redactor=redactor)
+
     if arguments.stdio:
-        _run(app.serve_stdio(loaded, stdin_fd, stdout_fd, watch=not arguments.no_reload))
+        _run(serve.serve_stdio(loaded, mask, stdin_fd, stdout_fd, watch=not arguments.no_reload))
         return 0
     if loaded.source is None:
         print(TRY.format(port=arguments.port), file=sys.stderr)
     watch = not arguments.no_reload
-    _run(app.serve_http(loaded, arguments.host, arguments.port, watch=watch))
+    _run(serve.serve_http(loaded, mask, arguments.host, arguments.port, watch=watch))
     return 0
 
 

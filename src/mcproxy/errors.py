@@ -100,6 +100,11 @@ class CallError(McproxyError):
         self.ref, self.message, self.retry_after = ref, message, retry_after
         super().__init__(message)
 
+    def reword(self, message: str) -> None:
+        """Say it in other words: without what must not be told."""
+        self.message = message
+        self.args = (message,)
+
 
 class UnknownServer(CallError):
     """No such server within the caller's reach; ``known`` are the names that are."""

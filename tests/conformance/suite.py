@@ -1,7 +1,7 @@
 """The official conformance suite, run against one address.
 
-The suite and the Node that it needs are pinned in ``tests/node``; where they are not installed, what
-asks for them is skipped.
+The suite and the Node that it needs are pinned in ``tests/node``; where they are not installed,
+what asks for them is skipped.
 """
 
 import json
@@ -26,7 +26,8 @@ def failures(url: str, revision: str, directory: Path) -> dict[str, str]:
     """
     if not (NODE.exists() and SUITE.exists()):
         pytest.skip("the conformance suite is not installed: make test installs it, given npm")
-    command = [NODE, SUITE, "server", "--url", url, "--requirements", revision, "-o", directory]
+    options = ["--url", url, "--requirements", revision, "-o", str(directory)]
+    command = [str(NODE), str(SUITE), "server", *options]
     run = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECS, check=False)
     found = dict(_checks(directory))
     assert found, run.stdout + run.stderr

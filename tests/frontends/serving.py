@@ -7,12 +7,14 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NoReturn
 
 import httpx
 import uvicorn
 
 from mcproxy.config.load import load_document
+from mcproxy.config.model import Audit
 from mcproxy.frontends.entry import Site
 from mcproxy.frontends.gate import Gate
 from mcproxy.frontends.http import application
@@ -21,6 +23,7 @@ from mcproxy.gateway.core import Gateway, Outside, Where
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
 from mcproxy.manifest.model import build
 from mcproxy.policy.access import Policy, policy_of
+from mcproxy.policy.audit import AuditLog
 from mcproxy.types import (
     EXCHANGE,
     Caller,
@@ -101,7 +104,9 @@ class World:
         self.policy: Policy = policy_of(load_document(CONFIG).config)
         self.snapshot: Snapshot = take_snapshot(self.policy, build(()))
         upstream = Upstream(_nothing, _nothing, _nothing)
-        outside = Outside(scripts.run, _nothing, upstream, lambda *_: None)
+        outside = Outside(
+            scripts.run, _nothing, upstream, lambda *_: None, AuditLog(Audit(), Path())
+        )
         self.gateway = Gateway(lambda: self.snapshot, outside)
 
     def publish(self, *tools: str) -> None:
@@ -141,7 +146,7 @@ async def serving(bounds: Bounds | None = None) -> AsyncIterator[Served]:
     scripts, gate = Scripts(), Gate()
     world = World(scripts)
     sessions = Sessions(world.gateway, gate, bounds)
-    site = Site(world.gateway, gate, lambda caller: {}, loopback=True, sessions=sessions)
+    site = Site(world.gateway, gate, lambda _: {}, lambda _: b"", loopback=True, sessions=sessions)
     server = uvicorn.Server(
         uvicorn.Config(
             application(site), lifespan="off", log_config=None, timeout_graceful_shutdown=1

@@ -13,7 +13,7 @@ from mcproxy.config.hooks import HookSpec
 from mcproxy.config.load import load_document
 from mcproxy.errors import ConfigError
 from mcproxy.manifest.hooks import HookFailed, Hooks
-from mcproxy.types import Json
+from mcproxy.types import Json, JsonObject
 
 NAMED = HookSpec(name="note")
 
@@ -50,7 +50,6 @@ async def test_named_actions_and_commands_run_in_order(tmp_path: Path) -> None:
         (command("print('no disk'); raise SystemExit(3)"), "exit status 3: no disk"),
         (HookSpec(command=("/no/such/command",)), "No such file"),
         (HookSpec(webhook="http://127.0.0.1:9/s3cret"), "hook webhook: ConnectError"),
-        (HookSpec(webhook="http://["), "hook webhook: InvalidURL"),
     ],
 )
 async def test_the_first_failure_ends_it_with_a_reason(hook: HookSpec, words: str) -> None:
@@ -62,17 +61,14 @@ async def test_the_first_failure_ends_it_with_a_reason(hook: HookSpec, words: st
     assert done == []
 
 
-@pytest.mark.parametrize(("status", "fails"), [(204, False), (500, True)])
-async def test_a_webhook_is_told_the_event(status: int, fails: bool) -> None:
+async def test_a_webhook_is_told_the_event() -> None:
     told: list[bytes] = []
-    async with listening(told, status) as url:
-        try:
-            await hooks([]).run([HookSpec(webhook=url)], "config_change")
-            assert not fails
-        except HookFailed as error:
-            assert fails
-            assert "it answered 500" in str(error)
+    async with listening(told, 204) as url:
+        await hooks([]).run([HookSpec(webhook=url)], "config_change")
     assert b'"event":"config_change"' in told[0].replace(b" ", b"")
+    async with listening(told, 500) as url:
+        with pytest.raises(HookFailed, match="it answered 500"):
+            await hooks([]).run([HookSpec(webhook=url)], "config_change")
 
 
 @asynccontextmanager
@@ -92,24 +88,29 @@ async def listening(told: list[bytes], status: int) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
 
 
+def refresh(hook: Json) -> JsonObject:
+    """A configuration with one hook."""
+    return {"manifests": {"refresh_event_hooks": {"pre_refresh": [hook]}}}
+
+
 @pytest.mark.parametrize(
-    ("hook", "good"),
+    "hook",
+    ["health_check_all", {"command": ["true"]}, {"webhook": "https://example.org/x"}],
+)
+def test_three_forms_load(hook: Json) -> None:
+    assert len(load_document(refresh(hook)).config.manifests.refresh_event_hooks.pre_refresh) == 1
+
+
+@pytest.mark.parametrize(
+    "hook",
     [
-        ("health_check_all", True),
-        ({"command": ["true"]}, True),
-        ({"webhook": "https://example.org/x"}, True),
-        ({}, False),
-        ({"command": ["true"], "webhook": "https://example.org"}, False),
-        ({"webhook": "ftp://example.org"}, False),
-        ({"command": []}, False),
-        (3, False),
+        {},
+        {"command": ["true"], "webhook": "https://example.org"},
+        {"webhook": "ftp://example.org"},
+        {"command": []},
+        3,
     ],
 )
-def test_the_three_forms_load_and_nothing_else(hook: Json, good: bool) -> None:
-    refresh: Json = {"refresh_event_hooks": {"pre_refresh": [hook]}}
-    try:
-        load_document({"manifests": refresh})
-        assert good
-    except ConfigError as error:
-        assert not good
-        assert "pre_refresh[0]" in str(error)
+def test_other_forms_are_refused(hook: Json) -> None:
+    with pytest.raises(ConfigError, match=r"pre_refresh\[0\]"):
+        load_document(refresh(hook))

@@ -251,7 +251,8 @@ def _filled(value: Json, arguments: Mapping[str, Json]) -> Json:
 
 
 async def _close_stream(context: ServerRequestContext) -> None:
-    """Close the stream of the request; the client comes back for the reply."""
+    """Close the stream of the request, once it is open; the client comes back for the reply."""
+    await context.session.send_log_message("info", "closing", "fixtures", context.request_id)
     if context.close_sse_stream:
         await context.close_sse_stream()
 

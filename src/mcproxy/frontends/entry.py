@@ -32,12 +32,13 @@ _JSON_TYPES = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What the routes need: the gateway, the gate, the sessions, what ``/health`` tells a caller,
-    and whether only this machine can connect."""
+    """What the routes need: the gateway, the gate, the sessions, what ``/health`` and ``/metrics``
+    tell a caller, and whether only this machine can connect."""
 
     gateway: Gateway
     gate: Gate
     health: Callable[[Caller], Json]
+    metrics: Callable[[Caller], bytes]
     loopback: bool
     sessions: Sessions
 

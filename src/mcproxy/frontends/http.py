@@ -11,7 +11,9 @@ from starlette.routing import Route
 from mcproxy.frontends import plain, sse, streamable
 from mcproxy.frontends.entry import Site, caller, foreign
 from mcproxy.frontends.replies import denied, http_error, json, refusal
+from mcproxy.observe.metrics import CONTENT_TYPE as METRICS_CONTENT_TYPE
 from mcproxy.policy.access import AccessDenied
+from mcproxy.types import Caller
 
 Handler = Callable[[Site, Request], Awaitable[Response]]
 
@@ -32,6 +34,7 @@ def application(site: Site) -> Starlette:
             _route(site, "/mcp", mcp),
             _route(site, "/mcp/{namespace}", mcp),
             _route(site, "/health", {"GET": _health, "HEAD": _health}),
+            _route(site, "/metrics", {"GET": _metrics}),
         ],
         exception_handlers={HTTPException: http_error},
     )
@@ -56,11 +59,22 @@ async def _message(site: Site, request: Request) -> Response:
 
 
 async def _health(site: Site, request: Request) -> Response:
+    status = 503 if site.gate.closed else 200
+    return _told(site, request, lambda who: json(site.health(who), status))
+
+
+async def _metrics(site: Site, request: Request) -> Response:
+    return _told(
+        site, request, lambda who: Response(site.metrics(who), media_type=METRICS_CONTENT_TYPE)
+    )
+
+
+def _told(site: Site, request: Request, tell: Callable[[Caller], Response]) -> Response:
+    """What is told without JSON-RPC: to no foreign page, and to no wrong token."""
     why = foreign(site, request)
     if why:
         return refusal(403, why)
-    status = 503 if site.gate.closed else 200
     try:
-        return json(site.health(caller(request)), status)
+        return tell(caller(request))
     except AccessDenied as fault:
         return denied(fault)

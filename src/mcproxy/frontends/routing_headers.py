@@ -35,11 +35,11 @@ def check(request: Request, headers: Headers) -> None:
         if key not in seen.meta:
             text = f"params._meta lacks {key!r}; every request of protocol 2026-07-28 carries it"
             raise RpcError(RpcError.INVALID_PARAMS, text)
-    _same(VERSION, headers.get(VERSION), seen.meta[META_VERSION], f"_meta {META_VERSION!r}")
-    _same(METHOD, headers.get(METHOD), request.method, "method")
+    _same(VERSION, _value(headers, VERSION), seen.meta[META_VERSION], f"_meta {META_VERSION!r}")
+    _same(METHOD, _value(headers, METHOD), request.method, "method")
     field, value = _named(request.method, seen)
     if value is not None:
-        _same(NAME, decoded(headers.get(NAME)), value, f"params.{field}")
+        _same(NAME, decoded(_value(headers, NAME)), value, f"params.{field}")
 
 
 def decoded(value: str | None) -> str | None:
@@ -51,6 +51,12 @@ def decoded(value: str | None) -> str | None:
         return base64.b64decode(found[1], validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         return None
+
+
+def _value(headers: Headers, name: str) -> str | None:
+    """A header without the blanks around it, which are none of its value (RFC 9110, 5.5)."""
+    value = headers.get(name)
+    return None if value is None else value.strip(" \t")
 
 
 def _named(method: str, seen: Glance) -> tuple[str, Json]:

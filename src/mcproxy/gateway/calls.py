@@ -47,7 +47,7 @@ def scoped(manifest: Manifest, argument_bytes: int, call: CallTool) -> CallTool:
             if manifest.servers[ref.server].state in _LISTED:
                 raise
             return await call(ref, arguments)
-        check(tool, arguments, call_line(tool))
+        _check(tool, arguments, call_line(tool))
         return replace(await call(tool.ref, arguments), ref=tool.ref)
 
     return scoped_call
@@ -67,7 +67,17 @@ def limited(caller: str, namespace: Namespace, take: Take, call: CallTool) -> Ca
     return limited_call
 
 
-def check(tool: Tool, arguments: Mapping[str, Json], usage: str) -> None:
+def checked(tool: Tool, usage: str, call: CallTool) -> CallTool:
+    """Let through arguments that the schema of ``tool`` takes; ``usage`` tells how to call it."""
+
+    async def checked_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        _check(tool, arguments, usage)
+        return await call(ref, arguments)
+
+    return checked_call
+
+
+def _check(tool: Tool, arguments: Mapping[str, Json], usage: str) -> None:
     """Hold arguments against the tool's schema. Raises InvalidArguments with all faults, and with
     the right ``usage`` in words."""
     schema = tool.definition.get("inputSchema")

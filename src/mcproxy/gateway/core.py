@@ -20,6 +20,7 @@ from mcproxy.gateway.clients import Clients, can_be_told
 from mcproxy.gateway.direct import Direct
 from mcproxy.gateway.era import (
     HANDSHAKE,
+    HANDSHAKE_ONLY,
     LIST_TTL_MS,
     MODERN,
     Call,
@@ -36,6 +37,7 @@ from mcproxy.gateway.scope import Scope
 from mcproxy.gateway.snapshot import Snapshot
 from mcproxy.gateway.toolcalls import ToolCalls
 from mcproxy.policy.access import AccessDenied, admit, identify
+from mcproxy.policy.audit import AuditLog
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import (
     EXCHANGE,
@@ -68,12 +70,13 @@ class Where:
 @dataclass(frozen=True, slots=True)
 class Outside:
     """What the gateway uses and is handed: the runner of scripts, the servers' tools, what else
-    servers have, and the buckets of callers."""
+    servers have, the buckets of callers, and the record of who called what."""
 
     run: RunCode
     call: CallTool
     upstream: Upstream
     take: Take
+    audit: AuditLog
 
 
 Method = Callable[[Call, Where], Awaitable[bytes]]
@@ -86,8 +89,8 @@ class Gateway:
     def __init__(self, snapshot: Callable[[], Snapshot], outside: Outside) -> None:
         self._snapshot = snapshot
         read = resource_reader(outside.upstream)
-        meta = MetaTools(outside.run, outside.call, read, outside.take)
-        self._tools = ToolCalls(meta, Direct(outside.call, outside.take))
+        meta = MetaTools(outside.run, outside.call, read, outside.take, outside.audit)
+        self._tools = ToolCalls(meta, Direct(outside.call, outside.take, outside.audit))
         self._passing = Passing(outside.upstream)
         self._clients = Clients()
         self._changes = Changes()
@@ -168,6 +171,9 @@ class Gateway:
                 f"unknown method {request.method!r}; this server has: {known}",
             )
         call = read_call(request.params)
+        if call.modern and request.method in HANDSHAKE_ONLY:
+            text = f"protocol {MODERN} has no method {request.method!r}"
+            raise RpcError(RpcError.METHOD_NOT_FOUND, text)
         exchange = self._clients.exchange(call, given)
 
         async def work(exchange: Exchange) -> bytes:

@@ -7,12 +7,13 @@ JSON-RPC errors go through too. What the gateway itself refuses is a result that
 from collections.abc import Mapping
 
 from mcproxy.errors import CallError, RpcError, UpstreamError
-from mcproxy.gateway.calls import Take, check, limited
+from mcproxy.gateway.calls import Take, checked, limited
 from mcproxy.gateway.era import Call
 from mcproxy.gateway.metatools import fault_result
 from mcproxy.gateway.scope import Scope
 from mcproxy.gateway.snapshot import META_TOOLS
 from mcproxy.manifest.spelling import near
+from mcproxy.policy.audit import AuditLog, actor, audited
 from mcproxy.types import CallTool, JsonObject, Tool
 
 MAX_INSTRUCTIONS = 4000  # characters; clients put them before every conversation
@@ -44,9 +45,10 @@ def instructions(scope: Scope) -> str:
 class Direct:
     """Calls of servers' tools by clients themselves."""
 
-    def __init__(self, call: CallTool, take: Take) -> None:
+    def __init__(self, call: CallTool, take: Take, audit: AuditLog) -> None:
         self._call = call
         self._take = take
+        self._audit = audit
 
     async def call_tool(self, name: str, call: Call, scope: Scope) -> bytes:
         """Answer ``tools/call``. Raises RpcError for an unknown tool, and as the server does."""
@@ -57,8 +59,13 @@ class Direct:
         if not isinstance(arguments, dict):
             return call.result(fault_result(f"the arguments of {name} must be a JSON object"))
         through = limited(scope.caller, scope.namespace, self._take, self._call)
+        usage = f"the inputSchema of {name} in tools/list"
+        through = audited(
+            actor(scope.caller, scope.namespace.name),
+            self._audit.write,
+            checked(tool, usage, through),
+        )
         try:
-            check(tool, arguments, f"the inputSchema of {name} in tools/list")
             result = await through(tool.ref, arguments)
         except UpstreamError as error:
             raise error.rpc from error

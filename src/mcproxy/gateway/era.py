@@ -17,6 +17,17 @@ MODERN = "2026-07-28"
 HANDSHAKE = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 UNSUPPORTED_VERSION = -32022
 
+HANDSHAKE_ONLY = frozenset(
+    {
+        "initialize",
+        "ping",
+        "logging/setLevel",
+        "resources/subscribe",
+        "resources/unsubscribe",
+    }
+)
+"""Methods that 2026-07-28 has no more."""
+
 LIST_TTL_MS = 5_000  # tool lists change when servers come and go
 
 _PREFIX = "io.modelcontextprotocol/"

@@ -21,6 +21,7 @@ from mcproxy.gateway.calls import Take, limited, scoped
 from mcproxy.gateway.scope import Scope
 from mcproxy.manifest.lookup import require_server, schema
 from mcproxy.manifest.search import BadSearch, search
+from mcproxy.policy.audit import AuditLog, actor, audited, execution_record
 from mcproxy.types import (
     EXCHANGE,
     CallTool,
@@ -47,7 +48,10 @@ class MetaTools:
     wait when there is none.
     """
 
-    def __init__(self, run: RunCode, call: CallTool, read: CallTool, take: Take) -> None:
+    def __init__(
+        self, run: RunCode, call: CallTool, read: CallTool, take: Take, audit: AuditLog
+    ) -> None:
+        self._audit = audit
         self._run = run
         self._call = call
         self._read = read
@@ -71,7 +75,9 @@ class MetaTools:
             limits = replace(limits, timeout_secs=arguments.timeout_secs)
         job = Job(arguments.code, limits, scope.view.manifest_json, namespace.name)
         EXCHANGE.set(_within_script(EXCHANGE.get()))
-        outcome = await self._run(job, self._chain(scope))
+        who = actor(scope.caller, namespace.name)
+        outcome = await self._run(job, audited(who, self._audit.write, self._chain(scope)))
+        self._audit.execution(execution_record(who, arguments.code, outcome))
         return _outcome_result(outcome)
 
     def _chain(self, scope: Scope) -> CallTool:

@@ -46,6 +46,8 @@ class Seal:
             data = base64.b64decode(sealed.encode(), b"-_", validate=True)
         except (ValueError, binascii.Error):
             return None
+        if base64.urlsafe_b64encode(data).decode() != sealed:
+            return None  # another spelling of the same bytes: spare bits at the end
         mac, content = data[:_MAC_BYTES], data[_MAC_BYTES:]
         if not hmac.compare_digest(mac, self._mac(purpose, content)):
             return None

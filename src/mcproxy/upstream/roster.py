@@ -173,9 +173,9 @@ class Roster:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(RETIRE_SECS):
                 await member.supervisor.drained()
-        task = self._running[member]
-        task.cancel()
-        await asyncio.wait([task])
+        if task := self._running.get(member):
+            task.cancel()
+            await asyncio.wait([task])
 
     def _member(self, definition: Definition) -> _Member:
         around = self._around

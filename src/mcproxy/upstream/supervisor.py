@@ -223,7 +223,8 @@ class Supervisor:
         except (HandshakeFailed, RpcError, TimeoutError) as error:
             log.warning("%s: its changed tools cannot be listed: %r", self.name, error)
         else:
-            self._publish(session, tools)
+            if not self._order:  # it is being stopped: its session is not to be found again
+                self._publish(session, tools)
 
     async def _greet(self, session: Session) -> None:
         """Take up with a new session what was agreed with the last one."""

@@ -1,0 +1,161 @@
+"""Does anything pile up? Servers crash, are called, added and removed, round after round.
+
+    python -m bench.soak [--rounds N] [--servers N]
+
+After a warm-up the process's children, file descriptors and memory are counted, then again after
+all rounds. Children and descriptors must be what they were; memory may grow by what caches hold.
+"""
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+import uvloop
+
+from mcproxy.config.load import Loaded, load_document
+from mcproxy.errors import ServerDown
+from mcproxy.types import JsonObject, ToolRef
+from mcproxy.upstream.fleet import Fleet
+
+ECHO = Path(__file__).parents[1] / "tests/servers/echo.py"
+CALLS = 200  # in each round, to each of the servers
+SETTLE_SECS = 60.0
+LOOK_SECS = 0.05
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the process holds at one moment."""
+
+    children: int
+    descriptors: int
+    rss_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Soaked:
+    """What was held before and after, and what was done between."""
+
+    before: Held
+    after: Held
+    calls: int
+    crashes: int
+    reloads: int
+
+
+def held() -> Held:
+    """Count now, with all descendants."""
+    gc.collect()
+    process = psutil.Process()
+    rss_mb = process.memory_info().rss / MIB
+    return Held(len(process.children(recursive=True)), process.num_fds(), rss_mb)
+
+
+async def soak(rounds: int, servers: int) -> Soaked:
+    """Run a fleet through ``rounds``, after one more to warm up."""
+    with tempfile.TemporaryDirectory() as state:
+        changed = asyncio.Event()
+        fleet = Fleet(_loaded(state, servers, guest=""), changed.set)
+        run = _Run(fleet, state, servers, changed)
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(fleet.run())
+            await run.settle()
+            await run.round(0)
+            before = held()
+            for number in range(1, rounds + 1):
+                await run.round(number)
+            after = held()
+            task.cancel()
+    return Soaked(before, after, run.calls, run.crashes, run.reloads)
+
+
+class _Run:
+    """One fleet under test."""
+
+    def __init__(self, fleet: Fleet, state: str, servers: int, changed: asyncio.Event) -> None:
+        self._fleet, self._state, self._servers, self._changed = fleet, state, servers, changed
+        self.calls = self.crashes = self.reloads = 0
+
+    async def round(self, number: int) -> None:
+        """Calls, a crash of every server, a guest that comes and goes."""
+        names = [f"server{index}" for index in range(self._servers)]
+        async with asyncio.TaskGroup() as tasks:
+            for name in names:
+                tasks.create_task(self._call(name))
+        self._apply(guest=f"guest{number}")
+        await self.settle()
+        await self._fleet.call(ToolRef(f"guest{number}", "add"), {"a": 1, "b": 1})
+        await asyncio.gather(*map(self._crash, names))
+        self._apply(guest="")
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until all servers are ready and nothing of former ones is left."""
+        async with asyncio.timeout(SETTLE_SECS):
+            while any(one.state != "ready" for one in self._fleet.health().values()):
+                self._changed.clear()
+                self._fleet.restart_failed()  # a round is a crash, and the fourth in a row is final
+                await self._changed.wait()
+            expected = len(self._fleet.health())
+            while held().children != expected:  # noqa: ASYNC110  nobody tells when one is reaped
+                await asyncio.sleep(LOOK_SECS)
+
+    async def _call(self, name: str) -> None:
+        for number in range(CALLS):
+            await self._fleet.call(ToolRef(name, "add"), {"a": number, "b": 1})
+            self.calls += 1
+
+    async def _crash(self, name: str) -> None:
+        try:
+            await self._fleet.call(ToolRef(name, "crash"), {})
+        except ServerDown:
+            self.crashes += 1
+
+    def _apply(self, guest: str) -> None:
+        self._fleet.apply(_loaded(self._state, self._servers, guest))
+        self.reloads += 1
+
+
+def _loaded(state: str, servers: int, guest: str) -> Loaded:
+    names = [f"server{index}" for index in range(servers)] + ([guest] if guest else [])
+    definition: JsonObject = {"command": sys.executable, "args": [str(ECHO)]}
+    loaded = load_document({"servers": dict.fromkeys(names, definition)})
+    return replace(loaded, environment={**os.environ, "XDG_STATE_HOME": state})
+
+
+def table(soaked: Soaked) -> Sequence[str]:
+    """The result as lines of a Markdown table."""
+    before, after = soaked.before, soaked.after
+    return (
+        f"{soaked.calls} calls, {soaked.crashes} crashes, {soaked.reloads} reloads",
+        "",
+        "| | before | after |",
+        "|---|---|---|",
+        f"| child processes | {before.children} | {after.children} |",
+        f"| open descriptors | {before.descriptors} | {after.descriptors} |",
+        f"| RSS of the gateway's part, MiB | {before.rss_mb:.1f} | {after.rss_mb:.1f} |",
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--servers", type=int, default=5)
+    options = parser.parse_args()
+    logging.disable(logging.CRITICAL)  # every crash is told
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        print("\n".join(table(runner.run(soak(options.rounds, options.servers)))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Running the gateway on a transport until it is told to stop.
+
+Owns the listener and the signals; what is served is ``app``'s.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from mcproxy.app import App
+from mcproxy.config.load import Loaded
+from mcproxy.frontends import stdio
+from mcproxy.frontends.entry import Site
+from mcproxy.frontends.guard import is_loopback
+from mcproxy.frontends.http import application
+from mcproxy.frontends.pipes import reading, writing
+from mcproxy.frontends.sessions import Sessions
+from mcproxy.observe.redact import Redactor
+
+KEEP_ALIVE_SECS = 75  # longer than most clients and proxies, so that they close first
+
+Mask = Callable[[Redactor], None]
+
+log = logging.getLogger(__name__)
+
+
+async def serve_http(
+    loaded: Loaded, mask: Mask, host: str, port: int, *, watch: bool = True
+) -> None:
+    """Serve HTTP until SIGTERM or SIGINT; ``mask`` and ``watch`` as in ``App``.
+
+    Raises OSError when the port cannot be bound.
+    """
+    listener = socket.create_server((host, port), family=_family(host), backlog=2048)
+    app = App(loaded, mask, watch=watch)
+    sessions = Sessions(app.gateway, app.gate)
+    site = Site(app.gateway, app.gate, app.health, app.metrics, is_loopback(host), sessions)
+    server = _Server(
+        uvicorn.Config(
+            application(site),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECS,
+            timeout_graceful_shutdown=1,
+        )
+    )
+    async with app.running(), sessions.running(), asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(server.serve([listener]), name="http")
+        log.info("listening on http://%s:%d", host, listener.getsockname()[1])
+        await _stop_signal()
+        await app.gate.drain()
+        sessions.close()
+        server.should_exit = True
+        await serving
+
+
+async def serve_stdio(
+    loaded: Loaded, mask: Mask, read: int, write: int, *, watch: bool = True
+) -> None:
+    """Serve one client on two file descriptors until the input ends or a signal comes."""
+    app = App(loaded, mask, watch=watch)
+    async with (
+        reading(read) as chunks,
+        writing(write) as send,
+        app.running(),
+        asyncio.TaskGroup() as tasks,
+    ):
+        serving = tasks.create_task(stdio.serve(app.gateway, app.gate, chunks, send))
+        stopping = tasks.create_task(_stop_signal())
+        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+        await app.gate.drain()
+        serving.cancel()
+        stopping.cancel()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handling: when to stop is decided here."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _stop_signal() -> None:
+    """Return at SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

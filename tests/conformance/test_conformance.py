@@ -1,0 +1,70 @@
+"""The gateway in direct mode passes what the official conformance suite asks of a server."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from mcproxy.types import JsonObject
+from tests.conformance.expected import GATEWAY, SERVER
+from tests.conformance.suite import failures
+from tests.e2e.gateways import SERVERS, Running, gateway
+
+STOP_SECS = 10
+REVISIONS = [
+    pytest.param(revision, marks=pytest.mark.requirement(f"conformance.{revision}"))
+    for revision in GATEWAY
+]
+
+
+@pytest.fixture(scope="module")
+def fixtures() -> Iterator[str]:
+    """The URL of a server with all that the suite looks for."""
+    script = str(SERVERS / "conformance_server.py")
+    with subprocess.Popen(
+        [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.stdin.close()
+            process.wait(STOP_SECS)
+
+
+@pytest.fixture(scope="module")
+def front(fixtures: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A gateway in front of that server."""
+    config: JsonObject = {
+        "servers": {"fixtures": {"url": fixtures, "prefix": False}},
+        "namespaces": {"public": {"servers": ["fixtures"], "mode": "direct"}},
+        "sandbox": {"min_level": "none"},
+        "manifests": {"startup_dwell_secs": 10},
+    }
+    with gateway(tmp_path_factory.mktemp("conformance"), config) as running:
+        yield running
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_the_gateway_conforms(front: Running, revision: str, tmp_path: Path) -> None:
+    _compare(failures(str(front.http.base_url.join("/mcp")), revision, tmp_path), GATEWAY[revision])
+
+
+@pytest.mark.parametrize("revision", SERVER)
+def test_the_server_behind_conforms(fixtures: str, revision: str, tmp_path: Path) -> None:
+    """What the server itself fails is known, so that nothing is expected of the gateway less."""
+    _compare(failures(fixtures, revision, tmp_path), SERVER[revision])
+
+
+def test_nothing_fails_through_the_gateway_alone() -> None:
+    for revision, expected in GATEWAY.items():
+        assert expected.keys() <= SERVER[revision].keys()
+
+
+def _compare(failed: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    new = {name: said for name, said in failed.items() if name not in expected}
+    assert not new, "these fail, and are not in tests/conformance/expected.py"
+    assert not expected.keys() - failed.keys(), "these pass: take them out of expected.py"
