@@ -1,7 +1,5 @@
 """The gateway in direct mode passes what the official conformance suite asks of a server."""
 
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,9 +8,9 @@ import pytest
 from mcproxy.types import JsonObject
 from tests.conformance.expected import GATEWAY, SERVER
 from tests.conformance.suite import failures
-from tests.e2e.gateways import SERVERS, Running, gateway
+from tests.conformance.upstream import fixture_server
+from tests.e2e.gateways import Running, gateway
 
-STOP_SECS = 10
 REVISIONS = [
     pytest.param(revision, marks=pytest.mark.requirement(f"conformance.{revision}"))
     for revision in GATEWAY
@@ -22,17 +20,8 @@ REVISIONS = [
 @pytest.fixture(scope="module")
 def fixtures() -> Iterator[str]:
     """The URL of a server with all that the suite looks for."""
-    script = str(SERVERS / "conformance_server.py")
-    with subprocess.Popen(
-        [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.stdin.close()
-            process.wait(STOP_SECS)
+    with fixture_server() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,10 +33,11 @@ def echo(*options: str) -> JsonObject:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A gateway that listens; ``http`` has its address as base."""
+    """A gateway that listens; ``http`` has its address as base, ``logged`` what it wrote."""
 
     process: subprocess.Popen[str]
     http: httpx.Client
+    logged: "Log"
 
     def post(self, body: Json, path: str = "/message", **headers: str) -> httpx.Response:
         """POST a JSON body."""
@@ -99,22 +101,46 @@ def gateway(
         text=True,
     ) as process:
         assert process.stderr
-        address = _address(process.stderr)
+        log = Log(process.stderr)
         try:
+            address = log.address()
             with httpx.Client(base_url=address, timeout=60, trust_env=False) as http:
-                yield Running(process, http)
+                yield Running(process, http, log)
         finally:
             process.send_signal(stop)
-            process.stderr.read()
             status = process.wait(STOP_SECS)
-            assert ends is None or status == ends
+            log.join(STOP_SECS)
+            assert ends is None or status == ends, log.text
 
 
-def _address(log: IO[str]) -> str:
-    lines: list[str] = []
-    for line in log:
-        lines.append(line)
-        found = re.search(r"listening on (http://[^\s\"]+)", line)
-        if found:
-            return found[1]
-    raise AssertionError("the gateway did not start:\n" + "".join(lines))
+class Log(threading.Thread):
+    """Reads what the program logs, so that it never waits for a reader."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        super().__init__(daemon=True)
+        self._stream = stream
+        self._lines: list[str] = []
+        self._listening = threading.Event()
+        self._address = ""
+        self.start()
+
+    def run(self) -> None:
+        """Read to the end."""
+        for line in self._stream:
+            self._lines.append(line)
+            found = re.search(r"listening on (http://[^\s\"]+)", line)
+            if found:
+                self._address = found[1]
+                self._listening.set()
+        self._listening.set()
+
+    def address(self) -> str:
+        """Where the program listens, once it does."""
+        self._listening.wait(START_SECS)
+        assert self._address, f"the gateway did not start:\n{self.text}"
+        return self._address
+
+    @property
+    def text(self) -> str:
+        """All lines so far."""
+        return "".join(self._lines)

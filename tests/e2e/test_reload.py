@@ -185,3 +185,21 @@ def test_a_failing_hook_before_the_refresh_stops_it(tmp_path: Path) -> None:
         (tmp_path / "go").touch()
         running.process.send_signal(signal.SIGHUP)
         ready(running, "two")
+
+
+@pytest.mark.requirement("upstream.remembered")
+def test_search_finds_remembered_tools_while_the_server_starts(tmp_path: Path) -> None:
+    config: JsonObject = {"servers": {"slow": echo("--delay", "3")}}
+    with gateway(tmp_path, config) as running:
+        ready(running, "slow")
+    with gateway(tmp_path, config) as running:
+        found = running.tool("search", query="add numbers")
+        (group,) = _list(found["results"])
+        assert group["state"] == "starting"
+        assert next(tool["name"] for tool in _list(group["matched_tools"])) == "add"
+        assert running.run(ADD.format("slow"))["result"] == 2  # it waits for the server
+
+
+def _list(value: Json) -> list[JsonObject]:
+    assert isinstance(value, list)
+    return [one for one in value if isinstance(one, dict)]

@@ -179,7 +179,7 @@ def test_a_file_that_cannot_be_opened_is_told_at_once(tmp_path: Path) -> None:
 def test_without_a_file_the_lines_go_to_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, LOGGER):
+    with caplog.at_level(logging.DEBUG, LOGGER):
         log = AuditLog(load_document({}).config.audit, tmp_path)
         log.write('{"event":"call"}')
         log.close()

@@ -1,10 +1,12 @@
 """An upstream for tests: what the official conformance suite expects of a server, with the SDK.
 
-Run as ``sys.executable conformance_server.py``: Streamable HTTP, both eras; it prints its URL once
-it listens on a free port of the loopback interface, and ends with the end of its input. All the
-suite's fixtures are data in ``conformance.json``: results by tool, messages by prompt, contents by
-resource, and what tools and prompts ask their client for, round by round. ``{name}`` in them stands
-for the argument of that name, ``{answers}`` for what the client answered.
+Run as ``sys.executable conformance_server.py [--legacy]``: Streamable HTTP, both eras or the
+handshake's only; it prints its URL once it listens on a free port of the loopback interface, and
+ends with the end of its input. All fixtures are data in ``conformance.json``: results by tool,
+messages by prompt, contents by resource, and what tools and prompts ask their client for, round by
+round. ``{name}`` in them stands for the argument of that name, ``{answers}`` for what the client
+answered. Beyond the suite's there are ``test_structured``, ``test_wait`` (until it is cancelled)
+and ``test_wait_cancelled`` (until that one was).
 """
 
 import asyncio
@@ -14,42 +16,28 @@ import secrets
 import socket
 import sys
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
 
 import uvicorn
 import uvloop
 from mcp import types
 from mcp.server.context import ServerRequestContext
-from mcp.server.lowlevel.server import Server
+from mcp.server.lowlevel.server import NotificationOptions, Server
+from mcp.server.models import InitializationOptions
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
 from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
-from mcp.shared.message import ServerMessageMetadata
 from mcp.shared.subscriptions import PromptsListChanged, ServerEvent, ToolsListChanged
-from pydantic import BaseModel, TypeAdapter
+from starlette.types import ASGIApp
 
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-JsonObject: TypeAlias = "dict[str, Json]"
-Asked: TypeAlias = "types.CallToolRequestParams | types.GetPromptRequestParams"
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.servers.conformance_asking import Json, JsonObject, ask, filled
+from tests.servers.eras import STATELESS, handshake_only
 
 NAME = "conformance"
-STATELESS = "2026-07-28"
 RETRY_MS = 50  # after which a client comes back whose stream was closed
-QUESTION: TypeAdapter[types.InputRequest] = TypeAdapter(types.InputRequest)
-Answer: TypeAlias = types.ElicitResult | types.CreateMessageResult | types.ListRootsResult
-ANSWERS: dict[str, type[Answer]] = {
-    "elicitation/create": types.ElicitResult,
-    "sampling/createMessage": types.CreateMessageResult,
-    "roots/list": types.ListRootsResult,
-}
-CAPABILITIES = {
-    "elicitation/create": "elicitation",
-    "sampling/createMessage": "sampling",
-    "roots/list": "roots",
-}
 
 
 class Events(EventStore):
@@ -84,6 +72,17 @@ class Fixtures:
         self._lists: JsonObject = {key: known[key] for key in ("tools", "prompts", "resources")}
         self._templates: Json = known["templates"]
         self._shortened: set[str] = set()
+        self._cancelled = asyncio.Event()
+        self._acts: dict[str, Callable[[ServerRequestContext], Awaitable[None]]] = {
+            "test_tool_with_logging": self._log,
+            "test_logging_tool": self._log,
+            "test_tool_with_progress": self._progress,
+            "test_reconnection": _close_stream,
+            "test_trigger_tool_change": self._change_tools,
+            "test_trigger_prompt_change": self._change_prompts,
+            "test_wait": self._wait,
+            "test_wait_cancelled": self._wait_cancelled,
+        }
         self.bus = InMemorySubscriptionBus()
 
     async def tools(self, context: ServerRequestContext, params: object) -> types.ListToolsResult:
@@ -116,20 +115,21 @@ class Fixtures:
         if content is None:
             code = types.INVALID_PARAMS if context.protocol_version == STATELESS else -32002
             raise MCPError(code, "Resource not found", {"uri": uri})
-        return types.ReadResourceResult.model_validate({"contents": [_filled(content, arguments)]})
+        return types.ReadResourceResult.model_validate({"contents": [filled(content, arguments)]})
 
     async def call(
         self, context: ServerRequestContext, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
         if params.name not in self._results:
             raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name}")
-        await self._act(context, params.name)
+        if act := self._acts.get(params.name):
+            await act(context)
         given = params.arguments or {}
-        answers = await self._ask(context, params, given)
+        answers = await ask(context, params, self._questions.get(params.name, []))
         if isinstance(answers, types.InputRequiredResult):
             return answers
-        filled = _filled(self._results[params.name], {**given, "answers": answers})
-        return types.CallToolResult.model_validate(filled)
+        complete = filled(self._results[params.name], {**given, "answers": answers})
+        return types.CallToolResult.model_validate(complete)
 
     async def prompt(
         self, context: ServerRequestContext, params: types.GetPromptRequestParams
@@ -137,11 +137,11 @@ class Fixtures:
         if params.name not in self._messages:
             raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {params.name}")
         given = params.arguments or {}
-        answers = await self._ask(context, params, given)
+        answers = await ask(context, params, self._questions.get(params.name, []))
         if isinstance(answers, types.InputRequiredResult):
             return answers
-        filled = _filled(self._messages[params.name], {**given, "answers": answers})
-        return types.GetPromptResult.model_validate({"messages": filled})
+        complete = filled(self._messages[params.name], {**given, "answers": answers})
+        return types.GetPromptResult.model_validate({"messages": complete})
 
     def _listed(self, kind: str) -> Json:
         """Return a list, without its last item where it was changed."""
@@ -149,105 +149,40 @@ class Fixtures:
         assert isinstance(listed, list)
         return listed[:-1] if kind in self._shortened else listed
 
-    async def _act(self, context: ServerRequestContext, name: str) -> None:
-        """Do what a tool does beside giving a result."""
-        session, request_id = context.session, context.request_id
-        match name:
-            case "test_tool_with_logging" | "test_logging_tool":
-                for said in ("started", "processing", "completed"):
-                    await session.send_log_message("info", said, "fixtures", request_id)
-            case "test_tool_with_progress":
-                for percent in (0, 50, 100):
-                    await session.report_progress(percent, 100)
-            case "test_reconnection":
-                await _close_stream(context)
-            case "test_trigger_tool_change":
-                await self._change("tools", ToolsListChanged())
-            case "test_trigger_prompt_change":
-                await self._change("prompts", PromptsListChanged())
+    async def _log(self, context: ServerRequestContext) -> None:
+        for said in ("started", "processing", "completed"):
+            await context.session.send_log_message("info", said, "fixtures", context.request_id)
 
-    async def _change(self, kind: str, event: ServerEvent) -> None:
+    async def _progress(self, context: ServerRequestContext) -> None:
+        for percent in (0, 50, 100):
+            await context.session.report_progress(percent, 100)
+
+    async def _change_tools(self, context: ServerRequestContext) -> None:
+        await self._change(context, "tools", ToolsListChanged())
+
+    async def _change_prompts(self, context: ServerRequestContext) -> None:
+        await self._change(context, "prompts", PromptsListChanged())
+
+    async def _change(self, context: ServerRequestContext, kind: str, event: ServerEvent) -> None:
         self._shortened ^= {kind}
-        await self.bus.publish(event)
-
-    async def _ask(
-        self, context: ServerRequestContext, params: Asked, given: Mapping[str, Json]
-    ) -> "JsonObject | types.InputRequiredResult":
-        """Ask what there is to ask, in the way of the era in use; give the last round's answers."""
-        rounds = self._questions.get(params.name, [])
         if context.protocol_version == STATELESS:
-            return _next_round(context, params, rounds)
-        answers: JsonObject = {}
-        for questions in rounds:
-            answers = {
-                key: await _answer(context, QUESTION.validate_python(_filled(question, given)))
-                for key, question in _permitted(context, questions).items()
-            }
-        return answers
+            await self.bus.publish(event)
+        elif kind == "tools":
+            await context.session.send_tool_list_changed()
+        else:
+            await context.session.send_prompt_list_changed()
 
+    async def _wait(self, context: ServerRequestContext) -> None:
+        """Wait to be cancelled, once the client was told that this has begun."""
+        self._cancelled.clear()
+        await context.session.report_progress(1)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._cancelled.set()
 
-def _next_round(
-    context: ServerRequestContext, params: Asked, rounds: list[JsonObject]
-) -> "JsonObject | types.InputRequiredResult":
-    """Return the answers when all are there, else the questions of the round that is due.
-
-    The state is the number of the round; the SDK seals it.
-    """
-    given = params.input_responses or {}
-    due = int(params.request_state or 0)
-    if due < len(rounds) and rounds[due].keys() <= given.keys():
-        due += 1
-    if due >= len(rounds):
-        return {key: _plain(answer) for key, answer in given.items()}
-    asked = {
-        key: QUESTION.validate_python(question)
-        for key, question in _permitted(context, rounds[due]).items()
-    }
-    return types.InputRequiredResult(input_requests=asked, request_state=str(due))
-
-
-def _permitted(context: ServerRequestContext, questions: JsonObject) -> JsonObject:
-    """Return the questions that the client can be asked; it is refused when there are none."""
-    declared = context.session.client_capabilities or types.ClientCapabilities()
-    needed = {key: CAPABILITIES[_method(question)] for key, question in questions.items()}
-    can = {key: question for key, question in questions.items() if getattr(declared, needed[key])}
-    if not can:
-        missing: JsonObject = {name: {} for name in needed.values()}
-        raise MCPError(
-            types.MISSING_REQUIRED_CLIENT_CAPABILITY,
-            f"This needs a client with: {', '.join(missing)}",
-            {"requiredCapabilities": missing},
-        )
-    return can
-
-
-async def _answer(context: ServerRequestContext, request: types.InputRequest) -> Json:
-    related = ServerMessageMetadata(related_request_id=context.request_id)
-    kind = ANSWERS[request.method]
-    return _plain(await context.session.send_request(request, kind, metadata=related))
-
-
-def _plain(answer: BaseModel) -> Json:
-    plain: Json = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return plain
-
-
-def _method(question: Json) -> str:
-    assert isinstance(question, dict)
-    return str(question["method"])
-
-
-def _filled(value: Json, arguments: Mapping[str, Json]) -> Json:
-    """Put arguments in the place of their names in braces, in all text."""
-    if isinstance(value, dict):
-        return {key: _filled(member, arguments) for key, member in value.items()}
-    if isinstance(value, list):
-        return [_filled(member, arguments) for member in value]
-    if isinstance(value, str):
-        for name, argument in arguments.items():
-            said = argument if isinstance(argument, str) else json.dumps(argument)
-            value = value.replace(f"{{{name}}}", said)
-    return value
+    async def _wait_cancelled(self, context: ServerRequestContext) -> None:
+        await self._cancelled.wait()
 
 
 async def _close_stream(context: ServerRequestContext) -> None:
@@ -265,10 +200,25 @@ async def _complete(context: ServerRequestContext, params: object) -> types.Comp
     return types.CompleteResult(completion=types.Completion(values=["one"], total=1))
 
 
+class Changing(Server):
+    """A server that declares, in the handshake too, that its lists change."""
+
+    def create_initialization_options(
+        self,
+        notification_options: NotificationOptions | None = None,
+        experimental_capabilities: dict[str, dict[str, object]] | None = None,
+        extensions: dict[str, dict[str, object]] | None = None,
+    ) -> InitializationOptions:
+        """Declare it."""
+        return super().create_initialization_options(
+            NotificationOptions(tools_changed=True, prompts_changed=True)
+        )
+
+
 def build() -> Server:
     """Return the server with all its handlers."""
     fixtures = Fixtures()
-    server = Server(
+    server = Changing(
         NAME,
         version="1.0.0",
         on_list_tools=fixtures.tools,
@@ -289,9 +239,13 @@ def build() -> Server:
     return server
 
 
-async def serve(listener: socket.socket) -> None:
+async def serve(listener: socket.socket, *, legacy: bool) -> None:
     """Serve until the end of input."""
-    application = build().streamable_http_app(event_store=Events(), retry_interval=RETRY_MS)
+    application: ASGIApp = build().streamable_http_app(
+        event_store=Events(), retry_interval=RETRY_MS
+    )
+    if legacy:
+        application = handshake_only(application)
     config = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=1)
     serving = uvicorn.Server(config)
     async with asyncio.TaskGroup() as tasks:
@@ -305,4 +259,4 @@ if __name__ == "__main__":
     with socket.create_server(("127.0.0.1", 0)) as free:
         sys.stdout.write(f"http://127.0.0.1:{free.getsockname()[1]}/mcp\n")
         sys.stdout.flush()
-        uvloop.run(serve(free))
+        uvloop.run(serve(free, legacy="--legacy" in sys.argv))

@@ -20,14 +20,12 @@ import uvicorn
 import uvloop
 from mcp.server.mcpserver import Context
 from pydantic import Field
-from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.servers.eras import STATELESS, handshake_only
 from tests.servers.sdk_server import server
-
-MODERN = b"2026-07-28"
 
 
 @server.tool(structured_output=False)
@@ -40,7 +38,7 @@ def era(context: Context) -> str:
 async def grow(context: Context) -> str:
     """Add a tool, and say so in the way of the era in use."""
     server.add_tool(lambda: "new", name="grown", structured_output=False)
-    if context.protocol_version == MODERN.decode():
+    if context.protocol_version == STATELESS:
         await context.notify_tools_changed()
     else:
         await context.session.send_tool_list_changed()
@@ -72,19 +70,7 @@ def _application(options: argparse.Namespace) -> ASGIApp:
     application = server.streamable_http_app(
         stateless_http=options.stateless, json_response=options.json
     )
-    return _legacy(application) if options.legacy else application
-
-
-def _legacy(application: ASGIApp) -> ASGIApp:
-    """Refuse the stateless era as a server does that never heard of it."""
-
-    async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
-        if (b"mcp-protocol-version", MODERN) in scope.get("headers", ()):
-            await Response("Bad Request: unsupported protocol version", 400)(scope, receive, send)
-        else:
-            await application(scope, receive, send)
-
-    return refusing
+    return handshake_only(application) if options.legacy else application
 
 
 async def _serve(application: ASGIApp, listener: socket.socket) -> None:

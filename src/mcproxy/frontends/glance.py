@@ -34,7 +34,12 @@ class Glance(msgspec.Struct, frozen=True):
         return token if isinstance(token, int | str) else None
 
 
+class _Arguments(msgspec.Struct):
+    arguments: Json = None
+
+
 _decoder = msgspec.json.Decoder(Glance)
+_arguments = msgspec.json.Decoder(_Arguments)
 _NOTHING = Glance()
 
 
@@ -44,3 +49,11 @@ def glance(params: bytes) -> Glance:
         return _decoder.decode(params)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return _NOTHING
+
+
+def arguments_in(params: bytes) -> Json:
+    """The arguments of a tool call, which cost more to read than all the rest."""
+    try:
+        return _arguments.decode(params).arguments
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None

@@ -11,8 +11,15 @@ import re
 from starlette.datastructures import Headers
 
 from mcproxy.errors import RpcError
-from mcproxy.frontends.glance import META_CAPABILITIES, META_VERSION, Glance, glance
-from mcproxy.types import Json
+from mcproxy.frontends.glance import (
+    META_CAPABILITIES,
+    META_VERSION,
+    Glance,
+    arguments_in,
+    glance,
+)
+from mcproxy.types import Json, JsonObject
+from mcproxy.wire.marks import header_text, marked, value_at
 from mcproxy.wire.message import Request
 
 HEADER_MISMATCH = -32020
@@ -24,9 +31,12 @@ NAME = "mcp-name"
 _SENTINEL = re.compile(r"=\?base64\?(.*)\?=")
 
 
-def check(request: Request, headers: Headers) -> None:
-    """Raises RpcError: INVALID_PARAMS where ``_meta`` lacks what each request must say, and
-    HEADER_MISMATCH (-32020) where a header is missing or differs from the body."""
+def check(request: Request, headers: Headers) -> Glance:
+    """Look at the parameters.
+
+    Raises RpcError: INVALID_PARAMS where ``_meta`` lacks what each request must say, and
+    HEADER_MISMATCH (-32020) where a header is missing or differs from the body.
+    """
     for name in (VERSION, METHOD, NAME):
         if len(headers.getlist(name)) > 1:
             raise RpcError(HEADER_MISMATCH, f"the header {name} is there more than once")
@@ -40,6 +50,24 @@ def check(request: Request, headers: Headers) -> None:
     field, value = _named(request.method, seen)
     if value is not None:
         _same(NAME, decoded(_value(headers, NAME)), value, f"params.{field}")
+    return seen
+
+
+def check_parameters(request: Request, headers: Headers, schema: JsonObject) -> None:
+    """Hold the headers that repeat a tool's parameters against the body ("Custom Headers").
+
+    Raises RpcError, HEADER_MISMATCH, where one is missing or differs.
+    """
+    marks = dict(marked(schema))
+    arguments = arguments_in(request.params) if marks else {}
+    for path, header in marks.items():
+        name, what = f"Mcp-Param-{header}", f"params.arguments.{'.'.join(path)}"
+        value, sent = value_at(arguments, path), _value(headers, name)
+        text = header_text(value)
+        if text is not None:
+            _same(name, decoded(sent), text, what)
+        elif value is None and sent is not None:
+            raise RpcError(HEADER_MISMATCH, f"the header {name} is there, {what} is not")
 
 
 def decoded(value: str | None) -> str | None:

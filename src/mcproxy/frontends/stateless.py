@@ -15,11 +15,13 @@ from mcproxy.frontends.conversation import Way
 from mcproxy.frontends.entry import EVENTS, JSON, Site, gone, takes, takes_events
 from mcproxy.frontends.glance import glance
 from mcproxy.frontends.replies import accepted, raw, refusal, rpc_error
-from mcproxy.frontends.routing_headers import HEADER_MISMATCH, check
+from mcproxy.frontends.routing_headers import HEADER_MISMATCH, check, check_parameters
 from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.core import Where
 from mcproxy.gateway.era import UNSUPPORTED_VERSION
 from mcproxy.gateway.listen import METHOD
+from mcproxy.policy.access import AccessDenied
+from mcproxy.types import Json, JsonObject
 from mcproxy.wire import message as wire
 
 MISSING_CAPABILITY = -32021
@@ -48,7 +50,9 @@ async def answer(
         text = "the body must be one request; a client sends no batches and no replies"
         return rpc_error(400, None, RpcError.INVALID_REQUEST, text)
     try:
-        check(received, request.headers)
+        seen = check(received, request.headers)
+        if received.method == "tools/call":
+            check_parameters(received, request.headers, _schema(site, place, seen.name))
         if received.method == METHOD:
             return await _listen(site, request, received, place)
     except RpcError as error:
@@ -60,6 +64,14 @@ async def answer(
 def wants_progress(message: wire.Request) -> bool:
     """Whether the client waits for news of a tool call."""
     return message.method == "tools/call" and glance(message.params).progress_token is not None
+
+
+def _schema(site: Site, place: Where, tool: Json) -> JsonObject:
+    """The schema of a tool's arguments; empty where the gateway will refuse the call anyway."""
+    try:
+        return site.gateway.input_schema(place, tool)
+    except AccessDenied:
+        return {}
 
 
 async def _answer(site: Site, request: Request, message: wire.Request, place: Where) -> Response:

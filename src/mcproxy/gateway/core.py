@@ -17,7 +17,7 @@ from mcproxy.gateway.arguments import ArgumentFault
 from mcproxy.gateway.calls import Take
 from mcproxy.gateway.changes import Changes, OnChange
 from mcproxy.gateway.clients import Clients, can_be_told
-from mcproxy.gateway.direct import Direct
+from mcproxy.gateway.direct import Direct, tools_in
 from mcproxy.gateway.era import (
     HANDSHAKE,
     HANDSHAKE_ONLY,
@@ -45,6 +45,7 @@ from mcproxy.types import (
     CallTool,
     ClientSession,
     Exchange,
+    Json,
     JsonObject,
     RunCode,
     Upstream,
@@ -136,6 +137,13 @@ class Gateway:
     def admit(self, where: Where) -> Namespace:
         """The namespace that path or header name, before anything is read. Raises AccessDenied."""
         return self._scope(where).namespace
+
+    def input_schema(self, where: Where, tool: Json) -> JsonObject:
+        """The schema of the arguments of a server's tool, by the name that the client sees; empty
+        where there is none. Raises AccessDenied."""
+        found = tools_in(self._scope(where)).get(str(tool))
+        schema = found.definition.get("inputSchema") if found else None
+        return schema if isinstance(schema, dict) else {}
 
     def identify(self, caller: Caller) -> str:
         """The caller's name. Raises AccessDenied for a token that is wrong."""

@@ -164,7 +164,7 @@ class AuditLog:
         if self._file:
             self._file.handle(logging.makeLogRecord({"msg": line}))
         else:
-            self._logger.info("%s", line)
+            self._logger.debug("%s", line)
 
     def execution(self, record: AuditedExecution) -> None:
         """Append the line of an execution."""

@@ -121,6 +121,9 @@ class Pool:
 
     async def run(self, job: Job, call: CallTool) -> Outcome:
         """Run one script at the level of ``report``; what fails is in the outcome."""
+        profile = self._profiles.get(job.profile)
+        if profile is None:  # taken away by a reload after the job was made
+            return _no_worker(ZygoteFailed(f"namespace {job.profile!r} is gone"))
         async with self._slots:
             self._executions += 1
             profile = self._profiles[job.profile]

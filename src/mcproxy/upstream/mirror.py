@@ -7,18 +7,18 @@ its name and the parameters that the tool's schema marks with ``x-mcp-header`` g
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import msgspec
 
 from mcproxy.types import Json, JsonObject
+from mcproxy.wire.marks import Path, header_text, marked, value_at
 from mcproxy.wire.message import Request
 
 VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 VERSION_HEADER = "MCP-Protocol-Version"
 
-Path: TypeAlias = tuple[str, ...]
 Marks: TypeAlias = Mapping[str, Mapping[Path, str]]
 """By tool: which of its parameters, by path, is mirrored in which header."""
 
@@ -28,7 +28,6 @@ _NAMED_BY: Mapping[str, str] = {
     "prompts/get": "name",
     "resources/read": "uri",
 }
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _PLAIN = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")
 _SENTINEL = re.compile(r"=\?base64\?.*\?=", re.DOTALL)
 _object = msgspec.json.Decoder(dict[str, Json])
@@ -47,7 +46,7 @@ def mirrored(request: Request, marks: Marks) -> dict[str, str]:
     headers["Mcp-Name"] = header_value(name)
     arguments = _dict(params.get("arguments"))
     for path, header in marks.get(name, {}).items() if request.method == "tools/call" else ():
-        text = _text(_at(arguments, path))
+        text = header_text(value_at(arguments, path))
         if text is not None:
             headers[f"Mcp-Param-{header}"] = header_value(text)
     return headers
@@ -59,9 +58,7 @@ def marks_in(result: bytes) -> Marks:
         return {}
     tools = _read(result).get("tools")
     listed = [_dict(tool) for tool in tools] if isinstance(tools, list) else []
-    return {
-        str(tool.get("name")): dict(_marked(_dict(tool.get("inputSchema")), ())) for tool in listed
-    }
+    return {str(tool.get("name")): dict(marked(tool.get("inputSchema"))) for tool in listed}
 
 
 def header_value(text: str) -> str:
@@ -69,28 +66,6 @@ def header_value(text: str) -> str:
     if _PLAIN.fullmatch(text) and not _SENTINEL.fullmatch(text):
         return text
     return f"=?base64?{base64.b64encode(text.encode('utf-8', 'replace')).decode('ascii')}?="
-
-
-def _marked(schema: JsonObject, path: Path) -> Iterator[tuple[Path, str]]:
-    for name, value in _dict(schema.get("properties")).items():
-        inner = _dict(value)
-        header = inner.get("x-mcp-header")
-        if isinstance(header, str) and _TOKEN.fullmatch(header):
-            yield (*path, name), header
-        yield from _marked(inner, (*path, name))
-
-
-def _at(arguments: JsonObject, path: Path) -> Json:
-    value: Json = arguments
-    for step in path:
-        value = _dict(value).get(step)
-    return value
-
-
-def _text(value: Json) -> str | None:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, str | int) else None
 
 
 def _read(raw: bytes) -> JsonObject:

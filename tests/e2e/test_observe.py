@@ -1,0 +1,60 @@
+"""What an operator sees: metrics, the record of calls, and no secret anywhere."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcproxy.types import JsonObject
+from tests.e2e.gateways import Running, echo, gateway
+
+CANARY = "correct-horse-battery-staple"
+
+
+@pytest.mark.requirement("http.metrics")
+def test_metrics_count_calls_and_scripts(served: Running) -> None:
+    served.run('api.server("echo").add(a=1, b=2)')
+    told = served.http.get("/metrics")
+    assert told.headers["content-type"].startswith("text/plain")
+    assert 'mcproxy_call_seconds_count{server="echo",tool="add"}' in told.text
+    assert 'mcproxy_server_state{server="echo",state="ready"} 1.0' in told.text
+    assert "vault" not in told.text
+    assert served.http.get("/metrics", headers={"Host": "evil.example"}).status_code == 403
+
+
+@pytest.mark.requirement("audit.in_force")
+def test_each_script_and_call_leaves_a_line_without_values(tmp_path: Path) -> None:
+    config: JsonObject = {"servers": {"echo": echo()}, "audit": {"file": "audit.jsonl"}}
+    with gateway(tmp_path, config) as running:
+        running.run(f'api.server("echo").echo(text="{CANARY}")')
+        running.run('api.server("echo").nothing()')
+    text = (tmp_path / "audit.jsonl").read_text()
+    lines: list[Any] = [json.loads(line) for line in text.splitlines()]
+    assert [(line["event"], line["outcome"]) for line in lines] == [
+        ("call", "ok"),
+        ("execution", "success"),
+        ("call", "unknown_tool"),
+        ("execution", "ToolError"),
+    ]
+    assert CANARY not in text
+    assert lines[0]["execution"] == lines[1]["execution"]
+
+
+@pytest.mark.requirement("observe.masked")
+def test_a_secret_is_told_nowhere(tmp_path: Path) -> None:
+    loud = "import os, sys; sys.exit('cannot log in with ' + os.environ['KEY'])"
+    config: JsonObject = {
+        "servers": {
+            "loud": {"command": sys.executable, "args": ["-c", loud], "env": {"KEY": "${KEY}"}},
+            "echo": echo(),
+        }
+    }
+    with gateway(tmp_path, config, environment={"KEY": CANARY}) as running:
+        health = running.http.get("/health").text
+        script = running.run('api.server("loud").anything()')
+    assert "cannot log in with ***" in health
+    assert "cannot log in with ***" in str(script)
+    assert CANARY not in health + str(script)
+    assert CANARY not in running.logged.text
