@@ -276,4 +276,12 @@ REQUIREMENTS: dict[str, str] = {
     "hooks.failure": "the first failing hook ends the run, with its reason",
     "hooks.refresh": "a failing pre_refresh hook stops the refresh",
     "hooks.pull_image": "pull_image makes docker and podman pull first",
+    "clients.sdk": (
+        "the official SDK of today lists, searches, executes and gets an image, over each transport"
+    ),
+    "clients.sdk_before": "the official SDK of the handshake era does the same",
+    "clients.inspector": "the Inspector's command line does the same over stdio and HTTP",
+    "clients.matrix": (
+        "calls, notifications and questions pass between clients and servers of either era"
+    ),
 }

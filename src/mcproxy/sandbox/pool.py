@@ -126,7 +126,6 @@ class Pool:
             return _no_worker(ZygoteFailed(f"namespace {job.profile!r} is gone"))
         async with self._slots:
             self._executions += 1
-            profile = self._profiles[job.profile]
             try:
                 if self.report.level == "none":
                     return await fresh.run(job, call, self._installed(profile).path)
