@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -45,11 +46,11 @@ def program(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.requirement("clients.sdk")
-@over_each
-@pytest.mark.parametrize("mode", ["auto", "legacy", "2026-07-28"])
+@pytest.mark.parametrize(
+    ("transport", "mode"),
+    [*product(["stdio", "/mcp"], ["auto", "legacy", "2026-07-28"]), ("/sse", "legacy")],
+)
 async def test_the_sdk(served: Running, program: list[str], transport: str, mode: str) -> None:
-    if transport == "/sse" and mode != "legacy":
-        pytest.skip("HTTP+SSE is of the handshake era")
     async with asyncio.timeout(BOUND_SECS), _client(served, program, transport, mode) as client:
         tools = await client.list_tools()
         search = await client.call_tool("search", {"query": SEARCH})

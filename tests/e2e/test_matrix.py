@@ -148,6 +148,14 @@ FEATURES: tuple[Feature, ...] = (
 )
 
 
+@pytest.mark.parametrize(("upstream", "spoken"), [("legacy", "2025-11-25"), (ERAS[1], ERAS[1])])
+async def test_each_server_is_spoken_to_in_its_era(
+    pairs: Running, upstream: str, spoken: str
+) -> None:
+    async with Client(str(pairs.http.base_url.join(f"/mcp/{upstream}"))) as client:
+        assert text(await client.call_tool("test_era", {})) == spoken
+
+
 @pytest.mark.requirement("clients.matrix")
 @pytest.mark.parametrize("upstream", ERAS)
 @pytest.mark.parametrize("mode", ERAS)

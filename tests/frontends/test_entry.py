@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from mcproxy.errors import RpcError
 from mcproxy.frontends.entry import EVENTS, JSON, is_json, takes, takes_events
 from mcproxy.frontends.glance import Glance, glance
-from mcproxy.frontends.routing_headers import HEADER_MISMATCH, check, decoded
+from mcproxy.frontends.routing_headers import HEADER_MISMATCH, check, check_parameters, decoded
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import Request
 
@@ -79,6 +79,7 @@ def _request(method: str = "tools/call", **params: Json) -> Request:
             {"Mcp-Method": "resources/read", "Mcp-Name": "a:b"},
         ),
         (_request("tools/list"), {"Mcp-Method": "tools/list", "Mcp-Name": "whatever"}),
+        (_request(), {"Mcp-Name": "search  "}),
         (_request(name=None), {}),  # the gateway says what is missing
     ],
 )
@@ -118,6 +119,44 @@ def test_a_header_that_is_there_twice() -> None:
     twice = [(name.lower().encode(), value.encode()) for name, value in MIRRORED.items()] * 2
     with pytest.raises(RpcError, match="more than once"):
         check(_request(), Headers(raw=twice))
+
+
+REGION: JsonObject = {
+    "properties": {"region": {"x-mcp-header": "Region"}, "top": {"type": "integer"}}
+}
+
+
+@pytest.mark.requirement("mcp.parameter_headers")
+@pytest.mark.parametrize(
+    ("arguments", "headers"),
+    [
+        ({"region": "eu"}, {"Mcp-Param-Region": "eu"}),
+        ({"region": "eu"}, {"mcp-param-region": "=?base64?ZXU=?="}),
+        ({"region": True}, {"Mcp-Param-Region": "true"}),
+        ({"region": 7}, {"Mcp-Param-Region": "7"}),
+        ({"region": 1.5}, {}),
+        ({"top": 1}, {}),
+        (None, {}),
+    ],
+)
+def test_parameters_that_are_repeated(arguments: Json, headers: dict[str, str]) -> None:
+    check_parameters(_request(arguments=arguments), Headers(headers), REGION)
+
+
+@pytest.mark.requirement("mcp.parameter_headers")
+@pytest.mark.parametrize(
+    ("arguments", "headers", "words"),
+    [
+        ({"region": "eu"}, {}, "Mcp-Param-Region is missing"),
+        ({"region": "eu"}, {"Mcp-Param-Region": "us"}, "params.arguments.region of the body says"),
+        ({"region": "eu"}, {"Mcp-Param-Region": "=?base64?ZXU?="}, "unreadable"),
+        ({}, {"Mcp-Param-Region": "eu"}, "params.arguments.region is not"),
+    ],
+)
+def test_parameters_that_are_not(arguments: Json, headers: dict[str, str], words: str) -> None:
+    with pytest.raises(RpcError, match=words) as refused:
+        check_parameters(_request(arguments=arguments), Headers(headers), REGION)
+    assert refused.value.code == HEADER_MISMATCH
 
 
 @given(st.text())

@@ -5,8 +5,8 @@ handshake's only; it prints its URL once it listens on a free port of the loopba
 ends with the end of its input. All fixtures are data in ``conformance.json``: results by tool,
 messages by prompt, contents by resource, and what tools and prompts ask their client for, round by
 round. ``{name}`` in them stands for the argument of that name, ``{answers}`` for what the client
-answered. Beyond the suite's there are ``test_structured``, ``test_wait`` (until it is cancelled)
-and ``test_wait_cancelled`` (until that one was).
+answered. Beyond the suite's there are ``test_structured``, ``test_era`` (the version in use),
+``test_wait`` (until it is cancelled) and ``test_wait_cancelled`` (until that one was).
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import secrets
 import socket
 import sys
 import warnings
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import uvicorn
@@ -128,7 +129,8 @@ class Fixtures:
         answers = await ask(context, params, self._questions.get(params.name, []))
         if isinstance(answers, types.InputRequiredResult):
             return answers
-        complete = filled(self._results[params.name], {**given, "answers": answers})
+        known: JsonObject = {"answers": answers, "era": str(context.protocol_version)}
+        complete = filled(self._results[params.name], {**given, **known})
         return types.CallToolResult.model_validate(complete)
 
     async def prompt(

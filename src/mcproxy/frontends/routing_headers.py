@@ -37,9 +37,6 @@ def check(request: Request, headers: Headers) -> Glance:
     Raises RpcError: INVALID_PARAMS where ``_meta`` lacks what each request must say, and
     HEADER_MISMATCH (-32020) where a header is missing or differs from the body.
     """
-    for name in (VERSION, METHOD, NAME):
-        if len(headers.getlist(name)) > 1:
-            raise RpcError(HEADER_MISMATCH, f"the header {name} is there more than once")
     seen = glance(request.params)
     for key in (META_VERSION, META_CAPABILITIES):
         if key not in seen.meta:
@@ -82,9 +79,14 @@ def decoded(value: str | None) -> str | None:
 
 
 def _value(headers: Headers, name: str) -> str | None:
-    """A header without the blanks around it, which are none of its value (RFC 9110, 5.5)."""
-    value = headers.get(name)
-    return None if value is None else value.strip(" \t")
+    """A header without the blanks around it, which are none of its value (RFC 9110, 5.5).
+
+    Raises RpcError where it is there twice: whoever routes by it might read the other one.
+    """
+    values = headers.getlist(name)
+    if len(values) > 1:
+        raise RpcError(HEADER_MISMATCH, f"the header {name} is there more than once")
+    return values[0].strip(" \t") if values else None
 
 
 def _named(method: str, seen: Glance) -> tuple[str, Json]:
