@@ -23,6 +23,13 @@ ERRORS: dict[str, tuple[str, str, str, int | None, str]] = {
         3,
         "",
     ),
+    "no network": (
+        "import urllib.error\nraise urllib.error.URLError('[Errno -3] name resolution')",
+        "URLError",
+        "name resolution",
+        2,
+        "allowed_hosts",
+    ),
     "syntax": ("x = 1\ndef f(:\n    pass", "SyntaxError", "", 2, ""),
     "indentation": ("if True:\nx = 1", "IndentationError", "expected an indented block", 2, ""),
     "return at top level": ("x = 1\nreturn x", "SyntaxError", "outside function", 2, "`result`"),

@@ -22,6 +22,7 @@ ENDPOINTS: dict[str, Json] = {
     "/mcp": "MCP over Streamable HTTP (2025-03-26 and later)",
     "/mcp/{namespace}": "the same within one namespace",
     "GET /health": "how the gateway and its servers are",
+    "GET /metrics": "the same in numbers, for Prometheus",
 }
 TRY = (
     'curl -X POST http://HOST/message -H "Content-Type: application/json" '

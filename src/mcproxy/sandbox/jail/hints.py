@@ -13,6 +13,10 @@ _UNWRAPPED = (
     "with content or text around it (raw=True of api.call_tool gives that)."
 )
 _CALL = 'await api.server("SERVER").TOOL(name=value)'
+_NETWORK = (
+    "A script reaches only the hosts that sandbox.network.allowed_hosts of its namespace lists, "
+    "by HTTPS, or HTTP on port 80. api.search(...) may find a tool that does it."
+)
 _RESULT = "End with an expression, set the variable `result`, or put the code into `def run():`."
 
 
@@ -95,6 +99,11 @@ _TABLE = (
         r"No module named '([\w.]+)'",
         "{0} is not installed here; the whole standard library is. "
         "api.search(...) finds a tool that may do the same.",
+    ),
+    _Row(
+        "(URLError|gaierror|ConnectError|ConnectionError|ProxyError|HTTPError)",
+        r"name resolution|Name or service|not permitted|unreachable|Proxy|[Tt]unnel",
+        _NETWORK,
     ),
     _Row("SyntaxError", r"'return' outside function", "A script has no caller. " + _RESULT),
     _Row(
