@@ -284,4 +284,7 @@ REQUIREMENTS: dict[str, str] = {
     "clients.matrix": (
         "calls, notifications and questions pass between clients and servers of either era"
     ),
+    "conformance.2025-11-25": "direct mode passes the official suite's requirements of 2025-11-25",
+    "conformance.2026-07-28": "direct mode passes the official suite's requirements of 2026-07-28",
+    "mcp.parameter_headers": "headers that repeat a tool's parameters are held against the body",
 }

@@ -37,6 +37,7 @@ _TASK_CHECKS = (
     "tasks-request-headers: TasksHeadersTolerateMcpMethodOnToolsCall",
     "tasks-request-state-removal: TasksRequestStateRemovalSetup",
     "tasks-required-task-error: Sep2663ServerReturnsMissingCapabilityWhenRequired",
+    "tasks-status-notifications: TasksStatusNotificationsScenario",
     "tasks-wire-fields: TasksNoEarlyTtlExpiry",
     "tasks-wire-fields: TasksNoRelatedTaskMetaOnInlinedResult",
     "tasks-wire-fields: TasksWireFieldRenames",

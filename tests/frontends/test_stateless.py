@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from mcproxy.frontends.sessions import Bounds
+from mcproxy.gateway.era import HANDSHAKE_ONLY
 from mcproxy.types import Json, JsonObject
 from tests.frontends.serving import BOTH, BOUND_SECS, Served, events, request, serving
 
@@ -66,6 +67,14 @@ async def test_leaving_is_cancelling(served: Served, accept: str) -> None:
         await served.scripts.waiting.wait()
         calling.cancel()
     await served.scripts.cancelled.wait()
+
+
+@pytest.mark.requirement("mcp.stateless")
+@pytest.mark.parametrize("method", sorted(HANDSHAKE_ONLY))
+async def test_methods_that_are_no_more(served: Served, method: str) -> None:
+    body = request(method, {"_meta": META})
+    reply = await served.http.post("/mcp", json=body, headers=headers(method))
+    assert (reply.status_code, reply.json()["error"]["code"]) == (404, -32601)
 
 
 @pytest.mark.requirement("mcp.listen")

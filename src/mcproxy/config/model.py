@@ -139,7 +139,8 @@ class Audit(Section):
     """The record of who called what: a line for each script and each upstream call, no values."""
 
     file: Text | None = Field(
-        default=None, description="File that the lines are appended to; null: the log, at level DEBUG."
+        default=None,
+        description="File that the lines are appended to; null: the log, at level DEBUG.",
     )
     max_mb: AuditMegabytes = Field(
         default=50, description="Size in MiB at which the file is set aside as FILE.1."
