@@ -1,4 +1,7 @@
-"""One gateway for all the tests that do not change it."""
+"""A gateway for all the tests of a module that do not change it.
+
+Not for all modules: tests of the sandbox look at the processes below this one.
+"""
 
 from collections.abc import Iterator
 
@@ -8,7 +11,7 @@ from mcproxy.types import JsonObject
 from tests.e2e.gateways import TIME, Running, echo, gateway
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A gateway in front of three servers; one of them cannot be started."""
     config: JsonObject = {

@@ -52,8 +52,9 @@ def test_a_secret_is_told_nowhere(tmp_path: Path) -> None:
         }
     }
     with gateway(tmp_path, config, environment={"KEY": CANARY}) as running:
-        health = running.http.get("/health").text
-        script = running.run('api.server("loud").anything()')
+        script = running.run('api.server("loud").anything()')  # waits until it has failed
+        while "cannot log in" not in (health := running.http.get("/health").text):
+            assert CANARY not in health
     assert "cannot log in with ***" in health
     assert "cannot log in with ***" in str(script)
     assert CANARY not in health + str(script)
