@@ -287,4 +287,6 @@ REQUIREMENTS: dict[str, str] = {
     "conformance.2025-11-25": "direct mode passes the official suite's requirements of 2025-11-25",
     "conformance.2026-07-28": "direct mode passes the official suite's requirements of 2026-07-28",
     "mcp.parameter_headers": "headers that repeat a tool's parameters are held against the body",
+    "health.repairs": "/health and doctor name the tools that were mended or set aside, and why",
+    "cli.open_bind": "an address that others reach, without any auth, is warned about",
 }

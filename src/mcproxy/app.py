@@ -10,6 +10,7 @@ import logging
 import sysconfig
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from mcproxy.config.load import Loaded
@@ -69,7 +70,8 @@ class App:
         self._loaded = loaded
         self._started = time.monotonic()
         self._policy = policy_of(loaded.config)
-        self._snapshot = take_snapshot(self._policy, build(()))
+        self._manifest = build(())
+        self._snapshot = take_snapshot(self._policy, self._manifest)
         self._fleet = Fleet(loaded, self._on_change, self._on_event)
         self._live = Live(self._fleet.views, self._publish)
         self._reloader = Reloader(loaded.source, self._refresh)
@@ -141,6 +143,11 @@ class App:
         except HookFailed as error:
             log.warning("after the refresh: %s", error)
 
+    @property
+    def has_auth(self) -> bool:
+        """Is there anything that needs a token?"""
+        return self._policy.has_auth
+
     def apply(self, loaded: Loaded) -> None:
         """Go by another configuration from now on; what runs ends as it began.
 
@@ -177,8 +184,11 @@ class App:
 
     def _visible(self, caller: Caller) -> Mapping[str, ServerHealth]:
         visible = {name for place in usable(self._policy, caller) for name in place.servers}
-        health = self._fleet.health()
-        return {name: server for name, server in health.items() if name in visible}
+        return {
+            name: replace(server, repairs=self._manifest.repairs(name))
+            for name, server in self._fleet.health().items()
+            if name in visible
+        }
 
     def _counted(self, run: RunCode) -> RunCode:
         """The same runner; what became of each script is counted."""
@@ -224,6 +234,7 @@ class App:
         self.gateway.heard(server, note)
 
     def _publish(self, manifest: Manifest) -> None:
+        self._manifest = manifest
         before, self._snapshot = self._snapshot, take_snapshot(self._policy, manifest)
         self.gateway.changed(before)
 

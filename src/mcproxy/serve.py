@@ -26,6 +26,11 @@ KEEP_ALIVE_SECS = 75  # longer than most clients and proxies, so that they close
 
 Mask = Callable[[Redactor], None]
 
+_OPEN = (
+    "listening on %s without any auth: everybody who reaches this address can call every tool; "
+    "set auth.tokens and require_auth, or bind 127.0.0.1"
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -51,6 +56,8 @@ async def serve_http(
             timeout_graceful_shutdown=1,
         )
     )
+    if not is_loopback(host) and not app.has_auth:
+        log.warning(_OPEN, host)
     async with app.running(), sessions.running(), asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(server.serve([listener]), name="http")
         log.info("listening on http://%s:%d", host, listener.getsockname()[1])

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from mcproxy.commands.diagnosis import ServerResult
 from mcproxy.commands.doctor import Trial
@@ -43,8 +44,11 @@ async def _attempt(loaded: Loaded) -> Trial:
     fleet = Fleet(loaded, note)
     async with _tried(fleet):
         took = time.monotonic() - started
+        manifest = build(fleet.views())
         results = {
-            name: ServerResult(health, seconds.get(name, took))
+            name: ServerResult(
+                replace(health, repairs=manifest.repairs(name)), seconds.get(name, took)
+            )
             for name, health in fleet.health().items()
         }
     return Trial(report, results)

@@ -67,13 +67,17 @@ class ServerView:
 
 @dataclass(frozen=True, slots=True)
 class ServerHealth:
-    """How one upstream server is; ``restarts`` since the start, ``pid`` of its process if any."""
+    """How one upstream server is; ``restarts`` since the start, ``pid`` of its process if any.
+
+    ``repairs``: its tools whose definitions were mended or set aside, each with the reason.
+    """
 
     state: ServerState
     tools: int = 0
     restarts: int = 0
     pid: int | None = None
     last_error: str | None = None
+    repairs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

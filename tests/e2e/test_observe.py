@@ -59,3 +59,17 @@ def test_a_secret_is_told_nowhere(tmp_path: Path) -> None:
     assert "cannot log in with ***" in str(script)
     assert CANARY not in health + str(script)
     assert CANARY not in running.logged.text
+
+
+@pytest.mark.requirement("health.repairs")
+def test_a_mended_tool_is_named_with_the_reason(tmp_path: Path) -> None:
+    with gateway(tmp_path, {"servers": {"echo": echo("--odd")}}) as running:
+        while not (told := running.http.get("/health").json()["servers"]["echo"])["tools"]:
+            assert told["state"] == "starting"
+    assert any(line.startswith("int_type: ") for line in told["repaired_tools"]), told
+
+
+@pytest.mark.requirement("cli.open_bind")
+def test_an_open_address_without_auth_is_warned_about(tmp_path: Path) -> None:
+    with gateway(tmp_path, {}, "--host", "0.0.0.0") as running:
+        assert "without any auth" in running.logged.text

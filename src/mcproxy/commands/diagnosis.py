@@ -136,6 +136,8 @@ def _sandbox(facts: Facts) -> Iterator[Check]:
 def _servers(facts: Facts) -> Iterator[Check]:
     for name, result in facts.servers.items():
         yield _server(f"server {name}", result)
+        for repair in result.health.repairs:
+            yield Check(f"server {name}", "note", f"tool {repair}")
 
 
 def _server(subject: str, result: ServerResult) -> Check:

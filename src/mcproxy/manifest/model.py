@@ -75,6 +75,11 @@ class Manifest:
         """What was wrong with which tool's definition; for logs and ``doctor``."""
         return {ref: note for part in self.parts.values() for ref, note in part.notes.items()}
 
+    def repairs(self, server: str) -> tuple[str, ...]:
+        """What was wrong with tools of a server, ``TOOL: REASON`` each."""
+        part = self.parts.get(server)
+        return tuple(f"{ref.tool}: {note}" for ref, note in part.notes.items()) if part else ()
+
     def visible_to(self, names: Collection[str]) -> "Manifest":
         """The slice that has only these servers; the others are in no count and no hint of it."""
         wanted = frozenset(names)

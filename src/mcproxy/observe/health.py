@@ -32,6 +32,7 @@ def report(
             "pid": server.pid,
             "rss_mb": resident_mb(server.pid),
             "last_error": server.last_error,
+            **_repaired(server),
         }
         for name, server in servers.items()
     }
@@ -51,3 +52,7 @@ def report(
         },
         **config,
     }
+
+
+def _repaired(server: ServerHealth) -> JsonObject:
+    return {"repaired_tools": list(server.repairs)} if server.repairs else {}
