@@ -85,7 +85,7 @@ class App:
         libraries = (sysconfig.get_path("purelib"),)  # httpx, for scripts that have a network
         self._pool = Pool(
             PoolSettings(sandbox.level, sandbox.min_level, sandbox.pool_size, libraries),
-            _profiles(self._policy),
+            profiles_of(self._policy),
             lambda profile: Egress(profile.allowed_hosts),
             self._packages.get,
         )
@@ -154,7 +154,7 @@ class App:
         Raises ConfigError, having changed nothing, where this machine cannot enforce it.
         """
         policy = policy_of(loaded.config)
-        self._pool.apply(_profiles(policy))
+        self._pool.apply(profiles_of(policy))
         for name in _FIXED:
             if getattr(loaded.config.sandbox, name) != getattr(self._loaded.config.sandbox, name):
                 log.warning("sandbox.%s has changed: it counts from the next start on", name)
@@ -220,7 +220,7 @@ class App:
 
     def _install(self, policy: Policy) -> None:
         """Begin to install the packages that scripts may import."""
-        for profile in _profiles(policy).values():
+        for profile in profiles_of(policy).values():
             if profile.packages:
                 self._packages.begin(profile.packages)
 
@@ -254,6 +254,6 @@ def _checked(run: RunCode) -> RunCode:
     return checked_run
 
 
-def _profiles(policy: Policy) -> Mapping[str, Profile]:
+def profiles_of(policy: Policy) -> Mapping[str, Profile]:
     """What the scripts of each endpoint may do."""
     return {name: profile_for(place.sandbox) for name, place in policy.endpoints.items()}

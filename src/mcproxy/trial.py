@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+from mcproxy.app import profiles_of
 from mcproxy.commands.diagnosis import ServerResult
 from mcproxy.commands.doctor import Trial
 from mcproxy.config.load import Loaded
@@ -13,7 +14,6 @@ from mcproxy.errors import ConfigError, SandboxUnavailable
 from mcproxy.manifest.model import Manifest, build
 from mcproxy.policy.access import policy_of
 from mcproxy.sandbox.pool import Pool, PoolSettings
-from mcproxy.sandbox.profile import profile_for
 from mcproxy.types import SandboxReport
 from mcproxy.upstream.fleet import Fleet
 
@@ -77,8 +77,7 @@ async def _tried(fleet: Fleet) -> AsyncIterator[None]:
 async def _sandbox(loaded: Loaded) -> SandboxReport | None:
     """What the self-test says, also below the level that is demanded."""
     policy, settings = policy_of(loaded.config), loaded.config.sandbox
-    profiles = {name: profile_for(place.sandbox) for name, place in policy.endpoints.items()}
     with contextlib.suppress(SandboxUnavailable, ConfigError):
-        async with Pool(PoolSettings(settings.level, "none", 1), profiles) as pool:
+        async with Pool(PoolSettings(settings.level, "none", 1), profiles_of(policy)) as pool:
             return await pool.start()
     return None

@@ -17,6 +17,10 @@ else:
 
 JsonObject: TypeAlias = dict[str, Json]
 
+# Revisions of MCP, newest first: the stateless one, and those that begin with ``initialize``.
+MODERN = "2026-07-28"
+HANDSHAKE = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+
 ServerState = Literal[
     "starting", "ready", "idle", "restarting", "failed", "disabled", "unconfigured"
 ]

@@ -34,8 +34,8 @@ from mcproxy.frontends.session import Session
 from mcproxy.frontends.sessions import Full
 from mcproxy.frontends.stream import Reader
 from mcproxy.gateway.core import Where
-from mcproxy.gateway.era import HANDSHAKE, MODERN, UNSUPPORTED_VERSION
-from mcproxy.types import Exchange, JsonObject
+from mcproxy.gateway.era import UNSUPPORTED_VERSION
+from mcproxy.types import HANDSHAKE, MODERN, Exchange, JsonObject
 from mcproxy.wire import message as wire
 
 SESSION_ID = "Mcp-Session-Id"

@@ -19,10 +19,8 @@ from mcproxy.gateway.changes import Changes, OnChange
 from mcproxy.gateway.clients import Clients, can_be_told
 from mcproxy.gateway.direct import Direct, tools_in
 from mcproxy.gateway.era import (
-    HANDSHAKE,
     HANDSHAKE_ONLY,
     LIST_TTL_MS,
-    MODERN,
     Call,
     negotiate,
     read_call,
@@ -41,6 +39,8 @@ from mcproxy.policy.audit import AuditLog
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import (
     EXCHANGE,
+    HANDSHAKE,
+    MODERN,
     Caller,
     CallTool,
     ClientSession,

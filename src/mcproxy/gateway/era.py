@@ -11,10 +11,8 @@ import msgspec
 
 import mcproxy
 from mcproxy.errors import RpcError
-from mcproxy.types import Json, JsonObject
+from mcproxy.types import HANDSHAKE, MODERN, Json, JsonObject
 
-MODERN = "2026-07-28"
-HANDSHAKE = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 UNSUPPORTED_VERSION = -32022
 
 HANDSHAKE_ONLY = frozenset(

@@ -13,10 +13,7 @@ import msgspec
 
 import mcproxy
 from mcproxy.errors import McproxyError, RpcError
-from mcproxy.types import Json, JsonObject
-
-MODERN = "2026-07-28"
-HANDSHAKE = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+from mcproxy.types import HANDSHAKE, MODERN, Json, JsonObject
 
 DISCOVER_SECS = 5.0  # servers that ignore unknown requests stay silent; then `initialize`
 HANDSHAKE_SECS = 60.0  # `npx` and `uvx` may download the server first

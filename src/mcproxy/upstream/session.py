@@ -14,6 +14,7 @@ from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.types import (
     EXCHANGE,
     LOG_LEVELS,
+    MODERN,
     Exchange,
     Json,
     JsonObject,
@@ -22,7 +23,6 @@ from mcproxy.types import (
     ToolResult,
 )
 from mcproxy.upstream.handshake import (
-    MODERN,
     REQUEST_META,
     HandshakeFailed,
     ServerInfo,
