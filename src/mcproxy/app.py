@@ -30,8 +30,8 @@ from mcproxy.policy.audit import AuditLog
 from mcproxy.policy.rate import RateLimiter
 from mcproxy.reload import Reloader
 from mcproxy.sandbox.check import check
-from mcproxy.sandbox.egress import Egress
 from mcproxy.sandbox.installer import Installer
+from mcproxy.sandbox.network.egress import Egress
 from mcproxy.sandbox.packages import Packages
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile, profile_for

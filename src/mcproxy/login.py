@@ -11,7 +11,7 @@ import webbrowser
 from mcproxy.commands.report import GOOD, PROBLEMS, USAGE, Report
 from mcproxy.config.faults import did_you_mean
 from mcproxy.config.load import Loaded
-from mcproxy.upstream.tokens import LoginFile, login_path
+from mcproxy.upstream.remote.tokens import LoginFile, login_path
 
 ASK = """\
 Log in to {server} in the browser, or open this address in one on any machine:
@@ -31,7 +31,7 @@ def run(loaded: Loaded, name: str) -> Report:
     if not server.url:
         return Report((f"{name} is no remote server: it has no url, and needs no login",), USAGE)
     try:
-        from mcproxy.upstream.oauth import LoginFailed, Person, log_in  # noqa: PLC0415 - an extra
+        from mcproxy.upstream.remote.oauth import LoginFailed, Person, log_in  # noqa: PLC0415 - an extra
     except ImportError:
         return Report(("login needs an extra: pip install 'mcproxy[oauth]'",), PROBLEMS)
 

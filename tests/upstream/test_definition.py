@@ -6,8 +6,8 @@ import pytest
 
 from mcproxy.config.load import load_document
 from mcproxy.types import Json, JsonObject
+from mcproxy.upstream.child.tree import Process, family, marks
 from mcproxy.upstream.definition import definitions
-from mcproxy.upstream.tree import Process, family, marks
 
 HOME: JsonObject = {"command": "run", "args": ["x"], "env": {"A": "1"}}
 REMOTE: JsonObject = {"url": "https://example.org/mcp"}

@@ -67,7 +67,7 @@ class Lane:
         try:
             while not self._retired or self.running:
                 # A failure is not lost: the next script meets it again and reports it.
-                with contextlib.suppress(ZygoteFailed, TimeoutError):
+                with contextlib.suppress(ZygoteFailed, TimeoutError, OSError):
                     while len(self._seats) < self._size and not self._retired:
                         self._seats.append(await self._seat(await self._living()))
                 await self._changed.wait()

@@ -122,8 +122,9 @@ class Zygote:
             raise
         zygote = cls(process, ours, on_gone)
         try:
-            ours.send(walls.encode())
             async with asyncio.timeout(START_SECS):
+                with contextlib.suppress(ConnectionError):  # it has died: what it sent tells more
+                    ours.send(walls.encode())
                 return zygote, await zygote._started
         except ZygoteFailed as error:
             last_words = await zygote.close()

@@ -16,12 +16,13 @@ from mcproxy.config.inherit import env_isolated
 from mcproxy.config.load import Loaded
 from mcproxy.config.model import ServerConfig
 from mcproxy.types import ServerHealth
-from mcproxy.upstream import remote, stdio
-from mcproxy.upstream.process import Command, child_environment
-from mcproxy.upstream.restart import REMOTE
-from mcproxy.upstream.terms import CallTimes, Terms, Way
-from mcproxy.upstream.tokens import login_path
-from mcproxy.upstream.upkeep import Upkeep
+from mcproxy.upstream.child import stdio
+from mcproxy.upstream.child.process import Command, child_environment
+from mcproxy.upstream.remote import connection as remote
+from mcproxy.upstream.remote.tokens import login_path
+from mcproxy.upstream.supervision.restart import REMOTE
+from mcproxy.upstream.supervision.terms import CallTimes, Terms, Way
+from mcproxy.upstream.supervision.upkeep import Upkeep
 
 _CONTAINERS = ("docker", "podman")
 

@@ -20,11 +20,11 @@ from mcproxy.types import (
     ToolResult,
     Upstream,
 )
-from mcproxy.upstream.calls import Calls
+from mcproxy.upstream.child.tree import processes
 from mcproxy.upstream.definition import definitions, not_running
 from mcproxy.upstream.roster import Around, Roster
-from mcproxy.upstream.supervisor import Supervisor
-from mcproxy.upstream.tree import processes
+from mcproxy.upstream.supervision.calls import Calls
+from mcproxy.upstream.supervision.supervisor import Supervisor
 from mcproxy.wire.message import Notification
 
 PATROL_SECS = 1.0  # how often processes are looked at: how long one may exceed its memory

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from mcproxy.types import ServerHealth
 from mcproxy.upstream.definition import Definition
-from mcproxy.upstream.remembered import OfferFile
-from mcproxy.upstream.supervisor import Supervisor
-from mcproxy.upstream.terms import Surroundings
-from mcproxy.upstream.turns import Turns
+from mcproxy.upstream.supervision.remembered import OfferFile
+from mcproxy.upstream.supervision.supervisor import Supervisor
+from mcproxy.upstream.supervision.terms import Surroundings
+from mcproxy.upstream.supervision.turns import Turns
 from mcproxy.wire.message import Notification
 
 SWITCH_SECS = 60.0  # a new server that is neither ready nor given up by then takes over anyway

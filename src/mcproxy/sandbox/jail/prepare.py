@@ -16,19 +16,10 @@ import socket
 from dataclasses import dataclass
 from typing import NoReturn
 
-from mcproxy.sandbox.jail import (
-    landlock,
-    libc,
-    lockdown,
-    namespaces,
-    preload,
-    rootfs,
-    seccomp,
-    shim,
-    worker,
-)
-from mcproxy.sandbox.jail.lockdown import DIAL_FD, PROXY_PORT, Prepared
-from mcproxy.sandbox.jail.syscalls import NUMBERS
+from mcproxy.sandbox.jail import preload, shim, worker
+from mcproxy.sandbox.jail.confine import landlock, libc, lockdown, namespaces, rootfs, seccomp
+from mcproxy.sandbox.jail.confine.lockdown import DIAL_FD, PROXY_PORT, Prepared
+from mcproxy.sandbox.jail.confine.syscalls import NUMBERS
 from mcproxy.sandbox.jail.walls import Wall, Walls
 
 _HIGH_FD = 30  # away from the numbers that workers give a meaning

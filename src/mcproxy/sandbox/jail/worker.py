@@ -11,14 +11,14 @@ import socket
 import struct
 from dataclasses import asdict, dataclass, replace
 
-from mcproxy.sandbox.jail import script
-from mcproxy.sandbox.jail.api import Api
 from mcproxy.sandbox.jail.channel import Channel
-from mcproxy.sandbox.jail.loops import Tasks, friendly
-from mcproxy.sandbox.jail.output import Output, captured
-from mcproxy.sandbox.jail.promise import Calls
-from mcproxy.sandbox.jail.report import Report, report
-from mcproxy.sandbox.jail.value import to_json
+from mcproxy.sandbox.jail.script import running as script
+from mcproxy.sandbox.jail.script.api import Api
+from mcproxy.sandbox.jail.script.loops import Tasks, friendly
+from mcproxy.sandbox.jail.script.output import Output, captured
+from mcproxy.sandbox.jail.script.promise import Calls
+from mcproxy.sandbox.jail.script.report import Report, report
+from mcproxy.sandbox.jail.script.value import to_json
 
 _RESERVE_BYTES = 1 << 20  # given back when memory runs out, so that this can be reported
 _LENGTH = struct.Struct("<I")

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from mcproxy.sandbox.jail import preload, worker
-from mcproxy.sandbox.jail.lockdown import RPC_FD, Prepared, confine, own_descriptors
+from mcproxy.sandbox.jail.confine.lockdown import RPC_FD, Prepared, confine, own_descriptors
 from mcproxy.sandbox.jail.prepare import prepare
 from mcproxy.sandbox.jail.walls import Own, Walls
 

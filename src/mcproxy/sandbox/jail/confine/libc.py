@@ -1,0 +1,106 @@
+"""The system calls that Python does not offer, through ctypes.
+
+Used by the zygote and by a worker before its last wall goes up. Each function raises ``OSError``
+whose text names the call and its object, because that text is what ``doctor`` shows. Knows no
+policy: which call is made when is for ``rootfs``, ``landlock`` and ``lockdown``.
+"""
+
+import ctypes
+import os
+import platform
+import struct
+
+from mcproxy.sandbox.jail.confine.syscalls import NUMBERS
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
+MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
+MNT_DETACH = 2
+ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV = 1, 2, 4
+AT_FDCWD, AT_RECURSIVE = -100, 0x8000
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP = 1, 4, 24
+PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
+CAPABILITY_VERSION_3 = 0x20080522
+LAST_CAPABILITY = 63  # the kernel refuses the first that it does not know
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+_machine = platform.machine()
+
+
+def syscall(name: str, *args: int | bytes | ctypes.Array[ctypes.c_char]) -> int:
+    """The raw call ``name``; integers are passed as longs, buffers as pointers."""
+    number = NUMBERS[_machine][name]
+    given = [ctypes.c_long(arg) if isinstance(arg, int) else arg for arg in args]
+    return _checked(int(_libc.syscall(ctypes.c_long(number), *given)), name)
+
+
+def prctl(option: int, value: int = 0, what: str = "prctl") -> None:
+    zero = ctypes.c_ulong(0)
+    _checked(_libc.prctl(option, ctypes.c_ulong(value), zero, zero, zero), what)
+
+
+def unshare(flags: int, what: str) -> None:
+    _checked(_libc.unshare(flags), f"unshare({what})")
+
+
+def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+    """mount(2)."""
+    status = _libc.mount(
+        source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode()
+    )
+    _checked(status, f"mount {source} on {target}")
+
+
+def bind(source: str, target: str, attributes: int) -> None:
+    """Show ``source`` with all that is mounted below it at ``target``, with mount ``attributes``.
+
+    ``mount_setattr`` (Linux 5.12) reaches the submounts too; a remount would leave them writable.
+    """
+    mount(source, target, "", MS_BIND | MS_REC)
+    if attributes:
+        set_attributes(target, attributes, recursive=True)
+
+
+def set_attributes(target: str, attributes: int, *, recursive: bool) -> None:
+    """mount_setattr(2): add ``attributes`` to the mount at ``target``."""
+    request = struct.pack("<QQQQ", attributes, 0, 0, 0)
+    flags = AT_RECURSIVE if recursive else 0
+    syscall("mount_setattr", AT_FDCWD, os.fsencode(target), flags, request, len(request))
+
+
+def pivot_root_here() -> None:
+    """Make the current directory the root and let go of the old one."""
+    syscall("pivot_root", b".", b".")
+    _checked(_libc.umount2(b".", MNT_DETACH), "umount of the old root")
+
+
+def drop_bounding_set() -> None:
+    """No program that is ever run from here gains a capability."""
+    for capability in range(LAST_CAPABILITY + 1):
+        try:
+            prctl(PR_CAPBSET_DROP, capability)
+        except OSError:  # past the last one that this kernel knows
+            break
+
+
+def drop_capabilities() -> None:
+    """Empty the ambient, permitted, effective and inheritable sets."""
+    zero = ctypes.c_ulong(0)
+    _libc.prctl(PR_CAP_AMBIENT, ctypes.c_ulong(PR_CAP_AMBIENT_CLEAR_ALL), zero, zero, zero)
+    syscall("capset", struct.pack("<II", CAPABILITY_VERSION_3, 0), bytes(24))
+
+
+def _checked(status: int, what: str) -> int:
+    if status < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return status

@@ -1,0 +1,139 @@
+"""What a forked worker does to itself before it reads a script: every wall, the last one last.
+
+The order matters: a private scratch needs rights that are then dropped; the filter forbids most of
+the calls above it. After ``confine`` returns nothing of it can be undone. Measured once by the
+zygote: ``Prepared``.
+"""
+
+import fcntl
+import os
+import resource
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcproxy.sandbox.jail.confine import landlock, libc, rootfs, seccomp
+from mcproxy.sandbox.jail.walls import Own, Walls
+
+RPC_FD, DIAL_FD = 3, 4  # the socket to the gateway; where the egress proxy is dialled from
+PROXY_PORT = 3128  # of the sandbox's own loopback
+
+STACK_BYTES = 8 << 20  # a thread's and the main one's: the usual default of Linux
+_MIB = 1 << 20
+_SCRATCH_ENTRIES = 1024
+_ADDRESS_SPACE_SPARE = 1 << 30  # reservations that are no memory: thread arenas, mapped files
+_THREADS_IN_NAMESPACE = 256  # counted over the workers of one zygote
+_TASKS_OF_USER = 4096  # counted over everything of that user: no namespace to count in
+_SAFE_FD = 20  # above every number that is given a meaning here
+_END_OF_FDS = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the zygote found and compiled once. ``*_bytes``: its own size, on top of which a worker
+    gets its memory. ``scratch``: the same path in every worker, None where each is given one."""
+
+    walls: Walls
+    landlock_abi: int
+    filter_program: bytes
+    readable: tuple[str, ...]
+    data_bytes: int
+    address_bytes: int
+    null_fd: int
+    scratch: str | None
+
+
+def confine(prepared: Prepared, own: Own) -> None:
+    """Raise all walls around this process."""
+    walls, scratch = prepared.walls, own.scratch
+    if walls.namespaces and prepared.scratch:
+        scratch = prepared.scratch
+        libc.unshare(libc.CLONE_NEWNS, "mount")
+        _mount_scratch(scratch, walls.scratch_mb)
+    _enter_scratch(scratch)
+    if walls.network:
+        _set_proxy(own.token)
+    _set_limits(prepared)
+    libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
+    if prepared.landlock_abi:
+        write = [*walls.read_write, *rootfs.DEVICES, *([scratch] if scratch else [])]
+        ports = [PROXY_PORT] if walls.network else []
+        landlock.restrict(prepared.readable, write, ports, prepared.landlock_abi)
+    libc.drop_capabilities()
+    libc.prctl(libc.PR_SET_DUMPABLE, 0)
+    seccomp.install(prepared.filter_program)
+
+
+def measure() -> tuple[int, int, int]:
+    """Bytes of data and of address space of this process, and the lowest address of its stack."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    kib = {line.split(":")[0]: int(line.split()[1]) for line in status if line.startswith("Vm")}
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    end = next(int(line.split()[0].split("-")[1], 16) for line in maps if "[stack]" in line)
+    return kib["VmData"] << 10, kib["VmSize"] << 10, end - STACK_BYTES - _MIB
+
+
+def own_descriptors(rpc: int, dial: int | None, null: int) -> None:
+    """``rpc`` becomes RPC_FD, ``dial`` DIAL_FD; the standard three lead nowhere, others are closed.
+
+    First all away from the numbers to be given: one of them may hold another.
+    """
+    safe_rpc, safe_null = (fcntl.fcntl(fd, fcntl.F_DUPFD, _SAFE_FD) for fd in (rpc, null))
+    safe_dial = None if dial is None else fcntl.fcntl(dial, fcntl.F_DUPFD, _SAFE_FD)
+    for standard in (0, 1, 2):
+        os.dup2(safe_null, standard)
+    os.dup2(safe_rpc, RPC_FD, inheritable=False)
+    if safe_dial is not None:
+        os.dup2(safe_dial, DIAL_FD, inheritable=False)
+    os.closerange(DIAL_FD + (safe_dial is not None), _END_OF_FDS)
+
+
+def _mount_scratch(path: str, size_mb: int) -> None:
+    flags = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
+    options = f"mode=700,size={size_mb}m,nr_inodes={_SCRATCH_ENTRIES}"
+    libc.mount("tmpfs", path, "tmpfs", flags, options)
+
+
+def _enter_scratch(scratch: str | None) -> None:
+    home = scratch or "/"
+    os.chdir(home)
+    os.environ["HOME"] = home
+    if scratch:
+        os.environ["TMPDIR"] = scratch
+
+
+def _set_proxy(token: str | None) -> None:
+    """The variables that urllib, requests and httpx follow by themselves."""
+    user = f"script:{token}@" if token else ""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+        os.environ[name] = os.environ[name.lower()] = f"http://{user}127.0.0.1:{PROXY_PORT}"
+
+
+def _set_limits(prepared: Prepared) -> None:
+    """setrlimit(2). RLIMIT_DATA is the memory wall; the address space is bounded loosely."""
+    walls = prepared.walls
+    memory = walls.memory_mb * _MIB
+    tasks = _THREADS_IN_NAMESPACE if walls.namespaces else _TASKS_OF_USER
+    limits = {
+        resource.RLIMIT_DATA: prepared.data_bytes + memory,
+        resource.RLIMIT_AS: prepared.address_bytes + 4 * memory + _ADDRESS_SPACE_SPARE,
+        resource.RLIMIT_STACK: STACK_BYTES,
+        resource.RLIMIT_CPU: walls.cpu_secs,
+        resource.RLIMIT_FSIZE: walls.scratch_mb * _MIB,
+        resource.RLIMIT_NOFILE: walls.open_files,
+        resource.RLIMIT_NPROC: tasks,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+    }
+    for kind, limit in limits.items():
+        _lower(kind, limit)
+
+
+def _lower(kind: int, limit: int) -> None:
+    """Never above what the gateway itself was given."""
+    hard = resource.getrlimit(kind)[1]
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(kind, (limit, limit))

@@ -1,0 +1,1 @@
+"""What a script sees: its `api`, both styles of call, its output and its errors."""

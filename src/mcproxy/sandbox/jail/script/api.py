@@ -1,0 +1,147 @@
+"""``api``: what a script has of the world outside.
+
+Every callable here has two sides: called, it blocks and gives the real value; its ``start`` sends
+the call at once and gives a ``Promise``. Which side a script means is decided by ``rewrite``.
+Names are passed on as written: the gateway finds the tool that is meant, and checks everything.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+
+from mcproxy.sandbox.jail.script.promise import Calls, Promise, ToolError
+from mcproxy.sandbox.jail.script.styles import Dual, gathered
+from mcproxy.sandbox.jail.script.value import Json, to_json
+
+_CALL_TOOL = (
+    'write api.call_tool("SERVER", "TOOL", {"name": value}): '
+    "server and tool are two texts, the arguments one dict"
+)
+
+
+class Path(Dual):
+    """A tool by its attributes (``api.server("github").repos.list``); a call joins them by dots."""
+
+    def __init__(self, api: "Api", server: str, names: tuple[str, ...] = ()) -> None:
+        shown = f"api.server({server!r})" + "".join(f".{name}" for name in names)
+        super().__init__(shown, self._start, api.wait)
+        self._api, self._server, self._names = api, server, names
+
+    def __getattr__(self, name: str) -> "Path":
+        if name.startswith("__"):
+            raise AttributeError(name)  # Python asks for protocols that a tool does not have
+        return Path(self._api, self._server, (*self._names, name))
+
+    def __getitem__(self, name: str) -> "Path":
+        return Path(self._api, self._server, (*self._names, name))
+
+    def _start(self, *args: object, **kwargs: object) -> Promise:
+        if not self._names:
+            raise TypeError(f"{self.__name__} is a server; call one of its tools: .TOOL(...)")
+        return self._api.call(self._server, ".".join(self._names), _arguments(self, args, kwargs))
+
+
+def _arguments(
+    path: Path, args: tuple[object, ...], kwargs: Mapping[str, object]
+) -> dict[str, object]:
+    if not args:
+        return dict(kwargs)
+    if len(args) == 1 and isinstance(args[0], Mapping):
+        return {**args[0], **kwargs}
+    raise TypeError(
+        f"{path.__name__} takes its arguments by name, or one dict of them; "
+        f"got {len(args)} positional. api.schema(server, tool) lists the names."
+    )
+
+
+class Api:
+    """One script's ``api``. ``limit`` is the size of a call's arguments in bytes; ``note`` takes
+    what is to be said about converted ones."""
+
+    ToolError = ToolError
+
+    def __init__(
+        self, calls: Calls, manifest: bytes, limit: int, note: Callable[[list[str]], None]
+    ) -> None:
+        self._calls, self._manifest, self._limit, self._note = calls, manifest, limit, note
+        self.call_tool = Dual("api.call_tool", self._call_tool, self.wait)
+        self.search = Dual("api.search", self._search, self.wait)
+        self.schema = Dual("api.schema", self._schema, self.wait)
+        self.read_resource = Dual("api.read_resource", self._read_resource, self.wait)
+        self.parallel = Dual("api.parallel", self._parallel, self.wait)
+
+    def manifest(self) -> Json:
+        """The servers and tools within reach; each call gives a copy of its own."""
+        manifest: Json = json.loads(self._manifest)
+        return manifest
+
+    def server(self, name: str) -> Path:
+        """One server; its attributes are its tools."""
+        if not isinstance(name, str):
+            raise TypeError(f"api.server takes a server's name, not {type(name).__name__}")
+        return Path(self, name)
+
+    def __getattr__(self, name: str) -> Path:
+        manifest = self.manifest() if not name.startswith("_") else None
+        servers = manifest.get("servers") if isinstance(manifest, dict) else None
+        if isinstance(servers, dict) and name in servers:
+            return Path(self, name)
+        raise AttributeError(
+            f"api has no {name!r}. It has call_tool, server, parallel, search, schema, "
+            f"read_resource and manifest; a tool is api.server('SERVER').TOOL(...)."
+        )
+
+    def wait(self, started: Awaitable[object]) -> object:
+        """The value of what ``start`` gave, by blocking."""
+        return started.result() if isinstance(started, Promise) else asyncio.run(_awaiting(started))
+
+    def call(
+        self, server: str, tool: str, arguments: Mapping[str, object], *, raw: bool = False
+    ) -> Promise:
+        """Send one call. Raises ``ToolError`` if the arguments are larger than their limit."""
+        args, notes = to_json(arguments)
+        self._note(notes)
+        body = json.dumps(args, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(body) > self._limit:
+            text = f"arguments of {server}.{tool}: {len(body)} bytes, the limit is {self._limit}"
+            raise ToolError(text, server=server, tool=tool, code="too_large")
+        return self._calls.start(server, tool, body, raw=raw)
+
+    def _call_tool(
+        self,
+        server: object = "",
+        tool: object = "",
+        arguments: object = None,
+        *,
+        raw: bool = False,
+        **named: object,
+    ) -> Promise:
+        given = {} if arguments is None else arguments
+        if not (isinstance(server, str) and isinstance(tool, str) and isinstance(given, Mapping)):
+            raise TypeError(_CALL_TOOL)
+        if not (server and tool):
+            raise TypeError(_CALL_TOOL)
+        return self.call(server, tool, {**given, **named}, raw=raw)
+
+    def _search(self, query: str = "", **kwargs: object) -> Promise:
+        return self.call("", "search", {"query": query, **kwargs}, raw=False)
+
+    def _schema(self, server: str, tool: str) -> Promise:
+        return self.call("", "schema", {"server": server, "tool": tool})
+
+    def _read_resource(self, server: str, uri: str) -> Promise:
+        return self.call("", "read_resource", {"server": server, "uri": uri})
+
+    def _parallel(
+        self, *items: object, return_exceptions: bool = False
+    ) -> Coroutine[object, object, list[object]]:
+        first = items[0] if len(items) == 1 else None
+        if isinstance(first, Mapping):
+            raise TypeError("api.parallel takes a list of calls, not a dict: pass its values()")
+        if isinstance(first, Iterable) and not isinstance(first, Promise):
+            items = tuple(first)
+        return gathered(items, return_exceptions=return_exceptions)
+
+
+async def _awaiting(started: Awaitable[object]) -> object:
+    return await started

@@ -1,0 +1,129 @@
+"""An exception as the error frame that tells the model what went wrong in its script.
+
+Only the script's own lines are shown: frames of the gateway or of libraries help nobody who can
+change nothing but the script.
+"""
+
+import linecache
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mcproxy.sandbox.jail.script.hints import hint
+from mcproxy.sandbox.jail.script.look import shapes
+from mcproxy.sandbox.jail.script.promise import SCRIPT, ToolError
+
+_MAX_TRACEBACK_CHARS = 8000
+_MAX_MESSAGE_CHARS = 4000
+_WRONG_SHAPE = (KeyError, IndexError, TypeError, AttributeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The fields of an error frame."""
+
+    type: str
+    message: str
+    line: int | None = None
+    traceback: str | None = None
+    hint: str | None = None
+    retryable: bool = False
+
+
+def report(error: BaseException) -> Report:
+    """What to tell about an exception that ended a script."""
+    message = _message(error)
+    where = _innermost(error)
+    return Report(
+        type=type(error).__name__,
+        message=_shortened(message, _MAX_MESSAGE_CHARS),
+        line=where.line,
+        traceback=_shortened(_traceback(error, where), _MAX_TRACEBACK_CHARS),
+        hint=_advice(error, message, where),
+        retryable=_retryable(error),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """The innermost place of the script that an error went through."""
+
+    line: int | None = None
+    names: Mapping[str, object] = field(default_factory=dict)
+
+    def source(self) -> str:
+        return linecache.getline(SCRIPT, self.line) if self.line else ""
+
+
+def _innermost(error: BaseException) -> _Where:
+    if isinstance(error, SyntaxError) and error.filename == SCRIPT:
+        return _Where(error.lineno)
+    places = [
+        _Where(line, {**frame.f_globals, **frame.f_locals})
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_filename == SCRIPT
+    ]
+    if places:
+        return places[-1]
+    if isinstance(error, BaseExceptionGroup):
+        return _innermost(error.exceptions[0])
+    return _Where(error.line if isinstance(error, ToolError) else None)
+
+
+def _advice(error: BaseException, message: str, where: _Where) -> str | None:
+    parts = [hint(type(error).__name__, message, where.source()) or ""]
+    if isinstance(error, _WRONG_SHAPE):
+        shown = shapes(where.source(), where.names)
+        parts.append(f"Here {shown}." if shown else "")
+    return " ".join(filter(None, parts)) or None
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        return error.msg
+    try:
+        text = str(error)
+    except Exception as fault:  # noqa: BLE001  # a script's __str__ may raise anything
+        text = f"its message cannot be shown ({type(fault).__name__})"
+    if isinstance(error, BaseExceptionGroup):
+        inner = "; ".join(f"{type(e).__name__}: {_message(e)}" for e in error.exceptions)
+        return f"{text}: {inner}"
+    return text
+
+
+def _retryable(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(_retryable(inner) for inner in error.exceptions)
+    return isinstance(error, ToolError) and error.retryable
+
+
+def _traceback(error: BaseException, where: _Where) -> str:
+    summary = traceback.TracebackException.from_exception(error)
+    _keep_script(summary)
+    if not summary.stack and where.line and not isinstance(error, SyntaxError):
+        place = traceback.FrameSummary(SCRIPT, where.line, "<module>")
+        summary.stack = traceback.StackSummary.from_list([place])
+    return "".join(summary.format()).rstrip()
+
+
+def _keep_script(summary: traceback.TracebackException) -> None:
+    """Drop every frame that is not the script's, in the whole chain of causes."""
+    kept = [
+        traceback.FrameSummary(frame.filename, frame.lineno, frame.name, line=frame.line)
+        for frame in summary.stack
+        if frame.filename == SCRIPT
+    ]
+    summary.stack = traceback.StackSummary.from_list(kept)
+    linked = [summary.__cause__, summary.__context__, *(summary.exceptions or ())]
+    for other in linked:
+        if other is not None:
+            _keep_script(other)
+
+
+def _shortened(text: str, limit: int) -> str:
+    text = text.encode("utf-8", "replace").decode()
+    if len(text) <= limit:
+        return text
+    return (
+        f"{text[: limit // 2]}\n… {len(text) - limit} characters left out …\n{text[-limit // 2 :]}"
+    )

@@ -1,0 +1,127 @@
+"""The script's tree with its calls turned towards the side that they are meant for.
+
+Pure: tree in, tree out, lines kept. ``positions`` says which calls are meant to give a promise;
+here they are made to. The names that it puts in are what ``styles`` provides:
+
+    await E                           ->  await __awaited__(E)
+    a call that is awaited            ->  __promise__(f)(...)
+    ``return f(...)`` of a ``def``    ->  return __either__(__wanted__, f)(...)
+    a call that is a statement of an  ->  await __settled__(__promise__(f)(...))
+    ``async def`` or all its value
+
+The last one changes no value and no order: it lets other tasks run while the call is under way.
+"""
+
+import ast
+import builtins
+from typing import TypeVar
+
+from mcproxy.sandbox.jail.script.positions import positions
+
+_WANTED = "__wanted__"
+_Node = TypeVar("_Node", bound=ast.AST)
+
+
+def rewrite(tree: ast.Module) -> ast.Module:
+    """Rewrite ``tree`` in place and give it back."""
+    found = positions(tree)
+    _Rewriter(found.promised, found.returned).visit(tree)
+    return ast.fix_missing_locations(tree)
+
+
+class _Rewriter(ast.NodeTransformer):
+    def __init__(self, promised: frozenset[ast.Call], returned: frozenset[ast.Call]) -> None:
+        self._promised, self._returned = promised, returned
+        self._function: ast.AST | None = None  # the innermost function, or class body
+        self._asks = False  # it returns a call, so it has to know whether a promise is wanted
+
+    def _within(self, function: _Node) -> _Node:
+        outer, self._function = self._function, function
+        self.generic_visit(function)
+        self._function = outer
+        return function
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        outer, self._asks = self._asks, False
+        self._within(node)
+        asks, self._asks = self._asks, outer
+        if asks:
+            wanted = ast.Assign([ast.Name(_WANTED, ast.Store())], _call("__asked__"))
+            node.body.insert(_after_docstring(node), ast.copy_location(wanted, node.body[0]))
+        return node
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return self._within(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        return self._within(node)
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        return self._within(node)
+
+    def visit_Await(self, node: ast.Await) -> ast.AST:
+        self.generic_visit(node)
+        node.value = _call("__awaited__", node.value)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if node in self._promised:
+            _promise(node)
+        elif node in self._returned:
+            in_lambda = isinstance(self._function, ast.Lambda)
+            wanted = _call("__asked__") if in_lambda else ast.Name(_WANTED, ast.Load())
+            self._asks |= not in_lambda
+            node.func = _call("__either__", wanted, node.func)
+        return node
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+        self.generic_visit(node)
+        node.value = self._cooperative(node.value)
+        return node
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        self.generic_visit(node)
+        node.value = self._cooperative(node.value)
+        return node
+
+    def visit_Return(self, node: ast.Return) -> ast.AST:
+        self.generic_visit(node)
+        if node.value is not None:
+            node.value = self._cooperative(node.value)
+        return node
+
+    def _cooperative(self, value: ast.expr) -> ast.expr:
+        """In an ``async def``: wait for the call as a task does, not by blocking the loop."""
+        if not isinstance(self._function, ast.AsyncFunctionDef):
+            return value
+        if isinstance(value, ast.IfExp):
+            value.body = self._cooperative(value.body)
+            value.orelse = self._cooperative(value.orelse)
+        elif isinstance(value, ast.Tuple | ast.List):
+            value.elts = [self._cooperative(item) for item in value.elts]
+        elif isinstance(value, ast.Call) and value not in self._promised and not _builtin(value):
+            _promise(value)
+            return ast.copy_location(ast.Await(_call("__settled__", value)), value)
+        return value
+
+
+def _promise(call: ast.Call) -> None:
+    """Make the call give a promise; of ``map``, the calls that it makes."""
+    if isinstance(call.func, ast.Name) and call.func.id == "map" and call.args:
+        call.args[0] = _call("__promise__", call.args[0])
+    else:
+        call.func = _call("__promise__", call.func)
+
+
+def _builtin(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Name) and hasattr(builtins, call.func.id)
+
+
+def _call(name: str, *args: ast.expr) -> ast.Call:
+    made = ast.Call(ast.Name(name, ast.Load()), list(args), [])
+    return ast.copy_location(made, args[-1]) if args else made
+
+
+def _after_docstring(function: ast.FunctionDef) -> int:
+    return 0 if ast.get_docstring(function, clean=False) is None else 1

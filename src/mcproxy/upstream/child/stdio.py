@@ -1,0 +1,61 @@
+"""The stdio transport towards a server: one child process, one message a line.
+
+Ties a ``Child`` to a ``Peer``. What is no message (banners, log lines on stdout) is noted and
+passed over: one bad line never harms the session.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from mcproxy.errors import RpcError
+from mcproxy.upstream.child.process import Child, Command
+from mcproxy.upstream.protocol.session import Session
+from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong
+from mcproxy.wire.message import decode
+from mcproxy.wire.peer import Peer
+
+log = logging.getLogger(__name__)
+
+_SHOWN_BYTES = 200
+
+
+@asynccontextmanager
+async def connect(
+    name: str, command: Command, wake: Callable[[Session], None]
+) -> AsyncIterator[tuple[Session, Child]]:
+    """Start the server and tie a session to it; on leaving, the process group is ended.
+
+    The session is not open yet; for ``wake`` see there. Raises OSError when the command cannot
+    be started.
+    """
+    session = Session(name, wake)
+    peer: Peer
+
+    def on_line(line: bytes | Overlong) -> None:
+        if isinstance(line, Overlong):
+            log.warning("%s: skipped a line of %d bytes on stdout", name, line.size)
+            peer.receive_overlong(line, MAX_LINE_BYTES)
+            return
+        try:
+            message = decode(line)
+        except RpcError:
+            log.warning("%s: no message on stdout: %r", name, line[:_SHOWN_BYTES])
+            return
+        peer.receive(message)
+
+    def on_exit() -> None:
+        peer.close(child.obituary)
+        session.on_closed()
+
+    child = Child(on_line, on_exit)
+    peer = Peer(
+        child.post, child.flush, on_message=session.on_message, on_abandon=session.on_abandon
+    )
+    session.attach(peer)
+    await child.start(command)
+    try:
+        yield session, child
+    finally:
+        await child.stop()
+        peer.close(f"the server was stopped; {child.obituary}")

@@ -1,0 +1,272 @@
+"""One MCP session as its client: the lists, and requests, in both protocol eras.
+
+Owns what is said to a server; knows no process and no socket (it is given a ``Peer``). What passes
+between the server and clients meanwhile is ``relay``'s, the streams of changes ``listening``'s.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from mcproxy.errors import PeerClosed, RpcError
+from mcproxy.types import (
+    EXCHANGE,
+    LOG_LEVELS,
+    MODERN,
+    Exchange,
+    Json,
+    JsonObject,
+    Tool,
+    ToolRef,
+    ToolResult,
+)
+from mcproxy.upstream.protocol.handshake import (
+    REQUEST_META,
+    HandshakeFailed,
+    ServerInfo,
+    shake_hands,
+)
+from mcproxy.upstream.protocol.listening import Listening
+from mcproxy.upstream.protocol.listing import read_list
+from mcproxy.upstream.protocol.relay import Relay, answers, request_meta
+from mcproxy.wire.message import Message, Notification, Request, RequestId
+from mcproxy.wire.peer import Peer
+
+LIST_SECS = 30.0
+MAX_ROUNDS = 10  # a server that always wants further input must not hold us for ever
+
+_TOOLS_CHANGED = "notifications/tools/list_changed"
+_EVENTS = (
+    "notifications/prompts/list_changed",
+    "notifications/resources/list_changed",
+    "notifications/resources/updated",
+)
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _CallHead(msgspec.Struct):
+    isError: bool = False
+
+
+class _InputRequired(msgspec.Struct):
+    resultType: Json = None
+    inputRequests: JsonObject = {}
+    requestState: str | None = None
+
+
+_call_head = msgspec.json.Decoder(_CallHead)
+_input_required = msgspec.json.Decoder(_InputRequired)
+
+
+class Session:
+    """A session with one server; ``open`` runs the handshake.
+
+    ``wake`` is called when the session wants to be looked at: the server said that its list of
+    tools changed (``tools_changed`` is then True until the next listing), it sent what
+    ``take_events`` gives, or it is gone.
+    """
+
+    def __init__(self, name: str, wake: Callable[["Session"], None]) -> None:
+        self.name = name
+        self.info = ServerInfo("", name, "", {})
+        self.tools_changed = False
+        self._wake = wake
+        self.closed = False
+        self._peer: Peer | None = None
+        self._meta: JsonObject = {}
+        self._relay = Relay(self._post)
+        self._listening = Listening(self._post)
+        self._lists: dict[str, tuple[JsonObject, ...]] = {}
+        self._events: list[Notification] = []
+        self._log_level: str | None = None
+        self._fresh = True
+
+    @property
+    def modern(self) -> bool:
+        """Whether the server is of the stateless era."""
+        return self.info.protocol == MODERN
+
+    @property
+    def end(self) -> PeerClosed:
+        """Why the session has ended."""
+        return (self._peer and self._peer.closed) or PeerClosed("the connection ended")
+
+    def attach(self, peer: Peer) -> None:
+        """Tie the session to a connection, before anything is read from it."""
+        self._peer = peer
+
+    async def open(self) -> None:
+        """Find the era, shake hands. Raises HandshakeFailed, PeerClosed or TimeoutError."""
+        self.info = await shake_hands(self.name, self._send)
+        if self.modern:
+            self._meta = REQUEST_META
+            self._listening.open(self.info.capabilities, REQUEST_META)
+        else:
+            self._post(Notification("notifications/initialized"))
+
+    async def list_tools(self) -> tuple[Tool, ...]:
+        """All tools, every page. A server without the tools capability has none."""
+        self.tools_changed = False
+        self._lists.pop("tools/list", None)
+        try:
+            listed = await self.list("tools/list")
+        except msgspec.DecodeError as error:
+            raise HandshakeFailed(f"its answer to `tools/list` is odd: {error}") from error
+        return tuple(
+            Tool(ToolRef(self.name, str(definition["name"])), definition)
+            for definition in listed
+            if definition.get("name")
+        )
+
+    async def list(self, method: str) -> tuple[JsonObject, ...]:
+        """All items of a list; kept until the server says that it changed.
+
+        Raises RpcError, PeerClosed, TimeoutError, and msgspec.DecodeError for an odd answer.
+        """
+        lists = self._lists  # a change that is told meanwhile replaces it
+        if method.partition("/")[0] not in self.info.capabilities:
+            return ()
+        if method not in lists:
+            async with asyncio.timeout(LIST_SECS):
+                lists[method] = await read_list(self._request, method)
+        return lists[method]
+
+    async def call_tool(self, tool: str, arguments: Mapping[str, Json]) -> ToolResult:
+        """Call a tool. Raises RpcError for a JSON-RPC error, PeerClosed when the server dies."""
+        raw = await self.request("tools/call", {"name": tool, "arguments": dict(arguments)})
+        try:
+            head = _call_head.decode(raw)
+        except msgspec.DecodeError as error:
+            raise RpcError(
+                RpcError.INTERNAL_ERROR, f"the reply is no tool result: {error}"
+            ) from error
+        return ToolResult(raw, head.isError)
+
+    async def request(self, method: str, params: JsonObject) -> bytes:
+        """Send a request on behalf of the client whose ``EXCHANGE`` is in force; its raw result.
+
+        Where the server wants input first, the client is asked for it and the request sent again,
+        unless the client takes ``input_required`` itself. Raises RpcError and PeerClosed.
+        """
+        exchange = EXCHANGE.get()
+        if exchange is None:
+            return await self._request(method, params)
+        await self._raise_log_level(exchange.log_level)
+        params = {**params, **(exchange.retry or {})}
+        for _ in range(MAX_ROUNDS):
+            raw = await self._carry(exchange, method, params)
+            wanted = _wanted(raw) if self.modern and exchange.retry is None else None
+            if wanted is None:
+                return raw
+            params = {**params, "inputResponses": await answers(exchange, wanted.inputRequests)}
+            if wanted.requestState is not None:
+                params["requestState"] = wanted.requestState
+        text = f"the server asked for input {MAX_ROUNDS} times without an end"
+        raise RpcError(RpcError.INTERNAL_ERROR, text)
+
+    async def answers(self, secs: float) -> bool:
+        """Whether the server still reacts, be it with an error (``ping`` is gone in 2026-07-28)."""
+        try:
+            async with asyncio.timeout(secs):
+                await self._request("ping", {})
+        except RpcError:
+            return True
+        except (TimeoutError, PeerClosed):
+            return False
+        return True
+
+    async def watch(self, uri: str, *, wanted: bool) -> None:
+        """Turn the notifications about one resource on or off. Raises RpcError, PeerClosed."""
+        if self.modern:
+            self._listening.watch(uri, wanted=wanted)
+        else:
+            method = "resources/subscribe" if wanted else "resources/unsubscribe"
+            await self._request(method, {"uri": uri})
+
+    def take_events(self) -> tuple[Notification, ...]:
+        """What the server told since the last time that is not about its tools."""
+        events, self._events = self._events, []
+        return tuple(events)
+
+    def on_message(self, message: Request | Notification) -> None:
+        """Take what the server sends of its own accord."""
+        if isinstance(message, Request):
+            self._relay.asked(message)
+        elif self._relay.notified(message):
+            pass
+        elif message.method == _TOOLS_CHANGED:
+            self.tools_changed = True
+            self._wake(self)
+        elif message.method in _EVENTS:
+            if message.method.endswith("list_changed"):
+                self._lists = {}
+            self._events.append(message)
+            self._wake(self)
+
+    def take_fresh(self) -> bool:
+        """Whether the server is still to be told what was agreed before; True once."""
+        fresh, self._fresh = self._fresh, False
+        return fresh
+
+    def on_renewed(self) -> None:
+        """Take note that the server forgot the session and a new one was begun in its place."""
+        self._fresh = True
+        self._log_level = None
+        self._lists = {}
+        self.tools_changed = True
+        self._wake(self)
+
+    def on_closed(self) -> None:
+        """Take note that the connection has ended."""
+        self.closed = True
+        self._wake(self)
+
+    def on_abandon(self, id_: RequestId) -> Notification:
+        """The notification for a request that nobody waits for any more."""
+        return Notification(
+            "notifications/cancelled",
+            _encode({"requestId": id_, "reason": "the caller gave up or timed out"}),
+        )
+
+    async def _carry(self, exchange: Exchange, method: str, params: JsonObject) -> bytes:
+        async def send(token: int) -> bytes:
+            meta = request_meta(self._meta, exchange, token)
+            return await self._send(method, {**params, "_meta": meta} if meta else params)
+
+        return await self._relay.carry(exchange, send)
+
+    async def _request(self, method: str, params: JsonObject) -> bytes:
+        """Send a request of our own."""
+        return await self._send(method, {**params, "_meta": self._meta} if self._meta else params)
+
+    async def _send(self, method: str, params: JsonObject) -> bytes:
+        if self._peer is None:
+            raise PeerClosed("the session was never opened")
+        return await self._peer.request(method, _encode(params))
+
+    def _post(self, message: Message) -> None:
+        if self._peer:
+            self._peer.post(message)
+
+    async def _raise_log_level(self, wanted: str | None) -> None:
+        """Have a server of the handshake era send what the most curious client wants to hear."""
+        if wanted is None or self.modern or "logging" not in self.info.capabilities:
+            return
+        if self._log_level is None or LOG_LEVELS.index(wanted) < LOG_LEVELS.index(self._log_level):
+            self._log_level = wanted
+            with contextlib.suppress(RpcError):
+                await self._request("logging/setLevel", {"level": wanted})
+
+
+def _wanted(raw: bytes) -> _InputRequired | None:
+    """What a server wants to know before it answers; None for a result."""
+    if b"input_required" not in raw:  # spares large results a second reading
+        return None
+    try:
+        wanted = _input_required.decode(raw)
+    except msgspec.DecodeError:
+        return None
+    return wanted if wanted.resultType == "input_required" else None

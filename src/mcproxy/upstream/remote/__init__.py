@@ -1,0 +1,1 @@
+"""Servers that have a URL: Streamable HTTP, HTTP+SSE, sessions, logins."""

@@ -1,0 +1,111 @@
+"""The door through which all calls to one server go: counted, bounded in time, errors translated.
+
+What stands behind it may change between two calls (a restart, a server that sleeps); who gives the
+session is handed in. A server that has fallen silent is closed off by the circuit breaker.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
+
+import msgspec
+
+from mcproxy.errors import CallTimeout, PeerClosed, RpcError, ServerDown, UpstreamError
+from mcproxy.types import ToolRef
+from mcproxy.upstream.protocol.session import Session
+from mcproxy.upstream.supervision.breaker import CLOSED
+from mcproxy.upstream.supervision.patience import patient
+
+PING_SECS = 2.0  # a server that is merely busy answers within this time, if it can at all
+
+T = TypeVar("T")
+
+
+class Door:
+    """The calls of one server. ``session`` waits, bounded, for a session; it raises ServerDown."""
+
+    def __init__(self, session: Callable[[ToolRef], Awaitable[Session]]) -> None:
+        self._session = session
+        self._breaker = CLOSED
+        self._last_use = time.monotonic()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.calls = 0
+
+    @property
+    def idle_secs(self) -> float:
+        """Since the last call began or ended."""
+        return 0.0 if self.calls else time.monotonic() - self._last_use
+
+    async def empty(self) -> None:
+        """Return once no call is under way."""
+        await self._empty.wait()
+
+    def reset(self) -> None:
+        """There is a new session: what the last one did does not count against it."""
+        self._breaker = CLOSED
+        self._last_use = time.monotonic()
+
+    async def through(
+        self,
+        ref: ToolRef,
+        secs: float,
+        work: Callable[[Session], Awaitable[T]],
+        *,
+        safe: bool = True,
+    ) -> T:
+        """Do ``work`` with the session within ``secs``.
+
+        ``safe``: it may be done twice. Raises ServerDown, CallTimeout or UpstreamError.
+        """
+        with self._counted():
+            session = await self._session(ref)
+            self._admit(ref)
+            try:
+                async with asyncio.timeout(secs) as limit:
+                    with patient(limit):
+                        result = await work(session)
+            except TimeoutError as error:
+                await self._doubt(session)
+                raise CallTimeout(ref, secs, safe=safe) from error
+            except PeerClosed as error:
+                await self._doubt(session)
+                raise ServerDown(ref, error.reason) from error
+            except RpcError as error:
+                self._breaker = CLOSED
+                raise UpstreamError(ref, error) from error
+            except msgspec.DecodeError as error:
+                odd = RpcError(RpcError.INTERNAL_ERROR, f"its answer is odd: {error}")
+                raise UpstreamError(ref, odd) from error
+            self._breaker = CLOSED
+            return result
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        self.calls += 1
+        self._empty.clear()
+        try:
+            yield
+        finally:
+            self.calls -= 1
+            self._last_use = time.monotonic()
+            if not self.calls:
+                self._empty.set()
+
+    def _admit(self, ref: ToolRef) -> None:
+        now = time.monotonic()
+        secs = self._breaker.refuses_for(now)
+        if secs:
+            failures = self._breaker.failures
+            text = f"its last {failures} calls got no answer; it is tried again in {secs:.0f} s"
+            raise ServerDown(ref, text, retry_after=secs)
+        self._breaker = self._breaker.admitted(now)
+
+    async def _doubt(self, session: Session) -> None:
+        """A call got no answer; before others are refused for it, ask whether anybody is there."""
+        failed = self._breaker.failed(time.monotonic())
+        if failed.tripped and await session.answers(PING_SECS):
+            failed = CLOSED
+        self._breaker = failed

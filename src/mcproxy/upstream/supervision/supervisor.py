@@ -1,0 +1,293 @@
+"""One server's life: start, shake hands, list its tools, restart it when it goes down.
+
+Decides nothing about when to restart (``restart.next_step`` does) or to stop (``upkeep`` does), and
+knows nothing about processes (``stdio`` does): it is the loop between them. Calls come in through
+``calls``.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from mcproxy.errors import PeerClosed, RpcError, ServerDown
+from mcproxy.types import JsonObject, ServerHealth, ServerState, ServerView, Tool, ToolRef
+from mcproxy.upstream.child.tree import Table
+from mcproxy.upstream.protocol.handshake import HandshakeFailed
+from mcproxy.upstream.protocol.session import Session
+from mcproxy.upstream.supervision.calls import Calls
+from mcproxy.upstream.supervision.door import Door
+from mcproxy.upstream.supervision.remembered import Offer, offer_of
+from mcproxy.upstream.supervision.restart import GiveUp, RestartState, next_step
+from mcproxy.upstream.supervision.terms import CallTimes, Process, Surroundings, Terms, Way
+from mcproxy.upstream.supervision.upkeep import Condition, Kill, measure
+from mcproxy.wire.message import Notification
+
+START_WAIT_SECS = 30.0  # a call that arrives while the server starts waits this long at most
+
+log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Keeps one server running while ``run`` runs; ``calls`` is what can be asked of it."""
+
+    def __init__(self, name: str, way: Way, terms: Terms, around: Surroundings) -> None:
+        self.name = name
+        self._way, self._terms, self._around = way, terms, around
+        self._state: ServerState = "starting"
+        remembered = around.memory.read() or Offer()
+        self._tools: Mapping[str, Tool] = remembered.tools_of(name)
+        self._capabilities: JsonObject = remembered.capabilities
+        self._told = remembered.description  # of itself; the configured description is stronger
+        self._session: Session | None = None
+        self._child: Process | None = None
+        self._last_error: str | None = None
+        self._restarts = RestartState()
+        self._ready_at: float | None = None
+        self._order: Literal["renew", "rest"] | None = None
+        self._settled = asyncio.Event()
+        self._decided = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._attention = asyncio.Event()
+        self._door = Door(self._open_session)
+        self.calls = Calls(name, self._door, self._tool, self._times)
+
+    @property
+    def state(self) -> ServerState:
+        """What it is doing."""
+        return self._state
+
+    @property
+    def view(self) -> ServerView:
+        """What the server offers now; its last known tools while it is down."""
+        tools = tuple(self._tools.values())
+        description = self._terms.description or self._told
+        return ServerView(self.name, self._state, description, tools, self._capabilities)
+
+    @property
+    def health(self) -> ServerHealth:
+        """How the server is."""
+        pid = self._child.pid if self._child else None
+        total = self._restarts.total
+        return ServerHealth(self._state, len(self._tools), total, pid, self._last_error)
+
+    async def settled(self) -> None:
+        """Return once the present start has succeeded or failed."""
+        await self._settled.wait()
+
+    async def decided(self) -> None:
+        """Return once the server has been ready, or was given up."""
+        await self._decided.wait()
+
+    async def drained(self) -> None:
+        """Return once no call is under way."""
+        await self._door.empty()
+
+    async def answers(self, secs: float) -> bool:
+        """Whether the server reacts; one that sleeps is well."""
+        if self._session:
+            return await self._session.answers(secs)
+        return self._state == "idle"
+
+    def adopt(self, terms: Terms) -> None:
+        """Live by other terms from now on."""
+        self._terms = terms
+
+    def revive(self) -> None:
+        """Start the server if it was given up, with a clean slate."""
+        if self._state == "failed":
+            self._wake_up("starting")
+
+    def tend(self, table: Table) -> None:
+        """Look after a server that is ready: its memory, its age, and whether anybody needs it."""
+        held = self._child.look(table) if self._child else 0.0
+        if self._state != "ready" or self._child is None or self._ready_at is None:
+            return
+        age = time.monotonic() - self._ready_at
+        condition = Condition(held, age, min(age, self._door.idle_secs), self._door.calls)
+        match measure(self._terms.upkeep, condition):
+            case Kill(reason=reason):
+                log.warning("%s: stopped: %s", self.name, reason)
+                self._child.kill(reason)
+            case "renew":
+                self._end_between_calls("renew", "restarting")
+            case "rest":
+                self._end_between_calls("rest", "idle")
+
+    async def run(self) -> None:
+        """Keep the server up until cancelled."""
+        try:
+            while True:
+                startable = await self._live()
+                if self._order:
+                    await self._obey()
+                else:
+                    await self._come_back(startable=startable)
+        finally:
+            self._last_error = self._last_error or "it was stopped"
+            self._state = "failed"  # whoever still waits is told
+            self._settled.set()
+
+    def _tool(self, name: str) -> Tool | None:
+        return self._tools.get(name)
+
+    def _times(self) -> CallTimes:
+        return self._terms.times
+
+    async def _open_session(self, ref: ToolRef) -> Session:
+        if self._state == "idle":
+            self._wake_up("starting")
+        if not self._session and self._state in ("starting", "restarting"):
+            try:
+                async with asyncio.timeout(START_WAIT_SECS):
+                    await self._settled.wait()
+            except TimeoutError as error:
+                raise ServerDown(ref, f"still starting after {START_WAIT_SECS:g} s") from error
+        if not self._session:
+            raise ServerDown(ref, self._last_error or f"it is {self._state}")
+        return self._session
+
+    async def _live(self) -> bool:
+        """One life of the server, from its start to its end; whether another can be tried."""
+        self._settled.clear()
+        self._ready_at = None
+        try:
+            async with (
+                self._around.turns.turn() as leave,
+                self._way.connect(self._wake) as (session, child),
+            ):
+                self._child = child
+                await session.open()
+                await self._dwell(session)
+                self._publish(session, await session.list_tools())
+                leave()
+                await self._keep(session)
+        except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+            self._last_error = str(error)
+            return False
+        except TimeoutError:
+            self._last_error = "it started but did not answer in time"
+        except (HandshakeFailed, PeerClosed, RpcError, OSError) as error:
+            self._last_error = str(error)
+        except Exception as error:
+            log.exception("%s: a fault of the gateway", self.name)
+            self._last_error = f"a fault of the gateway: {error!r}"
+        finally:
+            if self._ready_at is None:
+                self._settled.set()  # the start failed; who waits for it is told
+            self._session = self._child = None
+        return True
+
+    async def _dwell(self, session: Session) -> None:
+        """Give a server that registers its tools late the time that it is said to need."""
+        if not self._terms.dwell_secs:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._terms.dwell_secs):
+                while not session.closed:
+                    self._attention.clear()
+                    await self._attention.wait()
+
+    def _publish(self, session: Session, tools: Sequence[Tool]) -> None:
+        self._told = session.info.instructions or session.info.name
+        self._capabilities = session.info.capabilities
+        self._tools = {tool.ref.tool: tool for tool in tools}
+        self._around.memory.write(offer_of(tools, self._capabilities, self._told))
+        if self._ready_at is None:
+            self._ready_at = time.monotonic()
+            self._door.reset()
+        self._session = session
+        self._last_error = None
+        self._become("ready")
+        self._settled.set()
+
+    async def _keep(self, session: Session) -> None:
+        """Renew the tools whenever they change; ends by PeerClosed, or when told to."""
+        while not self._order:
+            self._attention.clear()
+            if session.take_fresh():
+                await self._greet(session)
+            if session.closed:
+                raise session.end
+            if session.tools_changed:
+                await self._refresh(session)
+            else:
+                await self._attention.wait()
+
+    async def _refresh(self, session: Session) -> None:
+        """List the tools again; a server that fails at that keeps those that it had."""
+        try:
+            tools = await session.list_tools()
+        except (HandshakeFailed, RpcError, TimeoutError) as error:
+            log.warning("%s: its changed tools cannot be listed: %r", self.name, error)
+        else:
+            if not self._order:  # it is being stopped: its session is not to be found again
+                self._publish(session, tools)
+
+    async def _greet(self, session: Session) -> None:
+        """Take up with a new session what was agreed with the last one."""
+        await self.calls.renew(session)
+        for kind in ("prompts", "resources"):
+            if kind in session.info.capabilities:
+                note = Notification(f"notifications/{kind}/list_changed")
+                self._around.on_event(self.name, note)
+
+    def _wake(self, session: Session) -> None:
+        """Look after the session; where it is gone, let no call find it any more."""
+        self._attention.set()
+        for event in session.take_events():
+            self._around.on_event(self.name, event)
+        if session.closed and self._session is session:
+            self._let_go("restarting")
+
+    def _end_between_calls(self, order: Literal["renew", "rest"], state: ServerState) -> None:
+        self._order = order
+        self._wanted.clear()
+        self._let_go(state)
+        self._attention.set()
+
+    def _let_go(self, state: ServerState) -> None:
+        """Take the session from the door; calls wait for the next one."""
+        self._session = None
+        self._settled.clear()
+        self._become(state)
+
+    async def _obey(self) -> None:
+        """The server has ended as it was told to; start it again when that is due."""
+        order, self._order = self._order, None
+        log.info("%s: %s", self.name, "starts anew" if order == "renew" else "unused, stopped")
+        if order == "rest":
+            self._around.on_change()  # the process is gone
+            await self._wanted.wait()
+
+    async def _come_back(self, *, startable: bool) -> None:
+        """The server has ended by itself; wait until it is to be started again."""
+        up_secs = 0.0 if self._ready_at is None else time.monotonic() - self._ready_at
+        step = next_step(
+            self._restarts, uptime_secs=up_secs, startable=startable, policy=self._way.policy
+        )
+        self._wanted.clear()
+        if isinstance(step, GiveUp):
+            log.error("%s: given up, %s: %s", self.name, step.reason, self._last_error)
+            self._become("failed")
+            self._settled.set()
+            await self._wanted.wait()
+            self._restarts = RestartState(total=self._restarts.total)
+            return
+        self._restarts = step.state
+        log.warning("%s: restart in %g s: %s", self.name, step.delay, self._last_error)
+        self._become("restarting")
+        await asyncio.sleep(step.delay)
+
+    def _wake_up(self, state: ServerState) -> None:
+        self._settled.clear()
+        self._become(state)
+        self._wanted.set()
+
+    def _become(self, state: ServerState) -> None:
+        self._state = state
+        if state in ("ready", "failed"):
+            self._decided.set()
+        self._around.on_change()

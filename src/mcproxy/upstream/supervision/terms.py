@@ -1,0 +1,82 @@
+"""What a supervisor is given: how its server is reached, on which terms, and who hears of it.
+
+Only the way stands for the server's identity: another way is another server, other terms are not.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from mcproxy.upstream.child.tree import Table
+from mcproxy.upstream.protocol.session import Session
+from mcproxy.upstream.supervision.remembered import OfferFile
+from mcproxy.upstream.supervision.restart import CHILD, Policy
+from mcproxy.upstream.supervision.turns import Turns
+from mcproxy.upstream.supervision.upkeep import Upkeep
+from mcproxy.wire.message import Notification
+
+
+class Process(Protocol):
+    """What is known of a server's process; ``pid`` is None for a server that runs elsewhere."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process id."""
+
+    def look(self, table: Table) -> float:
+        """Take note of what it has started; MiB that they and it hold."""
+
+    def kill(self, reason: str) -> None:
+        """End it at once; its calls fail with the reason."""
+
+
+Connect: TypeAlias = Callable[
+    [Callable[[Session], None]], AbstractAsyncContextManager[tuple[Session, Process]]
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a server is reached, and how often that is tried."""
+
+    connect: Connect
+    policy: Policy = CHILD
+
+
+@dataclass(frozen=True, slots=True)
+class CallTimes:
+    """How long a call may take, in seconds: any tool, some by name, and at most ``bound``."""
+
+    default: float
+    by_tool: Mapping[str, float]
+    bound: float | None = None
+
+    def of(self, tool: str) -> float:
+        """The limit of one tool."""
+        secs = self.by_tool.get(tool, self.default)
+        return secs if self.bound is None else min(secs, self.bound)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a configuration says of a server that holds without starting it anew.
+
+    ``dwell_secs``: time between the handshake and the reading of its tools.
+    """
+
+    times: CallTimes
+    description: str = ""
+    dwell_secs: float = 0.0
+    upkeep: Upkeep = field(default_factory=Upkeep)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Who hears of changes of a server's state or tools (``on_change``) and, with its name, of
+    what it tells of its prompts and resources (``on_event``); turns to start; its memory."""
+
+    on_change: Callable[[], None]
+    on_event: Callable[[str, Notification], None]
+    turns: Turns
+    memory: OfferFile

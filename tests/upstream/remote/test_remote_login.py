@@ -1,0 +1,87 @@
+"""Logging in at a remote server, and what becomes of the tokens."""
+
+import asyncio
+import stat
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mcproxy.errors import ServerDown
+from mcproxy.upstream.remote.oauth import LoginFailed, Person, log_in
+from mcproxy.upstream.remote.tokens import Login, LoginFile, login_path
+from tests.upstream.fleets import running
+from tests.upstream.remote.remotes import listening
+
+
+def person() -> Person:
+    """Somebody who follows the URL and pastes where the browser ended."""
+    shown: list[str] = []
+
+    async def show(url: str) -> None:
+        shown.append(url)
+
+    async def paste() -> str:
+        async with httpx.AsyncClient() as browser:
+            answer = await browser.get(shown[-1])
+        return str(answer.headers["location"])
+
+    return Person(show, paste)
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of its own for the state of the gateway."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.requirement("remote.login")
+async def test_a_login_opens_the_server_and_is_refreshed(state: Path) -> None:
+    with listening("remote_oauth.py") as url:
+        path = login_path({"XDG_STATE_HOME": str(state)}, "guarded")
+        async with running(guarded={"url": url}) as watched:
+            health = await watched.until("guarded", lambda health: health.state == "restarting")
+            assert "`mcproxy login guarded`" in str(health.last_error)
+            await log_in(url, LoginFile(path, url), person())
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            await watched.until("guarded", lambda health: health.state == "ready")
+            await watched.call("guarded", "expire")
+            async with asyncio.TaskGroup() as tasks:
+                calls = [
+                    tasks.create_task(watched.call("guarded", "echo", text=f"call {number}"))
+                    for number in range(5)
+                ]
+            assert all(f"call {n}" in str(call.result()) for n, call in enumerate(calls))
+            assert "2 tokens, 1 clients" in str(await watched.call("guarded", "issued"))
+        async with running(guarded={"url": url}) as watched:
+            assert watched.fleet.health()["guarded"].state == "ready"  # over a restart too
+            await watched.call("guarded", "revoke")
+            with pytest.raises(ServerDown, match="mcproxy login guarded"):
+                await watched.call("guarded", "echo", text="x")
+
+
+@pytest.mark.parametrize("pasted", ["", "http://localhost/callback?error=access_denied", "abc"])
+async def test_a_login_that_comes_to_nothing_leaves_nothing(state: Path, pasted: str) -> None:
+    async def show(url: str) -> None:
+        """Nobody looks."""
+
+    async def paste() -> str:
+        return pasted
+
+    with listening("remote_oauth.py") as url:
+        path = state / "login.json"
+        with pytest.raises(LoginFailed, match=r"access_denied|paste the whole URL"):
+            await log_in(url, LoginFile(path, url), Person(show, paste))
+        assert not path.exists()
+
+
+def test_a_token_is_not_given_to_another_url(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b.json"
+    LoginFile(path, "https://one.example/mcp").write(
+        Login(url="https://one.example/mcp", tokens={"access_token": "x"})
+    )
+    assert LoginFile(path, "https://one.example/mcp").read().tokens == {"access_token": "x"}
+    assert LoginFile(path, "https://two.example/mcp").read().tokens == {}
+    path.write_text("no json")
+    assert LoginFile(path, "https://one.example/mcp").read().tokens == {}
