@@ -117,6 +117,8 @@ REQUIREMENTS: dict[str, str] = {
     "api.call_limit": "a script may make 200 calls",
     "api.argument_limit": "arguments that leave a script are limited",
     "api.value_limit": "values that enter a script are limited",
+    "api.explored": "dir, repr and wrong calls tell a script what there is",
+    "execute.silence": "a script without result, output or call is told how to give one",
     "check.refuses": (
         "the friendly check refuses its listed imports and calls, with the alternative"
     ),

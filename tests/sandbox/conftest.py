@@ -12,6 +12,8 @@ from mcproxy.types import Job, Json, Limits, Outcome, ToolRef, ToolResult
 
 MANIFEST = {"namespace": "public", "servers": {"s": {"description": "", "tools": ["echo"]}}}
 
+SCHEMA = {"name": "echo", "inputSchema": {"properties": {"a": {}, "b": {}}, "required": ["a"]}}
+
 
 def text(value: str) -> ToolResult:
     """A tool's result with one text block."""
@@ -54,6 +56,8 @@ class Tools:
 
     async def _answer(self, ref: ToolRef, args: Mapping[str, Json]) -> ToolResult:
         match ref.tool:
+            case "schema" if not ref.server:
+                return ToolResult(json.dumps({"structuredContent": SCHEMA}).encode())
             case "meet":
                 return await self._meet(args)
             case "no" | "busy" | "down" | "unknown":

@@ -90,3 +90,20 @@ async def test_what_reaches_the_gateway(
 async def test_the_manifest_is_a_copy(run: Run) -> None:
     outcome = await run("api.manifest().clear()\napi.manifest()['namespace']")
     assert outcome.value == "public"
+
+
+@pytest.mark.requirement("api.explored")
+async def test_dir_shows_what_there_is(run: Run) -> None:
+    outcome = await run("[dir(api), dir(api.server('s')), dir(api.server('s').echo), repr(api)]")
+    assert isinstance(outcome.value, list)
+    members, tools, none, shown = outcome.value
+    assert {"call_tool", "search", "s"} <= set(members)
+    assert (tools, none) == (["echo"], [])
+    assert "api.server('SERVER').TOOL(name=value)" in shown
+
+
+@pytest.mark.requirement("api.explored")
+async def test_arguments_without_names_are_told_the_names(run: Run) -> None:
+    outcome = await run("await api.server('s').echo(1, 2)")
+    assert outcome.error
+    assert "got 2 positional. Its parameters: a, b?." in outcome.error.message

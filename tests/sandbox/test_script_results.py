@@ -139,6 +139,29 @@ async def test_values_that_json_lacks(run: Run, name: str) -> None:
     assert any(note in told for told in outcome.notes)
 
 
+SILENT = {
+    "nothing": ("x = 1", "nothing to see"),
+    "run with arguments": ("def run(x): return x", "run() takes arguments"),
+    "run without return": ("def run(): pass", "run() gave None"),
+}
+
+
+@pytest.mark.requirement("execute.silence")
+@pytest.mark.parametrize("name", SILENT)
+async def test_a_script_that_shows_nothing_is_told_why(run: Run, name: str) -> None:
+    source, note = SILENT[name]
+    outcome = await run(source)
+    assert outcome.error is None
+    assert any(note in told for told in outcome.notes)
+
+
+@pytest.mark.requirement("execute.silence")
+@pytest.mark.parametrize("source", ["print(1)", "api.server('s').rows();", "result = 0"])
+async def test_a_script_that_shows_something_is_told_nothing(run: Run, source: str) -> None:
+    notes = (await run(source)).notes
+    assert not any("nothing to see" in note for note in notes)
+
+
 PRINTED = {
     "print": ("print('a', 1)", "a 1\n"),
     "stderr": ("import sys\nprint('a', file=sys.stderr)", "a\n"),

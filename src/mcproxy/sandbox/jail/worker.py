@@ -127,11 +127,14 @@ def _run(
         asyncio.set_event_loop(loop)
         loop.set_task_factory(tasks)  # type: ignore[arg-type]
         program = script.compile_script(job.source)
-        value = script.run(program, script.namespace(api), loop, tasks)
+        names = script.namespace(api)
+        value = script.run(program, names, loop, tasks)
         failed = calls.drain()
         unseen = failed.failure() if failed else tasks.failure()
         if unseen is not None:
             raise unseen
+        if value is None and not (calls.sent or output.written):
+            notes.append(script.silence(program, names))
         return value
 
 

@@ -17,6 +17,8 @@ _CALL_TOOL = (
     'write api.call_tool("SERVER", "TOOL", {"name": value}): '
     "server and tool are two texts, the arguments one dict"
 )
+_SCHEMA = "api.schema(server, tool) lists the names."
+_OFFERED = ("call_tool", "server", "parallel", "search", "schema", "read_resource", "manifest")
 
 
 class Path(Dual):
@@ -35,23 +37,27 @@ class Path(Dual):
     def __getitem__(self, name: str) -> "Path":
         return Path(self._api, self._server, (*self._names, name))
 
+    def __dir__(self) -> list[str]:
+        return [] if self._names else self._api.tools(self._server)
+
     def _start(self, *args: object, **kwargs: object) -> Promise:
         if not self._names:
             raise TypeError(f"{self.__name__} is a server; call one of its tools: .TOOL(...)")
-        return self._api.call(self._server, ".".join(self._names), _arguments(self, args, kwargs))
+        return self._api.call(self._server, ".".join(self._names), self._arguments(args, kwargs))
 
-
-def _arguments(
-    path: Path, args: tuple[object, ...], kwargs: Mapping[str, object]
-) -> dict[str, object]:
-    if not args:
-        return dict(kwargs)
-    if len(args) == 1 and isinstance(args[0], Mapping):
-        return {**args[0], **kwargs}
-    raise TypeError(
-        f"{path.__name__} takes its arguments by name, or one dict of them; "
-        f"got {len(args)} positional. api.schema(server, tool) lists the names."
-    )
+    def _arguments(
+        self, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> dict[str, object]:
+        if not args:
+            return dict(kwargs)
+        if len(args) == 1 and isinstance(args[0], Mapping):
+            return {**args[0], **kwargs}
+        names = self._api.parameters(self._server, ".".join(self._names))
+        listed = f"Its parameters: {', '.join(names)}." if names else _SCHEMA
+        raise TypeError(
+            f"{self.__name__} takes its arguments by name, or one dict of them; "
+            f"got {len(args)} positional. {listed}"
+        )
 
 
 class Api:
@@ -82,14 +88,44 @@ class Api:
         return Path(self, name)
 
     def __getattr__(self, name: str) -> Path:
-        manifest = self.manifest() if not name.startswith("_") else None
-        servers = manifest.get("servers") if isinstance(manifest, dict) else None
-        if isinstance(servers, dict) and name in servers:
+        if not name.startswith("_") and name in self._servers():
             return Path(self, name)
         raise AttributeError(
-            f"api has no {name!r}. It has call_tool, server, parallel, search, schema, "
-            f"read_resource and manifest; a tool is api.server('SERVER').TOOL(...)."
+            f"api has no {name!r}. It has {', '.join(_OFFERED)}; "
+            f"a tool is api.server('SERVER').TOOL(...)."
         )
+
+    def __dir__(self) -> list[str]:
+        return [*_OFFERED, *self._servers()]
+
+    def __repr__(self) -> str:
+        return f"<api: {', '.join(_OFFERED)}; a tool is api.server('SERVER').TOOL(name=value)>"
+
+    def tools(self, server: str) -> list[str]:
+        """The names of a server's tools; none where there is no such server."""
+        described = self._servers().get(server)
+        tools = described.get("tools") if isinstance(described, dict) else None
+        return [str(tool) for tool in tools] if isinstance(tools, list) else []
+
+    def parameters(self, server: str, tool: str) -> list[str]:
+        """What a tool takes, the optional ones with a ``?``; asks the gateway, and blocks. None
+        where there is no such tool."""
+        try:
+            definition = self._schema(server, tool).result()
+        except ToolError:
+            return []
+        schema = definition.get("inputSchema") if isinstance(definition, dict) else None
+        if not isinstance(schema, dict):
+            return []
+        required, properties = schema.get("required"), schema.get("properties")
+        needed = required if isinstance(required, list) else []
+        named = properties if isinstance(properties, dict) else {}
+        return [name if name in needed else f"{name}?" for name in named]
+
+    def _servers(self) -> dict[str, Json]:
+        manifest = self.manifest()
+        servers = manifest.get("servers") if isinstance(manifest, dict) else None
+        return servers if isinstance(servers, dict) else {}
 
     def wait(self, started: Awaitable[object]) -> object:
         """The value of what ``start`` gave, by blocking."""

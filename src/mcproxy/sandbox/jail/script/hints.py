@@ -44,6 +44,12 @@ _TABLE = (
         r"'(call_tool|server|manifest|search|schema|parallel|read_resource)'",
         "It belongs to api: write api.{0}(...).",
     ),
+    _Row(
+        "NameError",
+        r"'help'",
+        "dir(api) lists what there is, dir(api.server(name)) a server's tools, "
+        "api.schema(server, tool) tells all of one.",
+    ),
     _Row("NameError", r"'console'", "Python writes print(...)."),
     _Row("NameError", r"'(require|fetch|JSON|Promise|const|let|var)'", "The script is Python."),
     _Row(
@@ -67,6 +73,11 @@ _TABLE = (
         r"server\('(.+)'\)\.(?:tool|call|call_tool|tools|execute|run) takes its arguments by name",
         'The tool\'s name is the attribute: await api.server("{0}").TOOL(name=value), '
         'or api.server("{0}")["TOOL"](name=value).',
+    ),
+    _Row(
+        "TypeError",
+        r"JSON object must be str, bytes or bytearray, not (?:dict|list)",
+        "The value is decoded already: leave out json.loads.",
     ),
     _Row("TypeError", r"string indices must be integers", "The value is text. " + _UNWRAPPED),
     _Row("TypeError", r"list indices must be integers", "The value is a list. " + _UNWRAPPED),

@@ -20,9 +20,10 @@ _BATCH_SECS = 0.02  # or whatever has come together in this time
 
 
 class Output(io.TextIOBase):
-    """A text stream that hands its text to ``send``."""
+    """A text stream that hands its text to ``send``; ``written``: there was some."""
 
     def __init__(self, send: Callable[[str], None], limit: int) -> None:
+        self.written = False
         self._send = send
         self._left = limit + _MORE_BYTES
         self._parts: list[str] = []
@@ -42,6 +43,7 @@ class Output(io.TextIOBase):
         """Take ``text``. Raises TypeError for anything else, as every text stream does."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        self.written |= bool(text)
         if self._left > 0 and text:
             self._parts.append(text)
             self._chars += len(text)

@@ -143,13 +143,13 @@ def _script_line() -> int | None:
 
 
 class Calls:
-    """Every call of one script, by id. Safe to use from several threads."""
+    """Every call of one script, by id; ``sent`` counts them. Safe to use from several threads."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._turn = threading.Condition()
         self._reading = False  # one thread reads the socket for all
-        self._sent = 0
+        self.sent = 0
         self._pending: dict[int, Promise] = {}
         self._failed: list[Promise] = []
 
@@ -157,8 +157,8 @@ class Calls:
         """Send a call, its arguments being a JSON object, and give its promise."""
         promise = Promise(self, raw=raw)
         with self._turn:
-            self._sent += 1
-            number = self._sent
+            self.sent += 1
+            number = self.sent
             self._pending[number] = promise
         head = json.dumps({"t": "call", "id": number, "server": server, "tool": tool})
         self._channel.send(b'%b,"args":%b}' % (head[:-1].encode(), args))

@@ -155,6 +155,16 @@ def _result(program: Program, names: dict[str, object]) -> object:
     return names["result"] if "result" in names else names.get(_LAST)
 
 
+def silence(program: Program, names: dict[str, object]) -> str:
+    """What to say about a script that did nothing to be seen: no result, no output, no call."""
+    entry = names.get("run")
+    if not program.calls_run and isinstance(entry, types.FunctionType):
+        if not _takes_nothing(entry):
+            return "run() takes arguments, so it was not called; write it without any"
+        return "run() gave None: return what you want to see"
+    return "nothing to see: end with an expression, set the variable `result`, or define run()"
+
+
 def _takes_nothing(function: types.FunctionType) -> bool:
     try:
         inspect.signature(function).bind()
