@@ -11,8 +11,10 @@ from mcproxy.sandbox import fresh
 from mcproxy.types import Job, Json, Limits, Outcome, ToolRef, ToolResult
 
 MANIFEST = {"namespace": "public", "servers": {"s": {"description": "", "tools": ["echo"]}}}
-
-SCHEMA = {"name": "echo", "inputSchema": {"properties": {"a": {}, "b": {}}, "required": ["a"]}}
+VALUES: dict[str, Json] = {
+    "rows": [{"id": 1, "name": "ann"}, {"id": 2, "name": "bob"}],
+    "schema": {"inputSchema": {"properties": {"a": {}, "b": {}}, "required": ["a"]}},
+}
 
 
 def text(value: str) -> ToolResult:
@@ -56,8 +58,6 @@ class Tools:
 
     async def _answer(self, ref: ToolRef, args: Mapping[str, Json]) -> ToolResult:
         match ref.tool:
-            case "schema" if not ref.server:
-                return ToolResult(json.dumps({"structuredContent": SCHEMA}).encode())
             case "meet":
                 return await self._meet(args)
             case "no" | "busy" | "down" | "unknown":
@@ -66,8 +66,8 @@ class Tools:
                 return ToolResult(json.dumps(args["result"]).encode())
             case "garbage":
                 return ToolResult(b"{]", is_error=bool(args.get("failed")))
-            case "rows":
-                return text(json.dumps([{"id": 1, "name": "ann"}, {"id": 2, "name": "bob"}]))
+            case "rows" | "schema":
+                return text(json.dumps(VALUES[ref.tool]))
             case "never":
                 await asyncio.Event().wait()
         return text(json.dumps({"tool": ref.tool, **args}))
