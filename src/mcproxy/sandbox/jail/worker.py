@@ -9,6 +9,7 @@ import asyncio
 import json
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from mcproxy.sandbox.jail.channel import Channel
@@ -20,7 +21,7 @@ from mcproxy.sandbox.jail.script.promise import Calls
 from mcproxy.sandbox.jail.script.report import Report, report
 from mcproxy.sandbox.jail.script.value import to_json
 
-_RESERVE_BYTES = 1 << 20  # given back when memory runs out, so that this can be reported
+_RESERVE_BYTES = 2 << 20  # given back when memory runs out, so that this can be reported
 _LENGTH = struct.Struct("<I")
 
 
@@ -100,7 +101,7 @@ def _serve(job: Job, manifest: bytes, channel: Channel, loop: asyncio.AbstractEv
     reserve = [bytearray(_RESERVE_BYTES)]
     notes: list[str] = []
     try:
-        value = _run(job, manifest, channel, loop, notes)
+        value = _run(job, manifest, channel, loop, notes, reserve)
         converted, more = to_json(value)
         body = json.dumps(converted, ensure_ascii=False, separators=(",", ":")).encode()
         if len(body) > job.result_bytes:
@@ -119,6 +120,7 @@ def _run(
     channel: Channel,
     loop: asyncio.AbstractEventLoop,
     notes: list[str],
+    reserve: list[bytearray],
 ) -> object:
     calls, tasks = Calls(channel), Tasks()
     output = Output(lambda text: channel.send(_ascii({"t": "out", "s": text})), job.stdout_bytes)
@@ -128,7 +130,7 @@ def _run(
         loop.set_task_factory(tasks)  # type: ignore[arg-type]
         program = script.compile_script(job.source)
         names = script.namespace(api)
-        value = script.run(program, names, loop, tasks)
+        value = _spared(reserve, lambda: script.run(program, names, loop, tasks))
         failed = calls.drain()
         unseen = failed.failure() if failed else tasks.failure()
         if unseen is not None:
@@ -136,6 +138,19 @@ def _run(
         if value is None and not (calls.sent or output.written):
             notes.append(script.silence(program, names))
         return value
+
+
+def _spared(reserve: list[bytearray], work: Callable[[], object]) -> object:
+    """Do ``work``; where memory runs out, make room before the exception goes on its way.
+
+    When it passes a ``with`` or a ``finally``, CPython (3.11 and later) needs room for an integer,
+    and tries without end where there is none.
+    """
+    try:
+        return work()
+    except MemoryError:
+        reserve.clear()
+        raise
 
 
 def _ascii(value: object) -> bytes:
