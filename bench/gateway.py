@@ -148,10 +148,12 @@ def main() -> None:
         config.write_text("{}")
         with serving(python, entry, "--port", str(PORT), cwd=cwd) as (process, empty_secs):
             idle = memory(process.pid)
-        config.write_text(json.dumps({"servers": {"echo": echo}}))
+        public: JsonObject = {"mode": "both", "servers": ["echo"]}
+        config.write_text(json.dumps({"servers": {"echo": echo}, "namespaces": {"public": public}}))
         with serving(python, entry, "--port", str(PORT), cwd=cwd) as (process, _):
             row("ping", request("ping", {}))
             row("tools/list", request("tools/list", {}))
+            row("direct mode, one call", tool("echo__add", a=1, b=2))
             row("search", tool("search", query="add two numbers"))
             row("execute, no call", tool("execute", code="1 + 1"))
             row("execute, one call", tool("execute", code='api.server("echo").add(a=1, b=2)'))
