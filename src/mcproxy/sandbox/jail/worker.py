@@ -7,6 +7,7 @@ nothing that it sends.
 
 import asyncio
 import json
+import mmap
 import socket
 import struct
 from collections.abc import Callable
@@ -98,7 +99,7 @@ async def run():
 
 def _serve(job: Job, manifest: bytes, channel: Channel, loop: asyncio.AbstractEventLoop) -> bytes:
     """Run the job; gives the last frame."""
-    reserve = [bytearray(_RESERVE_BYTES)]
+    reserve = mmap.mmap(-1, _RESERVE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     notes: list[str] = []
     try:
         value = _run(job, manifest, channel, loop, notes, reserve)
@@ -108,7 +109,7 @@ def _serve(job: Job, manifest: bytes, channel: Channel, loop: asyncio.AbstractEv
             return _error_frame(_too_large(len(body), job.result_bytes), notes)
         return b'{"t":"result","notes":%b,"value":%b}' % (_ascii(_unique(notes + more)), body)
     except MemoryError as error:
-        reserve.clear()
+        reserve.close()
         return _error_frame(_out_of_memory(report(error), job.memory_mb), notes)
     except BaseException as error:  # noqa: BLE001  # whatever ends a script is for its author
         return _error_frame(report(error), notes)
@@ -120,7 +121,7 @@ def _run(
     channel: Channel,
     loop: asyncio.AbstractEventLoop,
     notes: list[str],
-    reserve: list[bytearray],
+    reserve: mmap.mmap,
 ) -> object:
     calls, tasks = Calls(channel), Tasks()
     output = Output(lambda text: channel.send(_ascii({"t": "out", "s": text})), job.stdout_bytes)
@@ -140,7 +141,7 @@ def _run(
         return value
 
 
-def _spared(reserve: list[bytearray], work: Callable[[], object]) -> object:
+def _spared(reserve: mmap.mmap, work: Callable[[], object]) -> object:
     """Do ``work``; where memory runs out, make room before the exception goes on its way.
 
     When it passes a ``with`` or a ``finally``, CPython (3.11 and later) needs room for an integer,
@@ -149,7 +150,7 @@ def _spared(reserve: list[bytearray], work: Callable[[], object]) -> object:
     try:
         return work()
     except MemoryError:
-        reserve.clear()
+        reserve.close()
         raise
 
 
