@@ -3,7 +3,7 @@
 import argparse
 import importlib
 
-NAMES = ("gateway", "search", "execute")
+NAMES = ("gateway", "search", "execute", "reload")
 
 
 def main() -> None:

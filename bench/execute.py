@@ -31,46 +31,55 @@ WITHHELD: Mapping[str, tuple[Wall, ...]] = {
     "hardened": ("namespaces",),
     "seccomp": ("namespaces", "landlock"),
 }
-NO_CALL = Job("result = 1 + 1", Limits())
-ONE_CALL = Job('result = await api.call_tool("s", "t", {"x": 1})', Limits())
+SLOW_SECS = 0.05
+SCRIPTS: Mapping[str, str] = {
+    "no call": "result = 1 + 1",
+    "1 call": 'result = await api.call_tool("s", "t", {"x": 1})',
+    "10 calls, one after the other": "for n in range(10): api.server('s').t(x=n)",
+    "10 calls of 50 ms at once": "await api.parallel([api.server('s').slow() for n in range(10)])",
+}
+ONE_CALL = Job(SCRIPTS["1 call"], Limits())
 
 
-async def echo(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-    """A tool that costs nothing."""
+async def tools(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+    """Tools that cost nothing, or time."""
+    if ref.tool == "slow":
+        await asyncio.sleep(SLOW_SECS)
     return ToolResult(b'{"content":[{"type":"text","text":"1"}]}')
 
 
-async def main() -> None:
-    """Print one table."""
-    options = _options()
-    withheld = WITHHELD[options.level]
-    print(f"level {options.level}, {os.cpu_count()} processors, Python {sys.version.split()[0]}")
-    _row("", ["p50 ms", "p95 ms"])
-    _row("python3 -I -c pass, fresh", _percentiles(await _timed(_fresh, ROUNDS // 3)))
-    settings = PoolSettings(min_level="seccomp", size=2, withhold=withheld)
-    async with Pool(settings, {"": Profile()}) as pool:
-        await pool.start()
-        for name, job in (("no call", NO_CALL), ("1 call", ONE_CALL)):
-            times = await _timed(partial(_execute, pool, job), ROUNDS, pool)
-            _row(f"execute, {name}, worker ready", _percentiles(times))
-        rate = await _rate(pool, options.seconds)
-        await _until_ready(pool)
-        sizes = [_proportional_mib(pid) for pid in sorted(_descendants(os.getpid()))]
-    settings = PoolSettings(min_level="seccomp", size=0, withhold=withheld)
-    async with Pool(settings, {"": Profile()}) as pool:
-        await pool.start()
-        times = await _timed(partial(_execute, pool, ONE_CALL), ROUNDS)
-        _row("execute, 1 call, worker missing", _percentiles(times))
-    print(f"{rate:.0f} executions a second ({CLIENTS} clients)")
-    print("PSS, MiB:", ", ".join(f"{size:.1f}" for size in sizes if size))
-    print("  in the order of their making: zygote (two processes in strict), then ready workers")
-
-
-def _options() -> argparse.Namespace:
+def main(arguments: Sequence[str] = ()) -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--level", choices=list(WITHHELD), default="strict")
     parser.add_argument("--seconds", type=float, default=2.0, help="of the throughput part")
-    return parser.parse_args()
+    options = parser.parse_args(arguments)
+    uvloop.run(_measure(options.level, options.seconds))
+
+
+async def _measure(level: str, seconds: float) -> None:
+    withheld = WITHHELD[level]
+    print("| | p50 ms | p95 ms |\n|---|---|---|")
+    _row("`python3 -I -c pass`, fresh", await _timed(_fresh, ROUNDS // 3))
+    settings = PoolSettings(min_level="seccomp", size=2, withhold=withheld)
+    async with Pool(settings, {"": Profile()}) as pool:
+        await pool.start()
+        for name, source in SCRIPTS.items():
+            work = partial(_execute, pool, Job(source, Limits()))
+            _row(f"execute, {name}, worker ready", await _timed(work, ROUNDS, pool))
+        rate = await _rate(pool, seconds)
+        await _until_ready(pool)
+        # In the order of their making: the zygote (two processes in strict), then ready workers.
+        *zygote, _, worker = map(_proportional_mib, sorted(_descendants(os.getpid())))
+    settings = PoolSettings(min_level="seccomp", size=0, withhold=withheld)
+    async with Pool(settings, {"": Profile()}) as pool:
+        await pool.start()
+        missing = partial(_execute, pool, ONE_CALL)
+        _row("execute, 1 call, worker missing", await _timed(missing, ROUNDS))
+    print(f"\nLevel {level}, {os.cpu_count()} processors, Python {sys.version.split()[0]}")
+    print(f"Executions a second, {CLIENTS} clients: {rate:.0f}")
+    print(f"Memory (PSS) in MiB: zygote {sum(zygote):.1f}, a ready worker {worker:.1f}")
+    print(f"Load average: {os.getloadavg()[0]:.1f}")
 
 
 async def _fresh() -> None:
@@ -79,7 +88,7 @@ async def _fresh() -> None:
 
 
 async def _execute(pool: Pool, job: Job) -> None:
-    outcome = await pool.run(job, echo)
+    outcome = await pool.run(job, tools)
     assert outcome.error is None, outcome.error
 
 
@@ -117,13 +126,9 @@ async def _rate(pool: Pool, seconds: float) -> float:
     return (pool.stats.executions - before) / seconds
 
 
-def _percentiles(times: Sequence[float]) -> list[str]:
+def _row(name: str, times: Sequence[float]) -> None:
     ranks = statistics.quantiles(times, n=20)
-    return [f"{statistics.median(times):.2f}", f"{ranks[18]:.2f}"]
-
-
-def _row(name: str, cells: Sequence[str]) -> None:
-    print(f"{name:34}" + "".join(f"{cell:>10}" for cell in cells))
+    print(f"| {name} | {statistics.median(times):.2f} | {ranks[18]:.2f} |")
 
 
 def _descendants(parent: int) -> list[int]:
@@ -145,4 +150,4 @@ def _read(path: str) -> str:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    main(sys.argv[1:])

@@ -1,6 +1,6 @@
 """Does anything pile up? Servers crash, are called, added and removed, round after round.
 
-    python -m bench.soak [--rounds N] [--servers N]
+    python -m bench.soak [--rounds N] [--servers N] [--calls N]
 
 After a warm-up the process's children, file descriptors and memory are counted, then again after
 all rounds. Children and descriptors must be what they were; memory may grow by what caches hold.
@@ -26,7 +26,6 @@ from mcproxy.types import JsonObject, ToolRef
 from mcproxy.upstream.fleet import Fleet
 
 ECHO = Path(__file__).parents[1] / "tests/servers/echo.py"
-CALLS = 200  # in each round, to each of the servers
 SETTLE_SECS = 60.0
 LOOK_SECS = 0.05
 MIB = 1 << 20
@@ -60,12 +59,13 @@ def held() -> Held:
     return Held(len(process.children(recursive=True)), process.num_fds(), rss_mb)
 
 
-async def soak(rounds: int, servers: int) -> Soaked:
-    """Run a fleet through ``rounds``, after one more to warm up."""
+async def soak(rounds: int, servers: int, calls: int) -> Soaked:
+    """Run a fleet through ``rounds``, after one more to warm up; in each round every server gets so
+    many ``calls``, and crashes."""
     with tempfile.TemporaryDirectory() as state:
         changed = asyncio.Event()
         fleet = Fleet(_loaded(state, servers, guest=""), changed.set)
-        run = _Run(fleet, state, servers, changed)
+        run = _Run(fleet, state, changed, servers, calls)
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(fleet.run())
             await run.settle()
@@ -81,8 +81,11 @@ async def soak(rounds: int, servers: int) -> Soaked:
 class _Run:
     """One fleet under test."""
 
-    def __init__(self, fleet: Fleet, state: str, servers: int, changed: asyncio.Event) -> None:
-        self._fleet, self._state, self._servers, self._changed = fleet, state, servers, changed
+    def __init__(
+        self, fleet: Fleet, state: str, changed: asyncio.Event, servers: int, calls: int
+    ) -> None:
+        self._fleet, self._state, self._changed = fleet, state, changed
+        self._servers, self._calls_each = servers, calls
         self.calls = self.crashes = self.reloads = 0
 
     async def round(self, number: int) -> None:
@@ -110,7 +113,7 @@ class _Run:
                 await asyncio.sleep(LOOK_SECS)
 
     async def _call(self, name: str) -> None:
-        for number in range(CALLS):
+        for number in range(self._calls_each):
             await self._fleet.call(ToolRef(name, "add"), {"a": number, "b": 1})
             self.calls += 1
 
@@ -151,10 +154,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--servers", type=int, default=5)
+    parser.add_argument("--calls", type=int, default=200, help="to each server in each round")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)  # every crash is told
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        print("\n".join(table(runner.run(soak(options.rounds, options.servers)))))
+        print("\n".join(table(runner.run(soak(options.rounds, options.servers, options.calls)))))
 
 
 if __name__ == "__main__":
