@@ -114,7 +114,7 @@ REQUIREMENTS: dict[str, str] = {
     "api.raw": "raw=True gives the whole MCP result",
     "api.value": "a call gives the tool's value: structured content, decoded text, text, or blocks",
     "api.tool_error": "a failing call raises ToolError with its facts",
-    "api.call_limit": "a script may make 200 calls",
+    "api.call_limit": "a script may make sandbox.max_calls calls, 200 unless told otherwise",
     "api.argument_limit": "arguments that leave a script are limited",
     "api.value_limit": "values that enter a script are limited",
     "api.explored": "dir, repr and wrong calls tell a script what there is",

@@ -162,7 +162,9 @@ class CallLimit(CallError):
 
     def __init__(self, ref: ToolRef, limit: int) -> None:
         super().__init__(
-            ref, f"A script may make {limit} calls; split the work over several executions."
+            ref,
+            f"A script may make {limit} calls (sandbox.max_calls of the namespace sets this "
+            "limit); split the work over several executions.",
         )
 
 

@@ -40,6 +40,7 @@ namespace crypto (extends public)
     isolated                       no    default
     sandbox.timeout_secs           30    default
     sandbox.memory_mb              512   namespace crypto
+    sandbox.max_calls              200   default
     sandbox.env_isolation          yes   default
     sandbox.packages               none  default
     sandbox.network.enabled        yes   default

@@ -148,6 +148,10 @@ NOTES: dict[str, tuple[dict[str, Json], str]] = {
         {"servers": {"x": {"command": "c", "transport": "sse"}}},
         "servers.x.transport: has no effect for a server with a command",
     ),
+    "calls of a server": (
+        {"servers": {"x": {"command": "c", "sandbox": {"max_calls": 9}}}},
+        "servers.x.sandbox.max_calls: has no effect; for scripts the namespace's sandbox counts",
+    ),
     "network of a server": (
         {"servers": {"x": {"command": "c", "sandbox": {"network": {}}}}},
         "servers.x.sandbox.network: has no effect; for scripts the namespace's sandbox counts",

@@ -34,7 +34,11 @@ LAYOUT: JsonObject = {
             "extends": "public",
             "mode": "both",
             "rate_limit": {"requests_per_minute": 60},
-            "sandbox": {"memory_mb": 512, "network": {"allowed_hosts": ["x.org"]}},
+            "sandbox": {
+                "memory_mb": 512,
+                "max_calls": 500,
+                "network": {"allowed_hosts": ["x.org"]},
+            },
         },
         "deep": {"extends": "crypto", "sandbox": {"network": {"enabled": False}}},
         "system": {
@@ -68,6 +72,7 @@ def test_each_setting_names_who_said_it_first() -> None:
     namespaces = told(LAYOUT).namespaces
     deep = by_key(namespaces["deep"].settings)
     assert deep["sandbox.memory_mb"] == (512, "namespace crypto")
+    assert deep["sandbox.max_calls"] == (500, "namespace crypto")
     assert deep["sandbox.timeout_secs"] == (20, "sandbox")
     assert deep["sandbox.network.enabled"] == (False, "namespace deep")
     assert deep["sandbox.network.allowed_hosts"] == (("x.org",), "namespace crypto")

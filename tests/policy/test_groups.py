@@ -14,7 +14,12 @@ DOCUMENT: JsonObject = {
     "servers": {name: {"command": "c"} for name in ("web", "wiki", "db")},
     "namespaces": {
         "docs": {"servers": ["wiki", "web"], "sandbox": {"memory_mb": 512, "timeout_secs": 10}},
-        "fast": {"servers": ["web"], "mode": "direct", "rate_limit": {"requests_per_minute": 5}},
+        "fast": {
+            "servers": ["web"],
+            "mode": "direct",
+            "rate_limit": {"requests_per_minute": 5},
+            "sandbox": {"max_calls": 50},
+        },
         "system": {
             "servers": ["db"],
             "require_auth": True,
@@ -58,7 +63,8 @@ def test_a_script_in_a_group_has_the_strictest_terms_of_all_members(
     everything = groups["all"]
     assert everything.require_auth
     assert not everything.sandbox.network.enabled
-    assert (everything.limits.memory_mb, everything.limits.timeout_secs) == (256, 10)
+    limits = everything.limits
+    assert (limits.memory_mb, limits.timeout_secs, limits.max_calls) == (256, 10, 50)
 
 
 def test_a_mark_where_none_is_needed_is_harmless(groups: dict[str, Group]) -> None:

@@ -36,7 +36,7 @@ LAYOUT: JsonObject = {
         "deep": {
             "extends": ["crypto"],
             "mode": "both",
-            "sandbox": {"timeout_secs": 5, "network": {"enabled": False}},
+            "sandbox": {"timeout_secs": 5, "max_calls": 20, "network": {"enabled": False}},
         },
         "system": {
             "extends": None,
@@ -68,6 +68,7 @@ def test_settings_merge_key_by_key_the_nearest_first() -> None:
     found = resolved(LAYOUT)
     deep = found["deep"]
     assert (deep.limits.timeout_secs, deep.limits.memory_mb) == (5, 512)
+    assert (deep.limits.max_calls, found["crypto"].limits.max_calls) == (20, 200)
     assert deep.sandbox.packages == ("rich",)
     assert not deep.sandbox.network.enabled
     assert deep.sandbox.network.allowed_hosts == ("api.covalenthq.com",)

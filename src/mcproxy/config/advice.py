@@ -10,7 +10,7 @@ from mcproxy.config.paths import written
 
 _STDIO_ONLY = ("args", "env", "cwd")
 _REMOTE_ONLY = ("headers", "transport")
-_SCRIPTS_ONLY = ("network", "filesystem", "packages")
+_SCRIPTS_ONLY = ("network", "filesystem", "packages", "max_calls")
 
 
 def notes(config: Config) -> Iterator[str]:

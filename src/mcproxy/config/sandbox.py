@@ -12,6 +12,7 @@ from mcproxy.config.hosts import public_host
 
 Level: TypeAlias = Literal["strict", "hardened", "seccomp", "none"]
 Megabytes = Annotated[int, Field(ge=16, le=1 << 20), BeforeValidator(no_boolean)]
+MaxCalls = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(no_boolean)]
 PoolSize = Annotated[int, Field(ge=0, le=64), BeforeValidator(no_boolean)]
 Host = Annotated[str, AfterValidator(public_host)]
 # A requirement never starts with a dash: it would reach the installer as an option.
@@ -51,6 +52,9 @@ class SandboxOverride(Section):
         default=None, description="Time of one script, in seconds."
     )
     memory_mb: Megabytes | None = Field(default=None, description="Memory of one script, in MiB.")
+    max_calls: MaxCalls | None = Field(
+        default=None, description="Upstream calls that one script may make."
+    )
     env_isolation: bool | None = Field(
         default=None, description="false: the servers inherit the gateway's whole environment."
     )
@@ -76,6 +80,7 @@ class Sandbox(Section):
     )
     timeout_secs: Seconds = Field(default=30.0, description="Time of one script, in seconds.")
     memory_mb: Megabytes = Field(default=256, description="Memory of one script, in MiB.")
+    max_calls: MaxCalls = Field(default=200, description="Upstream calls that one script may make.")
     env_isolation: bool = Field(
         default=True,
         description="Servers get only the variables of 'env' and a few basic ones such as PATH.",

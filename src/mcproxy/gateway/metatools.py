@@ -35,6 +35,7 @@ from mcproxy.types import (
     ToolResult,
 )
 
+MAX_CALLS_LISTED = 200  # some 12 KiB, twice; a namespace may allow many more
 OWN = ""  # the server name under which a script reaches the gateway's own services
 
 _encode = msgspec.json.Encoder().encode
@@ -147,9 +148,9 @@ def _outcome_result(outcome: Outcome) -> JsonObject:
         "stdout": outcome.stdout,
         "traceback": outcome.traceback,
         "error": _present(asdict(outcome.error)) if outcome.error else None,
-        "calls": [asdict(record) for record in outcome.calls],
+        "calls": [asdict(record) for record in outcome.calls[:MAX_CALLS_LISTED]],
         "execution_time_ms": outcome.execution_time_ms,
-        "notes": list(outcome.notes),
+        "notes": [*outcome.notes, *_unlisted(len(outcome.calls))],
     }
     if size is not None:
         body["truncated"] = {
@@ -167,6 +168,12 @@ def _outcome_result(outcome: Outcome) -> JsonObject:
     if outcome.error:
         result["isError"] = True
     return result
+
+
+def _unlisted(calls: int) -> list[Json]:
+    if calls <= MAX_CALLS_LISTED:
+        return []
+    return [f"calls lists the first {MAX_CALLS_LISTED} of the script's {calls} calls"]
 
 
 def _present(fields: JsonObject) -> JsonObject:

@@ -66,6 +66,7 @@ def strictest(one: Sandbox, other: Sandbox) -> Sandbox:
         update={
             "timeout_secs": min(one.timeout_secs, other.timeout_secs),
             "memory_mb": min(one.memory_mb, other.memory_mb),
+            "max_calls": min(one.max_calls, other.max_calls),
             "packages": _distinct((*one.packages, *other.packages)),
             "network": network,
             "filesystem": filesystem,

@@ -51,7 +51,11 @@ def resolve(config: Config) -> Mapping[str, Namespace]:
 
 def limits_of(sandbox: Sandbox) -> Limits:
     """What one script may use, the limits that cannot be configured included."""
-    return Limits(timeout_secs=sandbox.timeout_secs, memory_mb=sandbox.memory_mb)
+    return Limits(
+        timeout_secs=sandbox.timeout_secs,
+        memory_mb=sandbox.memory_mb,
+        max_calls=sandbox.max_calls,
+    )
 
 
 def _resolved(
