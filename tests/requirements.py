@@ -33,6 +33,22 @@ REQUIREMENTS: dict[str, str] = {
     "access.namespaces": "a guarded namespace opens over HTTP for its token only",
     "rate.burst": "a quarter of a minute's calls may come at once, at least one",
     "rate.retry_after": "waiting as long as told is enough",
+    "rate.shared": (
+        "direct calls, calls of scripts and their resource reads share a bucket by caller and "
+        "namespace; a refusal is in the audit"
+    ),
+    "concurrency.queue": (
+        "executions and direct calls beyond max_running wait in order, bounded in number and "
+        "time; the others are refused with the limit, the setting and when to try again"
+    ),
+    "concurrency.bounded": "a place never holds more than it may, and none is ever lost",
+    "concurrency.fair": "among those that wait, who has the fewest under way is next",
+    "concurrency.scripts": "the calls of a script take no further place",
+    "concurrency.groups": "a script of a group counts in every member",
+    "concurrency.cancel": "who gives up waiting leaves the queue",
+    "concurrency.time": "waiting does not count against the time of a script",
+    "concurrency.reload": "other limits count at once; what runs and what waits stays",
+    "concurrency.metrics": "/metrics tells who runs and waits in the namespaces of the caller",
     "upstream.restart": (
         "at most three restarts in a row, after 1, 2 and 4 s; a minute up counts anew"
     ),
@@ -157,6 +173,7 @@ REQUIREMENTS: dict[str, str] = {
     "sandbox.time": "endless scripts are stopped, whatever they do",
     "sandbox.heals": "the death of a worker or zygote costs only the calls it was running",
     "sandbox.concurrent": "more scripts than ready workers run all the same",
+    "sandbox.queue": "scripts beyond those that may run wait, bounded in number and time",
     "sandbox.profiles": "new limits apply at once; running scripts keep theirs",
     "sandbox.leaves-nothing": "no process of the sandbox survives, even if the gateway is killed",
     "sandbox.none": "level none is noted in every result",

@@ -17,6 +17,7 @@ from mcproxy.config.load import Loaded
 from mcproxy.config.state import state_directory
 from mcproxy.errors import CallError
 from mcproxy.frontends.gate import Gate
+from mcproxy.gateway.calls import Admission
 from mcproxy.gateway.core import Gateway, Outside
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
 from mcproxy.manifest.hooks import Event, HookFailed, Hooks
@@ -27,7 +28,9 @@ from mcproxy.observe.metrics import Facts, Metrics
 from mcproxy.observe.redact import Redactor, secrets_of
 from mcproxy.policy.access import Policy, policy_of, usable
 from mcproxy.policy.audit import AuditLog
+from mcproxy.policy.concurrency import capacities
 from mcproxy.policy.rate import RateLimiter
+from mcproxy.queues import Load, Queues
 from mcproxy.reload import Reloader
 from mcproxy.sandbox.check import check
 from mcproxy.sandbox.installer import Installer
@@ -90,6 +93,7 @@ class App:
             self._packages.get,
         )
         limiter = RateLimiter(time.monotonic)
+        self._queues = Queues(capacities(self._policy))
         self._metrics = Metrics()
         self._mask = mask
         self._secrets: frozenset[str] = frozenset()
@@ -100,7 +104,7 @@ class App:
             _checked(self._counted(self._pool.run)),
             self._discreet(self._metrics.measured(self._fleet.call)),
             self._fleet.upstream,
-            limiter.take,
+            Admission(limiter.take, self._queues.entered),
             self._audit,
         )
         self.gateway = Gateway(self._current, outside)
@@ -161,6 +165,7 @@ class App:
         if loaded.config.audit != self._loaded.config.audit:
             log.warning("audit has changed: it counts from the next start on")
         self._policy, self._loaded = policy, loaded
+        self._queues.apply(capacities(policy))
         self._hide(loaded)
         self._install(policy)
         self._fleet.apply(loaded)
@@ -178,9 +183,15 @@ class App:
         return self._redactor.json(told)
 
     def metrics(self, caller: Caller) -> bytes:
-        """What ``/metrics`` tells this caller, of the same servers. Raises as ``health`` does."""
-        uptime = time.monotonic() - self._started
-        return self._metrics.expose(Facts(uptime, self._visible(caller), self._pool.stats.ready))
+        """What ``/metrics`` tells this caller, of the same servers and of the namespaces that it
+        may use. Raises as ``health`` does."""
+        uptime, ready = time.monotonic() - self._started, self._pool.stats.ready
+        facts = Facts(uptime, self._visible(caller), ready, self._visible_queues(caller))
+        return self._metrics.expose(facts)
+
+    def _visible_queues(self, caller: Caller) -> Mapping[str, Load]:
+        visible = {place.name for place in usable(self._policy, caller)}
+        return {name: load for name, load in self._queues.loads().items() if name in visible}
 
     def _visible(self, caller: Caller) -> Mapping[str, ServerHealth]:
         visible = {name for place in usable(self._policy, caller) for name in place.servers}

@@ -10,6 +10,7 @@
         ├── UnknownTool        unknown_tool
         ├── InvalidArguments   invalid_arguments
         ├── RateLimited        rate_limited
+        ├── Busy               busy
         ├── CallLimit          call_limit
         ├── CallTimeout        timeout
         ├── ServerDown         server_down
@@ -21,10 +22,11 @@ Messages are made inside, from facts, so that each fault reads the same wherever
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mcproxy.types import Json, ToolRef
+from mcproxy.types import Capacity, Json, ToolRef
 
 
 class McproxyError(Exception):
@@ -66,7 +68,10 @@ class SandboxUnavailable(McproxyError):
 
 
 class RpcError(McproxyError):
-    """A JSON-RPC 2.0 error object (section 5.1): ``code``, ``message`` and optional ``data``."""
+    """A JSON-RPC 2.0 error object (section 5.1): ``code``, ``message`` and optional ``data``.
+
+    ``retry_after`` is not written: in so many seconds the same request may succeed.
+    """
 
     PARSE_ERROR = -32700
     INVALID_REQUEST = -32600
@@ -74,8 +79,11 @@ class RpcError(McproxyError):
     INVALID_PARAMS = -32602
     INTERNAL_ERROR = -32603
 
-    def __init__(self, code: int, message: str, data: Json = None) -> None:
+    def __init__(
+        self, code: int, message: str, data: Json = None, *, retry_after: int | None = None
+    ) -> None:
         self.code, self.message, self.data = code, message, data
+        self.retry_after = retry_after
         super().__init__(message)
 
 
@@ -150,7 +158,30 @@ class RateLimited(CallError):
         super().__init__(
             ref,
             f"Namespace {namespace!r} allows {per_minute} calls a minute; "
-            f"try again in {retry_after:.1f} s.",
+            f"try again in {math.ceil(retry_after * 10) / 10:.1f} s.",
+            retry_after=retry_after,
+        )
+
+
+class Busy(CallError):
+    """As many are under way, and wait, as may; nothing was done. Server "" where it was no call.
+
+    ``waited``: for so many seconds; None where too many wait already.
+    """
+
+    code = "busy"
+    retryable = True
+
+    def __init__(
+        self, ref: ToolRef, full: Capacity, retry_after: float, waited: float | None = None
+    ) -> None:
+        by = f" ({full.setting})" if full.setting else ""
+        since = "" if waited is None else f"; no place was free within {waited:g} s"
+        super().__init__(
+            ref,
+            f"{full.owner} is busy: of {full.things}, {full.max_running} may run at once and "
+            f"{full.max_waiting} more may wait{by}{since}. Nothing was done; try again in "
+            f"{retry_after:g} s.",
             retry_after=retry_after,
         )
 

@@ -112,6 +112,21 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Capacity:
+    """How many may be under way in one place at once, and how many more may wait for it.
+
+    For the words of a refusal: ``owner`` is whose limits these are, ``things`` what is counted, and
+    ``setting`` what sets them, empty where nothing does.
+    """
+
+    max_running: int
+    max_waiting: int
+    owner: str
+    things: str
+    setting: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One script to run: its text, its limits, and the JSON text behind ``api.manifest()``.
 

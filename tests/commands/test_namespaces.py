@@ -35,6 +35,7 @@ namespace crypto (extends public)
   settings
     mode                           code  default
     rate_limit                     none  default
+    concurrency                    none  default
     require_auth                   no    default
     allowed_origins                none  default
     isolated                       no    default

@@ -31,7 +31,9 @@ def some(*names: str) -> st.SearchStrategy[Json]:
 
 
 servers = some("command", "url", "args", "env", "namespace", "sandbox", "enabled", "name")
-namespaces = some("extends", "servers", "isolated", "sandbox", "rate_limit", "require_auth")
+namespaces = some(
+    "extends", "servers", "isolated", "sandbox", "rate_limit", "concurrency", "require_auth"
+)
 documents: st.SearchStrategy[JsonObject] = st.fixed_dictionaries(
     {},
     optional={

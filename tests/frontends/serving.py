@@ -19,11 +19,13 @@ from mcproxy.frontends.entry import Site
 from mcproxy.frontends.gate import Gate
 from mcproxy.frontends.http import application
 from mcproxy.frontends.sessions import Bounds, Sessions
+from mcproxy.gateway.calls import Admission
 from mcproxy.gateway.core import Gateway, Outside, Where
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
 from mcproxy.manifest.model import build
 from mcproxy.policy.access import Policy, policy_of
 from mcproxy.policy.audit import AuditLog
+from mcproxy.queues import Queues
 from mcproxy.types import (
     EXCHANGE,
     Caller,
@@ -104,9 +106,8 @@ class World:
         self.policy: Policy = policy_of(load_document(CONFIG).config)
         self.snapshot: Snapshot = take_snapshot(self.policy, build(()))
         upstream = Upstream(_nothing, _nothing, _nothing)
-        outside = Outside(
-            scripts.run, _nothing, upstream, lambda *_: None, AuditLog(Audit(), Path())
-        )
+        admission = Admission(lambda *_: None, Queues().entered)
+        outside = Outside(scripts.run, _nothing, upstream, admission, AuditLog(Audit(), Path()))
         self.gateway = Gateway(lambda: self.snapshot, outside)
 
     def publish(self, *tools: str) -> None:

@@ -34,6 +34,7 @@ LAYOUT: JsonObject = {
             "extends": "public",
             "mode": "both",
             "rate_limit": {"requests_per_minute": 60},
+            "concurrency": {"max_running": 8},
             "sandbox": {
                 "memory_mb": 512,
                 "max_calls": 500,
@@ -79,6 +80,9 @@ def test_each_setting_names_who_said_it_first() -> None:
     assert deep["sandbox.packages"] == ((), "default")
     assert deep["mode"] == ("both", "namespace crypto")
     assert deep["rate_limit"] == (60, "namespace crypto")
+    assert deep["concurrency.max_running"] == (8, "namespace crypto")
+    assert deep["concurrency.max_waiting"] == (16, "namespace crypto")
+    assert by_key(namespaces["public"].settings)["concurrency"] == (None, "default")
     assert deep["require_auth"] == (False, "default")
     assert "sandbox.min_level" not in deep
 

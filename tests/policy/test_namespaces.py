@@ -32,6 +32,7 @@ LAYOUT: JsonObject = {
             "servers": ["covalent"],
             "sandbox": {"memory_mb": 512, "network": {"allowed_hosts": ["api.covalenthq.com"]}},
             "rate_limit": {"requests_per_minute": 60},
+            "concurrency": {"max_running": 8, "max_waiting": 4},
         },
         "deep": {
             "extends": ["crypto"],
@@ -73,6 +74,8 @@ def test_settings_merge_key_by_key_the_nearest_first() -> None:
     assert not deep.sandbox.network.enabled
     assert deep.sandbox.network.allowed_hosts == ("api.covalenthq.com",)
     assert (deep.rate_limit, deep.mode) == (60, "both")
+    assert deep.concurrency is not None
+    assert (deep.concurrency.max_running, deep.concurrency.max_waiting) == (8, 4)
     assert (found["crypto"].limits.timeout_secs, found["crypto"].mode) == (20, "code")
     assert found["public"].rate_limit is None
 

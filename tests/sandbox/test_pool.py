@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from mcproxy.errors import ConfigError, SandboxUnavailable
+from mcproxy.errors import Busy, ConfigError, SandboxUnavailable
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Level, Profile
-from mcproxy.types import Job, Json, Limits, ToolRef, ToolResult
+from mcproxy.types import Capacity, Job, Json, Limits, ToolRef, ToolResult
 from tests.sandbox.walls import LEVELS, SMALL, descendants, echo, pool_at, run, settles
 
 at_each_level = pytest.mark.parametrize("level", LEVELS)
@@ -58,6 +58,27 @@ async def test_more_scripts_at_once_than_ready_workers(level: Level) -> None:
         assert [outcome.value for outcome in together] == [0, 2, 4, 6, 8, 10, 12, 14]
         assert pool.stats.executions == 8
         await settles(lambda: pool.stats.ready == 1)
+
+
+@pytest.mark.requirement("sandbox.queue")
+@pytest.mark.requirement("concurrency.time")
+async def test_more_scripts_than_may_run_wait_outside_their_time_and_too_many_are_refused() -> None:
+    capacity = Capacity(1, 1, "The sandbox", "scripts")
+    settings = PoolSettings(level="none", min_level="none", capacity=capacity)
+    limits = Limits(timeout_secs=3)
+    async with Pool(settings, {"": Profile()}) as pool, asyncio.TaskGroup() as tasks:
+        await pool.start()
+        meeting = Meeting()
+        slow = f"{CALL}\nimport time\ntime.sleep(4)"
+        tasks.create_task(pool.run(Job(slow, replace(limits, timeout_secs=30)), meeting))
+        await meeting.reached.wait()
+        waiting = tasks.create_task(run(pool, "result = 1", limits))
+        await asyncio.sleep(0)
+        with pytest.raises(Busy, match=r"^The sandbox is busy: of scripts, 1 may run at once"):
+            await run(pool, "result = 2", limits)
+        meeting.go.set()  # the first now sleeps for longer than the time of the second
+    assert waiting.result().value == 1
+    assert pool.stats.executions == 2
 
 
 @pytest.mark.requirement("sandbox.memory")

@@ -19,6 +19,8 @@ ANONYMOUS = "anonymous"  # the name of a caller without a token, in logs and rat
 
 Mode: TypeAlias = Literal["code", "direct", "both"]
 CallsPerMinute = Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(no_boolean)]
+MaxRunning = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
+MaxWaiting = Annotated[int, Field(ge=0, le=1_000), BeforeValidator(no_boolean)]
 AuditMegabytes = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(no_boolean)]
 AuditFiles = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
 OriginEntry = Annotated[str, AfterValidator(origin)]
@@ -79,6 +81,18 @@ class RateLimit(Section):
     )
 
 
+class Concurrency(Section):
+    """How many executions and direct calls of a namespace may be under way at once.
+
+    The calls of a script are part of its execution and need no further place.
+    """
+
+    max_running: MaxRunning = Field(description="Executions and direct calls under way at once.")
+    max_waiting: MaxWaiting = Field(
+        default=16, description="How many more may wait for a place; the others are refused."
+    )
+
+
 def _parents(value: object) -> object:
     """``extends`` may be null, one name or a list of names."""
     if value is not None and not isinstance(value, str | list | tuple):
@@ -108,6 +122,7 @@ class NamespaceConfig(Section):
     )
     isolated: bool = Field(default=False, description="Groups must name it with a leading '!'.")
     rate_limit: RateLimit | None = None
+    concurrency: Concurrency | None = None
     sandbox: SandboxOverride = SandboxOverride()
 
 

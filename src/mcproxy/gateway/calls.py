@@ -2,13 +2,15 @@
 
 Each link does one thing and knows only the next: ``scoped`` turns the name that was asked into
 the tool that is meant, holds the arguments against its schema, or refuses; ``limited`` takes a
-token from the caller's bucket. Built anew for each execution, from the snapshot that it began
-with, so that a reload never changes the rules under a running script.
+token from the caller's bucket; ``queued`` holds a place in the namespace. Built anew for each
+execution, from the snapshot that it began with, so that a reload never changes the rules under a
+running script.
 """
 
 import functools
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
 
 import jsonschema_rs
 import msgspec
@@ -17,6 +19,7 @@ from mcproxy.errors import InvalidArguments, RateLimited, TooLarge, UnknownTool
 from mcproxy.manifest.lookup import find_tool
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
+from mcproxy.policy.concurrency import place_of_call
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import CallTool, Json, ServerState, Tool, ToolRef, ToolResult
 
@@ -27,6 +30,19 @@ _PATTERNS = jsonschema_rs.RegexOptions()  # linear time: schemas come from serve
 Take = Callable[[str, str, int], float | None]
 """Takes a token from the bucket of a caller and namespace with so many calls a minute; gives the
 seconds to wait where there is none."""
+
+Enter = Callable[[ToolRef, Collection[str], str], AbstractAsyncContextManager[None]]
+"""Holds a place in each of these namespaces on behalf of a caller, for what the first names. Waits
+for it, bounded; raises Busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What holds callers back: the buckets of their calls, and the places of namespaces."""
+
+    take: Take
+    enter: Enter
+
 
 _encode = msgspec.json.Encoder().encode
 
@@ -65,6 +81,16 @@ def limited(caller: str, namespace: Namespace, take: Take, call: CallTool) -> Ca
         return await call(ref, arguments)
 
     return limited_call
+
+
+def queued(caller: str, namespace: Namespace, enter: Enter, call: CallTool) -> CallTool:
+    """Hold a place in the namespace through which it calls while a call is under way."""
+
+    async def queued_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        async with enter(ref, place_of_call(namespace, ref.server), caller):
+            return await call(ref, arguments)
+
+    return queued_call
 
 
 def checked(tool: Tool, usage: str, call: CallTool) -> CallTool:

@@ -7,14 +7,15 @@ gateway's insides.
 
 import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from mcproxy.config.model import Mode
-from mcproxy.errors import McproxyError, RpcError
+from mcproxy.errors import CallError, McproxyError, RpcError
 from mcproxy.gateway import offers
 from mcproxy.gateway.arguments import ArgumentFault
-from mcproxy.gateway.calls import Take
+from mcproxy.gateway.calls import Admission
 from mcproxy.gateway.changes import Changes, OnChange
 from mcproxy.gateway.clients import Clients, can_be_told
 from mcproxy.gateway.direct import Direct, tools_in
@@ -27,7 +28,7 @@ from mcproxy.gateway.era import (
     server_info,
 )
 from mcproxy.gateway.merged import page
-from mcproxy.gateway.metatools import MetaTools
+from mcproxy.gateway.metatools import MetaTools, fault_result
 from mcproxy.gateway.passing import Passing
 from mcproxy.gateway.reading import resource_reader
 from mcproxy.gateway.rounds import METHODS, Rounds
@@ -71,12 +72,12 @@ class Where:
 @dataclass(frozen=True, slots=True)
 class Outside:
     """What the gateway uses and is handed: the runner of scripts, the servers' tools, what else
-    servers have, the buckets of callers, and the record of who called what."""
+    servers have, what holds callers back, and the record of who called what."""
 
     run: RunCode
     call: CallTool
     upstream: Upstream
-    take: Take
+    admission: Admission
     audit: AuditLog
 
 
@@ -90,8 +91,8 @@ class Gateway:
     def __init__(self, snapshot: Callable[[], Snapshot], outside: Outside) -> None:
         self._snapshot = snapshot
         read = resource_reader(outside.upstream)
-        meta = MetaTools(outside.run, outside.call, read, outside.take, outside.audit)
-        self._tools = ToolCalls(meta, Direct(outside.call, outside.take, outside.audit))
+        meta = MetaTools(outside.run, outside.call, read, outside.admission, outside.audit)
+        self._tools = ToolCalls(meta, Direct(outside.call, outside.admission, outside.audit))
         self._passing = Passing(outside.upstream)
         self._clients = Clients()
         self._changes = Changes()
@@ -122,7 +123,7 @@ class Gateway:
         if not isinstance(message, Request):
             return None
         try:
-            return Response(message.id, await self._handle(message, where, exchange))
+            return await self._handle(message, where, exchange)
         except RpcError as error:
             return Failure(message.id, error)
         except AccessDenied as denied:
@@ -170,9 +171,8 @@ class Gateway:
         if not self._passing.heard(server, note):
             self._changes.announce(note.method, server, self._snapshot())
 
-    async def _handle(self, request: Request, where: Where, given: Exchange | None) -> bytes:
-        method = self._methods.get(request.method)
-        if method is None:
+    async def _handle(self, request: Request, where: Where, given: Exchange | None) -> Response:
+        if request.method not in self._methods:
             known = ", ".join(self._methods)
             raise RpcError(
                 RpcError.METHOD_NOT_FOUND,
@@ -182,17 +182,23 @@ class Gateway:
         if call.modern and request.method in HANDSHAKE_ONLY:
             text = f"protocol {MODERN} has no method {request.method!r}"
             raise RpcError(RpcError.METHOD_NOT_FOUND, text)
-        exchange = self._clients.exchange(call, given)
+        try:
+            answer = self._answer(request.method, call, where, self._clients.exchange(call, given))
+            return Response(request.id, await answer)
+        except CallError as error:  # of tools/call: ``forward`` makes what others raise an RpcError
+            secs = None if error.retry_after is None else math.ceil(error.retry_after)
+            return Response(request.id, call.result(fault_result(error.message, secs)), secs)
 
+    async def _answer(self, method: str, call: Call, where: Where, exchange: Exchange) -> bytes:
         async def work(exchange: Exchange) -> bytes:
             EXCHANGE.set(exchange)
-            return await method(call, where)
+            return await self._methods[method](call, where)
 
-        if not call.modern or request.method not in METHODS:
+        if not call.modern or method not in METHODS:
             return await work(exchange)
         thing = call.params.get("uri", call.params.get("name"))
         place = where.path or where.header or ""
-        purpose = (self.identify(where.caller), place, request.method, str(thing))
+        purpose = (self.identify(where.caller), place, method, str(thing))
         return await self._rounds.answer(call, purpose, exchange, work)
 
     def _scoped(self, method: Callable[[Call, Scope], Awaitable[bytes]]) -> Method:

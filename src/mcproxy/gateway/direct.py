@@ -4,17 +4,17 @@ A call's result goes from the server's pipe to the client as the bytes that came
 JSON-RPC errors go through too. What the gateway itself refuses is a result that a model can read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from mcproxy.errors import CallError, RpcError, UpstreamError
-from mcproxy.gateway.calls import Take, checked, limited
+from mcproxy.errors import RpcError, UpstreamError
+from mcproxy.gateway.calls import Admission, checked, limited, queued
 from mcproxy.gateway.era import Call
 from mcproxy.gateway.metatools import fault_result
 from mcproxy.gateway.scope import Scope
 from mcproxy.gateway.snapshot import META_TOOLS
 from mcproxy.manifest.spelling import near
 from mcproxy.policy.audit import AuditLog, actor, audited
-from mcproxy.types import CallTool, JsonObject, Tool
+from mcproxy.types import CallTool, Json, JsonObject, Tool, ToolRef, ToolResult
 
 MAX_INSTRUCTIONS = 4000  # characters; clients put them before every conversation
 
@@ -45,20 +45,30 @@ def instructions(scope: Scope) -> str:
 class Direct:
     """Calls of servers' tools by clients themselves."""
 
-    def __init__(self, call: CallTool, take: Take, audit: AuditLog) -> None:
+    def __init__(self, call: CallTool, admission: Admission, audit: AuditLog) -> None:
         self._call = call
-        self._take = take
+        self._admission = admission
         self._audit = audit
 
-    async def call_tool(self, name: str, call: Call, scope: Scope) -> bytes:
-        """Answer ``tools/call``. Raises RpcError for an unknown tool, and as the server does."""
+    async def call_tool(self, name: str, call: Call, scope_of: Callable[[], Scope]) -> bytes:
+        """Answer ``tools/call``.
+
+        Raises RpcError for an unknown tool, and as the server does; CallError where the call is
+        refused, or its server cannot be reached; and what ``scope_of`` raises. That is asked again
+        after a wait for a place: it is the rules of then that count.
+        """
+        scope = scope_of()
         arguments = call.params.get("arguments") or {}
-        tool = tools_in(scope).get(name)
-        if tool is None:
-            raise unknown_tool(name, scope)
+        tool = _tool(name, scope)
         if not isinstance(arguments, dict):
             return call.result(fault_result(f"the arguments of {name} must be a JSON object"))
-        through = limited(scope.caller, scope.namespace, self._take, self._call)
+
+        async def in_place(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+            now = scope_of()
+            through = limited(now.caller, now.namespace, self._admission.take, self._call)
+            return await through(_tool(name, now).ref, arguments)
+
+        through = queued(scope.caller, scope.namespace, self._admission.enter, in_place)
         usage = f"the inputSchema of {name} in tools/list"
         through = audited(
             actor(scope.caller, scope.namespace.name),
@@ -69,9 +79,14 @@ class Direct:
             result = await through(tool.ref, arguments)
         except UpstreamError as error:
             raise error.rpc from error
-        except CallError as error:
-            return call.result(fault_result(error.message))
         return call.passed(result.raw)
+
+
+def _tool(name: str, scope: Scope) -> Tool:
+    tool = tools_in(scope).get(name)
+    if tool is None:
+        raise unknown_tool(name, scope)
+    return tool
 
 
 def unknown_tool(name: str, scope: Scope) -> RpcError:

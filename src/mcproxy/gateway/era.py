@@ -54,7 +54,11 @@ class Call:
         caching: JsonObject = {}
         if ttl_ms is not None:
             caching = {"ttlMs": ttl_ms, "cacheScope": "private"}
-        meta: JsonObject = {f"{_PREFIX}serverInfo": server_info()}
+        own = body.get("_meta")
+        meta: JsonObject = {
+            **(own if isinstance(own, dict) else {}),
+            f"{_PREFIX}serverInfo": server_info(),
+        }
         return _encode({"resultType": "complete", **body, **caching, "_meta": meta})
 
     def passed(self, raw: bytes, *, cacheable: bool = False) -> bytes:

@@ -4,12 +4,12 @@ Owns the shape of their results. Knows neither transports nor how a script is ru
 ``RunCode`` and the innermost ``CallTool``, and puts the chain of ``calls`` around the latter.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 
 import msgspec
 
-from mcproxy.errors import InvalidArguments
+from mcproxy.errors import Busy, InvalidArguments
 from mcproxy.gateway.arguments import (
     ArgumentFault,
     ExecuteArguments,
@@ -17,11 +17,12 @@ from mcproxy.gateway.arguments import (
     read_search,
 )
 from mcproxy.gateway.blocks import MAX_RESULT_BYTES, preview, take_blocks
-from mcproxy.gateway.calls import Take, limited, scoped
+from mcproxy.gateway.calls import Admission, limited, scoped
 from mcproxy.gateway.scope import Scope
 from mcproxy.manifest.lookup import require_server, schema
 from mcproxy.manifest.search import BadSearch, search
-from mcproxy.policy.audit import AuditLog, actor, audited, execution_record
+from mcproxy.policy.audit import Actor, AuditLog, actor, audited, execution_record
+from mcproxy.policy.concurrency import places_of_execution
 from mcproxy.types import (
     EXCHANGE,
     CallTool,
@@ -37,6 +38,8 @@ from mcproxy.types import (
 
 MAX_CALLS_LISTED = 200  # some 12 KiB, twice; a namespace may allow many more
 OWN = ""  # the server name under which a script reaches the gateway's own services
+RETRY_AFTER = "mcproxy/retryAfter"  # in the ``_meta`` of a refusal: whole seconds
+_EXECUTE = ToolRef(OWN, "execute")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -45,26 +48,41 @@ class MetaTools:
     """``search`` and ``execute``.
 
     ``read`` reads the resource of a server whose URI stands in the place of the tool's name.
-    ``take(caller, namespace, per_minute)`` takes a token from a bucket and gives the seconds to
-    wait when there is none.
     """
 
     def __init__(
-        self, run: RunCode, call: CallTool, read: CallTool, take: Take, audit: AuditLog
+        self, run: RunCode, call: CallTool, read: CallTool, admission: Admission, audit: AuditLog
     ) -> None:
         self._audit = audit
         self._run = run
         self._call = call
         self._read = read
-        self._take = take
+        self._admission = admission
 
     def search(self, arguments: SearchArguments, scope: Scope) -> JsonObject:
         """Answer ``search`` as a ``CallToolResult``. Raises ArgumentFault."""
         found = self._search(arguments, scope)
         return _tool_result(found)
 
-    async def execute(self, arguments: ExecuteArguments, scope: Scope) -> JsonObject:
-        """Answer ``execute`` as a ``CallToolResult``. Raises ArgumentFault."""
+    async def execute(
+        self, arguments: ExecuteArguments, scope_of: Callable[[], Scope]
+    ) -> JsonObject:
+        """Answer ``execute`` as a ``CallToolResult``.
+
+        Raises ArgumentFault, Busy where there was no place for it, and what ``scope_of`` raises:
+        that is asked again after a wait, since it is the rules of then that count.
+        """
+        scope = scope_of()
+        who = actor(scope.caller, scope.namespace.name)
+        places = places_of_execution(scope.namespace)
+        try:
+            async with self._admission.enter(_EXECUTE, places, scope.caller):
+                return await self._execute(arguments, scope_of(), who)
+        except Busy as busy:
+            self._audit.execution(execution_record(who, arguments.code, busy.code))
+            raise
+
+    async def _execute(self, arguments: ExecuteArguments, scope: Scope, who: Actor) -> JsonObject:
         namespace = scope.namespace
         limits = namespace.limits
         if arguments.timeout_secs is not None:
@@ -76,16 +94,16 @@ class MetaTools:
             limits = replace(limits, timeout_secs=arguments.timeout_secs)
         job = Job(arguments.code, limits, scope.view.manifest_json, namespace.name)
         EXCHANGE.set(_within_script(EXCHANGE.get()))
-        who = actor(scope.caller, namespace.name)
         outcome = await self._run(job, audited(who, self._audit.write, self._chain(scope)))
         self._audit.execution(execution_record(who, arguments.code, outcome))
         return _outcome_result(outcome)
 
     def _chain(self, scope: Scope) -> CallTool:
         namespace, manifest = scope.namespace, scope.view.manifest
-        call = limited(scope.caller, namespace, self._take, self._call)
+        take = self._admission.take
+        call = limited(scope.caller, namespace, take, self._call)
         call = scoped(manifest, namespace.limits.argument_bytes, call)
-        read = limited(scope.caller, namespace, self._take, self._read)
+        read = limited(scope.caller, namespace, take, self._read)
 
         async def own_or_upstream(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
             if ref.server != OWN:
@@ -129,9 +147,13 @@ def _within_script(exchange: Exchange | None) -> Exchange | None:
     return replace(exchange, meta={}, retry=None) if exchange else None
 
 
-def fault_result(text: str) -> JsonObject:
-    """A ``CallToolResult`` that tells a model what to mend."""
-    return {"content": [{"type": "text", "text": text}], "isError": True}
+def fault_result(text: str, retry_after: int | None = None) -> JsonObject:
+    """A ``CallToolResult`` that tells a model what to mend, and a client in how many seconds the
+    same request may succeed, where that is known."""
+    result: JsonObject = {"content": [{"type": "text", "text": text}], "isError": True}
+    if retry_after is not None:
+        result["_meta"] = {RETRY_AFTER: retry_after}
+    return result
 
 
 def _tool_result(body: JsonObject) -> JsonObject:

@@ -1,6 +1,7 @@
 """``tools/call``: a meta-tool, or in direct mode a server's own tool."""
 
 from collections.abc import Callable
+from functools import partial
 
 from mcproxy.config.model import Mode
 from mcproxy.errors import RpcError
@@ -26,18 +27,17 @@ class ToolCalls:
         self._direct = direct
 
     async def answer(self, call: Call, mode: Mode, scope_of: ScopeOf) -> bytes:
-        """The result; ``mode`` is that of the connection. Raises RpcError for an unknown tool, and
-        AccessDenied."""
+        """The result; ``mode`` is that of the connection. Raises RpcError for an unknown tool,
+        AccessDenied, and CallError for what is refused."""
         name = call.params.get("name")
         if not isinstance(name, str):
             raise RpcError(RpcError.INVALID_PARAMS, 'tools/call needs "name", a string')
         tool = name.removeprefix(PREFIX)
         if mode != "direct" and tool in META_TOOLS:
             return call.result(await self._meta_tool(tool, call, scope_of))
-        scope = scope_of(None)
         if mode == "code":
-            raise unknown_tool(name, scope)
-        return await self._direct.call_tool(name, call, scope)
+            raise unknown_tool(name, scope_of(None))
+        return await self._direct.call_tool(name, call, partial(scope_of, None))
 
     async def _meta_tool(self, tool: str, call: Call, scope_of: ScopeOf) -> JsonObject:
         arguments = call.params.get("arguments", {})
@@ -48,7 +48,7 @@ class ToolCalls:
                 wanted = read_search(arguments)
                 return self._meta.search(wanted, scope_of(wanted.namespace))
             script = read_execute(arguments)
-            return await self._meta.execute(script, scope_of(script.namespace))
+            return await self._meta.execute(script, partial(scope_of, script.namespace))
         except (ArgumentFault, AccessDenied) as fault:
             if isinstance(fault, AccessDenied) and not arguments.get("namespace"):
                 raise

@@ -11,7 +11,7 @@ called, and beyond ``MAX_TOOLS`` of those the rest is counted together.
 import contextlib
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from mcproxy.errors import CallTimeout, UnknownServer, UnknownTool, failure_code
 from mcproxy.observe.memory import resident_mb
+from mcproxy.queues import Load
 from mcproxy.types import (
     CallTool,
     Json,
@@ -50,12 +51,14 @@ _STATES: tuple[ServerState, ...] = get_args(ServerState)
 class Facts:
     """How the gateway is at this moment.
 
-    ``servers`` are those that whoever asks may see: nothing is told about any other.
+    ``servers`` are those that whoever asks may see, and ``queues`` the namespaces with limits that
+    it may use: nothing is told about any other.
     """
 
     uptime_secs: float
     servers: Mapping[str, ServerHealth]
     workers_ready: int = 0
+    queues: Mapping[str, Load] = field(default_factory=dict)
 
 
 class Metrics:
@@ -173,6 +176,7 @@ class _Now(Collector):
             "mcproxy_workers_ready", "Workers that wait for a script.", value=facts.workers_ready
         )
         yield from _server_metrics(facts.servers)
+        yield from _queue_metrics(facts.queues)
 
 
 def _server_metrics(servers: Mapping[str, ServerHealth]) -> Iterator[Metric]:
@@ -197,6 +201,23 @@ def _server_metrics(servers: Mapping[str, ServerHealth]) -> Iterator[Metric]:
         if resident is not None:
             memory.add_metric((name,), resident * _MIB)
     yield from (states, tools, restarts, memory)
+
+
+def _queue_metrics(queues: Mapping[str, Load]) -> Iterator[Metric]:
+    running = GaugeMetricFamily(
+        "mcproxy_namespace_running",
+        "Executions and direct calls under way in the namespace.",
+        labels=("namespace",),
+    )
+    waiting = GaugeMetricFamily(
+        "mcproxy_namespace_waiting",
+        "Executions and direct calls that wait for a place in the namespace.",
+        labels=("namespace",),
+    )
+    for name, load in queues.items():
+        running.add_metric((name,), load.running)
+        waiting.add_metric((name,), load.waiting)
+    yield from (running, waiting)
 
 
 def _ending(outcome: Outcome) -> str:

@@ -21,7 +21,14 @@ from mcproxy.policy.namespaces import Namespace, own_servers, resolve
 
 DEFAULT = "default"
 GLOBAL = "sandbox"
-OWN_SECTION = ("mode", "rate_limit", "require_auth", "allowed_origins", "isolated")
+OWN_SECTION = (
+    "mode",
+    "rate_limit",
+    "concurrency",
+    "require_auth",
+    "allowed_origins",
+    "isolated",
+)
 # What the global section has for the program as a whole is no setting of a namespace.
 _GLOBAL_ONLY = ("level", "min_level", "default_namespace", "pool_size", "uv_path")
 
@@ -130,7 +137,12 @@ def _own_settings(namespace: Namespace, layers: Mapping[str, NamespaceConfig]) -
         own = [source for source in said if source == f"namespace {namespace.name}"]
         # Being isolated is not inherited.
         found = own if key == "isolated" else said
-        yield Setting(key, value, found[0] if found else DEFAULT)
+        source = found[0] if found else DEFAULT
+        if isinstance(value, BaseModel):  # inherited as a whole
+            leaves = _leaves(value)
+            yield from (Setting(".".join((key, *steps)), leaf, source) for steps, leaf in leaves)
+        else:
+            yield Setting(key, value, source)
 
 
 def _says(section: NamespaceConfig, key: str, value: object) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mcproxy.config.inherit import all_namespaces, lineage, merged_sandbox, parents
-from mcproxy.config.model import Config, Mode, NamespaceConfig
+from mcproxy.config.model import Concurrency, Config, Mode, NamespaceConfig
 from mcproxy.config.sandbox import Sandbox
 from mcproxy.types import Limits
 
@@ -18,8 +18,9 @@ class Namespace:
     """A set of servers and the terms for using them.
 
     ``servers`` are the reachable ones, its own first. ``rate_limit`` is in upstream calls a minute
-    and caller. ``allowed_origins`` None: any origin. ``sandbox`` is merged: its ``network``,
-    ``filesystem`` and ``packages`` are those of the namespace's scripts.
+    and caller; ``concurrency`` is over all callers. ``allowed_origins`` None: any origin.
+    ``sandbox`` is merged: its ``network``, ``filesystem`` and ``packages`` are those of the
+    namespace's scripts.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Namespace:
     sandbox: Sandbox
     mode: Mode = "code"
     rate_limit: int | None = None
+    concurrency: Concurrency | None = None
     require_auth: bool = False
     allowed_origins: tuple[str, ...] | None = None
     isolated: bool = False
@@ -67,6 +69,7 @@ def _resolved(
     modes = (section.mode for section in ancestry if section.mode)
     rates = (section.rate_limit for section in ancestry if section.rate_limit)
     origins = (section.allowed_origins for section in ancestry)
+    places = (section.concurrency for section in ancestry if section.concurrency)
     rate = next(rates, None)
     return Namespace(
         name,
@@ -75,6 +78,7 @@ def _resolved(
         sandbox=sandbox,
         mode=next(modes, "code"),
         rate_limit=rate.requests_per_minute if rate else None,
+        concurrency=next(places, None),
         require_auth=any(section.require_auth for section in ancestry),
         allowed_origins=next((each for each in origins if each is not None), None),
         isolated=sections[name].isolated,

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Literal, Self
 
 from mcproxy.errors import ConfigError, SandboxUnavailable
+from mcproxy.queues import Queues
 from mcproxy.sandbox import bridge, fate, fresh, levels, selftest
 from mcproxy.sandbox.jail.walls import Wall, Walls
 from mcproxy.sandbox.lane import Egress, Lane
@@ -21,20 +22,36 @@ from mcproxy.sandbox.profile import LEVELS, Level, Profile, refusals, walls_for
 from mcproxy.sandbox.seat import Seat
 from mcproxy.sandbox.selftest import NOT_ENFORCED, MakeSeat
 from mcproxy.sandbox.zygote_process import Ready, ZygoteFailed
-from mcproxy.types import CallTool, Job, Limits, Outcome, SandboxReport, ScriptError
+from mcproxy.types import (
+    CallTool,
+    Capacity,
+    Job,
+    Limits,
+    Outcome,
+    SandboxReport,
+    ScriptError,
+    ToolRef,
+)
 
-MOST_RUNNING = 64  # scripts at once; more of them wait, each for at most the time of the others
+MOST_RUNNING = 64  # scripts at once: each is a process with its memory
+MOST_WAITING = 256  # some 50 KiB of code each, and a client behind it
+
+CAPACITY = Capacity(MOST_RUNNING, MOST_WAITING, owner="The sandbox", things="scripts")
+_ALL = ""  # the one place of all scripts
+_EXECUTE = ToolRef("", "execute")
 
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
     """``size``: workers kept ready for each profile. ``package_path``: folders with requests, httpx
-    and the like, seen by profiles that have a network. ``withhold`` is for tests."""
+    and the like, seen by profiles that have a network. ``capacity``: scripts at once, over all
+    profiles. ``withhold`` is for tests."""
 
     level: Literal["auto"] | Level = "auto"
     min_level: Level = "hardened"
     size: int = 2
     package_path: tuple[str, ...] = ()
+    capacity: Capacity = CAPACITY
     withhold: tuple[Wall, ...] = ()
 
 
@@ -68,7 +85,7 @@ class Pool:
         self._lanes: dict[Profile, Lane] = {}
         self._tasks = asyncio.TaskGroup()
         self._serving: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(MOST_RUNNING)
+        self._queues = Queues({_ALL: settings.capacity})
         self._executions = 0
         self._above: tuple[str, ...] = ()  # why no better level was reached
         self.report = SandboxReport("none")
@@ -120,11 +137,15 @@ class Pool:
             self._lanes.pop(profile).retire()
 
     async def run(self, job: Job, call: CallTool) -> Outcome:
-        """Run one script at the level of ``report``; what fails is in the outcome."""
-        profile = self._profiles.get(job.profile)
-        if profile is None:  # taken away by a reload after the job was made
-            return _no_worker(ZygoteFailed(f"namespace {job.profile!r} is gone"))
-        async with self._slots:
+        """Run one script at the level of ``report``; what fails is in the outcome.
+
+        Raises Busy where as many are under way as may, and this one cannot wait any more. The
+        profiles of those that wait take turns.
+        """
+        async with self._queues.entered(_EXECUTE, (_ALL,), job.profile):
+            profile = self._profiles.get(job.profile)
+            if profile is None:  # taken away by a reload after the job was made
+                return _no_worker(ZygoteFailed(f"namespace {job.profile!r} is gone"))
             self._executions += 1
             try:
                 if self.report.level == "none":

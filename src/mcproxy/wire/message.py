@@ -33,10 +33,15 @@ class Notification(msgspec.Struct, frozen=True):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """The reply to a request; ``result`` is raw JSON."""
+    """The reply to a request; ``result`` is raw JSON.
+
+    ``retry_after``: it is a refusal, and in so many seconds the same request may succeed. Not
+    written: a transport may have a place of its own for it, as HTTP has.
+    """
 
     id: RequestId
     result: bytes
+    retry_after: int | None = None
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -44,6 +49,11 @@ class Failure(msgspec.Struct, frozen=True):
 
     id: RequestId | None
     error: RpcError
+
+    @property
+    def retry_after(self) -> int | None:
+        """As in ``Response``."""
+        return self.error.retry_after
 
 
 Message: TypeAlias = Request | Notification | Response | Failure
