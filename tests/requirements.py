@@ -49,6 +49,7 @@ REQUIREMENTS: dict[str, str] = {
     "concurrency.time": "waiting does not count against the time of a script",
     "concurrency.reload": "other limits count at once; what runs and what waits stays",
     "concurrency.metrics": "/metrics tells who runs and waits in the namespaces of the caller",
+    "http.retry_after": "what is refused as a whole for now says in how many seconds to try again",
     "upstream.restart": (
         "at most three restarts in a row, after 1, 2 and 4 s; a minute up counts anew"
     ),

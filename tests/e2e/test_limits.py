@@ -160,11 +160,12 @@ def tools_call(name: str, **arguments: Json) -> JsonObject:
 
 
 def refused(response: httpx.Response) -> tuple[int, str]:
-    """In how many seconds to try again, and the words."""
+    """In how many seconds to try again, and the words; body and header must agree."""
     assert response.status_code == 200
     result = response.json()["result"]
     assert result["isError"] is True
     secs = result["_meta"]["mcproxy/retryAfter"]
+    assert response.headers["Retry-After"] == str(secs)
     return secs, result["content"][0]["text"]
 
 
@@ -175,6 +176,7 @@ def audited(directory: Path, **wanted: str) -> list[JsonObject]:
 
 
 @pytest.mark.requirement("concurrency.queue")
+@pytest.mark.requirement("http.retry_after")
 async def test_what_exceeds_waits_and_what_cannot_is_refused(
     limited: Running, directory: Path
 ) -> None:
@@ -296,6 +298,7 @@ async def test_who_may_no_longer_use_the_namespace_gets_no_place(tmp_path: Path)
 
 
 @pytest.mark.requirement("rate.shared")
+@pytest.mark.requirement("http.retry_after")
 def test_direct_calls_and_scripts_share_a_bucket_by_caller_and_namespace(
     limited: Running, directory: Path
 ) -> None:
@@ -317,6 +320,7 @@ def test_direct_calls_and_scripts_share_a_bucket_by_caller_and_namespace(
     refused(limited.post(add, "/sse/shared", **own))
     free = limited.post(add, "/sse/other", **own)
     assert free.json()["result"]["structuredContent"] == {"sum": 2}
+    assert "Retry-After" not in free.headers
 
 
 @pytest.mark.requirement("rate.shared")
@@ -343,3 +347,35 @@ def test_a_group_counts_in_its_member(limited: Running) -> None:
     assert script[:2] == [1, "rate_limited"]
     assert "Namespace 'member'" in str(script[2])
     refused(limited.post(tools_call("echo__add", a=1, b=1), "/sse/member"))
+
+
+@pytest.mark.requirement("http.retry_after")
+@pytest.mark.parametrize("era", ["handshake", "2026-07-28"])
+def test_streamable_http_says_when_to_try_again(limited: Running, era: str) -> None:
+    add = tools_call("echo__add", a=1, b=1)
+    headers = {"Accept": "application/json, text/event-stream"}
+    if era == "handshake":
+        hello: JsonObject = {"protocolVersion": "2025-11-25", "capabilities": {}}
+        opening: JsonObject = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello}
+        opened = limited.post(opening, "/mcp/slow", **headers)
+        headers["Mcp-Session-Id"] = opened.headers["Mcp-Session-Id"]
+    else:
+        prefix = "io.modelcontextprotocol/"
+        meta: JsonObject = {f"{prefix}protocolVersion": era, f"{prefix}clientCapabilities": {}}
+        assert isinstance(add["params"], dict)
+        add["params"]["_meta"] = meta
+        headers |= {"MCP-Protocol-Version": era, "Mcp-Method": "tools/call"}
+        headers |= {"Mcp-Name": "echo__add"}
+    while not (reply := limited.post(add, "/mcp/slow", **headers)).json()["result"].get("isError"):
+        assert "Retry-After" not in reply.headers
+    refused(reply)
+
+
+@pytest.mark.requirement("http.retry_after")
+def test_a_batch_says_so_if_all_of_it_is_refused(limited: Running) -> None:
+    add = tools_call("echo__add", a=1, b=1)
+    while "isError" not in limited.post(add, "/sse/slow").text:
+        continue
+    whole = limited.http.post("/sse/slow", json=[add, add])
+    assert 1 <= int(whole.headers["Retry-After"]) <= 60
+    assert "Retry-After" not in limited.http.post("/sse/slow", json=[add, PING]).headers

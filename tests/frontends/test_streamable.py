@@ -342,11 +342,13 @@ async def test_too_many_requests_at_once(served: Served) -> None:
             done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
             (refused,) = done
             assert "send this one when some have ended" in refused.result().text
+            assert refused.result().headers["Retry-After"] == "1"
             served.scripts.go.set()
             await asyncio.wait(calls)
     assert sum("success" in call.result().text for call in calls) == MAX_RUNNING
 
 
+@pytest.mark.requirement("http.retry_after")
 async def test_all_sessions_in_use() -> None:
     async with asyncio.timeout(BOUND_SECS), serving(Bounds(sessions=1)) as served:
         headers = await served.open()
@@ -354,8 +356,9 @@ async def test_all_sessions_in_use() -> None:
             params: JsonObject = {"protocolVersion": "2025-11-25"}
             full = await served.http.post("/mcp", json=request("initialize", params))
             assert full.status_code == 503
-            assert full.headers["Retry-After"]
-            assert (await served.http.get("/sse")).status_code == 503
+            assert full.headers["Retry-After"] == "60"
+            sse = await served.http.get("/sse")
+            assert (sse.status_code, sse.headers["Retry-After"]) == (503, "60")
         await served.open()
 
 
@@ -363,7 +366,8 @@ async def test_while_stopping_streams_last_until_they_are_ended(served: Served) 
     headers = await served.open()
     async with served.http.stream("GET", "/mcp", headers=headers) as response:
         assert await served.gate.drain()
-        assert (await served.http.post("/mcp", json=LIST, headers=headers)).status_code == 503
+        stopping = await served.http.post("/mcp", json=LIST, headers=headers)
+        assert (stopping.status_code, stopping.headers["Retry-After"]) == (503, "10")
         served.sessions.close()
         await response.aread()
 

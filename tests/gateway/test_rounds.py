@@ -219,5 +219,6 @@ async def test_only_so_many_calls_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "MAX_WAITING", 1)
     async with client("elicitation") as ada:
         await ada.send(ask_once)
-        with pytest.raises(RpcError, match="try again later"):
+        with pytest.raises(RpcError, match="try again in 10 s") as full:
             await ada.send(ask_once)
+        assert full.value.retry_after == 10

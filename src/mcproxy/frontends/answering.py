@@ -15,7 +15,7 @@ from starlette.types import Receive
 
 from mcproxy.frontends.connection import while_connected
 from mcproxy.frontends.events import HEARTBEAT_SECS, EventStream
-from mcproxy.frontends.replies import accepted, raw
+from mcproxy.frontends.replies import accepted, raw, retry_after
 from mcproxy.frontends.stream import Reader, Stream
 from mcproxy.wire.message import Failure, encode
 from mcproxy.wire.message import Response as Reply
@@ -28,11 +28,13 @@ class Answer:
         self.stream = stream
         self.reader = stream.attach()
         self.error_code: int | None = None
+        self.retry_after: int | None = None
 
     def reply(self, reply: Reply | Failure | None) -> None:
         """Say the last word; None where the client has cancelled the request."""
         if isinstance(reply, Failure):
             self.error_code = reply.error.code
+        self.retry_after = reply.retry_after if reply else None
         self.stream.end(encode(reply) if reply else None)
 
 
@@ -65,7 +67,8 @@ async def deliver(
         if answer.stream.ended and (len(said) <= 1 or not terms.streams):
             answer.reader.close()
             status = terms.statuses.get(answer.error_code or 0, 200)
-            return raw(said[-1].message, status) if said else accepted()
+            headers = retry_after(answer.retry_after)
+            return raw(said[-1].message, status, headers) if said else accepted()
     return EventStream(
         answer.reader,
         on_close,

@@ -30,6 +30,7 @@ from mcproxy.wire.message import (
 )
 
 MAX_RUNNING = 256  # requests of one client at a time; more than any agent has
+RETRY_SECS = 1  # with so many under way, one ends every moment
 TOO_MANY = -32000  # JSON-RPC 2.0, section 5.1: of the range for the server's own errors
 
 _encode = msgspec.json.Encoder().encode
@@ -73,8 +74,12 @@ class Conversation:
         if request.method == "initialize":
             self.meet(request)
         if len(self._running) >= MAX_RUNNING:
-            text = f"{MAX_RUNNING} requests are being answered; send this one when some have ended"
-            way.reply(Failure(request.id, RpcError(TOO_MANY, text)))
+            text = (
+                f"{MAX_RUNNING} requests are being answered; send this one when some have ended: "
+                f"try again in {RETRY_SECS} s"
+            )
+            error = RpcError(TOO_MANY, text, retry_after=RETRY_SECS)
+            way.reply(Failure(request.id, error))
             return None
         task = self._tasks.create_task(self._answer(request, where, way))
         self._running[task] = request.id

@@ -1,6 +1,7 @@
 """What every HTTP request passes before it is understood: who it comes from, whether it may come
 in, and its body. A wrong token, a foreign page or a body without end are turned away here."""
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from mcproxy.config.model import Mode
-from mcproxy.frontends.gate import Gate
+from mcproxy.frontends.gate import DRAIN_SECS, Gate
 from mcproxy.frontends.guard import foreign_host, foreign_origin, is_loopback
-from mcproxy.frontends.replies import denied, refusal
+from mcproxy.frontends.replies import denied, refusal, unavailable
 from mcproxy.frontends.sessions import Sessions
 from mcproxy.gateway.core import Gateway, Where
 from mcproxy.policy.access import AccessDenied
@@ -66,7 +67,7 @@ def refused(site: Site, request: Request) -> Response | None:
     elsewhere the refusal is JSON-RPC's. A namespace with its own list of origins has judged by it.
     """
     if site.gate.closed:
-        return refusal(503, "the gateway is stopping")
+        return unavailable("the gateway is stopping", math.ceil(DRAIN_SECS))
     place = where(request)
     if place.mode is None and "mode" in request.query_params:
         return refusal(400, f"the parameter mode is one of: {', '.join(MODES)}")

@@ -9,8 +9,8 @@ from starlette.responses import Response
 from mcproxy.errors import RpcError
 from mcproxy.frontends.entry import Site
 from mcproxy.frontends.events import EventStream
-from mcproxy.frontends.replies import refusal
-from mcproxy.frontends.sessions import Full
+from mcproxy.frontends.replies import unavailable
+from mcproxy.frontends.sessions import FULL_SECS, Full
 from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.core import Where
 from mcproxy.gateway.era import server_info
@@ -45,7 +45,7 @@ async def response(site: Site, message: wire.Request, place: Where) -> Response:
         uncount = site.sessions.listen(end)
     except Full:
         listening.close()
-        return refusal(503, "too many clients listen; try again later", {"Retry-After": "60"})
+        return unavailable("too many clients listen", FULL_SECS)
 
     def closed() -> None:
         listening.close()

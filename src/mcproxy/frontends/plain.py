@@ -1,6 +1,7 @@
 """``POST /message``: JSON in, JSON out, no session. One ``curl`` line is a client."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -8,7 +9,7 @@ from starlette.responses import Response
 from mcproxy.errors import RpcError
 from mcproxy.frontends.connection import while_connected
 from mcproxy.frontends.entry import Site, body, gone, refused, where
-from mcproxy.frontends.replies import accepted, raw
+from mcproxy.frontends.replies import accepted, answered, raw, retry_after
 from mcproxy.gateway.core import Gateway, Where
 from mcproxy.wire import message as wire
 
@@ -48,15 +49,21 @@ async def reply(
 
 
 async def _one(gateway: Gateway, message: wire.Message, place: Where) -> Response:
-    answered = await gateway.respond(message, place)
-    return raw(wire.encode(answered)) if answered else accepted()
+    reply = await gateway.respond(message, place)
+    return answered(reply) if reply else accepted()
 
 
 async def _batch(gateway: Gateway, batch: list[wire.Message | RpcError], place: Where) -> Response:
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(_item(gateway, item, place)) for item in batch]
-    answers = [answered for task in running if (answered := task.result())]
-    return raw(wire.encode_batch(answers)) if answers else accepted()
+    replies = [reply for task in running if (reply := task.result())]
+    return raw(wire.encode_batch(replies), headers=_when(replies)) if replies else accepted()
+
+
+def _when(replies: Sequence[wire.Response | wire.Failure]) -> Mapping[str, str]:
+    """When to send a batch again that was refused as a whole."""
+    waits = [reply.retry_after for reply in replies if reply.retry_after is not None]
+    return retry_after(max(waits)) if len(waits) == len(replies) else {}
 
 
 async def _item(

@@ -12,6 +12,7 @@ from mcproxy.errors import RpcError
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Json
 from mcproxy.wire.message import Failure, RequestId, encode
+from mcproxy.wire.message import Response as Reply
 
 ENDPOINTS: dict[str, Json] = {
     "POST /message": "JSON-RPC 2.0 (MCP): initialize, tools/list, tools/call; no handshake needed",
@@ -43,6 +44,21 @@ def json(body: Json, status: int = 200, headers: Mapping[str, str] | None = None
 def refusal(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
     """A request that HTTP refuses: why, and what there is instead."""
     return json({"error": text, "endpoints": ENDPOINTS, "try": TRY}, status, headers)
+
+
+def unavailable(text: str, retry_secs: int) -> Response:
+    """A request that cannot be served now, and may be in so many seconds."""
+    return refusal(503, f"{text}; try again in {retry_secs} s", retry_after(retry_secs))
+
+
+def retry_after(secs: int | None) -> dict[str, str]:
+    """The header that says when to come again (RFC 9110, section 10.2.3); none for None."""
+    return {} if secs is None else {"Retry-After": str(secs)}
+
+
+def answered(reply: Reply | Failure) -> Response:
+    """The reply to one request."""
+    return raw(encode(reply), headers=retry_after(reply.retry_after))
 
 
 def rpc_error(status: int, id_: RequestId | None, code: int, text: str) -> Response:

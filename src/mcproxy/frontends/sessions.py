@@ -22,6 +22,7 @@ from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.core import Gateway, Where
 
 SWEEP_SECS = 30.0
+FULL_SECS = 60  # a session that was opened and never used ends within that time
 _ENTRY_BYTES = 2 << 10  # what a kept stream costs beside its messages
 
 

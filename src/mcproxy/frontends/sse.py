@@ -13,9 +13,9 @@ from mcproxy.errors import RpcError
 from mcproxy.frontends.conversation import Way
 from mcproxy.frontends.entry import Site, body, refused, where
 from mcproxy.frontends.events import EventStream, event
-from mcproxy.frontends.replies import accepted, denied, raw, refusal
+from mcproxy.frontends.replies import accepted, denied, raw, refusal, unavailable
 from mcproxy.frontends.session import Session
-from mcproxy.frontends.sessions import Full
+from mcproxy.frontends.sessions import FULL_SECS, Full
 from mcproxy.gateway.core import Where
 from mcproxy.policy.access import AccessDenied
 from mcproxy.wire import message as wire
@@ -33,7 +33,7 @@ async def get(site: Site, request: Request) -> Response:
     except AccessDenied as fault:
         return denied(fault)
     except Full:
-        return refusal(503, "all sessions are in use; try again later", {"Retry-After": "60"})
+        return unavailable("all sessions are in use", FULL_SECS)
     return EventStream(
         session.home.attach(),
         partial(site.sessions.drop, session.id),

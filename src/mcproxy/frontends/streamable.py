@@ -28,10 +28,10 @@ from mcproxy.frontends.entry import (
 )
 from mcproxy.frontends.events import EventStream, event
 from mcproxy.frontends.glance import META_VERSION, glance
-from mcproxy.frontends.replies import accepted, raw, refusal, rpc_error
+from mcproxy.frontends.replies import accepted, raw, refusal, rpc_error, unavailable
 from mcproxy.frontends.routing_headers import VERSION
 from mcproxy.frontends.session import Session
-from mcproxy.frontends.sessions import Full
+from mcproxy.frontends.sessions import FULL_SECS, Full
 from mcproxy.frontends.stream import Reader
 from mcproxy.gateway.core import Where
 from mcproxy.gateway.era import UNSUPPORTED_VERSION
@@ -111,7 +111,7 @@ async def _initialize(
     try:
         session = site.sessions.open("streamable", place)
     except Full:
-        return refusal(503, "all sessions are in use; try again later", {"Retry-After": "60"})
+        return unavailable("all sessions are in use", FULL_SECS)
     session.conversation.meet(message)
     session.version = str(glance(answered.result).protocolVersion)
     return raw(wire.encode(answered), headers={SESSION_ID: session.id})

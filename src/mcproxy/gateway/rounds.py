@@ -24,6 +24,7 @@ from mcproxy.types import Exchange, Json, JsonObject
 METHODS = frozenset({"tools/call", "prompts/get", "resources/read"})  # mrtr, "Supported Requests"
 LIFETIME_SECS = 600.0  # a person may have to fill in a form meanwhile
 MAX_WAITING = 256  # calls; each holds one of a server, or a worker
+RETRY_SECS = 10  # they wait for people
 
 _KEPT, _SERVERS = "kept", "server's"  # what a sealed state stands for
 
@@ -100,8 +101,11 @@ class Rounds:
             return self._sealed(paused.result(), sealed_for)
         if len(self._waiting) >= MAX_WAITING:
             self._lose(paused)
-            text = f"{MAX_WAITING} calls wait for their clients' input already; try again later"
-            raise RpcError(RpcError.INTERNAL_ERROR, text)
+            text = (
+                f"{MAX_WAITING} calls wait for their clients' input already; try again in "
+                f"{RETRY_SECS} s"
+            )
+            raise RpcError(RpcError.INTERNAL_ERROR, text, retry_after=RETRY_SECS)
         key = paused.pause(self._lifetime_secs, lambda: self._lose(paused))
         self._waiting[key] = paused
         state = self._seal.close(sealed_for, _KEPT, key)
