@@ -155,10 +155,11 @@ class RateLimited(CallError):
     retryable = True
 
     def __init__(self, ref: ToolRef, namespace: str, per_minute: int, retry_after: float) -> None:
+        secs = math.ceil(retry_after * 10) / 10  # what is told must be enough
         super().__init__(
             ref,
-            f"Namespace {namespace!r} allows {per_minute} calls a minute; "
-            f"try again in {math.ceil(retry_after * 10) / 10:.1f} s.",
+            f"Namespace {namespace!r} allows {per_minute} calls a minute "
+            f"(rate_limit.requests_per_minute); try again in {secs:.1f} s.",
             retry_after=retry_after,
         )
 

@@ -306,7 +306,9 @@ def test_direct_calls_and_scripts_share_a_bucket_by_caller_and_namespace(
     assert limited.post(add, "/sse/shared").json()["result"]["structuredContent"] == {"sum": 2}
     secs, words = refused(limited.post(add, "/sse/shared"))
     assert 1 <= secs <= 60
-    assert words.startswith("Namespace 'shared' allows 1 calls a minute; try again in")
+    assert words.startswith(
+        "Namespace 'shared' allows 1 calls a minute (rate_limit.requests_per_minute)"
+    )
     script = limited.run(CALLS.format(1), namespace="shared")["result"]
     assert isinstance(script, list)
     assert script[:2] == [0, "rate_limited"]
