@@ -2,7 +2,15 @@
 
 import pytest
 
-from mcproxy.upstream.supervision.restart import REMOTE, GiveUp, Restart, RestartState, next_step
+from mcproxy.upstream.supervision.restart import (
+    ON_DEMAND,
+    REMOTE,
+    GiveUp,
+    Rest,
+    Restart,
+    RestartState,
+    next_step,
+)
 
 
 @pytest.mark.requirement("upstream.restart")
@@ -41,3 +49,9 @@ def test_a_remote_server_is_tried_for_ever_at_most_a_minute_apart() -> None:
     assert next_step(state, uptime_secs=60, startable=True, policy=REMOTE) == Restart(
         1, RestartState(1, 51)
     )
+
+
+@pytest.mark.parametrize("startable", [True, False])
+def test_an_instance_waits_for_its_next_call_whatever_ended_it(startable: bool) -> None:
+    step = next_step(RestartState(), uptime_secs=0, startable=startable, policy=ON_DEMAND)
+    assert step == Rest()

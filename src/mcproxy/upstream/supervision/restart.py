@@ -1,7 +1,8 @@
 """When a server that went down is started again. Pure: a policy and what it has seen.
 
 A server that stayed up long enough starts with a clean slate. A child process that keeps failing is
-given up; a remote server is not, since it may come back without anybody here doing something.
+given up; a remote server is not, since it may come back without anybody here doing something. An
+instance that serves one client alone waits for that client's next call.
 """
 
 from dataclasses import dataclass, replace
@@ -11,14 +12,19 @@ STABLE_SECS = 60.0  # uptime after which earlier failures no longer count
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Seconds before the first, second … restart in a row; ``endless`` repeats the last one."""
+    """Seconds before the first, second … restart in a row; ``endless`` repeats the last one.
+
+    ``on_demand``: it is started again when it is called, and only then.
+    """
 
     backoff_secs: tuple[float, ...]
     endless: bool = False
+    on_demand: bool = False
 
 
 CHILD = Policy((1.0, 2.0, 4.0))
 REMOTE = Policy((1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0), endless=True)
+ON_DEMAND = Policy((), on_demand=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +50,20 @@ class GiveUp:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Start again when somebody calls."""
+
+
 def next_step(
     state: RestartState, *, uptime_secs: float, startable: bool, policy: Policy = CHILD
-) -> Restart | GiveUp:
+) -> Restart | GiveUp | Rest:
     """Decide what follows a server's end.
 
     ``startable`` is False where another try cannot help (there is no such command).
     """
+    if policy.on_demand:
+        return Rest()
     if not startable:
         return GiveUp("starting it again would not help")
     if uptime_secs >= STABLE_SECS:

@@ -20,8 +20,8 @@ from mcproxy.upstream.protocol.session import Session
 from mcproxy.upstream.supervision.calls import Calls
 from mcproxy.upstream.supervision.door import Door
 from mcproxy.upstream.supervision.remembered import Offer, offer_of
-from mcproxy.upstream.supervision.restart import GiveUp, RestartState, next_step
-from mcproxy.upstream.supervision.terms import CallTimes, Process, Surroundings, Terms, Way
+from mcproxy.upstream.supervision.restart import GiveUp, Rest, RestartState, next_step
+from mcproxy.upstream.supervision.terms import Process, Surroundings, Terms, Way
 from mcproxy.upstream.supervision.upkeep import Condition, Kill, measure
 from mcproxy.wire.message import Notification
 
@@ -35,6 +35,7 @@ class Supervisor:
 
     def __init__(self, name: str, way: Way, terms: Terms, around: Surroundings) -> None:
         self.name = name
+        self._title = f"an instance of {name}" if way.policy.on_demand else name  # in the log
         self._way, self._terms, self._around = way, terms, around
         self._state: ServerState = "starting"
         remembered = around.memory.read() or Offer()
@@ -52,7 +53,7 @@ class Supervisor:
         self._wanted = asyncio.Event()
         self._attention = asyncio.Event()
         self._door = Door(self._open_session)
-        self.calls = Calls(name, self._door, self._tool, self._times)
+        self.calls = Calls(name, self._door, self._tool, lambda: self._terms.times)
 
     @property
     def state(self) -> ServerState:
@@ -72,6 +73,11 @@ class Supervisor:
         pid = self._child.pid if self._child else None
         total = self._restarts.total
         return ServerHealth(self._state, len(self._tools), total, pid, self._last_error)
+
+    @property
+    def asleep(self) -> bool:
+        """Whether it neither runs, nor starts, nor stops."""
+        return self._state == "idle" and self._child is None
 
     async def settled(self) -> None:
         """Return once the present start has succeeded or failed."""
@@ -98,7 +104,7 @@ class Supervisor:
     def revive(self) -> None:
         """Start the server if it was given up, with a clean slate."""
         if self._state == "failed":
-            self._wake_up("starting")
+            self._wake_up()
 
     def tend(self, table: Table) -> None:
         """Look after a server that is ready: its memory, its age, and whether anybody needs it."""
@@ -109,12 +115,12 @@ class Supervisor:
         condition = Condition(held, age, min(age, self._door.idle_secs), self._door.calls)
         match measure(self._terms.upkeep, condition):
             case Kill(reason=reason):
-                log.warning("%s: stopped: %s", self.name, reason)
+                log.warning("%s: stopped: %s", self._title, reason)
                 self._child.kill(reason)
-            case "renew":
-                self._end_between_calls("renew", "restarting")
-            case "rest":
-                self._end_between_calls("rest", "idle")
+            case ("renew" | "rest") as order:
+                self._order = order
+                self._let_go("idle" if order == "rest" else "restarting")
+                self._attention.set()
 
     async def run(self) -> None:
         """Keep the server up until cancelled."""
@@ -133,12 +139,9 @@ class Supervisor:
     def _tool(self, name: str) -> Tool | None:
         return self._tools.get(name)
 
-    def _times(self) -> CallTimes:
-        return self._terms.times
-
     async def _open_session(self, ref: ToolRef) -> Session:
         if self._state == "idle":
-            self._wake_up("starting")
+            self._wake_up()
         if not self._session and self._state in ("starting", "restarting"):
             try:
                 async with asyncio.timeout(START_WAIT_SECS):
@@ -152,6 +155,7 @@ class Supervisor:
     async def _live(self) -> bool:
         """One life of the server, from its start to its end; whether another can be tried."""
         self._settled.clear()
+        self._wanted.clear()
         self._ready_at = None
         try:
             async with (
@@ -172,7 +176,7 @@ class Supervisor:
         except (HandshakeFailed, PeerClosed, RpcError, OSError) as error:
             self._last_error = str(error)
         except Exception as error:
-            log.exception("%s: a fault of the gateway", self.name)
+            log.exception("%s: a fault of the gateway", self._title)
             self._last_error = f"a fault of the gateway: {error!r}"
         finally:
             if self._ready_at is None:
@@ -221,7 +225,7 @@ class Supervisor:
         try:
             tools = await session.list_tools()
         except (HandshakeFailed, RpcError, TimeoutError) as error:
-            log.warning("%s: its changed tools cannot be listed: %r", self.name, error)
+            log.warning("%s: its changed tools cannot be listed: %r", self._title, error)
         else:
             if not self._order:  # it is being stopped: its session is not to be found again
                 self._publish(session, tools)
@@ -240,13 +244,7 @@ class Supervisor:
         for event in session.take_events():
             self._around.on_event(self.name, event)
         if session.closed and self._session is session:
-            self._let_go("restarting")
-
-    def _end_between_calls(self, order: Literal["renew", "rest"], state: ServerState) -> None:
-        self._order = order
-        self._wanted.clear()
-        self._let_go(state)
-        self._attention.set()
+            self._let_go("idle" if self._way.policy.on_demand else "restarting")
 
     def _let_go(self, state: ServerState) -> None:
         """Take the session from the door; calls wait for the next one."""
@@ -257,9 +255,14 @@ class Supervisor:
     async def _obey(self) -> None:
         """The server has ended as it was told to; start it again when that is due."""
         order, self._order = self._order, None
-        log.info("%s: %s", self.name, "starts anew" if order == "renew" else "unused, stopped")
+        log.info("%s: %s", self._title, "starts anew" if order == "renew" else "unused, stopped")
         if order == "rest":
-            self._around.on_change()  # the process is gone
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Stay down until somebody calls, who may have come while the process ended."""
+        if not self._wanted.is_set():
+            self._become("idle")
             await self._wanted.wait()
 
     async def _come_back(self, *, startable: bool) -> None:
@@ -268,22 +271,25 @@ class Supervisor:
         step = next_step(
             self._restarts, uptime_secs=up_secs, startable=startable, policy=self._way.policy
         )
-        self._wanted.clear()
+        if isinstance(step, Rest):
+            log.warning("%s: down until its next call: %s", self._title, self._last_error)
+            await self._rest()
+            return
         if isinstance(step, GiveUp):
-            log.error("%s: given up, %s: %s", self.name, step.reason, self._last_error)
+            log.error("%s: given up, %s: %s", self._title, step.reason, self._last_error)
             self._become("failed")
             self._settled.set()
             await self._wanted.wait()
             self._restarts = RestartState(total=self._restarts.total)
             return
         self._restarts = step.state
-        log.warning("%s: restart in %g s: %s", self.name, step.delay, self._last_error)
+        log.warning("%s: restart in %g s: %s", self._title, step.delay, self._last_error)
         self._become("restarting")
         await asyncio.sleep(step.delay)
 
-    def _wake_up(self, state: ServerState) -> None:
+    def _wake_up(self) -> None:
         self._settled.clear()
-        self._become(state)
+        self._become("starting")
         self._wanted.set()
 
     def _become(self, state: ServerState) -> None:
