@@ -46,6 +46,7 @@ from mcproxy.types import (
     Outcome,
     RunCode,
     ServerHealth,
+    Tenant,
     ToolRef,
     ToolResult,
 )
@@ -241,8 +242,8 @@ class App:
     def _on_change(self) -> None:
         self._live.changed()
 
-    def _on_event(self, server: str, note: Notification) -> None:
-        self.gateway.heard(server, note)
+    def _on_event(self, server: str, note: Notification, tenant: Tenant | None) -> None:
+        self.gateway.heard(server, note, tenant)
 
     def _publish(self, manifest: Manifest) -> None:
         self._manifest = manifest

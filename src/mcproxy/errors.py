@@ -215,13 +215,23 @@ class CallTimeout(CallError):
 
 
 class ServerDown(CallError):
-    """The server cannot take the call, or died under it; ``detail`` has its last words."""
+    """The server cannot take the call, or died under it; ``detail`` has its last words.
+
+    ``how`` it is, where it is not down but takes no more.
+    """
 
     code = "server_down"
     retryable = True
 
-    def __init__(self, ref: ToolRef, detail: str, *, retry_after: float | None = None) -> None:
-        text = f"Server {ref.server!r} is down: {detail}"
+    def __init__(
+        self,
+        ref: ToolRef,
+        detail: str,
+        *,
+        how: str = "is down",
+        retry_after: float | None = None,
+    ) -> None:
+        text = f"Server {ref.server!r} {how}: {detail}"
         super().__init__(ref, text, retry_after=retry_after)
 
 

@@ -5,6 +5,7 @@ everything that calls a tool is a ``CallTool`` (so limits, checks and audit wrap
 everything that runs a script is a ``RunCode``. What is neither goes through ``Upstream``.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -74,6 +75,8 @@ class ServerHealth:
     """How one upstream server is; ``restarts`` since the start, ``pid`` of its process if any.
 
     ``repairs``: its tools whose definitions were mended or set aside, each with the reason.
+    ``instances``: the process id of each instance beside it (None: it runs elsewhere), for a server
+    whose clients have instances of their own; None for one that they share.
     """
 
     state: ServerState
@@ -82,6 +85,7 @@ class ServerHealth:
     pid: int | None = None
     last_error: str | None = None
     repairs: tuple[str, ...] = ()
+    instances: tuple[int | None, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,28 +208,44 @@ RunCode: TypeAlias = Callable[[Job, CallTool], Awaitable[Outcome]]
 
 
 @dataclass(frozen=True, slots=True)
+class Tenant:
+    """Whose state a server keeps apart from that of others: one caller's, in one namespace, until
+    ``ended`` is set, which is when the client's session or, without one, the request has ended.
+
+    Equal ones share their state; two of different sessions or requests are never equal.
+    """
+
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    caller: str = ""
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """What else than tool calls the gateway asks of servers, each by the server's name.
 
     ``request(server, method, params)`` sends a request and gives its raw result; ``list`` gives
     all items of one of the server's lists, for instance ``prompts/list``, and remembers them until
     the server says that they changed; ``watch(server, uri, wanted)`` turns the server's
-    notifications about one resource on or off. All raise CallError.
+    notifications about one resource on or off, and gives whom alone they are for, None where they
+    are for everybody. All raise CallError.
     """
 
     request: Callable[[str, str, Mapping[str, Json]], Awaitable[bytes]]
     list: Callable[[str, str], Awaitable[Sequence[JsonObject]]]
-    watch: Callable[[str, str, bool], Awaitable[None]]
+    watch: Callable[[str, str, bool], Awaitable[Tenant | None]]
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class ClientSession:
     """A client's connection that outlives one request; as long as it is held, it is open.
 
-    ``notify`` sends a notification that belongs to no request, and never waits.
+    ``notify`` sends a notification that belongs to no request, and never waits. ``ended`` is set by
+    the transport when the connection is over.
     """
 
     notify: Callable[[str, JsonObject], None]
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +262,7 @@ class Exchange:
     ``capabilities``; ``log_level``, the least severe level of log messages that the client wants,
     None where it does not say. ``retry`` is None unless the client takes ``input_required``
     results itself: then they are passed on, and ``retry`` has the ``inputResponses`` and
-    ``requestState`` with which it came back.
+    ``requestState`` with which it came back. ``tenant``: whose state servers keep apart.
     """
 
     notify: Callable[[str, JsonObject], None]
@@ -252,6 +272,7 @@ class Exchange:
     capabilities: Mapping[str, Json] = field(default_factory=dict)
     log_level: str | None = None
     retry: Mapping[str, Json] | None = None
+    tenant: Tenant = field(default_factory=Tenant)
 
 
 EXCHANGE: ContextVar[Exchange | None] = ContextVar("exchange", default=None)

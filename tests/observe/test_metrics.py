@@ -1,6 +1,7 @@
 """What Prometheus reads: counts of what happened, and the state at the moment of asking."""
 
 import asyncio
+import json
 import os
 from collections.abc import Mapping
 
@@ -8,10 +9,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mcproxy.errors import CallError, CallTimeout, RateLimited, ServerDown, UnknownTool
+from mcproxy.observe.health import Status, report
 from mcproxy.observe.metrics import MAX_TOOLS, OTHER, Facts, Metrics
 from mcproxy.types import (
     Json,
     Outcome,
+    SandboxReport,
     ScriptError,
     ServerHealth,
     ToolRef,
@@ -19,6 +22,7 @@ from mcproxy.types import (
 )
 
 REF = ToolRef("github", "list")
+APART = ServerHealth("idle", instances=(os.getpid(), None))
 HEALTH = {"github": ServerHealth("ready", tools=3, restarts=2, pid=os.getpid())}
 Samples = dict[tuple[str, tuple[str, ...]], float]
 
@@ -157,3 +161,17 @@ async def test_two_gateways_share_nothing() -> None:
     one, other = Metrics(), Metrics()
     await call_all(one, "list")
     assert ("mcproxy_call_seconds_count", ("github", "list")) not in samples(other)
+
+
+@pytest.mark.requirement("affinity.told")
+def test_instances_and_their_memory_are_told_for_servers_that_have_some() -> None:
+    found = samples(Metrics(), Facts(1.5, {**HEALTH, "browser": APART}))
+    instances = {key: value for key, value in found.items() if key[0] == "mcproxy_server_instances"}
+    assert instances == {("mcproxy_server_instances", ("browser",)): 2}
+    assert found["mcproxy_server_resident_memory_bytes", ("browser",)] > 0
+    servers = {**HEALTH, "browser": APART}
+    told = json.dumps(report(Status(1.5, stopping=False), servers, SandboxReport("none")))
+    shown = json.loads(told)["servers"]
+    assert shown["browser"]["instances"] == 2
+    assert shown["browser"]["rss_mb"] > 0
+    assert "instances" not in shown["github"]

@@ -18,11 +18,13 @@ ANY = "*"  # in a token's namespaces and in allowed_origins
 ANONYMOUS = "anonymous"  # the name of a caller without a token, in logs and rate limits
 
 Mode: TypeAlias = Literal["code", "direct", "both"]
+Affinity: TypeAlias = Literal["shared", "client", "call"]
 CallsPerMinute = Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(no_boolean)]
 MaxRunning = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
 MaxWaiting = Annotated[int, Field(ge=0, le=1_000), BeforeValidator(no_boolean)]
 AuditMegabytes = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(no_boolean)]
 AuditFiles = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
+InstanceCount = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
 OriginEntry = Annotated[str, AfterValidator(origin)]
 
 
@@ -67,6 +69,17 @@ class ServerConfig(Section):
     timeout_secs: Seconds = Field(default=120.0, description="Time of one call, in seconds.")
     tool_timeouts: Mapping[str, Seconds] = Field(
         default_factory=dict, description="Time of one call by tool, in seconds."
+    )
+    affinity: Affinity = Field(
+        default="shared",
+        description="What shares one instance of the server: 'shared' (all calls), 'client' (those "
+        "of one client's session), 'call' (nothing).",
+    )
+    max_instances: InstanceCount = Field(
+        default=8, description="Instances at a time, beside the one that tells the tools."
+    )
+    instance_idle_secs: Seconds = Field(
+        default=600.0, description="An instance is stopped after so many seconds unused."
     )
     sandbox: SandboxOverride = SandboxOverride()
     manifests: ServerManifests = ServerManifests()

@@ -107,6 +107,8 @@ class Conversation:
 
     def cancel_all(self) -> None:
         """Stop everything; the client is gone, and with it what it subscribed to."""
+        if self._session:
+            self._session.ended.set()
         self._session = None
         for task in self._running:
             task.cancel()

@@ -101,7 +101,8 @@ class _Client:
         self._outbox = outbox
         self._where = Where(Caller())
         self._asking = Asking()
-        self._exchange = Exchange(self._notify, self._ask, ClientSession(self._notify))
+        self._session = ClientSession(self._notify)
+        self._exchange = Exchange(self._notify, self._ask, self._session)
         self._unsubscribe: Callable[[], None] | None = None
         self._running: dict[RequestId, asyncio.Task[Response | Failure | None]] = {}
 
@@ -125,7 +126,8 @@ class _Client:
                 await self._outbox.put(encode_batch(replies))
 
     def cancel_all(self) -> None:
-        """Stop what is still being answered."""
+        """Stop what is still being answered; the client is gone."""
+        self._session.ended.set()
         for task in self._running.values():
             task.cancel()
 
@@ -179,7 +181,9 @@ class _Client:
         if self._gate.closed:
             return None
         try:
-            subscription = await listen(self._gateway, self._where, request, self._outbox.post)
+            subscription = await listen(
+                self._gateway, self._where, request, self._outbox.post, self._session
+            )
         except RpcError as error:
             return Failure(request.id, error)
         except AccessDenied as denied:

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from mcproxy.errors import RpcError
 from mcproxy.gateway.era import Call
-from mcproxy.types import LOG_LEVELS, ClientSession, Exchange, Json, JsonObject
+from mcproxy.types import LOG_LEVELS, ClientSession, Exchange, Json, JsonObject, Tenant
 
 
 class Clients:
@@ -40,7 +40,14 @@ class Clients:
             # One that never said gets what servers choose to send.
             heard = LOG_LEVELS[LOG_LEVELS.index(level) if level else 0 :]
         notify = _heard(given, frozenset(heard))
-        return replace(given, notify=notify, meta=call.meta, log_level=level)
+        # Without a session, state is kept for this request only.
+        tenant = Tenant(given.session.ended) if given.session else Tenant()
+        return replace(given, notify=notify, meta=call.meta, log_level=level, tenant=tenant)
+
+
+def listener(session: ClientSession) -> Exchange:
+    """The exchange of a client that only listens."""
+    return Exchange(_drop, _refuse, session, tenant=Tenant(session.ended))
 
 
 def can_be_told(exchange: Exchange | None) -> bool:

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mcproxy.config.model import Mode
 from mcproxy.errors import CallError, McproxyError, RpcError
@@ -17,7 +17,7 @@ from mcproxy.gateway import offers
 from mcproxy.gateway.arguments import ArgumentFault
 from mcproxy.gateway.calls import Admission
 from mcproxy.gateway.changes import Changes, OnChange
-from mcproxy.gateway.clients import Clients, can_be_told
+from mcproxy.gateway.clients import Clients, can_be_told, listener
 from mcproxy.gateway.direct import Direct, tools_in
 from mcproxy.gateway.era import (
     HANDSHAKE_ONLY,
@@ -49,6 +49,7 @@ from mcproxy.types import (
     Json,
     JsonObject,
     RunCode,
+    Tenant,
     Upstream,
 )
 from mcproxy.wire.message import Failure, Message, Notification, Request, Response
@@ -160,15 +161,17 @@ class Gateway:
     ) -> Sequence[str]:
         """Tell ``session`` when one of these resources changes, as long as it is held; gives those
         that a server tells of. Raises AccessDenied."""
-        return await self._passing.watch(self._scope(where), uris, session)
+        EXCHANGE.set(listener(session))
+        return await self._passing.watch(self._enter(where), uris, session)
 
     def changed(self, before: Snapshot) -> None:
         """Tell the subscribers of what differs from the snapshot that was in force before."""
         self._changes.tell(before, self._snapshot())
 
-    def heard(self, server: str, note: Notification) -> None:
-        """Tell clients what a server told of its prompts and resources."""
-        if not self._passing.heard(server, note):
+    def heard(self, server: str, note: Notification, tenant: Tenant | None = None) -> None:
+        """Tell clients what a server told of its prompts and resources; ``tenant``: whom alone it
+        told of a resource."""
+        if not self._passing.heard(server, note, tenant):
             self._changes.announce(note.method, server, self._snapshot())
 
     async def _handle(self, request: Request, where: Where, given: Exchange | None) -> Response:
@@ -192,7 +195,11 @@ class Gateway:
     async def _answer(self, method: str, call: Call, where: Where, exchange: Exchange) -> bytes:
         async def work(exchange: Exchange) -> bytes:
             EXCHANGE.set(exchange)
-            return await self._methods[method](call, where)
+            try:
+                return await self._methods[method](call, where)
+            finally:
+                if exchange.session is None:
+                    exchange.tenant.ended.set()
 
         if not call.modern or method not in METHODS:
             return await work(exchange)
@@ -203,7 +210,7 @@ class Gateway:
 
     def _scoped(self, method: Callable[[Call, Scope], Awaitable[bytes]]) -> Method:
         async def scoped(call: Call, where: Where) -> bytes:
-            return await method(call, self._scope(where))
+            return await method(call, self._enter(where))
 
         return scoped
 
@@ -242,7 +249,7 @@ class Gateway:
 
     async def _call_tool(self, call: Call, where: Where) -> bytes:
         def scope_of(namespace: str | None) -> Scope:
-            return self._scope(where, namespace)
+            return self._enter(where, namespace)
 
         return await self._tools.answer(call, self._mode(where), scope_of)
 
@@ -251,6 +258,15 @@ class Gateway:
         policy = self._snapshot().policy
         endpoint = policy.endpoints.get(where.path or where.header or policy.default)
         return where.mode or (endpoint.mode if endpoint else "code")
+
+    def _enter(self, where: Where, argument: str | None = None) -> Scope:
+        """The scope of a request that servers are about to be asked for: from now on what they keep
+        of it is kept apart from that of other callers and namespaces."""
+        scope, exchange = self._scope(where, argument), EXCHANGE.get()
+        if exchange:
+            place = replace(exchange.tenant, caller=scope.caller, namespace=scope.namespace.name)
+            EXCHANGE.set(replace(exchange, tenant=place))
+        return scope
 
     def _scope(self, where: Where, argument: str | None = None) -> Scope:
         """``argument``: the namespace that a meta-tool's arguments name; weaker than the path."""

@@ -4,6 +4,7 @@ MCP 2026-07-28, basic/patterns/subscriptions: the first message says what of the
 honoured; every message names the subscription, which is the request's id.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -43,16 +44,18 @@ class Listening:
 
 
 async def listen(
-    gateway: Gateway, where: Where, request: Request, send: Callable[[Notification], None]
+    gateway: Gateway,
+    where: Where,
+    request: Request,
+    send: Callable[[Notification], None],
+    connection: ClientSession | None = None,
 ) -> Listening:
     """Send the acknowledgement, and from then on what changes.
 
-    Raises RpcError for a filter that is none, and AccessDenied.
+    ``connection``: the one that the request came by, where it outlives the subscription. Raises
+    RpcError for a filter that is none, and AccessDenied.
     """
-    wanted = read_call(request.params).params.get("notifications")
-    if not isinstance(wanted, dict):
-        text = f'{METHOD} needs "notifications", an object such as {{"toolsListChanged": true}}'
-        raise RpcError(RpcError.INVALID_PARAMS, text)
+    wanted = _filter(request)
     meta: JsonObject = {_SUBSCRIPTION: request.id}
 
     def notify(method: str, params: JsonObject) -> None:
@@ -70,13 +73,24 @@ async def listen(
         if opened:  # the acknowledgement comes first
             notify(method, params)
 
-    session = ClientSession(updated)
-    if uris := _uris(wanted.get("resourceSubscriptions")):
-        honoured["resourceSubscriptions"] = [*await gateway.watch(where, uris, session)]
-    close = gateway.subscribe(where, tell)
-    notify(ACKNOWLEDGED, {"notifications": honoured})
-    opened = True
-    return Listening(meta, close, session)
+    session = ClientSession(updated, connection.ended) if connection else ClientSession(updated)
+    with contextlib.ExitStack() as closing:
+        if connection is None:
+            closing.callback(session.ended.set)
+        if uris := _uris(wanted.get("resourceSubscriptions")):
+            honoured["resourceSubscriptions"] = [*await gateway.watch(where, uris, session)]
+        closing.callback(gateway.subscribe(where, tell))
+        notify(ACKNOWLEDGED, {"notifications": honoured})
+        opened = True
+        return Listening(meta, closing.pop_all().close, session)
+
+
+def _filter(request: Request) -> JsonObject:
+    wanted = read_call(request.params).params.get("notifications")
+    if not isinstance(wanted, dict):
+        text = f'{METHOD} needs "notifications", an object such as {{"toolsListChanged": true}}'
+        raise RpcError(RpcError.INVALID_PARAMS, text)
+    return wanted
 
 
 def _uris(listed: Json) -> list[str]:

@@ -14,7 +14,7 @@ from mcproxy.gateway.prompts import Prompts
 from mcproxy.gateway.resources import Resources
 from mcproxy.gateway.scope import Scope
 from mcproxy.gateway.watching import UPDATED, Watching
-from mcproxy.types import EXCHANGE, ClientSession, Json, JsonObject, Upstream
+from mcproxy.types import EXCHANGE, ClientSession, Json, JsonObject, Tenant, Upstream
 from mcproxy.wire.message import Notification
 
 _object = msgspec.json.Decoder(dict[str, Json])
@@ -54,11 +54,12 @@ class Passing:
                 break
         return watched
 
-    def heard(self, server: str, note: Notification) -> bool:
-        """Take a server's notification; False for one that is not about a single resource."""
+    def heard(self, server: str, note: Notification, tenant: Tenant | None) -> bool:
+        """Take a server's notification, which is for ``tenant`` alone where there is one; False for
+        one that is not about a single resource."""
         if note.method != UPDATED:
             return False
-        self._watching.updated(server, _object.decode(note.params))
+        self._watching.updated(server, _object.decode(note.params), tenant)
         return True
 
     async def _subscribe(self, call: Call, scope: Scope) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import mcproxy
-from mcproxy.observe.memory import resident_mb
+from mcproxy.observe.memory import held_mb
 from mcproxy.types import JsonObject, SandboxReport, ServerHealth, ServerState
 
 _ILL: Collection[ServerState] = ("failed", "restarting", "unconfigured")
@@ -30,8 +30,9 @@ def report(
             "tools": server.tools,
             "restarts": server.restarts,
             "pid": server.pid,
-            "rss_mb": resident_mb(server.pid),
+            "rss_mb": held_mb(server),
             "last_error": server.last_error,
+            **_instances(server),
             **_repaired(server),
         }
         for name, server in servers.items()
@@ -52,6 +53,10 @@ def report(
         },
         **config,
     }
+
+
+def _instances(server: ServerHealth) -> JsonObject:
+    return {} if server.instances is None else {"instances": len(server.instances)}
 
 
 def _repaired(server: ServerHealth) -> JsonObject:

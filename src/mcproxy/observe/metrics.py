@@ -20,7 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from mcproxy.errors import CallTimeout, UnknownServer, UnknownTool, failure_code
-from mcproxy.observe.memory import resident_mb
+from mcproxy.observe.memory import held_mb
 from mcproxy.queues import Load
 from mcproxy.types import (
     CallTool,
@@ -189,7 +189,12 @@ def _server_metrics(servers: Mapping[str, ServerHealth]) -> Iterator[Metric]:
     )
     memory = GaugeMetricFamily(
         "mcproxy_server_resident_memory_bytes",
-        "Resident memory of the server's process.",
+        "Resident memory of the server's process and of its instances.",
+        labels=("server",),
+    )
+    instances = GaugeMetricFamily(
+        "mcproxy_server_instances",
+        "Instances of a server that clients do not share.",
         labels=("server",),
     )
     for name, server in servers.items():
@@ -197,10 +202,12 @@ def _server_metrics(servers: Mapping[str, ServerHealth]) -> Iterator[Metric]:
             states.add_metric((name, state), float(server.state == state))
         tools.add_metric((name,), server.tools)
         restarts.add_metric((name,), server.restarts)
-        resident = resident_mb(server.pid)
-        if resident is not None:
-            memory.add_metric((name,), resident * _MIB)
-    yield from (states, tools, restarts, memory)
+        held = held_mb(server)
+        if held is not None:
+            memory.add_metric((name,), held * _MIB)
+        if server.instances is not None:
+            instances.add_metric((name,), len(server.instances))
+    yield from (states, tools, restarts, memory, instances)
 
 
 def _queue_metrics(queues: Mapping[str, Load]) -> Iterator[Metric]:

@@ -21,7 +21,7 @@ from mcproxy.upstream.child.process import Command, child_environment
 from mcproxy.upstream.remote import connection as remote
 from mcproxy.upstream.remote.tokens import login_path
 from mcproxy.upstream.supervision.restart import REMOTE
-from mcproxy.upstream.supervision.terms import CallTimes, Terms, Way
+from mcproxy.upstream.supervision.terms import CallTimes, Sharing, Terms, Way
 from mcproxy.upstream.supervision.upkeep import Upkeep
 
 _CONTAINERS = ("docker", "podman")
@@ -63,6 +63,7 @@ def _definition(name: str, server: ServerConfig, loaded: Loaded) -> Definition:
         server.description or "",
         server.manifests.startup_dwell_secs or 0.0,
         _upkeep(server, loaded),
+        Sharing(server.affinity, server.max_instances, server.instance_idle_secs),
     )
     if server.url:
         parts = (server.url, server.transport, server.headers)
@@ -86,12 +87,17 @@ def _arguments(server: ServerConfig) -> Sequence[str]:
 
 
 def _upkeep(server: ServerConfig, loaded: Loaded) -> Upkeep:
-    """A remote server has no process here, so nothing of it can be too large or too old."""
+    """A remote server has no process here, so nothing of it can be too large or too old.
+
+    Where clients have instances of their own, the one that tells the tools is seldom needed.
+    """
+    spare = None if server.affinity == "shared" else server.instance_idle_secs
     if server.url:
-        return Upkeep()
+        return Upkeep(idle_secs=spare)
     ttl = loaded.config.manifests.per_server_ttl
     age, idle = (ttl.default_secs, ttl.max_idle_secs) if ttl.enabled else (None, None)
-    return Upkeep(server.sandbox.memory_mb, age, idle)
+    unused = [secs for secs in (idle, spare) if secs is not None]
+    return Upkeep(server.sandbox.memory_mb, age, min(unused, default=None))
 
 
 def _key(parts: object) -> str:

@@ -6,7 +6,7 @@ is for its supervisor, how a changed one takes over from the old for ``roster``.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from mcproxy.config.load import Loaded
 from mcproxy.config.state import state_directory
@@ -16,14 +16,15 @@ from mcproxy.types import (
     JsonObject,
     ServerHealth,
     ServerView,
+    Tenant,
     ToolRef,
     ToolResult,
     Upstream,
 )
 from mcproxy.upstream.child.tree import processes
 from mcproxy.upstream.definition import definitions, not_running
-from mcproxy.upstream.roster import Around, Roster
-from mcproxy.upstream.supervision.calls import Calls
+from mcproxy.upstream.member import Around, Member, OnEvent
+from mcproxy.upstream.roster import Roster
 from mcproxy.upstream.supervision.supervisor import Supervisor
 from mcproxy.wire.message import Notification
 
@@ -32,19 +33,19 @@ ANSWER_SECS = 5.0  # a server that takes longer to answer a ping is ill
 DRAIN_SECS = 10.0  # calls under way may end within this time when servers are drained
 
 
-def _unheard(server: str, note: Notification) -> None:
+def _unheard(server: str, note: Notification, tenant: Tenant | None) -> None:
     """For those who do not want to hear of servers' notifications."""
 
 
 class Fleet:
     """The configured servers. ``run`` keeps them up; ``on_change`` is called after each change,
-    ``on_event`` with a server's name and what it tells of its prompts and resources."""
+    ``on_event`` with a server's name, what it tells of its prompts and resources, and to whom."""
 
     def __init__(
         self,
         loaded: Loaded,
         on_change: Callable[[], None],
-        on_event: Callable[[str, Notification], None] = _unheard,
+        on_event: OnEvent = _unheard,
     ) -> None:
         self._on_change = on_change
         self._idle = not_running(loaded)
@@ -67,20 +68,20 @@ class Fleet:
 
     async def call(self, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
         """A ``CallTool``: the reference names server and tool exactly. Raises CallError."""
-        return await self._of(ref).call(ref, arguments)
+        return await self._of(ref).serving.call(ref, arguments)
 
     @property
     def upstream(self) -> Upstream:
         """What else can be asked of servers. Raises CallError, as ``call`` does."""
 
         async def request(server: str, method: str, params: Mapping[str, Json]) -> bytes:
-            return await self._of(ToolRef(server, method)).request(method, dict(params))
+            return await self._of(ToolRef(server, method)).serving.request(method, dict(params))
 
         async def list_(server: str, method: str) -> Sequence[JsonObject]:
-            return await self._of(ToolRef(server, method)).list(method)
+            return await self._of(ToolRef(server, method)).supervisor.calls.list(method)
 
-        async def watch(server: str, uri: str, wanted: bool) -> None:
-            await self._of(ToolRef(server, uri)).watch(uri, wanted=wanted)
+        async def watch(server: str, uri: str, wanted: bool) -> Tenant | None:
+            return await self._of(ToolRef(server, uri)).serving.watch(uri, wanted=wanted)
 
         return Upstream(request, list_, watch)
 
@@ -108,7 +109,7 @@ class Fleet:
 
     async def check(self) -> Mapping[str, str]:
         """Ask every server that should be up whether it is: what is wrong, by name."""
-        supervisors = list(self._supervisors())
+        supervisors = self._supervisors()
         async with asyncio.TaskGroup() as tasks:
             asked = {
                 supervisor: tasks.create_task(supervisor.answers(ANSWER_SECS))
@@ -124,8 +125,8 @@ class Fleet:
         """Wait until no call is under way, at most DRAIN_SECS; whether none is."""
         try:
             async with asyncio.timeout(DRAIN_SECS):
-                for supervisor in self._supervisors():
-                    await supervisor.drained()
+                for member in self._roster.serving():
+                    await member.drained()
         except TimeoutError:
             return False
         return True
@@ -141,14 +142,15 @@ class Fleet:
         for supervisor in self._roster.all():
             supervisor.tend(table)
 
-    def _supervisors(self) -> Iterator[Supervisor]:
-        return iter(self._roster.serving())
+    def _supervisors(self) -> Sequence[Supervisor]:
+        """Those that know the tools."""
+        return [member.supervisor for member in self._roster.serving()]
 
-    def _of(self, ref: ToolRef) -> Calls:
-        supervisor = self._roster.find(ref.server)
-        if supervisor is None:
+    def _of(self, ref: ToolRef) -> Member:
+        member = self._roster.find(ref.server)
+        if member is None:
             raise self._absent(ref)
-        return supervisor.calls
+        return member
 
     def _absent(self, ref: ToolRef) -> CallError:
         """Why a server takes no calls: it is not up, was taken away, or never was."""

@@ -2,39 +2,28 @@
 
 A changed server starts beside the old one, which answers until the new one is ready, or has been
 given up: then the new definition counts all the same, since it is what the user asked for. What is
-replaced or removed may end its calls first. Owns the supervisors' tasks; knows no configuration.
+replaced or removed may end its calls first. Knows no configuration, and not who serves a server's
+calls: that is for ``member``.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from mcproxy.types import ServerHealth
 from mcproxy.upstream.definition import Definition
-from mcproxy.upstream.supervision.remembered import OfferFile
+from mcproxy.upstream.lives import Lives
+from mcproxy.upstream.member import Around, Member
 from mcproxy.upstream.supervision.supervisor import Supervisor
-from mcproxy.upstream.supervision.terms import Surroundings
 from mcproxy.upstream.supervision.turns import Turns
-from mcproxy.wire.message import Notification
 
 SWITCH_SECS = 60.0  # a new server that is neither ready nor given up by then takes over anyway
-RETIRE_SECS = 10.0  # calls of a server that is replaced or removed may end within this time
 
 _WORKING = ("ready", "idle")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Around:
-    """Who hears of all servers, see ``Surroundings``, and the folder of their memories."""
-
-    on_change: Callable[[], None]
-    on_event: Callable[[str, Notification], None]
-    memories: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,48 +48,37 @@ def plan(running: Mapping[str, str], wanted: Mapping[str, str]) -> Plan:
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Member:
-    key: str
-    supervisor: Supervisor
-
-
 class Roster:
     """The running servers by name; ``apply`` changes them while ``running``."""
 
     def __init__(self, definitions: Mapping[str, Definition], around: Around) -> None:
         self._around = around
         self._turns = Turns()
-        self._tasks = asyncio.TaskGroup()
-        self._running: dict[_Member, asyncio.Task[None]] = {}
+        self._lives = Lives()
         self._serving = {name: self._member(one) for name, one in definitions.items()}
-        self._next: dict[str, _Member] = {}
+        self._next: dict[str, Member] = {}
         self._removed: set[str] = set()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Start all servers and keep them up; on leaving, stop them all."""
-        async with self._tasks:
-            try:
-                for member in self._serving.values():
-                    self._run(member)
-                yield
-            finally:
-                for task in self._running.values():
-                    task.cancel()
+        async with self._lives.running():
+            for member in self._serving.values():
+                member.begin()
+            yield
 
-    def serving(self) -> Sequence[Supervisor]:
+    def serving(self) -> Sequence[Member]:
         """Those that take calls."""
-        return [member.supervisor for member in self._serving.values()]
+        return list(self._serving.values())
 
     def all(self) -> Sequence[Supervisor]:
-        """Those that are about to take calls, or end their last ones, too."""
-        return [member.supervisor for member in self._running]
+        """All that have a process: those that are about to take calls, or end their last ones, and
+        the instances of clients, too."""
+        return self._lives.all()
 
-    def find(self, name: str) -> Supervisor | None:
+    def find(self, name: str) -> Member | None:
         """The one that takes the calls of a server."""
-        member = self._serving.get(name)
-        return member.supervisor if member else None
+        return self._serving.get(name)
 
     def was_removed(self, name: str) -> bool:
         """Whether there was such a server under an earlier configuration."""
@@ -108,7 +86,7 @@ class Roster:
 
     def health(self) -> Mapping[str, ServerHealth]:
         """How those are that take calls, and what keeps their successors from it."""
-        health = {name: member.supervisor.health for name, member in self._serving.items()}
+        health = {name: member.health for name, member in self._serving.items()}
         for name, member in self._next.items():
             if error := member.supervisor.health.last_error:
                 text = f"its new definition does not start, the old one still serves: {error}"
@@ -123,13 +101,13 @@ class Roster:
             if name in self._next:
                 self._retire(self._next.pop(name))
         for name in todo.keep:
-            self._serving[name].supervisor.adopt(definitions[name].terms)
+            self._serving[name].adopt(definitions[name].terms)
             self._serving[name].supervisor.revive()
         for name in todo.remove:
             self._retire(self._serving.pop(name))
         for name in todo.start:
             self._serving[name] = self._member(definitions[name])
-            self._run(self._serving[name])
+            self._serving[name].begin()
         for name in todo.replace:
             self._begin_replacing(definitions[name])
         self._removed = (self._removed | todo.remove) - definitions.keys()
@@ -138,21 +116,21 @@ class Roster:
     def _begin_replacing(self, definition: Definition) -> None:
         waiting = self._next.get(definition.name)
         if waiting and waiting.key == definition.key:
-            waiting.supervisor.adopt(definition.terms)
+            waiting.adopt(definition.terms)
             return
         if waiting:
             self._retire(self._next.pop(definition.name))
         member = self._member(definition)
-        self._run(member)
+        member.begin()
         old = self._serving[definition.name]
         if old.supervisor.state in _WORKING:
             self._next[definition.name] = member
-            self._tasks.create_task(self._replace(definition.name, member))
+            self._lives.spawn(self._replace(definition.name, member))
         else:
             self._serving[definition.name] = member
             self._retire(old)
 
-    async def _replace(self, name: str, member: _Member) -> None:
+    async def _replace(self, name: str, member: Member) -> None:
         """Let the new server take over once it is known what becomes of it."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SWITCH_SECS):
@@ -162,33 +140,14 @@ class Roster:
         del self._next[name]
         old, self._serving[name] = self._serving[name], member
         self._around.on_change()
-        await self._end(old)
+        await self._lives.end(old.close())
         member.supervisor.revive()  # it may have failed over what the old one held: a port, a lock
 
-    def _retire(self, member: _Member) -> None:
-        self._tasks.create_task(self._end(member))
+    def _retire(self, member: Member) -> None:
+        self._lives.spawn(self._lives.end(member.close()))
 
-    async def _end(self, member: _Member) -> None:
-        """Let a server end its calls, bounded, then stop it."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(RETIRE_SECS):
-                await member.supervisor.drained()
-        if task := self._running.get(member):
-            task.cancel()
-            await asyncio.wait([task])
-
-    def _member(self, definition: Definition) -> _Member:
-        around = self._around
-        memory = OfferFile(around.memories, definition.name, definition.key)
-        surroundings = Surroundings(around.on_change, around.on_event, self._turns, memory)
-        supervisor = Supervisor(definition.name, definition.way, definition.terms, surroundings)
-        return _Member(definition.key, supervisor)
-
-    def _run(self, member: _Member) -> None:
-        name = f"server {member.supervisor.name}"
-        task = self._tasks.create_task(member.supervisor.run(), name=name)
-        self._running[member] = task
-        task.add_done_callback(lambda _: self._running.pop(member, None))
+    def _member(self, definition: Definition) -> Member:
+        return Member(definition, self._around, self._turns, self._lives)
 
 
 def _told(todo: Plan) -> str:

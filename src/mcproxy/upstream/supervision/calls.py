@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 from mcproxy.errors import RpcError
-from mcproxy.types import Json, JsonObject, Tool, ToolRef, ToolResult
+from mcproxy.types import Json, JsonObject, Tenant, Tool, ToolRef, ToolResult
 from mcproxy.upstream.protocol.session import Session
 from mcproxy.upstream.supervision.door import Door
 from mcproxy.upstream.supervision.terms import CallTimes
@@ -53,11 +53,19 @@ class Calls:
         ref, secs = ToolRef(self._name, method), self._times().of(method)
         return await self._door.through(ref, secs, lambda session: session.list(method))
 
-    async def watch(self, uri: str, *, wanted: bool) -> None:
-        """Hear, or no longer, of changes of one resource, over restarts too. Raises as ``call``."""
+    async def watch(self, uri: str, *, wanted: bool) -> Tenant | None:
+        """Hear, or no longer, of changes of one resource, over restarts too; for everybody, so it
+        gives None. Raises as ``call``."""
+        if wanted == (uri in self._watched):
+            return None
         ref, secs = ToolRef(self._name, "resources/subscribe"), self._times().default
         await self._door.through(ref, secs, lambda session: session.watch(uri, wanted=wanted))
         (self._watched.add if wanted else self._watched.discard)(uri)
+        return None
+
+    def forget(self, uri: str) -> None:
+        """Watch a resource no longer after the next start."""
+        self._watched.discard(uri)
 
     async def renew(self, session: Session) -> None:
         """Watch with a new session what was watched with the last one. Raises PeerClosed."""

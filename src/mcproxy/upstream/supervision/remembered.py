@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -34,6 +35,27 @@ class Offer(msgspec.Struct, frozen=True):
         """The tools by name."""
         named = ((str(definition.get("name", "")), definition) for definition in self.tools)
         return {name: Tool(ToolRef(server, name), definition) for name, definition in named if name}
+
+
+class Memory(Protocol):
+    """What is remembered of one server."""
+
+    def read(self) -> Offer | None:
+        """What was offered last; None where nothing is known."""
+
+    def write(self, offer: Offer) -> None:
+        """Keep an offer."""
+
+
+class NoMemory:
+    """For an instance: its server's tools are known from elsewhere."""
+
+    def read(self) -> Offer | None:
+        """Nothing."""
+        return None
+
+    def write(self, offer: Offer) -> None:
+        """Keep nothing."""
 
 
 class OfferFile:

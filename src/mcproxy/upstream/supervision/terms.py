@@ -5,12 +5,13 @@ Only the way stands for the server's identity: another way is another server, ot
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
+from mcproxy.config.model import Affinity
 from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.session import Session
-from mcproxy.upstream.supervision.remembered import OfferFile
+from mcproxy.upstream.supervision.remembered import Memory
 from mcproxy.upstream.supervision.restart import CHILD, Policy
 from mcproxy.upstream.supervision.turns import Turns
 from mcproxy.upstream.supervision.upkeep import Upkeep
@@ -59,6 +60,16 @@ class CallTimes:
 
 
 @dataclass(frozen=True, slots=True)
+class Sharing:
+    """Who shares an instance of a server; how many there are at a time, at most, beside the one
+    that tells the tools; for how many seconds one may be unused."""
+
+    affinity: Affinity = "shared"
+    max_instances: int = 8
+    idle_secs: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """What a configuration says of a server that holds without starting it anew.
 
@@ -69,6 +80,12 @@ class Terms:
     description: str = ""
     dwell_secs: float = 0.0
     upkeep: Upkeep = field(default_factory=Upkeep)
+    sharing: Sharing = Sharing()
+
+    def of_instance(self) -> "Terms":
+        """Those of one instance: age does not end it, since its state would be lost."""
+        upkeep = replace(self.upkeep, age_secs=None, idle_secs=self.sharing.idle_secs)
+        return replace(self, upkeep=upkeep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,4 +96,4 @@ class Surroundings:
     on_change: Callable[[], None]
     on_event: Callable[[str, Notification], None]
     turns: Turns
-    memory: OfferFile
+    memory: Memory

@@ -1,0 +1,163 @@
+"""The instances of one server that keeps state: one for each tenant, started by its first call.
+
+An instance is a supervisor like any other, but is started again by a call only, and ends with its
+tenant. Owns which one serves whom; ``placing`` decides whether there is room. Knows neither what a
+session or a namespace is, nor how the server is reached.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
+
+from mcproxy.errors import RpcError, ServerDown, UpstreamError
+from mcproxy.types import EXCHANGE, Json, JsonObject, Tenant, ToolRef, ToolResult
+from mcproxy.upstream.lives import Lives
+from mcproxy.upstream.placing import Presence, place
+from mcproxy.upstream.supervision.calls import Calls
+from mcproxy.upstream.supervision.restart import ON_DEMAND
+from mcproxy.upstream.supervision.supervisor import Supervisor
+from mcproxy.upstream.supervision.terms import Surroundings, Terms, Way
+
+LEAVE_SECS = 10.0  # a process that is told to stop is gone by then, whatever it does
+
+Surround = Callable[[Tenant, Callable[[], None]], Surroundings]
+
+log = logging.getLogger(__name__)
+
+
+class Instances:
+    """The instances of the server ``name``; what can be asked of it goes to the one of the tenant.
+
+    ``surround`` gives an instance's surroundings, in which the callback hears of its changes.
+    """
+
+    def __init__(self, name: str, way: Way, terms: Terms, surround: Surround, lives: Lives) -> None:
+        self._name, self._terms = name, terms
+        self._way = replace(way, policy=ON_DEMAND)
+        self._surround, self._lives = surround, lives
+        self._of: dict[Tenant, Supervisor] = {}
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    @property
+    def pids(self) -> tuple[int | None, ...]:
+        """The process of each instance that has one, or is about to have, None where that is
+        unknown."""
+        return tuple(one.health.pid for one in self._of.values() if not one.asleep)
+
+    def adopt(self, terms: Terms) -> None:
+        """Live by other terms from now on."""
+        self._terms = terms
+        for supervisor in self._of.values():
+            supervisor.adopt(terms.of_instance())
+
+    def close(self) -> Sequence[Supervisor]:
+        """Open no further instance; gives those that there are, for others to end."""
+        self._closed = True
+        self._tell()
+        return list(self._of.values())
+
+    async def drained(self) -> None:
+        """Return once no call is under way."""
+        for supervisor in list(self._of.values()):
+            await supervisor.drained()
+
+    async def call(self, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        """Call a tool. Raises as ``Calls.call``, and ServerDown where there is no room."""
+        async with self._lent(ref) as calls:
+            return await calls.call(ref, arguments)
+
+    async def request(self, method: str, params: JsonObject) -> bytes:
+        """Send any other request; its raw result. Raises as ``call`` does."""
+        async with self._lent(ToolRef(self._name, method)) as calls:
+            return await calls.request(method, params)
+
+    async def watch(self, uri: str, *, wanted: bool) -> Tenant | None:
+        """Hear, or no longer, of changes of one resource in the tenant's instance; gives the
+        tenant. Raises as ``call`` does, and UpstreamError where each call has an instance.
+        """
+        ref = ToolRef(self._name, "resources/subscribe")
+        tenant = self._tenant()
+        if tenant is None:
+            text = "each call has an instance of its own, so none would tell of changes"
+            raise UpstreamError(ref, RpcError(RpcError.INVALID_REQUEST, text))
+        if wanted:
+            calls = (await self._granted(ref, tenant)).calls
+            await calls.watch(uri, wanted=True)
+        elif supervisor := self._of.get(tenant):
+            if _presence(tenant, supervisor) == "up":
+                await supervisor.calls.watch(uri, wanted=False)
+            else:
+                supervisor.calls.forget(uri)
+        return tenant
+
+    def _tenant(self) -> Tenant | None:
+        """Whose instance serves; None where it serves one call only."""
+        exchange = EXCHANGE.get()
+        return exchange.tenant if exchange and self._terms.sharing.affinity != "call" else None
+
+    @contextlib.asynccontextmanager
+    async def _lent(self, ref: ToolRef) -> AsyncIterator[Calls]:
+        this_call = Tenant()
+        try:
+            yield (await self._granted(ref, self._tenant() or this_call)).calls
+        finally:
+            this_call.ended.set()
+
+    async def _granted(self, ref: ToolRef, tenant: Tenant) -> Supervisor:
+        """The tenant's instance, which is to be called at once: that is what keeps its place."""
+        try:
+            async with asyncio.timeout(LEAVE_SECS):
+                while not self._has_room(ref, tenant):
+                    await self._changed.wait()
+        except TimeoutError as error:
+            raise self._full(ref) from error
+        return self._of.get(tenant) or self._open(tenant)
+
+    def _has_room(self, ref: ToolRef, tenant: Tenant) -> bool:
+        """Whether the tenant's instance can be called now. Raises ServerDown."""
+        if self._closed or not self._lives.open:
+            raise ServerDown(ref, "it was changed or is being stopped; call again")
+        if tenant.ended.is_set():
+            raise ServerDown(ref, "the session or request that its instance served has ended")
+        own = self._of.get(tenant)
+        others = [_presence(*item) for item in self._of.items() if item[0] != tenant]
+        present = _presence(tenant, own) if own else None
+        found = place(present, others, self._terms.sharing.max_instances)
+        if found == "refuse":
+            raise self._full(ref)
+        return found == "serve"
+
+    def _full(self, ref: ToolRef) -> ServerDown:
+        limit = self._terms.sharing.max_instances
+        text = (
+            f"all {limit} of its instances are in use; try again when a session, or a call, has "
+            "ended, or raise max_instances in its definition"
+        )
+        return ServerDown(ref, text, how="is full")
+
+    def _open(self, tenant: Tenant) -> Supervisor:
+        surroundings = self._surround(tenant, self._tell)
+        supervisor = Supervisor(self._name, self._way, self._terms.of_instance(), surroundings)
+        self._of[tenant] = supervisor
+        log.debug("%s: an instance starts, one of %d", self._name, len(self._of))
+        self._lives.begin(supervisor, tenant.ended, lambda: self._left(tenant))
+        return supervisor
+
+    def _left(self, tenant: Tenant) -> None:
+        del self._of[tenant]
+        log.debug("%s: an instance has ended, %d are left", self._name, len(self._of))
+        self._tell()
+
+    def _tell(self) -> None:
+        """Let those who wait for room look again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _presence(tenant: Tenant, supervisor: Supervisor) -> Presence:
+    if supervisor.asleep:
+        return "asleep"
+    return "leaving" if tenant.ended.is_set() or supervisor.state == "idle" else "up"

@@ -1,0 +1,119 @@
+"""One server of the roster: the supervisor that knows its tools, and who serves its calls.
+
+A server that keeps no state is served by that supervisor itself; for one that does, each client has
+an instance. Knows nothing of other servers.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from mcproxy.types import Json, JsonObject, ServerHealth, Tenant, ToolRef, ToolResult
+from mcproxy.upstream.definition import Definition
+from mcproxy.upstream.instances import Instances
+from mcproxy.upstream.lives import Lives
+from mcproxy.upstream.supervision.remembered import NoMemory, OfferFile
+from mcproxy.upstream.supervision.supervisor import Supervisor
+from mcproxy.upstream.supervision.terms import Surroundings, Terms
+from mcproxy.upstream.supervision.turns import Turns
+from mcproxy.wire.message import Notification
+
+OnEvent: TypeAlias = Callable[[str, Notification, Tenant | None], None]
+
+_UPDATED = "notifications/resources/updated"
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """Who hears of all servers, see ``Surroundings``, and the folder of their memories.
+
+    ``on_event`` is told of whose instance a notification comes, None where all share the server.
+    """
+
+    on_change: Callable[[], None]
+    on_event: OnEvent
+    memories: Path
+
+
+class Serving(Protocol):
+    """What takes a server's calls, see ``Calls``."""
+
+    async def call(self, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        """Call a tool."""
+
+    async def request(self, method: str, params: JsonObject) -> bytes:
+        """Send any other request."""
+
+    async def watch(self, uri: str, *, wanted: bool) -> Tenant | None:
+        """Hear, or no longer, of changes of one resource."""
+
+
+class Member:
+    """A server under one definition; ``key`` tells it from the same server under another one."""
+
+    def __init__(self, definition: Definition, around: Around, turns: Turns, lives: Lives) -> None:
+        self.key = definition.key
+        self._definition, self._around = definition, around
+        self._turns, self._lives = turns, lives
+        self._terms = definition.terms
+        memory = OfferFile(around.memories, definition.name, definition.key)
+        surroundings = Surroundings(around.on_change, self._heard, turns, memory)
+        self.supervisor = Supervisor(
+            definition.name, definition.way, definition.terms, surroundings
+        )
+        self._instances = self._no_instances()
+
+    @property
+    def serving(self) -> Serving:
+        """What takes its calls; its lists are the supervisor's in any case."""
+        return self._instances if self._apart else self.supervisor.calls
+
+    @property
+    def health(self) -> ServerHealth:
+        """How the server is."""
+        health = self.supervisor.health
+        return replace(health, instances=self._instances.pids) if self._apart else health
+
+    def begin(self) -> None:
+        """Start the server."""
+        self._lives.begin(self.supervisor)
+
+    def adopt(self, terms: Terms) -> None:
+        """Live by other terms from now on; where others are to share an instance, those that there
+        are end."""
+        before, self._terms = self._terms, terms
+        self.supervisor.adopt(terms)
+        self._instances.adopt(terms)
+        if before.sharing.affinity != terms.sharing.affinity:
+            old, self._instances = self._instances, self._no_instances()
+            self._lives.spawn(self._lives.end(old.close()))
+
+    async def drained(self) -> None:
+        """Return once no call is under way."""
+        await self.supervisor.drained()
+        await self._instances.drained()
+
+    def close(self) -> Sequence[Supervisor]:
+        """Take no new clients; gives all that is to end with the server."""
+        return [self.supervisor, *self._instances.close()]
+
+    @property
+    def _apart(self) -> bool:
+        return self._terms.sharing.affinity != "shared"
+
+    def _no_instances(self) -> Instances:
+        definition = self._definition
+        return Instances(
+            definition.name, definition.way, self._terms, self._surroundings, self._lives
+        )
+
+    def _surroundings(self, tenant: Tenant, on_change: Callable[[], None]) -> Surroundings:
+        def heard(server: str, note: Notification) -> None:
+            if note.method == _UPDATED:  # of lists, the shared one tells
+                self._around.on_event(server, note, tenant)
+
+        return Surroundings(on_change, heard, self._turns, NoMemory())
+
+    def _heard(self, server: str, note: Notification) -> None:
+        self._around.on_event(server, note, None)
