@@ -200,6 +200,17 @@ async def test_a_stateless_client_over_stdio_hears_of_what_its_calls_change(tmp_
             assert "memo://one" in str(await anext(changes))
 
 
+@pytest.mark.requirement("affinity.ended")
+async def test_an_open_subscription_is_a_request_with_an_instance(tmp_path: Path) -> None:
+    with gateway(tmp_path, asking()) as running:
+        async with (
+            Client(url(running, "/mcp"), mode="2026-07-28") as client,
+            client.listen(resource_subscriptions=["memo://one"]),
+        ):
+            await until(running, lambda told: told["instances"] == 1, "asker")
+        await until(running, lambda told: told["instances"] == 0, "asker")
+
+
 @pytest.mark.requirement("affinity.limit")
 async def test_a_script_is_told_that_there_is_no_room(tmp_path: Path) -> None:
     with gateway(tmp_path, config(max_instances=1)) as running:
