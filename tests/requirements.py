@@ -309,6 +309,8 @@ REQUIREMENTS: dict[str, str] = {
     "hooks.failure": "the first failing hook ends the run, with its reason",
     "hooks.refresh": "a failing pre_refresh hook stops the refresh",
     "hooks.pull_image": "pull_image makes docker and podman pull first",
+    "hooks.pre_start": "pre_start hooks run before each start; one that fails makes it fail",
+    "hooks.no_restart": "other pre_start hooks count from the next start on, and restart nothing",
     "clients.sdk": (
         "the official SDK of today lists, searches, executes and gets an image, over each transport"
     ),

@@ -20,7 +20,7 @@ from mcproxy.frontends.gate import Gate
 from mcproxy.gateway.calls import Admission
 from mcproxy.gateway.core import Gateway, Outside
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
-from mcproxy.manifest.hooks import Event, HookFailed, Hooks
+from mcproxy.hooks import HookFailed, Hooks, Occasion
 from mcproxy.manifest.live import Live
 from mcproxy.manifest.model import Manifest, build
 from mcproxy.observe.health import Status, report
@@ -41,6 +41,7 @@ from mcproxy.sandbox.profile import Profile, profile_for
 from mcproxy.types import (
     Caller,
     CallTool,
+    Event,
     Job,
     Json,
     Outcome,
@@ -141,10 +142,15 @@ class App:
     async def _refresh(self, loaded: Loaded, event: Event) -> None:
         """Go by another configuration, with the hooks around it. Raises HookFailed, as ``apply``
         raises ConfigError."""
-        await self._hooks.run(self._loaded.config.manifests.refresh_event_hooks.pre_refresh, event)
+        occasion = Occasion(event)
+        await self._hooks.run(
+            self._loaded.config.manifests.refresh_event_hooks.pre_refresh, occasion
+        )
         self.apply(loaded)
         try:
-            await self._hooks.run(loaded.config.manifests.refresh_event_hooks.post_refresh, event)
+            await self._hooks.run(
+                loaded.config.manifests.refresh_event_hooks.post_refresh, occasion
+            )
         except HookFailed as error:
             log.warning("after the refresh: %s", error)
 

@@ -16,7 +16,8 @@ from typing import TypeAlias
 from mcproxy.config.load import Loaded, load
 from mcproxy.config.watch import changes
 from mcproxy.errors import ConfigError
-from mcproxy.manifest.hooks import Event, HookFailed
+from mcproxy.hooks import HookFailed
+from mcproxy.types import Event
 
 Apply: TypeAlias = Callable[[Loaded, Event], Awaitable[None]]
 

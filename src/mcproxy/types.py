@@ -26,6 +26,12 @@ ServerState = Literal[
     "starting", "ready", "idle", "restarting", "failed", "disabled", "unconfigured"
 ]
 
+Change: TypeAlias = Literal["server_health", "tools_changed"]
+"""What servers announce: one is in another state; what one offers, or says of itself, differs."""
+
+Event: TypeAlias = Literal["startup", "manual", "config_change", "tools_changed", "server_health"]
+"""What causes the manifest to be refreshed, the strongest first: of several, it gives the name."""
+
 
 LOG_LEVELS = (
     "debug",

@@ -176,6 +176,16 @@ NOTES: dict[str, tuple[dict[str, Json], str]] = {
         "manifests.refresh_event_hooks.post_refresh: there is no hook 'restart_faild'; "
         "it does nothing (did you mean 'restart_failed'?)",
     ),
+    "unknown hook of a server": (
+        {"servers": {"x": {"command": "c", "refresh_hooks": {"pre_start": ["pull_imag"]}}}},
+        "servers.x.refresh_hooks.pre_start: there is no hook 'pull_imag'; "
+        "it does nothing (did you mean 'pull_image'?)",
+    ),
+    "hook before the start of a remote server": (
+        {"servers": {"x": {"url": "http://x", "refresh_hooks": {"pre_start": ["pull_image"]}}}},
+        "servers.x.refresh_hooks.pre_start: has no effect for a remote server: "
+        "it has no process here",
+    ),
     "another form of variable": (
         {"servers": {"x": {"command": "c", "args": ["${input:key}"]}}},
         "servers.x.args[0]: ${input:key} stays as it is; "

@@ -25,6 +25,7 @@ def key(definition: JsonObject, **more: Json) -> str:
         (HOME, {}, False),
         (HOME, {"description": "d", "timeout_secs": 3, "namespace": None}, False),
         (HOME, {"sandbox": {"memory_mb": 64}, "tool_timeouts": {"t": 1}}, False),
+        (HOME, {"refresh_hooks": {"pre_start": ["pull_image", {"command": ["c"]}]}}, False),
         (HOME, {"env": {"A": "2"}}, True),
         (HOME, {"args": ["y"]}, True),
         (HOME, {"args": ["x", ""]}, True),
@@ -44,15 +45,6 @@ def test_a_namespace_may_change_the_environment() -> None:
     loaded = load_document({"servers": {"s": HOME}, "sandbox": sandbox})
     open_key = definitions(replace(loaded, environment={"PATH": "/bin", "X": "1"}))["s"].key
     assert open_key != key(HOME)
-
-
-@pytest.mark.requirement("hooks.pull_image")
-def test_an_image_is_pulled_where_that_is_asked_for() -> None:
-    docker: JsonObject = {"command": "/usr/bin/docker", "args": ["run", "-i", "image"]}
-    pull: Json = {"pre_start": ["pull_image"]}
-    pulling: JsonObject = {**docker, "args": ["run", "--pull=always", "-i", "image"]}
-    assert key({**docker, "refresh_hooks": pull}) == key(pulling)
-    assert key({**HOME, "refresh_hooks": pull}) == key(HOME)
 
 
 def process(pid: int, parent: int, session: int, started: int = 1) -> Process:

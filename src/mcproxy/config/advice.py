@@ -28,6 +28,8 @@ def _without_effect(path: str, server: ServerConfig) -> Iterator[str]:
     for key in idle:
         if key in server.model_fields_set:
             yield f"{path}.{key}: has no effect for {kind}"
+    if server.url and server.refresh_hooks.pre_start:
+        yield f"{path}.refresh_hooks.pre_start: has no effect for {kind}: it has no process here"
     for key in _SCRIPTS_ONLY:
         if key in server.sandbox.model_fields_set:
             yield f"{path}.sandbox.{key}: has no effect; for scripts the namespace's sandbox counts"
@@ -63,7 +65,8 @@ def _unknown_hooks(config: Config) -> Iterator[str]:
         yield from _unknown(f"manifests.refresh_event_hooks.{key}", named, REFRESH_HOOKS)
     for name, server in config.servers.items():
         path = written(("servers", name, "refresh_hooks", "pre_start"))
-        yield from _unknown(path, server.refresh_hooks.pre_start, START_HOOKS)
+        named = [hook.name for hook in server.refresh_hooks.pre_start if hook.name]
+        yield from _unknown(path, named, START_HOOKS)
 
 
 def _unknown(path: str, named: Sequence[str], known: Sequence[str]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The sections about hooks: what is done around a refresh, and before a server starts.
 
 A hook is a name that the gateway knows, a command to run, or a URL to tell. What each does is for
-``mcproxy.manifest.hooks`` and ``mcproxy.upstream``.
+``mcproxy.hooks`` and ``mcproxy.upstream``.
 """
 
 from typing import Annotated, Self, TypeAlias
@@ -55,6 +55,8 @@ class RefreshHooks(Section):
 class ServerHooks(Section):
     """What is done around one server's life."""
 
-    pre_start: tuple[Text, ...] = Field(
-        default=(), description="'pull_image': docker or podman pulls the newest image first."
+    pre_start: tuple[Hook, ...] = Field(
+        default=(),
+        description="Done before each start of its process; one that fails makes the start fail. "
+        "'pull_image': docker or podman pulls the newest image first.",
     )

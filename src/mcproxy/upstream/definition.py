@@ -1,12 +1,13 @@
 """From the configuration to what the fleet needs of each server. Pure.
 
 ``key`` tells whether a server must start anew: it stands for the command or URL with all that goes
-to it, resolved variables included, and for nothing else. A limit or a description changes without.
+to it, resolved variables included, and for nothing else. A limit, a description or what is done
+before a start changes without.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePath
 
@@ -15,6 +16,7 @@ import msgspec
 from mcproxy.config.inherit import env_isolated
 from mcproxy.config.load import Loaded
 from mcproxy.config.model import ServerConfig
+from mcproxy.hooks import Hooks, Occasion
 from mcproxy.types import ServerHealth
 from mcproxy.upstream.child import stdio
 from mcproxy.upstream.child.process import Command, child_environment
@@ -29,7 +31,7 @@ _CONTAINERS = ("docker", "podman")
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One server that is to run."""
+    """One server that is to run; ``way`` may differ for one ``key`` in what precedes a start."""
 
     name: str
     key: str = field(repr=False)
@@ -73,17 +75,20 @@ def _definition(name: str, server: ServerConfig, loaded: Loaded) -> Definition:
     isolated = env_isolated(loaded.config, name)
     env = child_environment(loaded.environment, server.env, isolated=isolated)
     cwd = Path(server.cwd).expanduser() if server.cwd else None
-    command = Command([server.command or "", *_arguments(server)], env, cwd)
-    return Definition(name, _key(command), Way(partial(stdio.connect, name, command)), terms)
+    command = Command([server.command or "", *server.args], env, cwd)
+    hooks = server.refresh_hooks.pre_start
+    prepare = partial(Hooks({}, loaded.environment).run, hooks, Occasion("pre_start", name))
+    way = Way(partial(stdio.connect, name, _pulling(command, server), prepare))
+    return Definition(name, _key(command), way, terms)
 
 
-def _arguments(server: ServerConfig) -> Sequence[str]:
+def _pulling(command: Command, server: ServerConfig) -> Command:
     """The hook ``pull_image``: docker and podman can pull before they run, if told to."""
-    program = PurePath(server.command or "").name
-    pulls = program in _CONTAINERS and "pull_image" in server.refresh_hooks.pre_start
-    if pulls and server.args[:1] == ("run",):
-        return ("run", "--pull=always", *server.args[1:])
-    return server.args
+    program, *arguments = command.argv
+    asked = any(hook.name == "pull_image" for hook in server.refresh_hooks.pre_start)
+    if asked and PurePath(program).name in _CONTAINERS and arguments[:1] == ["run"]:
+        return replace(command, argv=[program, "run", "--pull=always", *arguments[1:]])
+    return command
 
 
 def _upkeep(server: ServerConfig, loaded: Loaded) -> Upkeep:

@@ -47,11 +47,11 @@ class Instances:
         unknown."""
         return tuple(one.health.pid for one in self._of.values() if not one.asleep)
 
-    def adopt(self, terms: Terms) -> None:
-        """Live by other terms from now on."""
-        self._terms = terms
+    def adopt(self, way: Way, terms: Terms) -> None:
+        """Live by other terms from now on, and go that way to start one."""
+        self._way, self._terms = replace(way, policy=ON_DEMAND), terms
         for supervisor in self._of.values():
-            supervisor.adopt(terms.of_instance())
+            supervisor.adopt(self._way, terms.of_instance())
 
     def close(self) -> Sequence[Supervisor]:
         """Open no further instance; gives those that there are, for others to end."""

@@ -15,7 +15,7 @@ from mcproxy.upstream.instances import Instances
 from mcproxy.upstream.lives import Lives
 from mcproxy.upstream.supervision.remembered import NoMemory, OfferFile
 from mcproxy.upstream.supervision.supervisor import Supervisor
-from mcproxy.upstream.supervision.terms import Surroundings, Terms
+from mcproxy.upstream.supervision.terms import Surroundings
 from mcproxy.upstream.supervision.turns import Turns
 from mcproxy.wire.message import Notification
 
@@ -56,7 +56,6 @@ class Member:
         self.key = definition.key
         self._definition, self._around = definition, around
         self._turns, self._lives = turns, lives
-        self._terms = definition.terms
         memory = OfferFile(around.memories, definition.name, definition.key)
         surroundings = Surroundings(around.on_change, self._heard, turns, memory)
         self.supervisor = Supervisor(
@@ -79,13 +78,13 @@ class Member:
         """Start the server."""
         self._lives.begin(self.supervisor)
 
-    def adopt(self, terms: Terms) -> None:
-        """Live by other terms from now on; where others are to share an instance, those that there
-        are end."""
-        before, self._terms = self._terms, terms
-        self.supervisor.adopt(terms)
-        self._instances.adopt(terms)
-        if before.sharing.affinity != terms.sharing.affinity:
+    def adopt(self, definition: Definition) -> None:
+        """Live by another definition of the same key; where others are to share an instance, those
+        that there are end."""
+        before, self._definition = self._definition, definition
+        self.supervisor.adopt(definition.way, definition.terms)
+        self._instances.adopt(definition.way, definition.terms)
+        if before.terms.sharing.affinity != definition.terms.sharing.affinity:
             old, self._instances = self._instances, self._no_instances()
             self._lives.spawn(self._lives.end(old.close()))
 
@@ -100,12 +99,12 @@ class Member:
 
     @property
     def _apart(self) -> bool:
-        return self._terms.sharing.affinity != "shared"
+        return self._definition.terms.sharing.affinity != "shared"
 
     def _no_instances(self) -> Instances:
         definition = self._definition
         return Instances(
-            definition.name, definition.way, self._terms, self._surroundings, self._lives
+            definition.name, definition.way, definition.terms, self._surroundings, self._lives
         )
 
     def _surroundings(self, tenant: Tenant, on_change: Callable[[], None]) -> Surroundings:

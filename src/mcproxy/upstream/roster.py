@@ -101,7 +101,7 @@ class Roster:
             if name in self._next:
                 self._retire(self._next.pop(name))
         for name in todo.keep:
-            self._serving[name].adopt(definitions[name].terms)
+            self._serving[name].adopt(definitions[name])
             self._serving[name].supervisor.revive()
         for name in todo.remove:
             self._retire(self._serving.pop(name))
@@ -116,7 +116,7 @@ class Roster:
     def _begin_replacing(self, definition: Definition) -> None:
         waiting = self._next.get(definition.name)
         if waiting and waiting.key == definition.key:
-            waiting.adopt(definition.terms)
+            waiting.adopt(definition)
             return
         if waiting:
             self._retire(self._next.pop(definition.name))

@@ -5,7 +5,7 @@ passed over: one bad line never harms the session.
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from mcproxy.errors import RpcError
@@ -22,13 +22,17 @@ _SHOWN_BYTES = 200
 
 @asynccontextmanager
 async def connect(
-    name: str, command: Command, wake: Callable[[Session], None]
+    name: str,
+    command: Command,
+    prepare: Callable[[], Awaitable[None]],
+    wake: Callable[[Session], None],
 ) -> AsyncIterator[tuple[Session, Child]]:
     """Start the server and tie a session to it; on leaving, the process group is ended.
 
-    The session is not open yet; for ``wake`` see there. Raises OSError when the command cannot
-    be started.
+    ``prepare`` is awaited before, and there is no start where it raises. The session is not open
+    yet; for ``wake`` see there. Raises OSError when the command cannot be started.
     """
+    await prepare()
     session = Session(name, wake)
     peer: Peer
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from mcproxy.errors import PeerClosed, RpcError, ServerDown
+from mcproxy.hooks import HookFailed
 from mcproxy.types import JsonObject, ServerHealth, ServerState, ServerView, Tool, ToolRef
 from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.handshake import HandshakeFailed
@@ -97,9 +98,9 @@ class Supervisor:
             return await self._session.answers(secs)
         return self._state == "idle"
 
-    def adopt(self, terms: Terms) -> None:
-        """Live by other terms from now on."""
-        self._terms = terms
+    def adopt(self, way: Way, terms: Terms) -> None:
+        """Live by other terms from now on, and go that way when it starts again."""
+        self._way, self._terms = way, terms
 
     def revive(self) -> None:
         """Start the server if it was given up, with a clean slate."""
@@ -173,7 +174,7 @@ class Supervisor:
             return False
         except TimeoutError:
             self._last_error = "it started but did not answer in time"
-        except (HandshakeFailed, PeerClosed, RpcError, OSError) as error:
+        except (HookFailed, HandshakeFailed, PeerClosed, RpcError, OSError) as error:
             self._last_error = str(error)
         except Exception as error:
             log.exception("%s: a fault of the gateway", self._title)

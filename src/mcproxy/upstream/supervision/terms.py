@@ -1,6 +1,7 @@
 """What a supervisor is given: how its server is reached, on which terms, and who hears of it.
 
-Only the way stands for the server's identity: another way is another server, other terms are not.
+Neither stands for the server's identity, which is the key of its definition: a way may change in
+what is done before a start, and terms in everything.
 """
 
 from collections.abc import Callable, Mapping

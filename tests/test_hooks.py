@@ -1,6 +1,7 @@
-"""Hooks around a refresh: named actions, commands, webhooks, and what fails."""
+"""Hooks: named actions, commands, webhooks, and what fails."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ import pytest
 from mcproxy.config.hooks import HookSpec
 from mcproxy.config.load import load_document
 from mcproxy.errors import ConfigError
-from mcproxy.manifest.hooks import HookFailed, Hooks
+from mcproxy.hooks import HookFailed, Hooks, Occasion
 from mcproxy.types import Json, JsonObject
 
 NAMED = HookSpec(name="note")
@@ -26,7 +27,7 @@ def command(code: str) -> HookSpec:
 def hooks(done: list[str]) -> Hooks:
     """Hooks with one named action, which leaves a mark."""
 
-    async def note() -> None:
+    async def note(_: Occasion) -> None:
         done.append("note")
 
     return Hooks({"note": note}, os.environ)
@@ -37,8 +38,9 @@ async def test_named_actions_and_commands_run_in_order(tmp_path: Path) -> None:
     done: list[str] = []
     mark = tmp_path / "mark"
     code = f"import os; open({str(mark)!r}, 'w').write(os.environ['MCPROXY_EVENT'])"
+    manual = Occasion("manual")
     unknown = HookSpec(name="unknown")
-    await hooks(done).run([unknown, NAMED, command(code), NAMED], "manual")
+    await hooks(done).run([unknown, NAMED, command(code), NAMED], manual)
     assert done == ["note", "note"]
     assert mark.read_text() == "manual"
 
@@ -55,20 +57,24 @@ async def test_named_actions_and_commands_run_in_order(tmp_path: Path) -> None:
 async def test_the_first_failure_ends_it_with_a_reason(hook: HookSpec, words: str) -> None:
     done: list[str] = []
     with pytest.raises(HookFailed) as caught:
-        await hooks(done).run([hook, NAMED], "config_change")
+        await hooks(done).run([hook, NAMED], Occasion("config_change"))
     assert words in str(caught.value)
     assert "s3cret" not in str(caught.value)
     assert done == []
 
 
-async def test_a_webhook_is_told_the_event() -> None:
+async def test_a_webhook_is_told_the_event_and_its_server() -> None:
     told: list[bytes] = []
     async with listening(told, 204) as url:
-        await hooks([]).run([HookSpec(webhook=url)], "config_change")
-    assert b'"event":"config_change"' in told[0].replace(b" ", b"")
+        await hooks([]).run([HookSpec(webhook=url)], Occasion("config_change"))
+        await hooks([]).run([HookSpec(webhook=url)], Occasion("pre_start", "echo"))
+    assert [json.loads(body) for body in told] == [
+        {"event": "config_change"},
+        {"event": "pre_start", "server": "echo"},
+    ]
     async with listening(told, 500) as url:
         with pytest.raises(HookFailed, match="it answered 500"):
-            await hooks([]).run([HookSpec(webhook=url)], "config_change")
+            await hooks([]).run([HookSpec(webhook=url)], Occasion("config_change"))
 
 
 @asynccontextmanager

@@ -1,29 +1,37 @@
-"""What an operator wants done around a refresh: named actions, commands, webhooks.
+"""Does what an operator wants done on some occasion: named actions, commands, webhooks.
 
-The named actions are handed in, so that nothing here knows servers. Each hook is bounded in time; a
-failure is told with its reason, and what follows from it is for the caller.
+Used around a refresh and before a server starts. The named actions are handed in, so that nothing
+here knows servers. Each hook is bounded in time; a failure is told with its reason, and what
+follows from it is for the caller.
 """
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from mcproxy.config.hooks import HookSpec
 from mcproxy.errors import McproxyError
+from mcproxy.types import Event
 
-HOOK_SECS = 30.0  # a refresh waits no longer for one hook
+HOOK_SECS = 30.0  # a refresh, or a start, waits no longer for one hook
 _SHOWN_BYTES = 500
 _PASSED = ("PATH", "HOME", "LANG", "TMPDIR")
 
-Event: TypeAlias = Literal["startup", "config_change", "server_health", "tools_changed", "manual"]
-Action: TypeAlias = Callable[[], Awaitable[None]]
 
-log = logging.getLogger(__name__)
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """What hooks are told: what happens, and to which server where it is one."""
+
+    event: Event | Literal["pre_start"]
+    server: str | None = None
+
+
+Action: TypeAlias = Callable[[Occasion], Awaitable[None]]
 
 
 class HookFailed(McproxyError):
@@ -31,31 +39,35 @@ class HookFailed(McproxyError):
 
 
 class Hooks:
-    """Runs hooks. ``actions`` are those with a name; ``environment`` is the gateway's own, of which
-    commands get a few variables and ``MCPROXY_EVENT``."""
+    """Runs hooks. ``actions`` are those with a name; any other name does nothing. ``environment``
+    is the gateway's own, of which commands get a few variables beside the occasion's."""
 
     def __init__(self, actions: Mapping[str, Action], environment: Mapping[str, str]) -> None:
         self._actions = actions
         self._passed = {name: environment[name] for name in _PASSED if name in environment}
 
-    async def run(self, hooks: Sequence[HookSpec], event: Event) -> None:
-        """Run hooks one after another, up to the first that fails. Raises HookFailed."""
+    async def run(self, hooks: Sequence[HookSpec], occasion: Occasion) -> None:
+        """Run hooks one after another, up to the first that fails, each for at most HOOK_SECS.
+
+        Raises HookFailed. Cancelled, it leaves no process of a hook's own session behind.
+        """
         for hook in hooks:
             try:
                 async with asyncio.timeout(HOOK_SECS):
-                    await self._do(hook, event)
+                    await self._do(hook, occasion)
             except TimeoutError as error:
                 raise HookFailed(f"{told(hook)}: not done after {HOOK_SECS:g} s") from error
             except OSError as error:
                 raise HookFailed(f"{told(hook)}: {error}") from error
 
-    async def _do(self, hook: HookSpec, event: Event) -> None:
+    async def _do(self, hook: HookSpec, occasion: Occasion) -> None:
         if hook.command:
-            await _command(hook, {**self._passed, "MCPROXY_EVENT": event})
+            facts = {f"MCPROXY_{name.upper()}": value for name, value in _facts(occasion).items()}
+            await _command(hook, {**self._passed, **facts})
         elif hook.webhook:
-            await _tell(hook, hook.webhook, event)
+            await _tell(hook, hook.webhook, occasion)
         elif hook.name and hook.name in self._actions:
-            await self._actions[hook.name]()
+            await self._actions[hook.name](occasion)
 
 
 def told(hook: HookSpec) -> str:
@@ -63,6 +75,11 @@ def told(hook: HookSpec) -> str:
     if hook.command:
         return f"hook command {hook.command[0]!r}"
     return "hook webhook" if hook.webhook else f"hook {hook.name!r}"
+
+
+def _facts(occasion: Occasion) -> Mapping[str, str]:
+    server = {"server": occasion.server} if occasion.server else {}
+    return {"event": occasion.event, **server}
 
 
 async def _command(hook: HookSpec, environment: Mapping[str, str]) -> None:
@@ -90,12 +107,12 @@ async def _end(process: Process) -> None:
     await process.wait()
 
 
-async def _tell(hook: HookSpec, url: str, event: Event) -> None:
+async def _tell(hook: HookSpec, url: str, occasion: Occasion) -> None:
     import httpx  # noqa: PLC0415  a gateway without webhooks need not load it
 
     try:
         async with httpx.AsyncClient(timeout=HOOK_SECS) as client:
-            response = await client.post(url, json={"event": event})
+            response = await client.post(url, json=_facts(occasion))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise HookFailed(f"{told(hook)}: {type(error).__name__}") from error
     if not response.is_success:
