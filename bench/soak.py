@@ -64,7 +64,7 @@ async def soak(rounds: int, servers: int, calls: int) -> Soaked:
     many ``calls``, and crashes."""
     with tempfile.TemporaryDirectory() as state:
         changed = asyncio.Event()
-        fleet = Fleet(_loaded(state, servers, guest=""), changed.set)
+        fleet = Fleet(_loaded(state, servers, guest=""), lambda _: changed.set())
         run = _Run(fleet, state, changed, servers, calls)
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(fleet.run())

@@ -9,10 +9,11 @@ import contextlib
 import logging
 import sysconfig
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from mcproxy.config.hooks import RefreshHooks
 from mcproxy.config.load import Loaded
 from mcproxy.config.state import state_directory
 from mcproxy.errors import CallError
@@ -20,9 +21,10 @@ from mcproxy.frontends.gate import Gate
 from mcproxy.gateway.calls import Admission
 from mcproxy.gateway.core import Gateway, Outside
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
-from mcproxy.hooks import HookFailed, Hooks, Occasion
+from mcproxy.hooks import Hooks
 from mcproxy.manifest.live import Live
 from mcproxy.manifest.model import Manifest, build
+from mcproxy.manifest.refreshes import Refreshes
 from mcproxy.observe.health import Status, report
 from mcproxy.observe.metrics import Facts, Metrics
 from mcproxy.observe.redact import Redactor, secrets_of
@@ -41,6 +43,7 @@ from mcproxy.sandbox.profile import Profile, profile_for
 from mcproxy.types import (
     Caller,
     CallTool,
+    Change,
     Event,
     Job,
     Json,
@@ -78,9 +81,10 @@ class App:
         self._manifest = build(())
         self._snapshot = take_snapshot(self._policy, self._manifest)
         self._fleet = Fleet(loaded, self._on_change, self._on_event)
-        self._live = Live(self._fleet.views, self._publish)
+        hooks = Hooks(fleet_actions(self._fleet), loaded.environment)
+        self._refreshes = Refreshes(hooks, self._refresh_hooks)
+        self._live = Live(self._fleet.views, self._publish, self._refreshes)
         self._reloader = Reloader(loaded.source, self._refresh)
-        self._hooks = Hooks(fleet_actions(self._fleet), loaded.environment)
         self._watch = watch
         sandbox, environment = loaded.config.sandbox, loaded.environment
         self._packages = Packages(
@@ -116,8 +120,8 @@ class App:
         """Run the sandbox and the servers; on leaving, stop them all.
 
         Waits at the start until the servers are up, at most ``manifests.startup_dwell_secs``, so
-        that the first client sees their tools. Raises SandboxUnavailable when the sandbox cannot
-        reach ``sandbox.min_level``.
+        that the first client sees their tools, and for the hooks before the first manifest. Raises
+        SandboxUnavailable when the sandbox cannot reach ``sandbox.min_level``.
         """
         async with (
             self._packages,
@@ -132,27 +136,22 @@ class App:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._loaded.config.manifests.startup_dwell_secs):
                         await self._fleet.known()
-                self._live.refresh()
+                live = tasks.create_task(self._live.run(), name="manifest")
                 following = tasks.create_task(self._reloader.run(watch=self._watch), name="reload")
+                await self._live.begun()
                 yield
                 following.cancel()
+                live.cancel()
             finally:
                 servers.cancel()
 
-    async def _refresh(self, loaded: Loaded, event: Event) -> None:
+    async def _refresh(self, loaded: Loaded, causes: Collection[Event]) -> None:
         """Go by another configuration, with the hooks around it. Raises HookFailed, as ``apply``
         raises ConfigError."""
-        occasion = Occasion(event)
-        await self._hooks.run(
-            self._loaded.config.manifests.refresh_event_hooks.pre_refresh, occasion
-        )
-        self.apply(loaded)
-        try:
-            await self._hooks.run(
-                loaded.config.manifests.refresh_event_hooks.post_refresh, occasion
-            )
-        except HookFailed as error:
-            log.warning("after the refresh: %s", error)
+        await self._refreshes.run(causes, lambda: self.apply(loaded))
+
+    def _refresh_hooks(self) -> RefreshHooks:
+        return self._loaded.config.manifests.refresh_event_hooks
 
     @property
     def has_auth(self) -> bool:
@@ -183,9 +182,9 @@ class App:
         those that its token opens. Raises AccessDenied for a wrong token."""
         servers = self._visible(caller)
         uptime = time.monotonic() - self._started
-        error = self._reloader.error
+        error = self._reloader.error or self._live.error
         if error and len(servers) < len(self._fleet.health()):
-            error = "the changed file is refused; the log has the reason"  # it may name the others
+            error = "a refresh is refused; the log has the reason"  # it may name the others
         told = report(Status(uptime, self.gate.closed, error), servers, self._pool.report)
         return self._redactor.json(told)
 
@@ -245,8 +244,8 @@ class App:
     def _current(self) -> Snapshot:
         return self._snapshot
 
-    def _on_change(self) -> None:
-        self._live.changed()
+    def _on_change(self, change: Change) -> None:
+        self._live.changed(change)
 
     def _on_event(self, server: str, note: Notification, tenant: Tenant | None) -> None:
         self.gateway.heard(server, note, tenant)

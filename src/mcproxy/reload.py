@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,7 +19,7 @@ from mcproxy.errors import ConfigError
 from mcproxy.hooks import HookFailed
 from mcproxy.types import Event
 
-Apply: TypeAlias = Callable[[Loaded, Event], Awaitable[None]]
+Apply: TypeAlias = Callable[[Loaded, Collection[Event]], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +27,14 @@ log = logging.getLogger(__name__)
 class Reloader:
     """Reads ``source`` and the ``.env`` beside it again; None is the demo, which never changes.
 
-    ``apply`` takes what was read; where it cannot be used it raises ConfigError or HookFailed,
-    having changed nothing. ``error`` is what was wrong last, None when all is fine.
+    ``apply`` takes what was read, and why; where it cannot be used it raises ConfigError or
+    HookFailed, having changed nothing. ``error`` is what was wrong last, None when all is fine.
     """
 
     def __init__(self, source: Path | None, apply: Apply) -> None:
         self._source, self._apply = source, apply
         self._due = asyncio.Event()
-        self._event: Event = "config_change"
+        self._causes: frozenset[Event] = frozenset()
         self.error: str | None = None
 
     async def run(self, *, watch: bool) -> None:
@@ -46,20 +46,20 @@ class Reloader:
                 while True:
                     await self._due.wait()
                     self._due.clear()
-                    await self.reload(self._event)
+                    causes, self._causes = self._causes, frozenset()
+                    await self._reload(causes)
 
-    def _ask(self, event: Event) -> None:
-        self._event = event
+    def _ask(self, cause: Event) -> None:
+        self._causes |= {cause}
         self._due.set()
 
-    async def reload(self, event: Event) -> None:
-        """Read the file and apply it now."""
+    async def _reload(self, causes: Collection[Event]) -> None:
         if self._source is None:
             log.info("there is no configuration file to load anew: this is the bundled demo")
             return
         try:
             loaded = load(self._source)
-            await self._apply(loaded, event)
+            await self._apply(loaded, causes)
         except (ConfigError, HookFailed) as error:
             self.error = str(error)
             log.warning("the changed configuration is refused, nothing changes: %s", error)

@@ -14,7 +14,7 @@ from mcproxy.errors import ConfigError, SandboxUnavailable
 from mcproxy.manifest.model import Manifest, build
 from mcproxy.policy.access import policy_of
 from mcproxy.sandbox.pool import Pool, PoolSettings
-from mcproxy.types import SandboxReport
+from mcproxy.types import Change, SandboxReport
 from mcproxy.upstream.fleet import Fleet
 
 TRIAL_SECS = 90.0  # `npx` and `uvx` may download a server first
@@ -36,7 +36,7 @@ async def _attempt(loaded: Loaded) -> Trial:
     seconds: dict[str, float] = {}
     fleet: Fleet
 
-    def note() -> None:
+    def note(_: Change) -> None:
         for name, health in fleet.health().items():
             if health.state not in ("starting", "restarting"):
                 seconds.setdefault(name, time.monotonic() - started)
@@ -55,7 +55,7 @@ async def _attempt(loaded: Loaded) -> Trial:
 
 
 async def _learn(loaded: Loaded) -> Manifest:
-    fleet = Fleet(loaded, lambda: None)
+    fleet = Fleet(loaded, lambda _: None)
     async with _tried(fleet):
         return build(fleet.views())
 

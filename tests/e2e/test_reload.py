@@ -172,7 +172,8 @@ def test_a_variable_in_dotenv_configures_its_server(tmp_path: Path) -> None:
 @pytest.mark.requirement("hooks.refresh")
 def test_a_failing_hook_before_the_refresh_stops_it(tmp_path: Path) -> None:
     def config(name: str, *hooks: Json) -> JsonObject:
-        refresh: Json = {"refresh_event_hooks": {"pre_refresh": list(hooks)}}
+        around: Json = {"pre_refresh": list(hooks), "events": ["config_change", "manual"]}
+        refresh: Json = {"refresh_event_hooks": around}
         return {"servers": {name: echo()}, "manifests": refresh}
 
     veto: Json = {"command": ["/bin/sh", "-c", f"echo not now; test -e {tmp_path}/go"]}

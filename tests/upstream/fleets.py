@@ -31,7 +31,7 @@ class Watched:
     def __init__(self, document: JsonObject, state: Path) -> None:
         self._state = state
         self._changed = asyncio.Event()
-        self.fleet = Fleet(self._loaded(document), self._changed.set)
+        self.fleet = Fleet(self._loaded(document), lambda _: self._changed.set())
 
     def apply(self, **servers: JsonObject) -> None:
         """Have the fleet follow other definitions."""

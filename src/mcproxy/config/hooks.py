@@ -9,6 +9,7 @@ from typing import Annotated, Self, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 
 from mcproxy.config.fields import Section, Text, refusal
+from mcproxy.types import Event
 
 REFRESH_HOOKS = ("health_check_all", "drain_connections", "restart_failed", "notify_monitors")
 START_HOOKS = ("pull_image",)
@@ -44,12 +45,16 @@ Hook: TypeAlias = Annotated[
 
 
 class RefreshHooks(Section):
-    """What is done around a refresh of the configuration."""
+    """What is done around a refresh of what clients see."""
 
     pre_refresh: tuple[Hook, ...] = Field(
         default=(), description="Done before; the first that fails stops the refresh."
     )
     post_refresh: tuple[Hook, ...] = Field(default=(), description="Done afterwards.")
+    events: tuple[Event, ...] = Field(
+        default=("startup", "config_change", "manual"),
+        description="The events that have these hooks around them; others refresh at once.",
+    )
 
 
 class ServerHooks(Section):

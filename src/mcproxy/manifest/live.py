@@ -1,41 +1,112 @@
 """The manifest in force: rebuilt when servers change, swapped as a whole.
 
 Changes come in bursts (a server starts: state, tools, state again), so they are gathered for a
-moment and answered with one rebuild, in which only servers that changed are indexed anew.
+moment and answered with one rebuild, in which only servers that changed are indexed anew. A burst
+that an operator has hooks for waits for them; any other is answered at once.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 
+from mcproxy.hooks import HookFailed
 from mcproxy.manifest.model import Manifest, build
-from mcproxy.types import ServerView
+from mcproxy.manifest.refreshes import Refreshes
+from mcproxy.types import Event, ServerView
 
 DEBOUNCE_SECS = 0.02
 
+log = logging.getLogger(__name__)
+
 
 class Live:
-    """Rebuilds the manifest from ``views`` after ``changed`` and hands it to ``publish``."""
+    """Rebuilds the manifest from ``views`` after ``changed`` and hands it to ``publish``.
+
+    What a hook refuses is held back until the next event, which tries again; ``error`` is why it
+    was refused, None when all is fine.
+    """
 
     def __init__(
         self,
         views: Callable[[], Sequence[ServerView]],
         publish: Callable[[Manifest], None],
+        refreshes: Refreshes,
     ) -> None:
         self._views = views
         self._publish = publish
+        self._refreshes = refreshes
         self._manifest = build(())
-        self._due: asyncio.TimerHandle | None = None
+        self._burst: asyncio.TimerHandle | None = None
+        self._new: frozenset[Event] = frozenset()
+        self._held: frozenset[Event] = frozenset()  # their hooks run, or have refused
+        self._due = asyncio.Event()
+        self._begun = asyncio.Event()
+        self.error: str | None = None
 
-    def changed(self) -> None:
-        """Take note that a server's state or tools changed."""
-        if self._due is None:
+    async def run(self) -> None:
+        """Refresh for ``startup``, then whenever hooks have to be waited for, until cancelled."""
+        self._new |= {"startup"}
+        while True:
+            await self._refresh_with_hooks()
+            await self._due.wait()
+            self._due.clear()
+
+    async def begun(self) -> None:
+        """Return once the first manifest is in force."""
+        await self._begun.wait()
+
+    def changed(self, cause: Event) -> None:
+        """Take note of what may make another manifest."""
+        self._new |= {cause}
+        if self._burst is None:
             loop = asyncio.get_running_loop()
-            self._due = loop.call_later(DEBOUNCE_SECS, self.refresh)
+            self._burst = loop.call_later(DEBOUNCE_SECS, self._answer)
 
     def refresh(self) -> None:
-        """Rebuild and publish now."""
-        if self._due:
-            self._due.cancel()
-            self._due = None
+        """Rebuild and publish now, whatever was held back."""
+        self._take()
+        self._pass()
+
+    def _answer(self) -> None:
+        """The burst is over."""
+        self._burst = None
+        if not self._begun.is_set() or self._refreshes.hooked(self._new | self._held):
+            self._due.set()
+        else:
+            self._take()
+            self._swap()
+
+    def _take(self) -> frozenset[Event]:
+        """The causes that nobody has answered yet; the burst ends with them."""
+        if self._burst:
+            self._burst.cancel()
+            self._burst = None
+        taken, self._new = self._new, frozenset()
+        return taken
+
+    async def _refresh_with_hooks(self) -> None:
+        self._held |= self._take()
+        if not self._held:
+            return  # a refresh of another kind came before
+        starting = not self._begun.is_set()
+        try:
+            await self._refreshes.run(self._held, self._pass)
+        except HookFailed as error:
+            self.error = str(error)
+            log.warning("a refresh is refused: %s", error)
+        except Exception as error:
+            self.error = f"a fault of the gateway: {error!r}"
+            log.exception("a refresh failed")
+        if starting and self._held:  # there is nothing to fall back to
+            self._held = frozenset()
+            self._swap()
+
+    def _pass(self) -> None:
+        """Nothing is held back any more."""
+        self._held, self.error = frozenset(), None
+        self._swap()
+
+    def _swap(self) -> None:
         self._manifest = build(self._views(), self._manifest)
         self._publish(self._manifest)
+        self._begun.set()

@@ -12,6 +12,7 @@ from mcproxy.config.load import Loaded
 from mcproxy.config.state import state_directory
 from mcproxy.errors import CallError, ServerDown, UnknownServer
 from mcproxy.types import (
+    Change,
     Json,
     JsonObject,
     ServerHealth,
@@ -38,13 +39,13 @@ def _unheard(server: str, note: Notification, tenant: Tenant | None) -> None:
 
 
 class Fleet:
-    """The configured servers. ``run`` keeps them up; ``on_change`` is called after each change,
+    """The configured servers. ``run`` keeps them up; ``on_change`` is told each change,
     ``on_event`` with a server's name, what it tells of its prompts and resources, and to whom."""
 
     def __init__(
         self,
         loaded: Loaded,
-        on_change: Callable[[], None],
+        on_change: Callable[[Change], None],
         on_event: OnEvent = _unheard,
     ) -> None:
         self._on_change = on_change
@@ -64,7 +65,7 @@ class Fleet:
         """
         self._idle = not_running(loaded)
         self._roster.apply(definitions(loaded))
-        self._on_change()
+        self._on_change("tools_changed")
 
     async def call(self, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
         """A ``CallTool``: the reference names server and tool exactly. Raises CallError."""

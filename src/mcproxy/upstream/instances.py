@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from mcproxy.errors import RpcError, ServerDown, UpstreamError
-from mcproxy.types import EXCHANGE, Json, JsonObject, Tenant, ToolRef, ToolResult
+from mcproxy.types import EXCHANGE, Change, Json, JsonObject, Tenant, ToolRef, ToolResult
 from mcproxy.upstream.lives import Lives
 from mcproxy.upstream.placing import Presence, place
 from mcproxy.upstream.supervision.calls import Calls
@@ -22,7 +22,7 @@ from mcproxy.upstream.supervision.terms import Surroundings, Terms, Way
 
 LEAVE_SECS = 10.0  # a process that is told to stop is gone by then, whatever it does
 
-Surround = Callable[[Tenant, Callable[[], None]], Surroundings]
+Surround = Callable[[Tenant, Callable[[Change], None]], Surroundings]
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ class Instances:
         return ServerDown(ref, text, how="is full")
 
     def _open(self, tenant: Tenant) -> Supervisor:
-        surroundings = self._surround(tenant, self._tell)
+        surroundings = self._surround(tenant, lambda _: self._tell())
         supervisor = Supervisor(self._name, self._way, self._terms.of_instance(), surroundings)
         self._of[tenant] = supervisor
         log.debug("%s: an instance starts, one of %d", self._name, len(self._of))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from mcproxy.types import Json, JsonObject, ServerHealth, Tenant, ToolRef, ToolResult
+from mcproxy.types import Change, Json, JsonObject, ServerHealth, Tenant, ToolRef, ToolResult
 from mcproxy.upstream.definition import Definition
 from mcproxy.upstream.instances import Instances
 from mcproxy.upstream.lives import Lives
@@ -31,7 +31,7 @@ class Around:
     ``on_event`` is told of whose instance a notification comes, None where all share the server.
     """
 
-    on_change: Callable[[], None]
+    on_change: Callable[[Change], None]
     on_event: OnEvent
     memories: Path
 
@@ -107,7 +107,7 @@ class Member:
             definition.name, definition.way, definition.terms, self._surroundings, self._lives
         )
 
-    def _surroundings(self, tenant: Tenant, on_change: Callable[[], None]) -> Surroundings:
+    def _surroundings(self, tenant: Tenant, on_change: Callable[[Change], None]) -> Surroundings:
         def heard(server: str, note: Notification) -> None:
             if note.method == _UPDATED:  # of lists, the shared one tells
                 self._around.on_event(server, note, tenant)

@@ -139,7 +139,7 @@ class Roster:
             return
         del self._next[name]
         old, self._serving[name] = self._serving[name], member
-        self._around.on_change()
+        self._around.on_change("tools_changed")
         await self._lives.end(old.close())
         member.supervisor.revive()  # it may have failed over what the old one held: a port, a lock
 

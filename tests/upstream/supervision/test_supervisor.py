@@ -8,6 +8,8 @@ import psutil
 import pytest
 
 from mcproxy.errors import CallTimeout, ServerDown, UpstreamError
+from mcproxy.hooks import Occasion
+from mcproxy.upstream.actions import fleet_actions
 from mcproxy.upstream.supervision.breaker import CLOSED, OPEN_SECS, THRESHOLD
 from mcproxy.upstream.supervision.turns import Turns
 from tests.upstream.fleets import SERVERS, WAIT_SECS, Watched, running, server, until_gone
@@ -33,9 +35,21 @@ async def test_a_server_that_was_given_up_starts_when_asked_to(tmp_path: Path) -
         pid = watched.fleet.health()["fine"].pid
         command.write_text(f"#!/bin/sh\nexec {sys.executable} {SERVERS / 'echo.py'}\n")
         command.chmod(0o755)
-        watched.fleet.restart_failed()
+        actions = fleet_actions(watched.fleet)
+        await actions["restart_failed"](Occasion("manual"))
         await watched.until("late", lambda health: health.state == "ready")
         assert watched.fleet.health()["fine"].pid == pid
+
+
+@pytest.mark.requirement("hooks.no_loop")
+async def test_a_server_is_not_revived_by_its_own_failure() -> None:
+    async with running(absent={"command": "/no/such/command"}) as watched:
+        await watched.until("absent", lambda health: health.state == "failed")
+        actions = fleet_actions(watched.fleet)
+        await actions["restart_failed"](Occasion("server_health"))
+        assert watched.fleet.health()["absent"].state == "failed"
+        await actions["restart_failed"](Occasion("tools_changed"))
+        assert watched.fleet.health()["absent"].state == "starting"
 
 
 @pytest.mark.requirement("upstream.stderr_tail")

@@ -196,6 +196,7 @@ class Supervisor:
                     await self._attention.wait()
 
     def _publish(self, session: Session, tools: Sequence[Tool]) -> None:
+        before = self.view
         self._told = session.info.instructions or session.info.name
         self._capabilities = session.info.capabilities
         self._tools = {tool.ref.tool: tool for tool in tools}
@@ -205,7 +206,10 @@ class Supervisor:
             self._door.reset()
         self._session = session
         self._last_error = None
-        self._become("ready")
+        if self.view != before:
+            self._around.on_change("tools_changed")
+        if self._state != "ready":
+            self._become("ready")
         self._settled.set()
 
     async def _keep(self, session: Session) -> None:
@@ -297,4 +301,4 @@ class Supervisor:
         self._state = state
         if state in ("ready", "failed"):
             self._decided.set()
-        self._around.on_change()
+        self._around.on_change("server_health")

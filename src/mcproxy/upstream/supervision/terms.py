@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
 from mcproxy.config.model import Affinity
+from mcproxy.types import Change
 from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.session import Session
 from mcproxy.upstream.supervision.remembered import Memory
@@ -94,7 +95,7 @@ class Surroundings:
     """Who hears of changes of a server's state or tools (``on_change``) and, with its name, of
     what it tells of its prompts and resources (``on_event``); turns to start; its memory."""
 
-    on_change: Callable[[], None]
+    on_change: Callable[[Change], None]
     on_event: Callable[[str, Notification], None]
     turns: Turns
     memory: Memory
