@@ -112,6 +112,7 @@ class App:
             self._fleet.upstream,
             Admission(limiter.take, self._queues.entered),
             self._audit,
+            self._metrics,
         )
         self.gateway = Gateway(self._current, outside)
 
@@ -180,7 +181,10 @@ class App:
     def health(self, caller: Caller) -> Json:
         """What ``/health`` tells this caller: servers of namespaces that need no token, and of
         those that its token opens. Raises AccessDenied for a wrong token."""
-        servers = self._visible(caller)
+        servers = {
+            name: replace(server, repairs=self._manifest.repairs(name))
+            for name, server in self._visible(caller).items()
+        }
         uptime = time.monotonic() - self._started
         error = self._reloader.error or self._live.error
         if error and len(servers) < len(self._fleet.health()):
@@ -191,8 +195,8 @@ class App:
     def metrics(self, caller: Caller) -> bytes:
         """What ``/metrics`` tells this caller, of the same servers and of the namespaces that it
         may use. Raises as ``health`` does."""
-        uptime, ready = time.monotonic() - self._started, self._pool.stats.ready
-        facts = Facts(uptime, self._visible(caller), ready, self._visible_queues(caller))
+        uptime, pool = time.monotonic() - self._started, self._pool.stats
+        facts = Facts(uptime, self._visible(caller), pool, self._visible_queues(caller))
         return self._metrics.expose(facts)
 
     def _visible_queues(self, caller: Caller) -> Mapping[str, Load]:
@@ -201,11 +205,7 @@ class App:
 
     def _visible(self, caller: Caller) -> Mapping[str, ServerHealth]:
         visible = {name for place in usable(self._policy, caller) for name in place.servers}
-        return {
-            name: replace(server, repairs=self._manifest.repairs(name))
-            for name, server in self._fleet.health().items()
-            if name in visible
-        }
+        return {name: one for name, one in self._fleet.health().items() if name in visible}
 
     def _counted(self, run: RunCode) -> RunCode:
         """The same runner; what became of each script is counted."""

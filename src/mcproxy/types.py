@@ -82,7 +82,8 @@ class ServerHealth:
 
     ``repairs``: its tools whose definitions were mended or set aside, each with the reason.
     ``instances``: the process id of each instance beside it (None: it runs elsewhere), for a server
-    whose clients have instances of their own; None for one that they share.
+    whose clients have instances of their own; None for one that they share. ``rss_mb``: MiB that
+    all its processes, and what they started, held when they were last looked at.
     """
 
     state: ServerState
@@ -92,6 +93,7 @@ class ServerHealth:
     last_error: str | None = None
     repairs: tuple[str, ...] = ()
     instances: tuple[int | None, ...] | None = None
+    rss_mb: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,18 @@ class SandboxReport:
     level: Literal["strict", "hardened", "seccomp", "none"]
     guarantees: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """How much the sandbox does now: workers ready, scripts running, scripts that wait for a slot;
+    and did since the start: executions, zygotes started again after one had ended."""
+
+    ready: int = 0
+    running: int = 0
+    waiting: int = 0
+    executions: int = 0
+    restarts: int = 0
 
 
 CallTool: TypeAlias = Callable[[ToolRef, Mapping[str, Json]], Awaitable[ToolResult]]

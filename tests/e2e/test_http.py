@@ -9,6 +9,7 @@ import pytest
 
 from mcproxy.types import Json, JsonObject
 from tests.e2e.gateways import Running, echo, gateway
+from tests.e2e.test_reload import server, until
 
 PING: JsonObject = {"jsonrpc": "2.0", "id": 7, "method": "ping"}
 LIST: JsonObject = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
@@ -155,6 +156,7 @@ def test_path_and_argument_that_disagree(served: Running) -> None:
 
 @pytest.mark.requirement("http.health")
 def test_health_tells_what_is_and_hides_what_is_guarded(served: Running) -> None:
+    until(served, lambda health: server(health, "echo")["rss_mb"])  # measured once a second
     health = served.http.get("/health").json()
     assert health["status"] == "degraded"
     assert health["servers"]["echo"]["state"] == "ready"

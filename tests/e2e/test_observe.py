@@ -1,14 +1,17 @@
 """What an operator sees: metrics, the record of calls, and no secret anywhere."""
 
 import json
+import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mcproxy.types import JsonObject
-from tests.e2e.gateways import Running, echo, gateway
+from tests.e2e.gateways import SERVERS, Running, echo, gateway
+from tests.e2e.test_reload import server, until
 
 CANARY = "correct-horse-battery-staple"
 
@@ -22,6 +25,42 @@ def test_metrics_count_calls_and_scripts(served: Running) -> None:
     assert 'mcproxy_server_state{server="echo",state="ready"} 1.0' in told.text
     assert "vault" not in told.text
     assert served.http.get("/metrics", headers={"Host": "evil.example"}).status_code == 403
+
+
+@pytest.mark.requirement("metrics.searches")
+def test_searches_of_clients_and_scripts_are_counted(tmp_path: Path) -> None:
+    with gateway(tmp_path, {"servers": {"echo": echo()}}) as running:
+        running.tool("search", query="add")
+        running.run('api.search("add")')
+        assert "fault" in running.tool("search", query="add", limit="many")
+        assert "mcproxy_searches_total 2.0" in running.http.get("/metrics").text
+
+
+@pytest.mark.requirement("metrics.queue")
+def test_what_is_under_way_is_counted(tmp_path: Path) -> None:
+    with gateway(tmp_path, {"servers": {"echo": echo()}}) as running, ThreadPoolExecutor() as pool:
+        script = pool.submit(running.run, 'api.server("echo").sleep(secs=2)')
+        until(running, lambda _: "executions_running 1.0" in running.http.get("/metrics").text)
+        assert "mcproxy_requests_in_flight 1.0" in running.http.get("/metrics").text
+        assert script.result()["status"] == "success"
+        told = running.http.get("/metrics").text
+    assert "mcproxy_requests_in_flight 0.0" in told
+    assert "mcproxy_executions_running 0.0" in told
+    assert "mcproxy_executions_waiting 0.0" in told
+    assert "mcproxy_zygote_restarts_total 0.0" in told
+
+
+@pytest.mark.requirement("metrics.family")
+def test_memory_is_that_of_the_process_and_all_that_it_started(tmp_path: Path) -> None:
+    child = f"{sys.executable} -c \"import signal; held = b'x' * (80 << 20); signal.pause()\" &"
+    script = f"{child} exec {sys.executable} {SERVERS / 'echo.py'}"
+    config: JsonObject = {"servers": {"heavy": {"command": "/bin/sh", "args": ["-c", script]}}}
+    with gateway(tmp_path, config) as running:
+        until(running, lambda health: float(str(server(health, "heavy")["rss_mb"] or 0)) > 80)
+        told = running.http.get("/metrics").text
+    found = re.search(r"resident_memory_bytes{server=.heavy.} (\S+)", told)
+    assert found
+    assert float(found[1]) > 80 << 20
 
 
 @pytest.mark.requirement("audit.in_force")

@@ -23,6 +23,7 @@ from mcproxy.gateway.calls import Admission
 from mcproxy.gateway.core import Gateway, Outside, Where
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
 from mcproxy.manifest.model import build
+from mcproxy.observe.metrics import Metrics
 from mcproxy.policy.access import Policy, policy_of
 from mcproxy.policy.audit import AuditLog
 from mcproxy.queues import Queues
@@ -107,7 +108,8 @@ class World:
         self.snapshot: Snapshot = take_snapshot(self.policy, build(()))
         upstream = Upstream(_nothing, _nothing, _nothing)
         admission = Admission(lambda *_: None, Queues().entered)
-        outside = Outside(scripts.run, _nothing, upstream, admission, AuditLog(Audit(), Path()))
+        audit = AuditLog(Audit(), Path())
+        outside = Outside(scripts.run, _nothing, upstream, admission, audit, Metrics())
         self.gateway = Gateway(lambda: self.snapshot, outside)
 
     def publish(self, *tools: str) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Mapping
 
 import pytest
@@ -14,6 +13,7 @@ from mcproxy.observe.metrics import MAX_TOOLS, OTHER, Facts, Metrics
 from mcproxy.types import (
     Json,
     Outcome,
+    PoolStats,
     SandboxReport,
     ScriptError,
     ServerHealth,
@@ -22,8 +22,9 @@ from mcproxy.types import (
 )
 
 REF = ToolRef("github", "list")
-APART = ServerHealth("idle", instances=(os.getpid(), None))
-HEALTH = {"github": ServerHealth("ready", tools=3, restarts=2, pid=os.getpid())}
+APART = ServerHealth("idle", instances=(1, None), rss_mb=20.0)
+HEALTH = {"github": ServerHealth("ready", tools=3, restarts=2, pid=1, rss_mb=50.0)}
+POOL = PoolStats(ready=2, running=3, waiting=4, executions=9, restarts=5)
 Samples = dict[tuple[str, tuple[str, ...]], float]
 
 
@@ -47,7 +48,7 @@ async def answer(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
 
 def samples(metrics: Metrics, facts: Facts | None = None) -> Samples:
     """Every sample by its name and the values of its labels in the order of their names."""
-    text = metrics.expose(facts or Facts(1.5, HEALTH, 2)).decode()
+    text = metrics.expose(facts or Facts(1.5, HEALTH, POOL)).decode()
     return {
         (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)
@@ -142,8 +143,11 @@ def test_servers_and_the_gateway_are_told_as_they_are_now() -> None:
     assert found["mcproxy_server_state", ("github", "failed")] == 0
     assert found["mcproxy_server_tools", ("github",)] == 3
     assert found["mcproxy_server_restarts_total", ("github",)] == 2
-    assert found["mcproxy_server_resident_memory_bytes", ("github",)] > 1 << 20
+    assert found["mcproxy_server_resident_memory_bytes", ("github",)] == 50 << 20
     assert found["mcproxy_workers_ready", ()] == 2
+    assert found["mcproxy_executions_running", ()] == 3
+    assert found["mcproxy_executions_waiting", ()] == 4
+    assert found["mcproxy_zygote_restarts_total", ()] == 5
     assert found["mcproxy_uptime_seconds", ()] == 1.5
     assert found["process_resident_memory_bytes", ()] > 1 << 20
 
@@ -152,7 +156,7 @@ def test_servers_and_the_gateway_are_told_as_they_are_now() -> None:
 async def test_a_server_that_may_not_be_seen_is_in_no_sample() -> None:
     metrics = Metrics()
     await call_all(metrics, "list", "limited", "unknown")
-    text = metrics.expose(Facts(1.0, {})).decode()
+    text = metrics.expose(Facts(1.0, {}, POOL)).decode()
     assert "github" not in text
     assert "mcproxy_uptime_seconds 1.0" in text
 
@@ -165,13 +169,13 @@ async def test_two_gateways_share_nothing() -> None:
 
 @pytest.mark.requirement("affinity.told")
 def test_instances_and_their_memory_are_told_for_servers_that_have_some() -> None:
-    found = samples(Metrics(), Facts(1.5, {**HEALTH, "browser": APART}))
+    found = samples(Metrics(), Facts(1.5, {**HEALTH, "browser": APART}, POOL))
     instances = {key: value for key, value in found.items() if key[0] == "mcproxy_server_instances"}
     assert instances == {("mcproxy_server_instances", ("browser",)): 2}
-    assert found["mcproxy_server_resident_memory_bytes", ("browser",)] > 0
+    assert found["mcproxy_server_resident_memory_bytes", ("browser",)] == 20 << 20
     servers = {**HEALTH, "browser": APART}
     told = json.dumps(report(Status(1.5, stopping=False), servers, SandboxReport("none")))
     shown = json.loads(told)["servers"]
     assert shown["browser"]["instances"] == 2
-    assert shown["browser"]["rss_mb"] > 0
+    assert shown["browser"]["rss_mb"] == 20
     assert "instances" not in shown["github"]

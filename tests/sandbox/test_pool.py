@@ -101,6 +101,22 @@ async def test_a_script_without_end_is_stopped(level: Level) -> None:
         assert outcome.error.type == "Timeout"
 
 
+@pytest.mark.requirement("metrics.queue")
+async def test_scripts_that_run_and_scripts_that_wait_are_counted() -> None:
+    capacity = Capacity(1, 2, "The sandbox", "scripts")
+    settings = PoolSettings("none", "none", capacity=capacity)
+    async with Pool(settings, {"": Profile(limits=SMALL)}) as pool:
+        await pool.start()
+        meeting = Meeting()
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(3):
+                tasks.create_task(pool.run(Job(CALL, SMALL), meeting))
+            await meeting.reached.wait()
+            assert (pool.stats.running, pool.stats.waiting) == (1, 2)
+            meeting.go.set()
+        assert (pool.stats.running, pool.stats.waiting, pool.stats.executions) == (0, 0, 3)
+
+
 @pytest.mark.requirement("sandbox.heals")
 @at_each_level
 async def test_the_death_of_the_zygote_fails_what_runs_and_heals(level: Level) -> None:
@@ -116,6 +132,8 @@ async def test_the_death_of_the_zygote_fails_what_runs_and_heals(level: Level) -
         assert (error.type, error.retryable) == ("SandboxError", True)
         assert (await run(pool, "result = 1")).value == 1
         assert pool.stats.restarts == 1
+        pool.apply({"": Profile(limits=replace(SMALL, memory_mb=65))})
+        assert pool.stats.restarts == 1  # a count never falls, though its lane has retired
 
 
 @pytest.mark.requirement("sandbox.heals")

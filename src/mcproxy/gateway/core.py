@@ -35,6 +35,7 @@ from mcproxy.gateway.rounds import METHODS, Rounds
 from mcproxy.gateway.scope import Scope
 from mcproxy.gateway.snapshot import Snapshot
 from mcproxy.gateway.toolcalls import ToolCalls
+from mcproxy.observe.metrics import Metrics
 from mcproxy.policy.access import AccessDenied, admit, identify
 from mcproxy.policy.audit import AuditLog
 from mcproxy.policy.namespaces import Namespace
@@ -73,13 +74,14 @@ class Where:
 @dataclass(frozen=True, slots=True)
 class Outside:
     """What the gateway uses and is handed: the runner of scripts, the servers' tools, what else
-    servers have, what holds callers back, and the record of who called what."""
+    servers have, what holds callers back, the record of who called what, and what is counted."""
 
     run: RunCode
     call: CallTool
     upstream: Upstream
     admission: Admission
     audit: AuditLog
+    metrics: Metrics
 
 
 Method = Callable[[Call, Where], Awaitable[bytes]]
@@ -91,8 +93,10 @@ class Gateway:
 
     def __init__(self, snapshot: Callable[[], Snapshot], outside: Outside) -> None:
         self._snapshot = snapshot
+        self._metrics = outside.metrics
         read = resource_reader(outside.upstream)
-        meta = MetaTools(outside.run, outside.call, read, outside.admission, outside.audit)
+        counted = outside.metrics.searched
+        meta = MetaTools(outside.run, outside.call, read, outside.admission, outside.audit, counted)
         self._tools = ToolCalls(meta, Direct(outside.call, outside.admission, outside.audit))
         self._passing = Passing(outside.upstream)
         self._clients = Clients()
@@ -124,7 +128,8 @@ class Gateway:
         if not isinstance(message, Request):
             return None
         try:
-            return await self._handle(message, where, exchange)
+            with self._metrics.request():
+                return await self._handle(message, where, exchange)
         except RpcError as error:
             return Failure(message.id, error)
         except AccessDenied as denied:

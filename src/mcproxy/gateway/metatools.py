@@ -48,11 +48,19 @@ class MetaTools:
     """``search`` and ``execute``.
 
     ``read`` reads the resource of a server whose URI stands in the place of the tool's name.
+    ``searched`` is told each search that was answered.
     """
 
     def __init__(
-        self, run: RunCode, call: CallTool, read: CallTool, admission: Admission, audit: AuditLog
+        self,
+        run: RunCode,
+        call: CallTool,
+        read: CallTool,
+        admission: Admission,
+        audit: AuditLog,
+        searched: Callable[[], None],
     ) -> None:
+        self._searched = searched
         self._audit = audit
         self._run = run
         self._call = call
@@ -130,7 +138,7 @@ class MetaTools:
 
     def _search(self, arguments: SearchArguments, scope: Scope) -> JsonObject:
         try:
-            return search(
+            found = search(
                 scope.view.manifest,
                 arguments.query,
                 namespace=scope.namespace.name,
@@ -139,6 +147,8 @@ class MetaTools:
             )
         except BadSearch as fault:
             raise ArgumentFault(str(fault)) from fault
+        self._searched()
+        return found
 
 
 def _within_script(exchange: Exchange | None) -> Exchange | None:

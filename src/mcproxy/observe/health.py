@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import mcproxy
-from mcproxy.observe.memory import held_mb
 from mcproxy.types import JsonObject, SandboxReport, ServerHealth, ServerState
 
 _ILL: Collection[ServerState] = ("failed", "restarting", "unconfigured")
@@ -23,14 +22,15 @@ class Status:
 def report(
     status: Status, servers: Mapping[str, ServerHealth], sandbox: SandboxReport
 ) -> JsonObject:
-    """The report about these servers; ``rss_mb`` is null where it cannot be read."""
+    """The report about these servers; ``rss_mb``, of a server's process and all that it started,
+    is null until it was measured."""
     shown: JsonObject = {
         name: {
             "state": server.state,
             "tools": server.tools,
             "restarts": server.restarts,
             "pid": server.pid,
-            "rss_mb": held_mb(server),
+            "rss_mb": server.rss_mb and round(server.rss_mb, 1),
             "last_error": server.last_error,
             **_instances(server),
             **_repaired(server),

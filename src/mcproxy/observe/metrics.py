@@ -20,12 +20,12 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from mcproxy.errors import CallTimeout, UnknownServer, UnknownTool, failure_code
-from mcproxy.observe.memory import held_mb
 from mcproxy.queues import Load
 from mcproxy.types import (
     CallTool,
     Json,
     Outcome,
+    PoolStats,
     ServerHealth,
     ServerState,
     ToolRef,
@@ -57,7 +57,7 @@ class Facts:
 
     uptime_secs: float
     servers: Mapping[str, ServerHealth]
-    workers_ready: int = 0
+    pool: PoolStats
     queues: Mapping[str, Load] = field(default_factory=dict)
 
 
@@ -172,11 +172,22 @@ class _Now(Collector):
         yield GaugeMetricFamily(
             "mcproxy_uptime_seconds", "Seconds since the start.", value=facts.uptime_secs
         )
-        yield GaugeMetricFamily(
-            "mcproxy_workers_ready", "Workers that wait for a script.", value=facts.workers_ready
-        )
+        yield from _pool_metrics(facts.pool)
         yield from _server_metrics(facts.servers)
         yield from _queue_metrics(facts.queues)
+
+
+def _pool_metrics(pool: PoolStats) -> Iterator[Metric]:
+    gauges = {
+        "mcproxy_workers_ready": ("Workers that wait for a script.", pool.ready),
+        "mcproxy_executions_running": ("Scripts that run.", pool.running),
+        "mcproxy_executions_waiting": ("Scripts that wait for others to end.", pool.waiting),
+    }
+    for name, (about, value) in gauges.items():
+        yield GaugeMetricFamily(name, about, value=value)
+    yield CounterMetricFamily(
+        "mcproxy_zygote_restarts", "Fork servers that had to be replaced.", value=pool.restarts
+    )
 
 
 def _server_metrics(servers: Mapping[str, ServerHealth]) -> Iterator[Metric]:
@@ -189,7 +200,7 @@ def _server_metrics(servers: Mapping[str, ServerHealth]) -> Iterator[Metric]:
     )
     memory = GaugeMetricFamily(
         "mcproxy_server_resident_memory_bytes",
-        "Resident memory of the server's process and of its instances.",
+        "Resident memory of the server's process, its instances, and all that they started.",
         labels=("server",),
     )
     instances = GaugeMetricFamily(
@@ -202,9 +213,8 @@ def _server_metrics(servers: Mapping[str, ServerHealth]) -> Iterator[Metric]:
             states.add_metric((name, state), float(server.state == state))
         tools.add_metric((name,), server.tools)
         restarts.add_metric((name,), server.restarts)
-        held = held_mb(server)
-        if held is not None:
-            memory.add_metric((name,), held * _MIB)
+        if server.rss_mb is not None:
+            memory.add_metric((name,), server.rss_mb * _MIB)
         if server.instances is not None:
             instances.add_metric((name,), len(server.instances))
     yield from (states, tools, restarts, memory, instances)

@@ -62,6 +62,11 @@ class Lane:
         """Workers that wait for a script."""
         return len(self._seats)
 
+    @property
+    def restarts(self) -> int:
+        """Zygotes started again after one had ended."""
+        return max(0, self.starts - 1)
+
     async def serve(self) -> None:
         """Keep workers ready until retired or cancelled; then stop all. The owner's task."""
         try:

@@ -28,6 +28,7 @@ from mcproxy.types import (
     Job,
     Limits,
     Outcome,
+    PoolStats,
     SandboxReport,
     ScriptError,
     ToolRef,
@@ -55,16 +56,6 @@ class PoolSettings:
     withhold: tuple[Wall, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PoolStats:
-    """Counts, for metrics. ``restarts``: zygotes started again after one had ended."""
-
-    ready: int
-    running: int
-    executions: int
-    restarts: int
-
-
 class Pool:
     """An async context manager; ``start`` it before ``run``. Leaving it leaves no process.
 
@@ -87,6 +78,7 @@ class Pool:
         self._serving: set[asyncio.Task[None]] = set()
         self._queues = Queues({_ALL: settings.capacity})
         self._executions = 0
+        self._restarts = 0  # of lanes that have retired
         self._above: tuple[str, ...] = ()  # why no better level was reached
         self.report = SandboxReport("none")
 
@@ -101,12 +93,13 @@ class Pool:
     @property
     def stats(self) -> PoolStats:
         """How much goes on now, and went on since the start."""
-        lanes = self._lanes.values()
+        lanes, load = self._lanes.values(), self._queues.loads()[_ALL]
         return PoolStats(
             ready=sum(lane.ready for lane in lanes),
-            running=sum(lane.running for lane in lanes),
+            running=load.running,
+            waiting=load.waiting,
             executions=self._executions,
-            restarts=sum(max(0, lane.starts - 1) for lane in lanes),
+            restarts=self._restarts + sum(lane.restarts for lane in lanes),
         )
 
     async def start(self) -> SandboxReport:
@@ -134,7 +127,9 @@ class Pool:
         self._refuse_unenforceable(profiles)
         self._profiles = dict(profiles)
         for profile in set(self._lanes) - set(profiles.values()):
-            self._lanes.pop(profile).retire()
+            lane = self._lanes.pop(profile)
+            self._restarts += lane.restarts
+            lane.retire()
 
     async def run(self, job: Job, call: CallTool) -> Outcome:
         """Run one script at the level of ``report``; what fails is in the outcome.

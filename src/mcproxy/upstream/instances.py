@@ -12,7 +12,16 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from mcproxy.errors import RpcError, ServerDown, UpstreamError
-from mcproxy.types import EXCHANGE, Change, Json, JsonObject, Tenant, ToolRef, ToolResult
+from mcproxy.types import (
+    EXCHANGE,
+    Change,
+    Json,
+    JsonObject,
+    ServerHealth,
+    Tenant,
+    ToolRef,
+    ToolResult,
+)
 from mcproxy.upstream.lives import Lives
 from mcproxy.upstream.placing import Presence, place
 from mcproxy.upstream.supervision.calls import Calls
@@ -41,11 +50,9 @@ class Instances:
         self._changed = asyncio.Event()
         self._closed = False
 
-    @property
-    def pids(self) -> tuple[int | None, ...]:
-        """The process of each instance that has one, or is about to have, None where that is
-        unknown."""
-        return tuple(one.health.pid for one in self._of.values() if not one.asleep)
+    def up(self) -> Sequence[ServerHealth]:
+        """How the instances are that have a process, or are about to have one."""
+        return [one.health for one in self._of.values() if not one.asleep]
 
     def adopt(self, way: Way, terms: Terms) -> None:
         """Live by other terms from now on, and go that way to start one."""

@@ -71,8 +71,13 @@ class Member:
     @property
     def health(self) -> ServerHealth:
         """How the server is."""
-        health = self.supervisor.health
-        return replace(health, instances=self._instances.pids) if self._apart else health
+        own = self.supervisor.health
+        if not self._apart:
+            return own
+        instances = self._instances.up()
+        sizes = [one.rss_mb for one in (own, *instances) if one.rss_mb is not None]
+        pids = tuple(one.pid for one in instances)
+        return replace(own, instances=pids, rss_mb=sum(sizes) if sizes else None)
 
     def begin(self) -> None:
         """Start the server."""

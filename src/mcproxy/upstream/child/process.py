@@ -52,7 +52,8 @@ def child_environment(
 class Child(asyncio.SubprocessProtocol):
     """A child, once ``start`` has returned.
 
-    ``exited`` is set, and ``on_exit`` called, once it can say no more.
+    ``exited`` is set, and ``on_exit`` called, once it can say no more. ``rss_mb`` is what the last
+    ``look`` found, None where there was nothing to see.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Child(asyncio.SubprocessProtocol):
         self._writable.set()
         self._transport: asyncio.SubprocessTransport | None = None
         self._family: Family = frozenset()
+        self.rss_mb: float | None = None
         self._verdict = ""
 
     async def start(self, command: Command) -> None:
@@ -132,7 +134,9 @@ class Child(asyncio.SubprocessProtocol):
             return 0.0
         members = family(self.pid, table, self._family)
         self._family = marks(members)
-        return sum(member.rss_bytes for member in members) / BYTES_PER_MIB
+        held = sum(member.rss_bytes for member in members) / BYTES_PER_MIB
+        self.rss_mb = held or None
+        return held
 
     def kill(self, reason: str) -> None:
         """End the child at once; ``reason`` is what its calls are told."""

@@ -27,6 +27,7 @@ class NoProcess:
     """What stands for the process of a server that runs elsewhere."""
 
     pid = None
+    rss_mb = None
 
     def look(self, table: Table) -> float:
         """It holds no memory here."""

@@ -71,9 +71,9 @@ class Supervisor:
     @property
     def health(self) -> ServerHealth:
         """How the server is."""
-        pid = self._child.pid if self._child else None
-        total = self._restarts.total
-        return ServerHealth(self._state, len(self._tools), total, pid, self._last_error)
+        pid, rss_mb = (self._child.pid, self._child.rss_mb) if self._child else (None, None)
+        tools, total = len(self._tools), self._restarts.total
+        return ServerHealth(self._state, tools, total, pid, self._last_error, rss_mb=rss_mb)
 
     @property
     def asleep(self) -> bool:

@@ -21,11 +21,18 @@ from mcproxy.wire.message import Notification
 
 
 class Process(Protocol):
-    """What is known of a server's process; ``pid`` is None for a server that runs elsewhere."""
+    """What is known of a server's process; ``pid`` is None for a server that runs elsewhere.
+
+    ``rss_mb`` is what the last ``look`` found, None before the first.
+    """
 
     @property
     def pid(self) -> int | None:
         """The process id."""
+
+    @property
+    def rss_mb(self) -> float | None:
+        """MiB that it and what it has started hold."""
 
     def look(self, table: Table) -> float:
         """Take note of what it has started; MiB that they and it hold."""
