@@ -86,7 +86,10 @@ def gateway(
     stop: signal.Signals = signal.SIGTERM,
     ends: int | None = 0,
 ) -> Iterator[Running]:
-    """Start the program on a free port; at the end ``stop`` it, which must give status ``ends``."""
+    """Start the program on a free port; at the end ``stop`` it, which must give status ``ends``.
+
+    With the option ``--log``, what it logs is on stdout.
+    """
     arguments = [sys.executable, str(MAIN), "--port", "0", *options]
     if config is not None:
         path = directory / "mcproxy.json"
@@ -95,13 +98,14 @@ def gateway(
         arguments,
         cwd=directory,
         env={**os.environ, "XDG_STATE_HOME": str(directory / "state"), **(environment or {})},
-        stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if "--log" in options else subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL if "--log" in options else subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stderr
-        log = Log(process.stderr)
+        written = process.stdout or process.stderr
+        assert written
+        log = Log(written)
         try:
             address = log.address()
             with httpx.Client(base_url=address, timeout=60, trust_env=False) as http:

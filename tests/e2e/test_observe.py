@@ -81,6 +81,29 @@ def test_each_script_and_call_leaves_a_line_without_values(tmp_path: Path) -> No
     assert lines[0]["execution"] == lines[1]["execution"]
 
 
+@pytest.mark.requirement("observe.calls")
+def test_a_call_in_the_log_is_found_in_the_audit_file(tmp_path: Path) -> None:
+    config: JsonObject = {"servers": {"echo": echo()}, "audit": {"file": "audit.jsonl"}}
+    with gateway(tmp_path, config, "--log") as running:
+        running.run(f'api.server("echo").echo(text="{CANARY}")')
+    first = json.loads((tmp_path / "audit.jsonl").read_text().splitlines()[0])
+    text = running.logged.text
+    (line,) = [line for line in text.splitlines() if "echo.echo: ok" in line]
+    assert f"call={first['call']} " in line
+    assert f"execution={first['execution']} " in line
+    assert CANARY not in text
+
+
+@pytest.mark.requirement("observe.fields")
+def test_a_line_about_a_server_names_it_in_a_field(tmp_path: Path) -> None:
+    with gateway(tmp_path, {"servers": {"gone": {"command": "/no/such/command"}}}) as running:
+        until(running, lambda health: server(health, "gone")["state"] == "failed")
+        until(running, lambda _: "given up" in running.logged.text)
+    lines: list[Any] = [json.loads(line) for line in running.logged.text.splitlines()]
+    (told,) = [line for line in lines if "given up" in line["message"]]
+    assert (told["server"], told["level"]) == ("gone", "ERROR")
+
+
 @pytest.mark.requirement("observe.masked")
 def test_a_secret_is_told_nowhere(tmp_path: Path) -> None:
     loud = "import os, sys; sys.exit('cannot log in with ' + os.environ['KEY'])"

@@ -14,6 +14,7 @@ from mcproxy.config.load import load_document
 from mcproxy.observe import logs
 from mcproxy.observe.redact import MASK, RedactingFormatter, Redactor, secrets_of
 from mcproxy.observe.shapes import looks_random, names_a_secret, secret_within
+from mcproxy.upstream.serverlog import ServerLog
 
 TOKEN = "canary-token"
 PEM = (
@@ -201,6 +202,32 @@ def test_configured_logs_are_masked() -> None:
         root.setLevel(level)
         logging.getLogger("mcproxy").setLevel(logging.NOTSET)
     assert json.loads(stream.getvalue())["message"] == f"it is {MASK}"
+
+
+@pytest.mark.requirement("observe.fields")
+@pytest.mark.parametrize("readable", [True, False])
+def test_what_a_line_is_about_is_told_and_masked(readable: bool) -> None:
+    stream = io.StringIO()
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        logs.configure(readable=readable, stream=stream, redactor=Redactor(["canary-token"]))
+        line = ServerLog(logging.getLogger("mcproxy.test"), "echo")
+        line.warning("restart in %g s", 1.5)
+        facts = {"server": "echo", "tool": "canary-token", "ms": 3.5}
+        logging.getLogger("mcproxy.test").info("a call", extra=facts)
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+        logging.getLogger("mcproxy").setLevel(logging.NOTSET)
+    first, second = stream.getvalue().splitlines()
+    assert "echo: restart in 1.5 s" in first
+    assert "canary" not in second
+    if not readable:
+        told = json.loads(first)
+        assert (told["server"], told["message"]) == ("echo", "echo: restart in 1.5 s")
+        told = json.loads(second)
+        assert (told["server"], told["tool"], told["ms"]) == ("echo", MASK, 3.5)
 
 
 NAMES = {

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mcproxy.config.load import load_document
 from mcproxy.config.model import Audit
@@ -20,10 +21,13 @@ from mcproxy.policy.audit import (
     LOGGER,
     MAX_NAME_CHARS,
     Actor,
+    AuditedExecution,
     AuditLog,
+    Record,
     actor,
     audited,
     execution_record,
+    line_of,
 )
 from mcproxy.types import CallRecord as Call
 from mcproxy.types import Json, JsonObject, Outcome, ScriptError, ToolRef, ToolResult
@@ -50,10 +54,10 @@ async def answer(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
 
 
 async def audit_of(ref: ToolRef, arguments: Mapping[str, Json]) -> list[JsonObject]:
-    lines: list[str] = []
-    call = audited(WHO, lines.append, answer)
+    records: list[Record] = []
+    call = audited(WHO, records.append, answer)
     await asyncio.gather(call(ref, arguments), return_exceptions=True)
-    return [json.loads(line) for line in lines]
+    return [json.loads(line_of(record)) for record in records]
 
 
 @pytest.mark.requirement("audit.calls")
@@ -68,6 +72,7 @@ async def test_a_call_leaves_one_line_that_says_who_what_and_when() -> None:
     assert line == {
         "event": "call",
         "execution": "0123abcd",
+        "call": "0123abcd-1",
         "caller": "alice",
         "namespace": "public",
         "server": "github",
@@ -108,13 +113,13 @@ async def test_the_gateways_own_services_leave_no_line() -> None:
 
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_a_line_is_one_line_whatever_the_names_are(server: str, tool: str) -> None:
-    lines: list[str] = []
+    records: list[Record] = []
 
     async def one_call() -> None:
-        await audited(WHO, lines.append, answer)(ToolRef(f"s{server}", tool), {})
+        await audited(WHO, records.append, answer)(ToolRef(f"s{server}", tool), {})
 
     asyncio.run(one_call())
-    (line,) = lines
+    (line,) = map(line_of, records)
     assert "\n" not in line
     assert "\r" not in line
     assert len(json.loads(line)["tool"]) <= MAX_NAME_CHARS
@@ -134,7 +139,7 @@ def test_a_script_leaves_a_line(
     tmp_path: Path, outcome: Outcome | str, word: str, calls: int
 ) -> None:
     log = AuditLog(Audit(file="audit.log"), tmp_path)
-    log.execution(execution_record(WHO, CANARY, outcome))
+    log.execution(WHO, CANARY, outcome)
     log.close()
     text = (tmp_path / "audit.log").read_text()
     line = json.loads(text)
@@ -148,12 +153,18 @@ def test_each_execution_has_its_own_id() -> None:
     assert len({actor("alice", "public").execution for _ in range(100)}) == 100
 
 
+def script(outcome: str) -> AuditedExecution:
+    """A record whose outcome is this word."""
+    return replace(execution_record(WHO, "", Outcome()), outcome=outcome)
+
+
 @pytest.mark.requirement("audit.file")
 def test_the_file_is_private_and_rotated(tmp_path: Path) -> None:
     log = AuditLog(Audit(file="audit.log", max_mb=1, keep=2), tmp_path)
-    line = "x" * 1000
-    for _ in range(4500):  # four times the size
-        log.write(line)
+    record = script("x" * 1000)
+    line = line_of(record)
+    for _ in range(4 * (1 << 20) // len(line)):  # four times the size
+        log.write(record)
     log.close()
     files = sorted(tmp_path.iterdir())
     assert [path.name for path in files] == ["audit.log", "audit.log.1", "audit.log.2"]
@@ -166,9 +177,10 @@ def test_the_file_is_private_and_rotated(tmp_path: Path) -> None:
 def test_a_file_is_continued(tmp_path: Path) -> None:
     for word in ("one", "two"):
         log = AuditLog(Audit(file=str(tmp_path / "audit.log")), Path("/nowhere"))
-        log.write(word)
+        log.write(script(word))
         log.close()
-    assert (tmp_path / "audit.log").read_text() == "one\ntwo\n"
+    lines = (tmp_path / "audit.log").read_text().splitlines()
+    assert [json.loads(line)["outcome"] for line in lines] == ["one", "two"]
 
 
 def test_a_file_that_cannot_be_opened_is_told_at_once(tmp_path: Path) -> None:
@@ -176,12 +188,47 @@ def test_a_file_that_cannot_be_opened_is_told_at_once(tmp_path: Path) -> None:
         AuditLog(Audit(file="missing/audit.log"), tmp_path)
 
 
-def test_without_a_file_the_lines_go_to_the_log(
+@pytest.mark.requirement("observe.calls")
+@pytest.mark.parametrize("file", ["audit.log", None])
+async def test_the_log_has_each_call_at_level_debug(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, file: str | None
+) -> None:
+    log = AuditLog(Audit(file=file), tmp_path)
+    with caplog.at_level(logging.DEBUG, LOGGER):
+        call = log.around(WHO, answer)
+        await call(REF, {"title": CANARY})
+        await call(ToolRef("github", "refuses"), {"title": CANARY})
+        log.execution(WHO, CANARY, Outcome(value=CANARY))
+    log.close()
+    first, second, whole = (vars(record) for record in caplog.records)
+    facts = ("server", "tool", "call", "execution", "outcome")
+    assert [first[name] for name in facts] == [REF.server, REF.tool, "0123abcd-1", "0123abcd", "ok"]
+    assert (second["call"], second["outcome"]) == ("0123abcd-2", "tool_error")
+    assert first["ms"] >= 0
+    assert (whole["execution"], whole["outcome"], whole["calls"]) == ("0123abcd", "success", 0)
+    assert first["message"].startswith("github.create_issue: ok execution=0123abcd ")
+    assert "call=0123abcd-1" in first["message"]
+    assert CANARY not in caplog.text
+    if file:
+        lines = [json.loads(line) for line in (tmp_path / file).read_text().splitlines()]
+        assert [line.get("call") for line in lines] == ["0123abcd-1", "0123abcd-2", None]
+
+
+async def test_a_name_that_a_script_chose_stays_within_its_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, LOGGER):
+        call = AuditLog(Audit(), tmp_path).around(WHO, answer)
+        await call(ToolRef("github", "x\n2026-01-01 ERROR forged"), {})
+    assert "\n" not in caplog.records[0].getMessage()
+
+
+@pytest.mark.requirement("observe.calls")
+async def test_where_nobody_reads_of_them_calls_cost_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, LOGGER):
         log = AuditLog(load_document({}).config.audit, tmp_path)
-        log.write('{"event":"call"}')
-        log.close()
-    assert [record.getMessage() for record in caplog.records] == ['{"event":"call"}']
-    assert list(tmp_path.iterdir()) == []
+        assert log.around(WHO, answer) is answer
+        log.execution(WHO, CANARY, Outcome())
+    assert caplog.records == []

@@ -168,7 +168,7 @@ class Audit(Section):
 
     file: Text | None = Field(
         default=None,
-        description="File that the lines are appended to; null: the log, at level DEBUG.",
+        description="File that the lines are appended to; at level DEBUG the log has them too.",
     )
     max_mb: AuditMegabytes = Field(
         default=50, description="Size in MiB at which the file is set aside as FILE.1."

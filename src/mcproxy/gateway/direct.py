@@ -13,7 +13,7 @@ from mcproxy.gateway.metatools import fault_result
 from mcproxy.gateway.scope import Scope
 from mcproxy.gateway.snapshot import META_TOOLS
 from mcproxy.manifest.spelling import near
-from mcproxy.policy.audit import AuditLog, actor, audited
+from mcproxy.policy.audit import AuditLog, actor
 from mcproxy.types import CallTool, Json, JsonObject, Tool, ToolRef, ToolResult
 
 MAX_INSTRUCTIONS = 4000  # characters; clients put them before every conversation
@@ -70,11 +70,8 @@ class Direct:
 
         through = queued(scope.caller, scope.namespace, self._admission.enter, in_place)
         usage = f"the inputSchema of {name} in tools/list"
-        through = audited(
-            actor(scope.caller, scope.namespace.name),
-            self._audit.write,
-            checked(tool, usage, through),
-        )
+        who = actor(scope.caller, scope.namespace.name)
+        through = self._audit.around(who, checked(tool, usage, through))
         try:
             result = await through(tool.ref, arguments)
         except UpstreamError as error:

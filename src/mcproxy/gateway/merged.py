@@ -36,7 +36,7 @@ async def items(
             async with asyncio.timeout(LIST_WAIT_SECS):
                 return await upstream.list(server, method)
         except (CallError, TimeoutError) as error:
-            log.info("%s: %s is left out: %s", server, method, error)
+            log.info("%s: %s is left out: %s", server, method, error, extra={"server": server})
             return ()
 
     async with asyncio.TaskGroup() as tasks:

@@ -21,7 +21,7 @@ from mcproxy.gateway.calls import Admission, limited, scoped
 from mcproxy.gateway.scope import Scope
 from mcproxy.manifest.lookup import require_server, schema
 from mcproxy.manifest.search import BadSearch, search
-from mcproxy.policy.audit import Actor, AuditLog, actor, audited, execution_record
+from mcproxy.policy.audit import Actor, AuditLog, actor
 from mcproxy.policy.concurrency import places_of_execution
 from mcproxy.types import (
     EXCHANGE,
@@ -87,7 +87,7 @@ class MetaTools:
             async with self._admission.enter(_EXECUTE, places, scope.caller):
                 return await self._execute(arguments, scope_of(), who)
         except Busy as busy:
-            self._audit.execution(execution_record(who, arguments.code, busy.code))
+            self._audit.execution(who, arguments.code, busy.code)
             raise
 
     async def _execute(self, arguments: ExecuteArguments, scope: Scope, who: Actor) -> JsonObject:
@@ -102,8 +102,8 @@ class MetaTools:
             limits = replace(limits, timeout_secs=arguments.timeout_secs)
         job = Job(arguments.code, limits, scope.view.manifest_json, namespace.name)
         EXCHANGE.set(_within_script(EXCHANGE.get()))
-        outcome = await self._run(job, audited(who, self._audit.write, self._chain(scope)))
-        self._audit.execution(execution_record(who, arguments.code, outcome))
+        outcome = await self._run(job, self._audit.around(who, self._chain(scope)))
+        self._audit.execution(who, arguments.code, outcome)
         return _outcome_result(outcome)
 
     def _chain(self, scope: Scope) -> CallTool:

@@ -56,4 +56,4 @@ class Watching:
             try:
                 await self._upstream.watch(server, uri, False)
             except CallError as error:
-                log.info("%s: still tells of %s: %s", server, uri, error)
+                log.info("%s: still tells of %s: %s", server, uri, error, extra={"server": server})

@@ -1,4 +1,8 @@
-"""Log formats: one JSON object a line for machines, or readable lines for people. No secrets."""
+"""Log formats: one JSON object a line for machines, or readable lines for people. No secrets.
+
+What a line is about (``server``, ``tool``, ``call`` and the like) is given with ``extra``: as JSON
+each is a member of the object; for people it stands in the text already.
+"""
 
 import logging
 import sys

@@ -1,14 +1,17 @@
-"""The audit log: one JSON line for each script and for each upstream call, refused ones included.
+"""The audit log: one record for each script and for each upstream call, refused ones included.
 
 Says who did what, when, and how it ended. Never says with which values: arguments and code stand
 there as a SHA-256 and a size, by which a known value can be recognised (and a value of few possible
 ones guessed). A tool's name is what was asked, cut at ``MAX_NAME_CHARS``: a script chooses it.
 
-A line that cannot be written (disk full) is told by ``logging`` on stderr and lost; calls go on.
+A record is a JSON line of a file, and at level DEBUG a line of the log; where there is neither,
+none is made. A line that cannot be written (disk full) is told by ``logging`` on stderr and lost;
+calls go on.
 """
 
 import hashlib
 import io
+import itertools
 import logging
 import os
 import time
@@ -30,9 +33,6 @@ LOGGER = "mcproxy.audit"
 MAX_NAME_CHARS = 128
 _MIB = 1 << 20
 _PRIVATE = 0o600
-
-Write: TypeAlias = Callable[[str], None]
-"""Takes one line, without its end."""
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -67,13 +67,14 @@ class AuditedExecution(
 
 
 class AuditedCall(msgspec.Struct, frozen=True, kw_only=True, tag="call", tag_field="event"):
-    """One upstream call; ``time`` is when it began.
+    """One upstream call; ``time`` is when it began, ``call`` names it within the whole log.
 
     ``outcome``: ``ok``, ``tool_error``, or the code of the failure or refusal.
     """
 
     time: str
     execution: str
+    call: str
     caller: str
     namespace: str
     server: str
@@ -84,21 +85,26 @@ class AuditedCall(msgspec.Struct, frozen=True, kw_only=True, tag="call", tag_fie
     ms: float
 
 
+Record: TypeAlias = AuditedExecution | AuditedCall
+
+
 def actor(caller: str, namespace: str) -> Actor:
     """Whoever begins an execution now."""
     return Actor(caller, namespace, token_hex(8))
 
 
-def audited(who: Actor, write: Write, call: CallTool) -> CallTool:
-    """The same call, with a line for each use; the gateway's own services have none.
+def audited(who: Actor, write: Callable[[Record], None], call: CallTool) -> CallTool:
+    """The same call, with a record of each use; the gateway's own services have none.
 
     It belongs around all other links, so that it sees the refusals too.
     """
 
+    numbers = itertools.count(1)
+
     async def audited_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
         if not ref.server:
             return await call(ref, arguments)
-        begun, started = _utc(), time.monotonic()
+        begun, started, number = _utc(), time.monotonic(), next(numbers)
         sent = _encode(arguments)
         outcome = "ok"
         try:
@@ -111,6 +117,7 @@ def audited(who: Actor, write: Write, call: CallTool) -> CallTool:
             record = AuditedCall(
                 time=begun,
                 execution=who.execution,
+                call=f"{who.execution}-{number}",
                 caller=who.caller,
                 namespace=who.namespace,
                 server=ref.server[:MAX_NAME_CHARS],
@@ -120,14 +127,14 @@ def audited(who: Actor, write: Write, call: CallTool) -> CallTool:
                 outcome=outcome,
                 ms=_ms_since(started),
             )
-            write(_encode(record).decode())
+            write(record)
         return result
 
     return audited_call
 
 
 def execution_record(who: Actor, code: str, outcome: Outcome | str) -> AuditedExecution:
-    """The line for a script that has just ended, or that was refused (``outcome`` says why)."""
+    """The record of a script that has just ended, or that was refused (``outcome`` says why)."""
     source = code.encode("utf-8", "surrogatepass")
     ended = outcome if isinstance(outcome, Outcome) else Outcome()
     word = outcome if isinstance(outcome, str) else ended.error.type if ended.error else "success"
@@ -144,8 +151,13 @@ def execution_record(who: Actor, code: str, outcome: Outcome | str) -> AuditedEx
     )
 
 
+def line_of(record: Record) -> str:
+    """The record as JSON, one line without its end."""
+    return _encode(record).decode()
+
+
 class AuditLog:
-    """Where the lines go: a file of its own that only its owner can read, or the log.
+    """Where records go: a file of its own that only its owner can read, and the log.
 
     Writing blocks for the time that the system takes to buffer a line. Raises OSError where the
     file cannot be opened: better no gateway than one that only seems to keep a record.
@@ -159,16 +171,27 @@ class AuditLog:
             path = beside / Path(settings.file).expanduser()
             self._file = _PrivateFile(path, settings.max_mb * _MIB, settings.keep)
 
-    def write(self, line: str) -> None:
-        """Append one line."""
-        if self._file:
-            self._file.handle(logging.makeLogRecord({"msg": line}))
-        else:
-            self._logger.debug("%s", line)
+    def around(self, who: Actor, call: CallTool) -> CallTool:
+        """The same call, audited; as it is where nobody would read of it."""
+        return audited(who, self.write, call) if self._is_read else call
 
-    def execution(self, record: AuditedExecution) -> None:
-        """Append the line of an execution."""
-        self.write(_encode(record).decode())
+    def execution(self, who: Actor, code: str, outcome: Outcome | str) -> None:
+        """Keep the record of an execution, see ``execution_record``."""
+        if self._is_read:
+            self.write(execution_record(who, code, outcome))
+
+    def write(self, record: Record) -> None:
+        """Append one record."""
+        if self._file:
+            self._file.handle(logging.makeLogRecord({"msg": line_of(record)}))
+        if self._logger.isEnabledFor(logging.DEBUG):
+            facts = msgspec.structs.asdict(record)
+            del facts["time"]  # the log has its own
+            self._logger.debug("%s", _told(facts), extra=facts)
+
+    @property
+    def _is_read(self) -> bool:
+        return self._file is not None or self._logger.isEnabledFor(logging.DEBUG)
 
     def close(self) -> None:
         """Close the file."""
@@ -183,6 +206,17 @@ class _PrivateFile(RotatingFileHandler):
     def _open(self) -> io.TextIOWrapper:
         opened = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _PRIVATE)
         return os.fdopen(opened, "a", encoding="utf-8")
+
+
+def _told(facts: Mapping[str, object]) -> str:
+    """The facts for readers; names that a script chose cannot pretend to be a line of their own."""
+    what = f"{facts['server']}.{facts['tool']}" if "tool" in facts else "script"
+    rest = " ".join(
+        f"{name}={value}"
+        for name, value in facts.items()
+        if name not in ("server", "tool", "outcome")
+    )
+    return f"{what if what.isprintable() else repr(what)}: {facts['outcome']} {rest}"
 
 
 def _utc(before_ms: int = 0) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from mcproxy.hooks import Action, Occasion
 from mcproxy.upstream.fleet import Fleet
+from mcproxy.upstream.serverlog import ServerLog
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ def fleet_actions(fleet: Fleet) -> Mapping[str, Action]:
 
     async def health_check_all(occasion: Occasion) -> None:
         for name, reason in (await fleet.check()).items():
-            log.warning("%s: ill: %s", name, reason)
+            ServerLog(log, name).warning("ill: %s", reason)
 
     async def drain_connections(occasion: Occasion) -> None:
         if not await fleet.drained():

@@ -24,6 +24,7 @@ from mcproxy.types import (
 )
 from mcproxy.upstream.lives import Lives
 from mcproxy.upstream.placing import Presence, place
+from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.upstream.supervision.calls import Calls
 from mcproxy.upstream.supervision.restart import ON_DEMAND
 from mcproxy.upstream.supervision.supervisor import Supervisor
@@ -44,6 +45,7 @@ class Instances:
 
     def __init__(self, name: str, way: Way, terms: Terms, surround: Surround, lives: Lives) -> None:
         self._name, self._terms = name, terms
+        self._log = ServerLog(log, name)
         self._way = replace(way, policy=ON_DEMAND)
         self._surround, self._lives = surround, lives
         self._of: dict[Tenant, Supervisor] = {}
@@ -149,13 +151,13 @@ class Instances:
         surroundings = self._surround(tenant, lambda _: self._tell())
         supervisor = Supervisor(self._name, self._way, self._terms.of_instance(), surroundings)
         self._of[tenant] = supervisor
-        log.debug("%s: an instance starts, one of %d", self._name, len(self._of))
+        self._log.debug("an instance starts, one of %d", len(self._of))
         self._lives.begin(supervisor, tenant.ended, lambda: self._left(tenant))
         return supervisor
 
     def _left(self, tenant: Tenant) -> None:
         del self._of[tenant]
-        log.debug("%s: an instance has ended, %d are left", self._name, len(self._of))
+        self._log.debug("an instance has ended, %d are left", len(self._of))
         self._tell()
 
     def _tell(self) -> None:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from mcproxy.errors import RpcError
 from mcproxy.upstream.child.process import Child, Command
 from mcproxy.upstream.protocol.session import Session
+from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong
 from mcproxy.wire.message import decode
 from mcproxy.wire.peer import Peer
@@ -38,13 +39,13 @@ async def connect(
 
     def on_line(line: bytes | Overlong) -> None:
         if isinstance(line, Overlong):
-            log.warning("%s: skipped a line of %d bytes on stdout", name, line.size)
+            ServerLog(log, name).warning("skipped a line of %d bytes on stdout", line.size)
             peer.receive_overlong(line, MAX_LINE_BYTES)
             return
         try:
             message = decode(line)
         except RpcError:
-            log.warning("%s: no message on stdout: %r", name, line[:_SHOWN_BYTES])
+            ServerLog(log, name).warning("no message on stdout: %r", line[:_SHOWN_BYTES])
             return
         peer.receive(message)
 

@@ -14,6 +14,7 @@ import msgspec
 import mcproxy
 from mcproxy.errors import McproxyError, RpcError
 from mcproxy.types import HANDSHAKE, MODERN, Json, JsonObject
+from mcproxy.upstream.serverlog import ServerLog
 
 DISCOVER_SECS = 5.0  # servers that ignore unknown requests stay silent; then `initialize`
 HANDSHAKE_SECS = 60.0  # `npx` and `uvx` may download the server first
@@ -66,7 +67,7 @@ async def _discover(name: str, send: Send, secs: float) -> ServerInfo | None:
         async with asyncio.timeout(secs):
             answer = _object.decode(await send("server/discover", {"_meta": REQUEST_META}))
     except (RpcError, TimeoutError, msgspec.DecodeError) as error:
-        log.debug("%s: no server/discover: %s", name, error)
+        ServerLog(log, name).debug("no server/discover: %s", error)
         return None
     versions = answer.get("supportedVersions")
     if not isinstance(versions, list) or MODERN not in versions:
@@ -91,7 +92,7 @@ async def _initialize(name: str, send: Send) -> ServerInfo:
         raise HandshakeFailed(f"its answer to `initialize` is no object: {error}") from error
     protocol = answer.get("protocolVersion")
     if protocol not in HANDSHAKE:
-        log.warning("%s: unknown protocol version %r, trying anyway", name, protocol)
+        ServerLog(log, name).warning("unknown protocol version %r, trying anyway", protocol)
     return _server_info(str(protocol), name, answer)
 
 

@@ -65,7 +65,7 @@ async def connect(
     peer = Peer(post, flush, on_message=session.on_message, on_abandon=session.on_abandon)
     session.attach(peer)
     target = endpoint.Target(name, server.url or "", server.headers, _auth(server, login))
-    async with endpoint.opened(target) as remote, running_tasks() as tasks:
+    async with endpoint.opened(target) as remote, running_tasks(name) as tasks:
         line = Line(name, peer, tasks, lose, session.on_renewed)
 
         async def older() -> Channel:

@@ -23,6 +23,7 @@ from mcproxy.upstream.remote.mirror import Marks, marks_in, mirrored
 from mcproxy.upstream.remote.refusal import Gone, is_older, session_lost
 from mcproxy.upstream.remote.replies import Replies, is_stream
 from mcproxy.upstream.remote.standing import QUIET_SECS, Source, listen
+from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong
 from mcproxy.wire.message import (
     Failure,
@@ -182,7 +183,7 @@ class Streamable:
         """Begin a session in place of the lost one, unless another request already did."""
         async with self._beginning:
             if self._agreed is lost or self._agreed is None:
-                log.info("%s: it forgot the session, beginning a new one", self._line.name)
+                ServerLog(log, self._line.name).info("it forgot the session, beginning a new one")
                 try:
                     async with asyncio.timeout(BEGIN_SECS):
                         self._agreed = await self._begin()
@@ -220,7 +221,7 @@ class Streamable:
                 async with self._endpoint.stream("POST", headers_of(self._agreed), data):
                     pass
         except (PeerClosed, TimeoutError) as error:
-            log.warning("%s: did not take a notification: %s", self._line.name, error)
+            ServerLog(log, self._line.name).warning("did not take a notification: %s", error)
 
     def _cancel(self, note: Notification, data: bytes) -> None:
         """Stop waiting for a request; in the stateless era that alone tells the server."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mcproxy.errors import McproxyError, PeerClosed
+from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.message import Message
 from mcproxy.wire.peer import Peer
 
@@ -38,8 +39,9 @@ class Tasks:
 
 
 @asynccontextmanager
-async def running_tasks() -> AsyncIterator[Tasks]:
-    """Tasks for as long as the block lasts; what the block raises comes out as it is.
+async def running_tasks(name: str) -> AsyncIterator[Tasks]:
+    """Tasks of server ``name`` for as long as the block lasts; what the block raises comes out as
+    it is.
 
     A fault of ours in one of the tasks ends the block with PeerClosed: it is this server that then
     does not work, not the gateway.
@@ -55,7 +57,7 @@ async def running_tasks() -> AsyncIterator[Tasks]:
             finally:
                 tasks.cancel()
     except ExceptionGroup as faults:
-        log.exception("a fault in the transport")
+        ServerLog(log, name).exception("a fault in the transport")
         raise PeerClosed(f"a fault in the transport: {faults.exceptions[0]!r}") from faults
     if failure:
         raise failure

@@ -12,6 +12,7 @@ import httpx
 from mcproxy.errors import RpcError
 from mcproxy.upstream.remote.endpoint import read_body
 from mcproxy.upstream.remote.events import Event, EventParser
+from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong
 from mcproxy.wire.message import Message, decode, decode_body
 
@@ -56,7 +57,7 @@ class Replies:
         try:
             messages = decode_body(body)
         except RpcError:
-            log.warning("%s: no message in the body: %r", self._name, body[:_SHOWN_BYTES])
+            ServerLog(log, self._name).warning("no message in the body: %r", body[:_SHOWN_BYTES])
             return []
         batch = messages if isinstance(messages, list) else [messages]
         return [message for message in batch if not isinstance(message, RpcError)]
@@ -73,7 +74,9 @@ class Replies:
         try:
             return decode(event.data)
         except RpcError:
-            log.warning("%s: no message in an event: %r", self._name, event.data[:_SHOWN_BYTES])
+            ServerLog(log, self._name).warning(
+                "no message in an event: %r", event.data[:_SHOWN_BYTES]
+            )
             return None
 
 

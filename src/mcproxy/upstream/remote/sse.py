@@ -15,6 +15,7 @@ from mcproxy.upstream.remote.endpoint import Endpoint
 from mcproxy.upstream.remote.line import Line
 from mcproxy.upstream.remote.replies import Replies, is_stream
 from mcproxy.upstream.remote.standing import deliver
+from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.message import Message, Request
 
 ENDPOINT_SECS = 10.0  # for the first event
@@ -89,7 +90,7 @@ class Sse:
             if message != INITIALIZED:
                 await self._deliver(data)
         except (PeerClosed, RpcError) as error:
-            log.warning("%s: did not take a message: %s", self._line.name, error)
+            ServerLog(log, self._line.name).warning("did not take a message: %s", error)
             if isinstance(message, Request):
                 self._line.peer.fail(message.id, error)
 

@@ -18,6 +18,7 @@ from mcproxy.errors import PeerClosed
 from mcproxy.upstream.remote.line import Line
 from mcproxy.upstream.remote.refusal import Gone
 from mcproxy.upstream.remote.replies import MAX_RETRY_SECS, Replies, is_stream
+from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong
 from mcproxy.wire.message import Notification
 
@@ -67,7 +68,7 @@ async def listen(line: Line, source: Source) -> None:
         except Gone as error:
             source.gone(error)
         except PeerClosed as error:
-            log.debug("%s: the event stream broke: %s", line.name, error.reason)
+            ServerLog(log, line.name).debug("the event stream broke: %s", error.reason)
         if _now() - began >= STEADY_SECS:
             delay = replies.retry_secs
         await asyncio.sleep(delay)

@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 
 from mcproxy.types import JsonObject, Tool, ToolRef
+from mcproxy.upstream.serverlog import ServerLog
 
 MAX_BYTES = 4 << 20  # a server with more to say is asked each time
 
@@ -62,6 +63,7 @@ class OfferFile:
     """The memory of one server; ``key`` stands for its definition: another one, another offer."""
 
     def __init__(self, folder: Path, server: str, key: str) -> None:
+        self._log = ServerLog(log, server)
         self._path = folder / f"{server}-{key[:_HASH_CHARS]}.json"
         self._others = f"{server}-{'[0-9a-f]' * _HASH_CHARS}.json"
         self._kept: bytes | None = None
@@ -86,7 +88,7 @@ class OfferFile:
         try:
             self._replace(data)
         except OSError as error:
-            log.debug("%s: its tools are not remembered: %s", self._path.name, error)
+            self._log.debug("its tools are not remembered: %s", error)
             return
         self._kept = data
 

@@ -18,6 +18,7 @@ from mcproxy.types import JsonObject, ServerHealth, ServerState, ServerView, Too
 from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.handshake import HandshakeFailed
 from mcproxy.upstream.protocol.session import Session
+from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.upstream.supervision.calls import Calls
 from mcproxy.upstream.supervision.door import Door
 from mcproxy.upstream.supervision.remembered import Offer, offer_of
@@ -36,7 +37,8 @@ class Supervisor:
 
     def __init__(self, name: str, way: Way, terms: Terms, around: Surroundings) -> None:
         self.name = name
-        self._title = f"an instance of {name}" if way.policy.on_demand else name  # in the log
+        title = f"an instance of {name}" if way.policy.on_demand else name
+        self._log = ServerLog(log, name, title)
         self._way, self._terms, self._around = way, terms, around
         self._state: ServerState = "starting"
         remembered = around.memory.read() or Offer()
@@ -116,7 +118,7 @@ class Supervisor:
         condition = Condition(held, age, min(age, self._door.idle_secs), self._door.calls)
         match measure(self._terms.upkeep, condition):
             case Kill(reason=reason):
-                log.warning("%s: stopped: %s", self._title, reason)
+                self._log.warning("stopped: %s", reason)
                 self._child.kill(reason)
             case ("renew" | "rest") as order:
                 self._order = order
@@ -177,7 +179,7 @@ class Supervisor:
         except (HookFailed, HandshakeFailed, PeerClosed, RpcError, OSError) as error:
             self._last_error = str(error)
         except Exception as error:
-            log.exception("%s: a fault of the gateway", self._title)
+            log.exception("%s: a fault of the gateway", self.name, extra=self._log.extra)
             self._last_error = f"a fault of the gateway: {error!r}"
         finally:
             if self._ready_at is None:
@@ -230,7 +232,7 @@ class Supervisor:
         try:
             tools = await session.list_tools()
         except (HandshakeFailed, RpcError, TimeoutError) as error:
-            log.warning("%s: its changed tools cannot be listed: %r", self._title, error)
+            self._log.warning("its changed tools cannot be listed: %r", error)
         else:
             if not self._order:  # it is being stopped: its session is not to be found again
                 self._publish(session, tools)
@@ -260,7 +262,7 @@ class Supervisor:
     async def _obey(self) -> None:
         """The server has ended as it was told to; start it again when that is due."""
         order, self._order = self._order, None
-        log.info("%s: %s", self._title, "starts anew" if order == "renew" else "unused, stopped")
+        self._log.info("%s", "starts anew" if order == "renew" else "unused, stopped")
         if order == "rest":
             await self._rest()
 
@@ -277,18 +279,18 @@ class Supervisor:
             self._restarts, uptime_secs=up_secs, startable=startable, policy=self._way.policy
         )
         if isinstance(step, Rest):
-            log.warning("%s: down until its next call: %s", self._title, self._last_error)
+            self._log.warning("down until its next call: %s", self._last_error)
             await self._rest()
             return
         if isinstance(step, GiveUp):
-            log.error("%s: given up, %s: %s", self._title, step.reason, self._last_error)
+            self._log.error("given up, %s: %s", step.reason, self._last_error)
             self._become("failed")
             self._settled.set()
             await self._wanted.wait()
             self._restarts = RestartState(total=self._restarts.total)
             return
         self._restarts = step.state
-        log.warning("%s: restart in %g s: %s", self._title, step.delay, self._last_error)
+        self._log.warning("restart in %g s: %s", step.delay, self._last_error)
         self._become("restarting")
         await asyncio.sleep(step.delay)
 

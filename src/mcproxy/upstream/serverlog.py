@@ -1,0 +1,19 @@
+"""Log lines about one server: its name stands before the text, and as the field ``server``."""
+
+import logging
+from collections.abc import MutableMapping
+from typing import Any
+
+
+class ServerLog(logging.LoggerAdapter[logging.Logger]):
+    """``logger`` for what is said of ``server``; ``title`` stands before the text instead."""
+
+    def __init__(self, logger: logging.Logger, server: str, title: str = "") -> None:
+        super().__init__(logger, {"server": server})
+        self._prefix = f"{title or server}: "  # a server's name has no "%"
+
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        """Add the name (``logging.LoggerAdapter``)."""
+        return super().process(f"{self._prefix}{msg}", kwargs)
