@@ -50,8 +50,9 @@ async def test_named_actions_and_commands_run_in_order(tmp_path: Path) -> None:
     ("hook", "words"),
     [
         (command("print('no disk'); raise SystemExit(3)"), "exit status 3: no disk"),
+        (command("raise SystemExit(3)"), "exit status 3"),
         (HookSpec(command=("/no/such/command",)), "No such file"),
-        (HookSpec(webhook="http://127.0.0.1:9/s3cret"), "hook webhook: ConnectError"),
+        (HookSpec(webhook="http://127.0.0.1:9/s3cret"), "config_change hook webhook: ConnectError"),
     ],
 )
 async def test_the_first_failure_ends_it_with_a_reason(hook: HookSpec, words: str) -> None:

@@ -56,25 +56,26 @@ class Hooks:
                 async with asyncio.timeout(HOOK_SECS):
                     await self._do(hook, occasion)
             except TimeoutError as error:
-                raise HookFailed(f"{told(hook)}: not done after {HOOK_SECS:g} s") from error
+                raise HookFailed(
+                    f"{told(hook, occasion)}: not done after {HOOK_SECS:g} s"
+                ) from error
             except OSError as error:
-                raise HookFailed(f"{told(hook)}: {error}") from error
+                raise HookFailed(f"{told(hook, occasion)}: {error}") from error
 
     async def _do(self, hook: HookSpec, occasion: Occasion) -> None:
         if hook.command:
             facts = {f"MCPROXY_{name.upper()}": value for name, value in _facts(occasion).items()}
-            await _command(hook, {**self._passed, **facts})
+            await _command(hook, occasion, {**self._passed, **facts})
         elif hook.webhook:
             await _tell(hook, hook.webhook, occasion)
         elif hook.name and hook.name in self._actions:
             await self._actions[hook.name](occasion)
 
 
-def told(hook: HookSpec) -> str:
+def told(hook: HookSpec, occasion: Occasion) -> str:
     """The hook in words. A webhook's URL may hold a secret, so it is not shown."""
-    if hook.command:
-        return f"hook command {hook.command[0]!r}"
-    return "hook webhook" if hook.webhook else f"hook {hook.name!r}"
+    what = f"command {hook.command[0]!r}" if hook.command else repr(hook.name)
+    return f"{occasion.event} hook {'webhook' if hook.webhook else what}"
 
 
 def _facts(occasion: Occasion) -> Mapping[str, str]:
@@ -82,7 +83,7 @@ def _facts(occasion: Occasion) -> Mapping[str, str]:
     return {"event": occasion.event, **server}
 
 
-async def _command(hook: HookSpec, environment: Mapping[str, str]) -> None:
+async def _command(hook: HookSpec, occasion: Occasion, environment: Mapping[str, str]) -> None:
     process = await asyncio.create_subprocess_exec(
         *(hook.command or ()),
         env=environment,
@@ -97,7 +98,8 @@ async def _command(hook: HookSpec, environment: Mapping[str, str]) -> None:
         await _end(process)
     if process.returncode:
         last = output[-_SHOWN_BYTES:].decode("utf-8", "replace").strip()
-        raise HookFailed(f"{told(hook)}: exit status {process.returncode}: {last}")
+        said = f": {last}" if last else ""
+        raise HookFailed(f"{told(hook, occasion)}: exit status {process.returncode}{said}")
 
 
 async def _end(process: Process) -> None:
@@ -114,6 +116,6 @@ async def _tell(hook: HookSpec, url: str, occasion: Occasion) -> None:
         async with httpx.AsyncClient(timeout=HOOK_SECS) as client:
             response = await client.post(url, json=_facts(occasion))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise HookFailed(f"{told(hook)}: {type(error).__name__}") from error
+        raise HookFailed(f"{told(hook, occasion)}: {type(error).__name__}") from error
     if not response.is_success:
-        raise HookFailed(f"{told(hook)}: it answered {response.status_code}")
+        raise HookFailed(f"{told(hook, occasion)}: it answered {response.status_code}")

@@ -51,7 +51,7 @@ async def test_a_hook_that_fails_makes_the_start_fail_with_its_reason(tmp_path: 
     veto = shell(f"echo no image; test -e {tmp_path}/go")
     async with running(echo=echo(veto), other=server("echo.py")) as watched:
         failed = await watched.until("echo", lambda health: health.state == "restarting")
-        assert failed.last_error == "hook command '/bin/sh': exit status 1: no image"
+        assert failed.last_error == "pre_start hook command '/bin/sh': exit status 1: no image"
         assert failed.pid is None
         assert started(watched, "other")
         (tmp_path / "go").touch()

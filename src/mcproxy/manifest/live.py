@@ -46,10 +46,14 @@ class Live:
     async def run(self) -> None:
         """Refresh for ``startup``, then whenever hooks have to be waited for, until cancelled."""
         self._new |= {"startup"}
+        await self._refresh_with_hooks()
         while True:
-            await self._refresh_with_hooks()
             await self._due.wait()
             self._due.clear()
+            if self._is_hooked():
+                await self._refresh_with_hooks()
+            else:
+                self._refresh_at_once()
 
     async def begun(self) -> None:
         """Return once the first manifest is in force."""
@@ -70,11 +74,18 @@ class Live:
     def _answer(self) -> None:
         """The burst is over."""
         self._burst = None
-        if not self._begun.is_set() or self._refreshes.hooked(self._new | self._held):
+        if not self._begun.is_set() or self._is_hooked():
             self._due.set()
         else:
-            self._take()
-            self._swap()
+            self._refresh_at_once()
+
+    def _is_hooked(self) -> bool:
+        return self._refreshes.hooked(self._new | self._held)
+
+    def _refresh_at_once(self) -> None:
+        """No hook has been asked, so that what one has refused stays told."""
+        self._take()
+        self._swap()
 
     def _take(self) -> frozenset[Event]:
         """The causes that nobody has answered yet; the burst ends with them."""
@@ -86,8 +97,6 @@ class Live:
 
     async def _refresh_with_hooks(self) -> None:
         self._held |= self._take()
-        if not self._held:
-            return  # a refresh of another kind came before
         starting = not self._begun.is_set()
         try:
             await self._refreshes.run(self._held, self._pass)
