@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import MutableMapping
-from typing import Any
 
 
 class ServerLog(logging.LoggerAdapter[logging.Logger]):
@@ -13,7 +12,7 @@ class ServerLog(logging.LoggerAdapter[logging.Logger]):
         self._prefix = f"{title or server}: "  # a server's name has no "%"
 
     def process(
-        self, msg: Any, kwargs: MutableMapping[str, Any]
-    ) -> tuple[Any, MutableMapping[str, Any]]:
+        self, msg: object, kwargs: MutableMapping[str, object]
+    ) -> tuple[object, MutableMapping[str, object]]:
         """Add the name (``logging.LoggerAdapter``)."""
         return super().process(f"{self._prefix}{msg}", kwargs)
