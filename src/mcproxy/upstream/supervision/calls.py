@@ -18,18 +18,18 @@ WATCH_SECS = 5.0  # a subscription is renewed within this time, or is lost
 
 
 class Calls:
-    """The requests to the server ``name``. ``tool`` finds a tool by its name, ``times`` tells how
+    """The requests to the server ``name``. ``tools`` are those that it has now, ``times`` tells how
     long calls may take now."""
 
     def __init__(
         self,
         name: str,
         door: Door,
-        tool: Callable[[str], Tool | None],
+        tools: Callable[[], Mapping[str, Tool]],
         times: Callable[[], CallTimes],
     ) -> None:
         self._name, self._door = name, door
-        self._tool, self._times = tool, times
+        self._tools, self._times = tools, times
         self._watched: set[str] = set()
 
     async def call(self, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
@@ -37,7 +37,7 @@ class Calls:
 
         Raises ServerDown, CallTimeout or UpstreamError.
         """
-        safe = _is_safe(self._tool(ref.tool))
+        safe = _is_safe(self._tools().get(ref.tool))
         secs = self._times().of(ref.tool)
         return await self._door.through(
             ref, secs, lambda session: session.call_tool(ref.tool, arguments), safe=safe

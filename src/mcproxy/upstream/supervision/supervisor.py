@@ -14,7 +14,7 @@ from typing import Literal
 
 from mcproxy.errors import PeerClosed, RpcError, ServerDown
 from mcproxy.hooks import HookFailed
-from mcproxy.types import JsonObject, ServerHealth, ServerState, ServerView, Tool, ToolRef
+from mcproxy.types import ServerHealth, ServerState, ServerView, Tool, ToolRef
 from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.handshake import HandshakeFailed
 from mcproxy.upstream.protocol.session import Session
@@ -41,10 +41,8 @@ class Supervisor:
         self._log = ServerLog(log, name, title)
         self._way, self._terms, self._around = way, terms, around
         self._state: ServerState = "starting"
-        remembered = around.memory.read() or Offer()
-        self._tools: Mapping[str, Tool] = remembered.tools_of(name)
-        self._capabilities: JsonObject = remembered.capabilities
-        self._told = remembered.description  # of itself; the configured description is stronger
+        self._offer = around.memory.read() or Offer()
+        self._tools: Mapping[str, Tool] = self._offer.tools_of(name)
         self._session: Session | None = None
         self._child: Process | None = None
         self._last_error: str | None = None
@@ -56,7 +54,7 @@ class Supervisor:
         self._wanted = asyncio.Event()
         self._attention = asyncio.Event()
         self._door = Door(self._open_session)
-        self.calls = Calls(name, self._door, self._tool, lambda: self._terms.times)
+        self.calls = Calls(name, self._door, lambda: self._tools, lambda: self._terms.times)
 
     @property
     def state(self) -> ServerState:
@@ -67,8 +65,8 @@ class Supervisor:
     def view(self) -> ServerView:
         """What the server offers now; its last known tools while it is down."""
         tools = tuple(self._tools.values())
-        description = self._terms.description or self._told
-        return ServerView(self.name, self._state, description, tools, self._capabilities)
+        description = self._terms.description or self._offer.description
+        return ServerView(self.name, self._state, description, tools, self._offer.capabilities)
 
     @property
     def health(self) -> ServerHealth:
@@ -139,9 +137,6 @@ class Supervisor:
             self._state = "failed"  # whoever still waits is told
             self._settled.set()
 
-    def _tool(self, name: str) -> Tool | None:
-        return self._tools.get(name)
-
     async def _open_session(self, ref: ToolRef) -> Session:
         if self._state == "idle":
             self._wake_up()
@@ -198,11 +193,10 @@ class Supervisor:
                     await self._attention.wait()
 
     def _publish(self, session: Session, tools: Sequence[Tool]) -> None:
-        before = self.view
-        self._told = session.info.instructions or session.info.name
-        self._capabilities = session.info.capabilities
+        before, info = self.view, session.info
+        self._offer = offer_of(tools, info.capabilities, info.instructions or info.name)
         self._tools = {tool.ref.tool: tool for tool in tools}
-        self._around.memory.write(offer_of(tools, self._capabilities, self._told))
+        self._around.memory.write(self._offer)
         if self._ready_at is None:
             self._ready_at = time.monotonic()
             self._door.reset()
