@@ -27,6 +27,7 @@ REQUIREMENTS: dict[str, str] = {
     "namespaces.default": "the default namespace always exists and takes the servers of no other",
     "groups.reach": "a group reaches each server through the first member that has it",
     "access.tokens": "a token opens the namespaces that it lists, and no others",
+    "access.hashed": "a token may stand in the configuration as its SHA-256",
     "access.refused": "refusals have the promised HTTP status",
     "access.same_words": "a guarded namespace and one that does not exist are refused alike",
     "access.origins": "allowed_origins decides which origins may use a namespace",

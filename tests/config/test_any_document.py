@@ -3,8 +3,9 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mcproxy.config.auth import TokenConfig
 from mcproxy.config.load import Loaded, load_document
-from mcproxy.config.model import Config, NamespaceConfig, ServerConfig, TokenConfig
+from mcproxy.config.model import Config, NamespaceConfig, ServerConfig
 from mcproxy.config.sandbox import Sandbox, SandboxOverride
 from mcproxy.errors import ConfigError, Problem
 from mcproxy.policy.access import policy_of

@@ -67,7 +67,7 @@ def test_all_problems_are_reported_in_one_go(path: Path) -> None:
     path.write_text(json.dumps(document))
     places = [problem.partition(": ")[0] for problem in problems_of(path)]
     assert sorted(places) == [
-        "auth.tokens[0].token",
+        "auth.tokens[0]",
         "groups.g.namespaces[1]",
         "namespaces.a.extends",
         "namespaces.a.mod",

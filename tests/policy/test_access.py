@@ -1,5 +1,7 @@
 """Who may use which endpoint, and how the others are refused."""
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +33,11 @@ DOCUMENT: JsonObject = {
             {"name": "bob", "token": "bob-sécret", "namespaces": ["below", "system"]},
             {"name": "root", "token": "root-secret", "namespaces": ["*"]},
             {"name": "guest", "token": "guest-secret"},
+            {
+                "name": "hashed",  # of "hashed-secret"
+                "sha256": "4E598F5DAAFC2FDA61641DDBB5956DEB23FDE6616366DC9DD5A7C9F47DA4D787",
+                "namespaces": ["system"],
+            },
         ]
     },
 }
@@ -42,6 +49,7 @@ ALICE = Caller(token="alice-secret")
 BOB = Caller(token="bob-sécret")
 ROOT = Caller(token="root-secret")
 GUEST = Caller(token="guest-secret")
+HASHED = Caller(token="hashed-secret")
 WRONG = Caller(token="alice-secre")
 
 ADMITTED: dict[str, tuple[Caller, str | None, str]] = {
@@ -51,12 +59,14 @@ ADMITTED: dict[str, tuple[Caller, str | None, str]] = {
     "a token changes nothing there": (GUEST, "public", "public"),
     "a listed token": (ALICE, "system", "system"),
     "any namespace": (ROOT, "below", "below"),
+    "a token known by its hash": (HASHED, "system", "system"),
     "a group of listed ones": (ALICE, "all", "all"),
     "a group of several guarded ones": (BOB, "both", "both"),
 }
 
 
 @pytest.mark.requirement("access.tokens")
+@pytest.mark.requirement("access.hashed")
 @pytest.mark.parametrize("title", ADMITTED)
 def test_who_is_admitted(title: str) -> None:
     caller, name, expected = ADMITTED[title]
@@ -75,6 +85,12 @@ REFUSED: dict[str, tuple[Policy, Caller, str | None, int]] = {
     "a wrong token to an open one": (POLICY, WRONG, "public", 401),
     "a wrong token to the default": (POLICY, WRONG, None, 401),
     "an empty token": (POLICY, Caller(token=""), "public", 401),
+    "a hash in place of its token": (
+        POLICY,
+        Caller(token=hashlib.sha256(b"hashed-secret").hexdigest()),
+        "system",
+        401,
+    ),
     "an odd token": (POLICY, Caller(token="\udcff"), "public", 401),
     "a foreign origin": (POLICY, Caller(origin="https://evil.org"), "shop", 403),
     "no origin": (POLICY, ANYBODY, "shop", 403),
@@ -136,7 +152,7 @@ def test_a_wrong_token_has_no_name() -> None:
         identify(POLICY, WRONG)
 
 
-CALLERS = [ANYBODY, ALICE, BOB, ROOT, GUEST, Caller(origin="https://shop.example.org")]
+CALLERS = [ANYBODY, ALICE, BOB, ROOT, GUEST, HASHED, Caller(origin="https://shop.example.org")]
 
 
 @pytest.mark.parametrize("caller", CALLERS)
@@ -151,8 +167,8 @@ def test_usable_is_what_admit_admits(caller: Caller) -> None:
 
 @given(st.text())
 def test_only_a_configured_token_is_one(token: str) -> None:
-    secrets = {each.token for each in POLICY.tokens}
-    if token not in secrets:
+    digests = {each.digest for each in POLICY.identities.tokens}
+    if hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest() not in digests:
         assert refusal(POLICY, Caller(token=token), None).status == 401
 
 

@@ -1,18 +1,18 @@
 """Rules that span sections: names that must exist, cycles, what excludes what. Pure.
 
 Each rule is a function from the configuration to its problems, and ``RULES`` is all of them. What
-is only odd, and runs, is in ``advice``.
+is only odd, and runs, is in ``advice``; the rules of ``auth`` are in ``auth_checks``.
 """
 
 import re
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TypeAlias
-from urllib.parse import urlsplit
 
-from mcproxy.config.faults import did_you_mean
+from mcproxy.config.auth_checks import tokens
+from mcproxy.config.faults import unknown
+from mcproxy.config.hosts import is_http_url
 from mcproxy.config.inherit import all_namespaces, cycles, parents
-from mcproxy.config.model import ANONYMOUS, ANY, Config, ServerConfig
+from mcproxy.config.model import Config, ServerConfig
 from mcproxy.config.paths import written
 from mcproxy.errors import Problem
 
@@ -45,16 +45,8 @@ def _one_way_to_reach(path: str, server: ServerConfig) -> Iterator[Problem]:
             "has neither 'command' nor 'url'",
             "'command' runs a program, 'url' connects to a remote server",
         )
-    if server.url and not _is_http(server.url):
+    if server.url and not is_http_url(server.url):
         yield Problem(f"{path}.url", "is not an http(s) URL", "write https://host/path")
-
-
-def _is_http(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def _environment(name: str, server: ServerConfig) -> Iterator[Problem]:
@@ -80,7 +72,7 @@ def _known_servers(config: Config, _: Collection[str]) -> Iterator[Problem]:
         for index, server in enumerate(section.servers):
             if server not in config.servers:
                 path = written(("namespaces", name, "servers", index))
-                yield _unknown(path, "server", server, config.servers)
+                yield unknown(path, "server", server, config.servers)
 
 
 def _known_namespaces(config: Config, _: Collection[str]) -> Iterator[Problem]:
@@ -88,13 +80,13 @@ def _known_namespaces(config: Config, _: Collection[str]) -> Iterator[Problem]:
     for name, server in config.servers.items():
         if server.namespace is not None and server.namespace not in known:
             path = written(("servers", name, "namespace"))
-            yield _unknown(path, "namespace", server.namespace, known)
+            yield unknown(path, "namespace", server.namespace, known)
     for name, section in config.namespaces.items():
         for index, parent in enumerate(section.extends):
             if parent not in known:
                 steps = ("namespaces", name, "extends", index)
                 path = written(steps if len(section.extends) > 1 else steps[:-1])
-                yield _unknown(path, "namespace", parent, known)
+                yield unknown(path, "namespace", parent, known)
 
 
 def _acyclic(config: Config, _: Collection[str]) -> Iterator[Problem]:
@@ -121,34 +113,11 @@ def _groups(config: Config, _: Collection[str]) -> Iterator[Problem]:
             path = written(("groups", name, "namespaces", index))
             section = known.get(member.removeprefix("!"))
             if section is None:
-                yield _unknown(path, "namespace", member.removeprefix("!"), known)
+                yield unknown(path, "namespace", member.removeprefix("!"), known)
             elif section.isolated and not member.startswith("!"):
                 yield Problem(
                     path, f"namespace {member!r} is isolated", f"write '!{member}' to include it"
                 )
-
-
-def _tokens(config: Config, _: Collection[str]) -> Iterator[Problem]:
-    known = all_namespaces(config)
-    for index, token in enumerate(config.auth.tokens):
-        for place, namespace in enumerate(token.namespaces):
-            if namespace != ANY and namespace not in known:
-                path = written(("auth", "tokens", index, "namespaces", place))
-                yield _unknown(path, "namespace", namespace, known)
-        if token.name == ANONYMOUS:
-            path = written(("auth", "tokens", index, "name"))
-            yield Problem(path, f"{ANONYMOUS!r} stands for callers without a token", "rename it")
-    yield from _twice("name", [token.name for token in config.auth.tokens])
-    yield from _twice("token", [token.token for token in config.auth.tokens])
-
-
-def _twice(key: str, values: list[str]) -> Iterator[Problem]:
-    for value, count in Counter(values).items():
-        if count > 1:
-            first = values.index(value)
-            again = values.index(value, first + 1)
-            path = written(("auth", "tokens", again, key))
-            yield Problem(path, f"is the same as in auth.tokens[{first}]", "each must be its own")
 
 
 def _levels(config: Config, _: Collection[str]) -> Iterator[Problem]:
@@ -167,10 +136,6 @@ RULES: tuple[Rule, ...] = (
     _known_namespaces,
     _acyclic,
     _groups,
-    _tokens,
+    tokens,
     _levels,
 )
-
-
-def _unknown(path: str, kind: str, name: str, known: Iterable[str]) -> Problem:
-    return Problem(path, f"there is no {kind} {name!r}", did_you_mean(name, known))

@@ -83,6 +83,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"known: {', '.join(names[:MAX_NAMES_SHOWN])}{more}" if names else ""
 
 
+def unknown(path: str, kind: str, name: str, known: Iterable[str]) -> Problem:
+    """The problem of a name that must exist and does not."""
+    return Problem(path, f"there is no {kind} {name!r}", did_you_mean(name, known))
+
+
 def _nearest(word: str, names: Sequence[str]) -> str | None:
     near = get_close_matches(word, names, n=1) or get_close_matches(word.lower(), names, n=1)
     return near[0] if near else None

@@ -1,4 +1,4 @@
-"""What may stand in ``allowed_hosts`` and ``allowed_origins``. Pure.
+"""What may stand for a host: in ``allowed_hosts``, in ``allowed_origins``, in a URL. Pure.
 
 A script may never reach an address that is not public, so an entry that could only mean one is
 refused when the configuration is read: whoever wrote it expects something that will not happen.
@@ -6,6 +6,7 @@ refused when the configuration is read: whoever wrote it expects something that 
 
 import ipaddress
 import re
+from urllib.parse import urlsplit
 
 from mcproxy.config.fields import refusal
 
@@ -55,6 +56,15 @@ def origin(entry: str) -> str:
             "write 'https://app.example.org' without a path, 'localhost' or '*'",
         )
     return entry.lower()
+
+
+def is_http_url(url: str) -> bool:
+    """Is this a URL that a request can be sent to: http or https, with a host?"""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _bare(entry: str) -> str:

@@ -103,7 +103,7 @@ def _build(document: JsonObject, source: Path | None, variables: Mapping[str, st
         shown = [_masked(problem, filled.secrets) for problem in problems]
         raise ConfigError(str(source or "configuration"), shown)
     own = (V1_NOTE,) if is_v1(document) else ()
-    tokens = {token.token for token in config.auth.tokens if is_secret(token.token)}
+    tokens = {token.token for token in config.auth.tokens if token.token and is_secret(token.token)}
     return Loaded(
         config,
         source,

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from mcproxy.config.auth import Auth
 from mcproxy.config.fields import Name, Pause, Seconds, Section, Text, no_boolean, refusal
 from mcproxy.config.hooks import RefreshHooks, ServerHooks
 from mcproxy.config.hosts import origin
@@ -145,22 +146,6 @@ class GroupConfig(Section):
     namespaces: tuple[str, ...] = Field(
         default=(), description="Names of namespaces; an isolated one is written '!name'."
     )
-
-
-class TokenConfig(Section):
-    """A bearer token and the namespaces that it opens."""
-
-    name: Name = Field(description="Who holds the token; used in logs and for rate limits.")
-    token: Text = Field(description="The secret, usually '${VARIABLE}'.", repr=False)
-    namespaces: tuple[str, ...] = Field(
-        default=(), description="Guarded namespaces that the token opens; '*' for all."
-    )
-
-
-class Auth(Section):
-    """Who may use the namespaces that require authentication."""
-
-    tokens: tuple[TokenConfig, ...] = ()
 
 
 class Audit(Section):

@@ -74,7 +74,7 @@ def secrets_of(loaded: Loaded) -> frozenset[str]:
         for name, value in (*server.env.items(), *server.headers.items())
         if holds_secret(name, value)
     }
-    tokens = {token.token for token in loaded.config.auth.tokens}
+    tokens = {token.token for token in loaded.config.auth.tokens if token.token}
     return frozenset(loaded.secrets | named | tokens)
 
 

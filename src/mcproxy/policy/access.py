@@ -4,15 +4,15 @@ A guarded namespace and one that does not exist are refused in the same words, a
 caller may not use appear in no hint: a refusal must not tell what there is.
 """
 
-import hmac
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from mcproxy.config.model import ANONYMOUS, ANY, Config, TokenConfig
+from mcproxy.config.model import ANY, Config
 from mcproxy.errors import McproxyError
 from mcproxy.policy.groups import resolve_groups
+from mcproxy.policy.identity import Identities, Identity, identities
 from mcproxy.policy.namespaces import Namespace, resolve
 from mcproxy.types import Caller
 
@@ -25,13 +25,13 @@ _ORIGIN = re.compile(r"(?:(?P<scheme>[^:/]+)://)?(?P<host>\[[^\]]+\]|[^:/]+)(?::
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One configuration's rules: endpoints (namespaces and groups) by name, and the tokens.
+    """One configuration's rules: endpoints (namespaces and groups) by name, and who callers are.
 
     ``bare`` are the servers whose tools keep their own names in direct mode.
     """
 
     endpoints: Mapping[str, Namespace]
-    tokens: tuple[TokenConfig, ...] = field(repr=False)
+    identities: Identities
     default: str
     bare: frozenset[str] = frozenset()
 
@@ -39,7 +39,7 @@ class Policy:
     def has_auth(self) -> bool:
         """Is there anything that a token could open?"""
         guarded = any(endpoint.require_auth for endpoint in self.endpoints.values())
-        return bool(self.tokens) or guarded
+        return bool(self.identities) or guarded
 
 
 class AccessDenied(McproxyError):
@@ -66,7 +66,7 @@ def policy_of(config: Config) -> Policy:
     groups = resolve_groups(config, namespaces)
     default = config.sandbox.default_namespace
     bare = frozenset(name for name, server in config.servers.items() if not server.prefix)
-    return Policy({**namespaces, **groups}, config.auth.tokens, default, bare)
+    return Policy({**namespaces, **groups}, identities(config), default, bare)
 
 
 def admit(policy: Policy, caller: Caller, name: str | None = None) -> Namespace:
@@ -74,11 +74,11 @@ def admit(policy: Policy, caller: Caller, name: str | None = None) -> Namespace:
 
     Raises AccessDenied.
     """
-    token = _token(policy, caller)
+    who = _known(policy, caller)
     wanted = name or policy.default
     endpoint = policy.endpoints.get(wanted)
-    if endpoint is None or not _opened(endpoint, token):
-        raise _hidden(policy, caller, token, wanted)
+    if endpoint is None or not _opened(endpoint, who):
+        raise _hidden(policy, caller, who, wanted)
     for member in endpoint.members():
         if not origin_allowed(member.allowed_origins, caller):
             raise AccessDenied(403, _foreign_origin(wanted, caller))
@@ -87,13 +87,12 @@ def admit(policy: Policy, caller: Caller, name: str | None = None) -> Namespace:
 
 def identify(policy: Policy, caller: Caller) -> str:
     """The caller's name for logs and rate limits. Raises AccessDenied for a wrong token."""
-    token = _token(policy, caller)
-    return token.name if token else ANONYMOUS
+    return _known(policy, caller).name
 
 
 def usable(policy: Policy, caller: Caller) -> tuple[Namespace, ...]:
     """The endpoints that ``admit`` would let this caller use. Raises AccessDenied as it does."""
-    return _usable(policy, caller, _token(policy, caller))
+    return _usable(policy, caller, _known(policy, caller))
 
 
 def origin_allowed(allowed: Sequence[str] | None, caller: Caller) -> bool:
@@ -109,49 +108,37 @@ def origin_allowed(allowed: Sequence[str] | None, caller: Caller) -> bool:
     return any(_allows(entry, caller.origin) for entry in allowed)
 
 
-def _token(policy: Policy, caller: Caller) -> TokenConfig | None:
-    if caller.token is None:
-        return None
-    presented = caller.token.encode("utf-8", "surrogatepass")
-    # All are compared, so that the time taken tells nothing about which one came close.
-    matching = [
-        token
-        for token in policy.tokens
-        if hmac.compare_digest(token.token.encode("utf-8", "surrogatepass"), presented)
-    ]
-    if not matching:
+def _known(policy: Policy, caller: Caller) -> Identity:
+    who = policy.identities.of(caller)
+    if who is None:
         raise AccessDenied(
             401,
             "This token is not valid. Send a token of auth.tokens as "
             "'Authorization: Bearer TOKEN', or none at all.",
             'Bearer realm="mcproxy", error="invalid_token"',
         )
-    return matching[0]
+    return who
 
 
-def _opened(endpoint: Namespace, token: TokenConfig | None) -> bool:
-    opens = token.namespaces if token else ()
-    return all(
-        not member.require_auth or ANY in opens or member.name in opens
-        for member in endpoint.members()
-    )
+def _opened(endpoint: Namespace, who: Identity) -> bool:
+    return all(not member.require_auth or who.opens(member.name) for member in endpoint.members())
 
 
-def _usable(policy: Policy, caller: Caller, token: TokenConfig | None) -> tuple[Namespace, ...]:
+def _usable(policy: Policy, caller: Caller, who: Identity) -> tuple[Namespace, ...]:
     return tuple(
         endpoint
         for endpoint in policy.endpoints.values()
-        if _opened(endpoint, token)
+        if _opened(endpoint, who)
         and all(origin_allowed(part.allowed_origins, caller) for part in endpoint.members())
     )
 
 
-def _hidden(policy: Policy, caller: Caller, token: TokenConfig | None, wanted: str) -> AccessDenied:
-    names = [endpoint.name for endpoint in _usable(policy, caller, token)]
+def _hidden(policy: Policy, caller: Caller, who: Identity, wanted: str) -> AccessDenied:
+    names = [endpoint.name for endpoint in _usable(policy, caller, who)]
     more = len(names) - MAX_NAMES_SHOWN
     shown = ", ".join(names[:MAX_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
     open_to_you = f"Namespaces open to you: {shown or 'none'}."
-    if token is None and policy.has_auth:
+    if who.is_anonymous and policy.has_auth:
         return AccessDenied(
             401,
             f"Namespace {wanted!r} does not exist or needs a token: send "
