@@ -32,6 +32,7 @@ from mcproxy.policy.access import Policy, policy_of, usable
 from mcproxy.policy.audit import AuditLog
 from mcproxy.policy.concurrency import capacities
 from mcproxy.policy.rate import RateLimiter
+from mcproxy.policy.verifier import Verifier, authority_of
 from mcproxy.queues import Load, Queues
 from mcproxy.reload import Reloader
 from mcproxy.sandbox.check import check
@@ -69,6 +70,7 @@ class App:
 
     ``watch``: it follows changes of its configuration file; SIGHUP it always follows. ``mask`` is
     given what hides the secrets of the configuration, for the log; anew when there are others.
+    Raises ConfigError for what needs a library that is not installed.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class App:
         self._loaded = loaded
         self._started = time.monotonic()
         self._policy = policy_of(loaded.config)
+        self._verifier = Verifier(authority_of(loaded))
         self._manifest = build(())
         self._snapshot = take_snapshot(self._policy, self._manifest)
         self._fleet = Fleet(loaded, self._on_change, self._on_event)
@@ -133,6 +136,7 @@ class App:
             await self._pool.start()
             self._install(self._policy)
             servers = tasks.create_task(self._fleet.run(), name="fleet")
+            verifying = tasks.create_task(self._verifier.run(), name="verifier")
             try:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._loaded.config.manifests.startup_dwell_secs):
@@ -145,6 +149,7 @@ class App:
                 live.cancel()
             finally:
                 servers.cancel()
+                verifying.cancel()
 
     async def _refresh(self, loaded: Loaded, causes: Collection[Event]) -> None:
         """Go by another configuration, with the hooks around it. Raises HookFailed, as ``apply``
@@ -164,7 +169,7 @@ class App:
 
         Raises ConfigError, having changed nothing, where this machine cannot enforce it.
         """
-        policy = policy_of(loaded.config)
+        policy, authority = policy_of(loaded.config), authority_of(loaded)
         self._pool.apply(profiles_of(policy))
         for name in _FIXED:
             if getattr(loaded.config.sandbox, name) != getattr(self._loaded.config.sandbox, name):
@@ -173,10 +178,17 @@ class App:
             log.warning("audit has changed: it counts from the next start on")
         self._policy, self._loaded = policy, loaded
         self._queues.apply(capacities(policy))
+        self._verifier.use(authority)
         self._hide(loaded)
         self._install(policy)
         self._fleet.apply(loaded)
         self._live.refresh()
+
+    async def verified(self, caller: Caller) -> Caller:
+        """The caller with what its token proves, where it takes an issuer's keys to know that; may
+        wait for them, for a bounded time."""
+        unknown = self._policy.identities.need_claims(caller)
+        return await self._verifier.verified(caller) if unknown else caller
 
     def health(self, caller: Caller) -> Json:
         """What ``/health`` tells this caller: servers of namespaces that need no token, and of

@@ -28,7 +28,7 @@ Mask = Callable[[Redactor], None]
 
 _OPEN = (
     "listening on %s without any auth: everybody who reaches this address can call every tool; "
-    "set auth.tokens and require_auth, or bind 127.0.0.1"
+    "set auth.tokens or auth.jwt, and require_auth, or bind 127.0.0.1"
 )
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,9 @@ async def serve_http(
     listener = socket.create_server((host, port), family=_family(host), backlog=2048)
     app = App(loaded, mask, watch=watch)
     sessions = Sessions(app.gateway, app.gate)
-    site = Site(app.gateway, app.gate, app.health, app.metrics, is_loopback(host), sessions)
+    site = Site(
+        app.gateway, app.gate, app.health, app.metrics, is_loopback(host), sessions, app.verified
+    )
     server = _Server(
         uvicorn.Config(
             application(site),

@@ -87,9 +87,11 @@ def _add_namespaces(command: argparse.ArgumentParser) -> None:
 
 def _check(arguments: argparse.Namespace) -> Report:
     from mcproxy.config.inherit import all_namespaces
+    from mcproxy.policy.verifier import authority_of
 
     path = arguments.path or config_path(arguments)
     loaded = load_chosen(path)
+    authority_of(loaded)  # what cannot run here is not good
     config = loaded.config
     summary = (
         f"{path or 'bundled demo'}: good; {len(config.servers)} servers, "

@@ -97,15 +97,30 @@ class ServerHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class Claims:
+    """What a verified access token says: who holds it, and what it is for.
+
+    ``rules`` are those under which it was verified: under any other it says nothing.
+    """
+
+    name: str
+    scopes: frozenset[str]
+    rules: object = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who sends a request, as the transport knows it; what it may do is for ``policy`` to say.
 
-    ``local``: the connection comes from this machine.
+    ``local``: the connection comes from this machine. ``claims`` are those of a token that proved
+    to be an issuer's; ``fault`` says why it did not.
     """
 
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     origin: str | None = None
     local: bool = True
+    claims: Claims | None = None
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mcproxy.config.auth import TokenConfig
+from mcproxy.config.auth import JwtConfig, TokenConfig
 from mcproxy.config.load import Loaded, load_document
 from mcproxy.config.model import Config, NamespaceConfig, ServerConfig
 from mcproxy.config.sandbox import Sandbox, SandboxOverride
@@ -13,7 +13,7 @@ from mcproxy.types import Json, JsonObject
 
 NAMES = ["a", "b", "public", "!a", "bad name", "_c", "${UNSET_VARIABLE}", "*", "", "http://x", "é"]
 words = st.sampled_from(NAMES)
-SECTIONS = (Config, Sandbox, SandboxOverride, ServerConfig, NamespaceConfig, TokenConfig)
+SECTIONS = (Config, Sandbox, SandboxOverride, ServerConfig, NamespaceConfig, TokenConfig, JwtConfig)
 keys = st.sampled_from([key for section in SECTIONS for key in section.model_fields])
 scalars = st.none() | st.booleans() | st.integers(-2, 100) | st.floats(allow_nan=False) | words
 values: st.SearchStrategy[Json] = st.recursive(
@@ -41,7 +41,7 @@ documents: st.SearchStrategy[JsonObject] = st.fixed_dictionaries(
         "servers": st.dictionaries(words, servers, max_size=3) | st.lists(servers, max_size=2),
         "namespaces": st.dictionaries(words, namespaces, max_size=3),
         "groups": st.dictionaries(words, some("namespaces"), max_size=2),
-        "auth": some("tokens"),
+        "auth": some("tokens", "jwt"),
         "sandbox": some("level", "network", "filesystem", "default_namespace"),
         "other": values,
     },

@@ -1,5 +1,8 @@
 """The configurations that users find written somewhere load as they stand."""
 
+import hashlib
+import re
+import subprocess
 from pathlib import Path
 
 import jsonschema_rs
@@ -100,7 +103,12 @@ EVERYTHING = """{
     "all": {"extends": ["crypto", "public"]}
   },
   "groups": {"everything": {"namespaces": ["public", "!system"]}},
-  "auth": {"tokens": [{"name": "alice", "token": "${ALICE_TOKEN}", "namespaces": ["system"]}]},
+  "auth": {
+    "tokens": [{"name": "alice", "token": "${ALICE_TOKEN}", "namespaces": ["system"]}],
+    "jwt": {"issuer": "https://login.example.org", "audience": ["mcp"], "jwks_url": null,
+            "algorithms": ["RS256"], "scopes": {"mcp:system": ["system"], "mcp:admin": ["*"]},
+            "namespaces": [], "name_claim": "sub", "resource": "https://mcp.example.org"}
+  },
   "sandbox": {
     "level": "auto", "min_level": "hardened", "default_namespace": "public",
     "timeout_secs": 30, "memory_mb": 256, "env_isolation": true, "pool_size": 2, "packages": [],
@@ -120,11 +128,17 @@ EVERYTHING = """{
 
 V1 = '{"servers": [{ "name": "github", "command": "docker" }]}'
 
+ACCESS = (Path(__file__).parents[2] / "docs/access.md").read_text(encoding="utf-8")
+
 DOCUMENTED = {
     "namespaces": NAMESPACES % SERVERS,
     "sandbox": SANDBOX,
     "reference": REFERENCE,
     "everything": EVERYTHING,
+    **{
+        f"access, block {number}": text
+        for number, text in enumerate(re.findall(r"```json\n(.*?)```", ACCESS, re.DOTALL), 1)
+    },
 }
 
 
@@ -157,6 +171,13 @@ def test_its_values_arrive(tmp_path: Path) -> None:
     assert config.groups["everything"].namespaces == ("public", "!system")
 
 
+def test_the_shell_line_hashes_a_token() -> None:
+    [line] = re.findall(r"^(printf .*)$", ACCESS, re.MULTILINE)
+    command = ["/bin/sh", "-c", line]
+    done = subprocess.run(command, env={"TOKEN": "test"}, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == hashlib.sha256(b"test").hexdigest()
+
+
 VALIDATOR = jsonschema_rs.validator_for(json_schema())
 
 
@@ -179,6 +200,7 @@ SCHEMA_REFUSES = [
     '{"servers": {"x": {"timeout_secs": -1}}}',
     '{"namespaces": {"a": {"extends": 5}}}',
     '{"sandbox": {"level": "stict"}}',
+    '{"auth": {"jwt": {"issuer": "https://x.org", "audience": "a", "algorithms": ["HS256"]}}}',
 ]
 
 

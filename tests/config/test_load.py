@@ -158,8 +158,11 @@ NOTES: dict[str, tuple[dict[str, Json], str]] = {
     ),
     "guarded for everybody": (
         {"namespaces": {"system": {"require_auth": True}}},
-        "namespaces.system.require_auth: no token in auth.tokens opens this namespace; "
-        "nobody can use it",
+        "namespaces.system.require_auth: no token of auth opens this namespace; nobody can use it",
+    ),
+    "an issuer without https": (
+        {"auth": {"jwt": {"issuer": "http://login.example.com", "audience": "a"}}},
+        "auth.jwt.issuer: http lets whoever is on the way put in other keys; use https",
     ),
     "opened in vain": (
         {

@@ -9,6 +9,7 @@ import pytest
 
 from mcproxy.types import JsonObject
 from tests.e2e.gateways import MAIN, echo
+from tests.issuing import AUDIENCE
 
 
 def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -100,3 +101,24 @@ def test_import_takes_over_and_can_be_undone(tmp_path: Path) -> None:
 def test_wrong_usage_is_status_2(tmp_path: Path) -> None:
     assert run(tmp_path, "--port", "nine").returncode == 2
     assert run(tmp_path, "dance").returncode == 2
+
+
+def written(directory: Path, issuer: str) -> None:
+    """A configuration that takes the tokens of an issuer."""
+    auth: JsonObject = {"jwt": {"issuer": issuer, "audience": AUDIENCE}}
+    (directory / "mcproxy.json").write_text(json.dumps({"auth": auth}))
+
+
+@pytest.mark.requirement("jwt.extra")
+@pytest.mark.parametrize("command", [["--port", "0"], ["check"]])
+def test_without_its_library_an_issuer_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without/jwt.py").write_text("raise ImportError('No module named jwt')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "without"))
+    written(tmp_path, "https://login.example.org")
+    done = run(tmp_path, *command)
+    assert done.returncode == 78
+    assert "auth.jwt: needs PyJWT" in done.stderr
+    assert "pip install 'mcproxy[jwt]'" in done.stderr

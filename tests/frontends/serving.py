@@ -125,6 +125,10 @@ async def _nothing(*asked: object) -> NoReturn:
     raise AssertionError(asked)
 
 
+async def _unchanged(caller: Caller) -> Caller:
+    return caller
+
+
 @dataclass(frozen=True)
 class Served:
     """The frontends, listening."""
@@ -149,7 +153,15 @@ async def serving(bounds: Bounds | None = None) -> AsyncIterator[Served]:
     scripts, gate = Scripts(), Gate()
     world = World(scripts)
     sessions = Sessions(world.gateway, gate, bounds)
-    site = Site(world.gateway, gate, lambda _: {}, lambda _: b"", loopback=True, sessions=sessions)
+    site = Site(
+        world.gateway,
+        gate,
+        health=lambda _: {},
+        metrics=lambda _: b"",
+        loopback=True,
+        sessions=sessions,
+        verified=_unchanged,
+    )
     server = uvicorn.Server(
         uvicorn.Config(
             application(site), lifespan="off", log_config=None, timeout_graceful_shutdown=1

@@ -16,7 +16,7 @@ from mcproxy.policy.access import (
     policy_of,
     usable,
 )
-from mcproxy.types import Caller, JsonObject
+from mcproxy.types import Caller, Claims, JsonObject
 
 DOCUMENT: JsonObject = {
     "servers": {name: {"command": "c"} for name in ("web", "db", "shop")},
@@ -150,6 +150,89 @@ def test_callers_have_names(caller: Caller, name: str) -> None:
 def test_a_wrong_token_has_no_name() -> None:
     with pytest.raises(AccessDenied):
         identify(POLICY, WRONG)
+
+
+ISSUED: JsonObject = {
+    **DOCUMENT,
+    "auth": {
+        "tokens": [{"name": "ada", "token": "ada-secret"}],
+        "jwt": {
+            "issuer": "https://issuer.example.org",
+            "audience": "mcp",
+            "scopes": {"db": ["system"], "all": ["*"], "none": []},
+            "namespaces": ["below"],
+        },
+    },
+}
+JWT = policy_of(load_document(ISSUED).config)
+RULES = JWT.identities.jwt
+
+
+def issued(*scopes: str, rules: object = RULES) -> Caller:
+    return Caller("a.b.c", claims=Claims("ada", frozenset(scopes), rules))
+
+
+@pytest.mark.requirement("jwt.scopes")
+@pytest.mark.parametrize(
+    ("scopes", "opened"),
+    [
+        ((), {"public", "below"}),
+        (("none", "unknown", "*", "system"), {"public", "below"}),
+        (("db",), {"public", "below", "system", "all", "both"}),
+        (("all",), {"public", "below", "system", "all", "both"}),
+    ],
+)
+def test_an_issued_token_opens_what_its_scopes_say(
+    scopes: tuple[str, ...], opened: set[str]
+) -> None:
+    assert {place.name for place in usable(JWT, issued(*scopes))} == opened
+
+
+@pytest.mark.requirement("jwt.names")
+def test_an_issuers_name_is_no_name_of_a_token() -> None:
+    assert identify(JWT, issued()) == "jwt:ada"
+    assert identify(JWT, Caller("ada-secret")) == "ada"
+
+
+UNPROVEN: dict[str, tuple[Policy, Caller]] = {
+    "no claims": (JWT, Caller("a.b.c", fault="it has expired")),
+    "claims under other rules": (JWT, issued("all", rules=object())),
+    "claims under none": (JWT, issued("all", rules=None)),
+    "an issuer that is not in force": (POLICY, issued("all")),
+}
+
+
+@pytest.mark.requirement("jwt.refused")
+@pytest.mark.parametrize("title", UNPROVEN)
+@pytest.mark.parametrize("name", [None, "public", "system", "nowhere"])
+def test_without_claims_under_the_rules_in_force_a_token_is_wrong(
+    title: str, name: str | None
+) -> None:
+    policy, caller = UNPROVEN[title]
+    denied = refusal(policy, caller, name)
+    assert (denied.status, denied.wrong_token) == (401, True)
+
+
+def test_a_refusal_says_why_an_issued_token_is_wrong() -> None:
+    assert str(refusal(JWT, Caller("a.b.c", fault="it has expired"), None)) == (
+        "This token is not valid: it has expired. Send a token of auth.tokens, or of the issuer in "
+        "auth.jwt, as 'Authorization: Bearer TOKEN', or none at all."
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "token", "needed"),
+    [
+        (JWT, None, False),
+        (JWT, "ada-secret", False),
+        (JWT, "a.b.c", True),
+        (POLICY, "a.b.c", False),
+    ],
+)
+def test_only_tokens_that_are_not_ours_go_to_the_issuers_keys(
+    policy: Policy, token: str | None, needed: bool
+) -> None:
+    assert policy.identities.need_claims(Caller(token)) is needed
 
 
 CALLERS = [ANYBODY, ALICE, BOB, ROOT, GUEST, HASHED, Caller(origin="https://shop.example.org")]

@@ -1,9 +1,12 @@
 """What runs and is still worth a line in the log: settings without effect, likely slips. Pure."""
 
 from collections.abc import Iterator, Sequence
+from urllib.parse import urlsplit
 
+from mcproxy.config.auth import openers
 from mcproxy.config.faults import did_you_mean
 from mcproxy.config.hooks import REFRESH_HOOKS, START_HOOKS
+from mcproxy.config.hosts import is_public_host
 from mcproxy.config.inherit import lineage, parents
 from mcproxy.config.model import ANY, Config, ServerConfig
 from mcproxy.config.paths import written
@@ -19,6 +22,7 @@ def notes(config: Config) -> Iterator[str]:
         yield from _without_effect(written(("servers", name)), server)
     yield from _unopened(config)
     yield from _opened_in_vain(config)
+    yield from _on_the_open_wire(config)
     yield from _unknown_hooks(config)
 
 
@@ -36,11 +40,11 @@ def _without_effect(path: str, server: ServerConfig) -> Iterator[str]:
 
 
 def _unopened(config: Config) -> Iterator[str]:
-    opened = {name for token in config.auth.tokens for name in token.namespaces}
+    opened = {name for opener in openers(config.auth) for name in opener.namespaces}
     for name, section in config.namespaces.items():
         if section.require_auth and not opened & {name, ANY}:
             path = written(("namespaces", name, "require_auth"))
-            yield f"{path}: no token in auth.tokens opens this namespace; nobody can use it"
+            yield f"{path}: no token of auth opens this namespace; nobody can use it"
 
 
 def _opened_in_vain(config: Config) -> Iterator[str]:
@@ -56,6 +60,14 @@ def _opened_in_vain(config: Config) -> Iterator[str]:
         if guards:
             path = written(("namespaces", name, "require_auth"))
             yield f"{path}: false has no effect, since {guards[0]!r} requires authentication"
+
+
+def _on_the_open_wire(config: Config) -> Iterator[str]:
+    rules = config.auth.jwt
+    for key in ("issuer", "jwks_url"):
+        url = str(getattr(rules, key, None) or "")
+        if url.startswith("http://") and is_public_host(urlsplit(url).hostname or ""):
+            yield f"auth.jwt.{key}: http lets whoever is on the way put in other keys; use https"
 
 
 def _unknown_hooks(config: Config) -> Iterator[str]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from typing import TypeAlias
 
-from mcproxy.config.auth_checks import tokens
+from mcproxy.config.auth_checks import jwt, tokens
 from mcproxy.config.faults import unknown
 from mcproxy.config.hosts import is_http_url
 from mcproxy.config.inherit import all_namespaces, cycles, parents
@@ -137,5 +137,6 @@ RULES: tuple[Rule, ...] = (
     _acyclic,
     _groups,
     tokens,
+    jwt,
     _levels,
 )

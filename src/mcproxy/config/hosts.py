@@ -58,6 +58,15 @@ def origin(entry: str) -> str:
     return entry.lower()
 
 
+def is_public_host(host: str) -> bool:
+    """Whether a host lies outside this machine and its network, as far as its name tells."""
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        labels = host.lower().rstrip(".").split(".")
+        return len(labels) > 1 and labels[-1] not in NEVER_PUBLIC
+
+
 def is_http_url(url: str) -> bool:
     """Is this a URL that a request can be sent to: http or https, with a host?"""
     try:

@@ -3,7 +3,7 @@ in, and its body. A wrong token, a foreign page or a body without end are turned
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import get_args
 
@@ -13,7 +13,8 @@ from starlette.responses import Response
 from mcproxy.config.model import Mode
 from mcproxy.frontends.gate import DRAIN_SECS, Gate
 from mcproxy.frontends.guard import foreign_host, foreign_origin, is_loopback
-from mcproxy.frontends.replies import denied, refusal, unavailable
+from mcproxy.frontends.replies import refusal, unavailable
+from mcproxy.frontends.resource import challenge
 from mcproxy.frontends.sessions import Sessions
 from mcproxy.gateway.core import Gateway, Where
 from mcproxy.policy.access import AccessDenied
@@ -34,7 +35,7 @@ _JSON_TYPES = re.compile(
 @dataclass(frozen=True, slots=True)
 class Site:
     """What the routes need: the gateway, the gate, the sessions, what ``/health`` and ``/metrics``
-    tell a caller, and whether only this machine can connect."""
+    tell a caller, whether only this machine can connect, and what verifies an issuer's tokens."""
 
     gateway: Gateway
     gate: Gate
@@ -42,6 +43,7 @@ class Site:
     metrics: Callable[[Caller], bytes]
     loopback: bool
     sessions: Sessions
+    verified: Callable[[Caller], Awaitable[Caller]]
 
 
 def where(request: Request) -> Where:
@@ -52,12 +54,26 @@ def where(request: Request) -> Where:
     return Where(caller(request), path, request.headers.get("x-namespace"), mode)
 
 
-def caller(request: Request) -> Caller:
-    """Who asks."""
+async def recognise(site: Site, request: Request) -> None:
+    """Find out who asks, once for each request; may wait for an issuer, for a bounded time."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     local = request.client is None or is_loopback(request.client.host)
     bearer = token.strip() if scheme.lower() == "bearer" else None
-    return Caller(bearer, request.headers.get("origin"), local)
+    shown = Caller(bearer, request.headers.get("origin"), local)
+    request.state.caller = await site.verified(shown)
+
+
+def caller(request: Request) -> Caller:
+    """Who asks, as ``recognise`` found out."""
+    found: Caller = request.state.caller
+    return found
+
+
+def denied(site: Site, request: Request, fault: AccessDenied) -> Response:
+    """The refusal of a caller that may not use the endpoint."""
+    text = challenge(fault.challenge, site.gateway.issuer(), request)
+    headers = {"WWW-Authenticate": text} if text else None
+    return refusal(fault.status, str(fault), headers)
 
 
 def refused(site: Site, request: Request) -> Response | None:
@@ -67,7 +83,7 @@ def refused(site: Site, request: Request) -> Response | None:
     elsewhere the refusal is JSON-RPC's. A namespace with its own list of origins has judged by it.
     """
     if site.gate.closed:
-        return unavailable("the gateway is stopping", math.ceil(DRAIN_SECS))
+        return stopping()
     place = where(request)
     if place.mode is None and "mode" in request.query_params:
         return refusal(400, f"the parameter mode is one of: {', '.join(MODES)}")
@@ -78,9 +94,14 @@ def refused(site: Site, request: Request) -> Response | None:
         listed = all(part.allowed_origins is not None for part in namespace.members())
     except AccessDenied as fault:
         if place.path or fault.wrong_token:
-            return denied(fault)
+            return denied(site, request, fault)
     why = foreign(site, request, listed=listed)
     return refusal(403, why) if why else None
+
+
+def stopping() -> Response:
+    """The refusal of whatever comes while the program stops."""
+    return unavailable("the gateway is stopping", math.ceil(DRAIN_SECS))
 
 
 def foreign(site: Site, request: Request, *, listed: bool = False) -> str | None:

@@ -9,8 +9,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mcproxy.frontends import plain, sse, streamable
-from mcproxy.frontends.entry import Site, caller, foreign
-from mcproxy.frontends.replies import denied, http_error, json, refusal
+from mcproxy.frontends.entry import Site, caller, denied, foreign, recognise, stopping
+from mcproxy.frontends.replies import http_error, json, refusal
+from mcproxy.frontends.resource import WELL_KNOWN, document
 from mcproxy.observe.metrics import CONTENT_TYPE as METRICS_CONTENT_TYPE
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Caller
@@ -26,6 +27,7 @@ def application(site: Site) -> Starlette:
         "DELETE": streamable.delete,
     }
     events: dict[str, Handler] = {"POST": plain.answer, "GET": sse.get}
+    resource: dict[str, Handler] = {"GET": _resource, "HEAD": _resource}
     return Starlette(
         routes=[
             _route(site, "/message", {"POST": _message}),
@@ -35,6 +37,8 @@ def application(site: Site) -> Starlette:
             _route(site, "/mcp/{namespace}", mcp),
             _route(site, "/health", {"GET": _health, "HEAD": _health}),
             _route(site, "/metrics", {"GET": _metrics}),
+            _route(site, WELL_KNOWN, resource),
+            _route(site, WELL_KNOWN + "/{path:path}", resource),
         ],
         exception_handlers={HTTPException: http_error},
     )
@@ -45,6 +49,7 @@ def _route(site: Site, path: str, handlers: dict[str, Handler]) -> Route:
         handler = handlers.get(request.method)
         if handler is None:
             raise HTTPException(405, headers={"Allow": ", ".join(handlers)})
+        await recognise(site, request)
         return await handler(site, request)
 
     return Route(path, endpoint, methods=_ALL_METHODS)
@@ -69,6 +74,20 @@ async def _metrics(site: Site, request: Request) -> Response:
     )
 
 
+async def _resource(site: Site, request: Request) -> Response:
+    """For everybody, whatever token comes with it: this is how one gets a right one."""
+    rules = site.gateway.issuer()
+    if rules is None:
+        raise HTTPException(404)
+    if site.gate.closed:
+        return stopping()
+    why = foreign(site, request)
+    if why:
+        return refusal(403, why)
+    told = document(rules, request)
+    return json(told) if told else refusal(400, "the Host header names no host")
+
+
 def _told(site: Site, request: Request, tell: Callable[[Caller], Response]) -> Response:
     """What is told without JSON-RPC: to no foreign page, and to no wrong token."""
     why = foreign(site, request)
@@ -77,4 +96,4 @@ def _told(site: Site, request: Request, tell: Callable[[Caller], Response]) -> R
     try:
         return tell(caller(request))
     except AccessDenied as fault:
-        return denied(fault)
+        return denied(site, request, fault)

@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mcproxy.errors import RpcError
-from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Json
 from mcproxy.wire.message import Failure, RequestId, encode
 from mcproxy.wire.message import Response as Reply
@@ -64,12 +63,6 @@ def answered(reply: Reply | Failure) -> Response:
 def rpc_error(status: int, id_: RequestId | None, code: int, text: str) -> Response:
     """A request that is refused in the words of JSON-RPC."""
     return raw(encode(Failure(id_, RpcError(code, text))), status)
-
-
-def denied(fault: AccessDenied) -> Response:
-    """A caller that may not use the endpoint."""
-    headers = {"WWW-Authenticate": fault.challenge} if fault.challenge else None
-    return refusal(fault.status, str(fault), headers)
 
 
 def accepted() -> Response:

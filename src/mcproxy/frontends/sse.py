@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from mcproxy.errors import RpcError
 from mcproxy.frontends.conversation import Way
-from mcproxy.frontends.entry import Site, body, refused, where
+from mcproxy.frontends.entry import Site, body, denied, refused, where
 from mcproxy.frontends.events import EventStream, event
-from mcproxy.frontends.replies import accepted, denied, raw, refusal, unavailable
+from mcproxy.frontends.replies import accepted, raw, refusal, unavailable
 from mcproxy.frontends.session import Session
 from mcproxy.frontends.sessions import FULL_SECS, Full
 from mcproxy.gateway.core import Where
@@ -31,7 +31,7 @@ async def get(site: Site, request: Request) -> Response:
     try:
         session = site.sessions.open("sse", where(request))
     except AccessDenied as fault:
-        return denied(fault)
+        return denied(site, request, fault)
     except Full:
         return unavailable("all sessions are in use", FULL_SECS)
     return EventStream(

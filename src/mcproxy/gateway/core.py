@@ -11,6 +11,7 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
+from mcproxy.config.auth import JwtConfig
 from mcproxy.config.model import Mode
 from mcproxy.errors import CallError, McproxyError, RpcError
 from mcproxy.gateway import offers
@@ -155,6 +156,10 @@ class Gateway:
     def identify(self, caller: Caller) -> str:
         """The caller's name. Raises AccessDenied for a token that is wrong."""
         return identify(self._snapshot().policy, caller)
+
+    def issuer(self) -> JwtConfig | None:
+        """The issuer whose tokens are taken too, where there is one."""
+        return self._snapshot().policy.identities.jwt
 
     def subscribe(self, where: Where, on_change: OnChange) -> Callable[[], None]:
         """Call ``on_change`` with a notification's method whenever what the endpoint offers has

@@ -111,9 +111,11 @@ def origin_allowed(allowed: Sequence[str] | None, caller: Caller) -> bool:
 def _known(policy: Policy, caller: Caller) -> Identity:
     who = policy.identities.of(caller)
     if who is None:
+        why = f": {caller.fault}" if caller.fault else ""
+        issued = ", or of the issuer in auth.jwt," if policy.identities.jwt else ""
         raise AccessDenied(
             401,
-            "This token is not valid. Send a token of auth.tokens as "
+            f"This token is not valid{why}. Send a token of auth.tokens{issued} as "
             "'Authorization: Bearer TOKEN', or none at all.",
             'Bearer realm="mcproxy", error="invalid_token"',
         )

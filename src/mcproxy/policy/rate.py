@@ -11,8 +11,8 @@ from typing import Final
 
 # A quarter of a minute's calls may come at once: an agent works in bursts, and pauses between them.
 BURST_MINUTES: Final = 0.25
-# Callers and namespaces come from the configuration, so this many are never live at once; the bound
-# is for long runs over many reloads. Beyond it the bucket that was unused longest is forgotten.
+# Namespaces and most callers come from the configuration; an issuer may name any number of callers.
+# Beyond this many the bucket that was unused longest is forgotten, and is full when it is needed.
 MAX_BUCKETS: Final = 10_000
 # Waiting exactly as long as told must be enough, whatever the rounding.
 ROUNDING: Final = 1e-9

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcproxy.config.hosts import is_public_host
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.types import Json, JsonObject
-from mcproxy.upstream.remote.endpoint import is_public
 from mcproxy.upstream.remote.mirror import header_value, marks_in, mirrored
 from mcproxy.upstream.remote.refusal import Gone, fault, is_older, refusal, session_lost
 from mcproxy.wire.message import Request
@@ -175,4 +175,4 @@ def test_only_what_was_never_sent_counts_as_gone(error: Exception, kind: type[Ex
     ],
 )
 def test_which_hosts_a_proxy_may_reach(host: str, public: bool) -> None:
-    assert is_public(host) is public
+    assert is_public_host(host) is public

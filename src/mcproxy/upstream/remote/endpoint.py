@@ -4,14 +4,13 @@ Owns the HTTP client. The configured headers go to the configured host and nowhe
 is followed within its origin only. Knows no JSON-RPC and no session.
 """
 
-import ipaddress
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import httpx
 
-from mcproxy.config.hosts import NEVER_PUBLIC
+from mcproxy.config.hosts import is_public_host
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.upstream.remote.refusal import Gone, fault, refusal
 from mcproxy.wire.lines import MAX_LINE_BYTES
@@ -134,7 +133,7 @@ async def opened(target: Target) -> AsyncIterator[Endpoint]:
         raise PeerClosed(f"its `url` cannot be used: {error}") from error
     # Proxies of the environment lead out to the internet; what is nearer they may not reach.
     near = f"[{host}]" if ":" in host else host
-    direct = {} if is_public(host) else {f"all://{near}": None}
+    direct = {} if is_public_host(host) else {f"all://{near}": None}
     limits = httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECS)
     async with httpx.AsyncClient(
         headers=[(name.encode(), text.strip().encode()) for name, text in target.headers.items()],
@@ -144,15 +143,6 @@ async def opened(target: Target) -> AsyncIterator[Endpoint]:
         follow_redirects=False,
     ) as client:
         yield Endpoint(client, target)
-
-
-def is_public(host: str) -> bool:
-    """Whether a host lies outside this machine and its network, as far as its name tells."""
-    try:
-        return ipaddress.ip_address(host).is_global
-    except ValueError:
-        labels = host.lower().rstrip(".").split(".")
-        return len(labels) > 1 and labels[-1] not in NEVER_PUBLIC
 
 
 async def read_body(response: httpx.Response, limit: int = MAX_LINE_BYTES) -> bytes | None:

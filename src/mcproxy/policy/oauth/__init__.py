@@ -1,0 +1,1 @@
+"""Access tokens of an OAuth issuer: its keys, and what a token says. Needs the extra ``jwt``."""

@@ -1,0 +1,117 @@
+"""The keys of one issuer as they are known now, and when they are asked for anew.
+
+Nobody's token makes the gateway ask more often than ``PAUSE_SECS``. Keys outlive an issuer that
+cannot be reached, for a bounded time. Who gives the keys is passed in.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import NoReturn, TypeAlias
+
+from jwt import PyJWK
+
+from mcproxy.policy.oauth.issuer import FETCH_SECS, IssuerUnavailable
+
+FRESH_SECS = 600.0  # then they are asked for anew: a key that the issuer withdrew must go
+RETRY_SECS = 30.0  # after they could not be had
+PAUSE_SECS = 5.0  # at least, between two requests: anybody can send a token with an unknown key
+KEPT_SECS = 3600.0  # for an issuer that is down; it issues no tokens, and those it did expire
+WAIT_SECS = FETCH_SECS + 1.0  # of one caller
+
+Keys: TypeAlias = tuple[PyJWK, ...]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The last keys that were had, ``since`` when, and when they were last asked for.
+
+    Times are in seconds of the clock.
+    """
+
+    keys: Keys = ()
+    since: float = float("-inf")
+    asked: float = float("-inf")
+
+    def at(self, now: float) -> Keys:
+        """The keys that count now."""
+        return self.keys if now - self.since <= KEPT_SECS else ()
+
+    def due(self, now: float) -> float:
+        """In how many seconds the issuer is to be asked without anybody's need."""
+        pause = FRESH_SECS if self.since == self.asked else RETRY_SECS
+        return max(0.0, self.asked + pause - now)
+
+    def may_ask(self, now: float) -> bool:
+        """May the issuer be asked because somebody needs another key?"""
+        return now - self.asked >= PAUSE_SECS
+
+
+class Keyring:
+    """Keeps the keys fresh while ``run`` runs. ``fetch`` raises IssuerUnavailable."""
+
+    def __init__(
+        self, fetch: Callable[[], Awaitable[Keys]], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._fetch = fetch
+        self._now = now
+        self._held = Held()
+        self._error = ""
+        self._wanted = asyncio.Event()
+        self._asking = False
+        self._answered = asyncio.Event()  # of the next answer; each answer has its own
+
+    @property
+    def keys(self) -> Keys:
+        """The keys that count now; none where they were never had, or too long ago."""
+        return self._held.at(self._now())
+
+    async def run(self) -> NoReturn:
+        """Ask the issuer when it is due or wanted, until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._held.due(self._now())):
+                    await self._wanted.wait()
+            await self._ask()
+
+    async def renewed(self) -> Keys:
+        """The keys after the issuer was asked, where it may be asked again; waits at most
+        WAIT_SECS."""
+        answered = self._answered
+        if not self._asking:
+            if not self._held.may_ask(self._now()):
+                return self.keys
+            self._wanted.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_SECS):
+                await answered.wait()
+        return self.keys
+
+    async def _ask(self) -> None:
+        self._asking = True
+        asked = self._now()
+        try:
+            self._held = Held(await self._fetch(), asked, asked)
+            self._tell("")
+        except IssuerUnavailable as error:
+            self._held = replace(self._held, asked=asked)
+            self._tell(str(error))
+        finally:
+            self._asking = False
+            self._wanted.clear()
+            answered, self._answered = self._answered, asyncio.Event()
+            answered.set()
+
+    def _tell(self, error: str) -> None:
+        """Log what changed, once: an issuer may be down for hours."""
+        if error and error != self._error:
+            state = "the last ones count" if self.keys else "its tokens are refused"
+            log.warning("auth.jwt: no keys from the issuer, %s: %s", state, error)
+        elif self._error and not error:
+            log.info("auth.jwt: the issuer gives its keys again")
+        self._error = error

@@ -1,0 +1,73 @@
+"""The issuer in force: whose tokens are verified, and how one gives way to the next.
+
+The part that verifies needs an extra, and is loaded only where ``auth.jwt`` is configured.
+"""
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mcproxy.config.load import Loaded
+from mcproxy.errors import ConfigError, Problem
+from mcproxy.policy.identity import TokenRefused
+from mcproxy.types import Caller
+
+if TYPE_CHECKING:
+    from mcproxy.policy.oauth.authority import Authority
+
+log = logging.getLogger(__name__)
+
+
+def authority_of(loaded: Loaded) -> "Authority | None":
+    """The issuer that a configuration names. Raises ConfigError where the extra is missing."""
+    rules = loaded.config.auth.jwt
+    if rules is None:
+        return None
+    try:
+        from mcproxy.policy.oauth.authority import Authority  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        hint = "pip install 'mcproxy[jwt]', or pip install 'pyjwt[crypto]'"
+        problem = Problem("auth.jwt", f"needs PyJWT and cryptography: {error}", hint)
+        raise ConfigError(str(loaded.source or "configuration"), [problem]) from error
+    return Authority(rules)
+
+
+class Verifier:
+    """Verifies callers' tokens with the authority in force, which has its keys while ``run`` runs;
+    None verifies nothing."""
+
+    def __init__(self, authority: "Authority | None") -> None:
+        self._authority = authority
+        self._changed = asyncio.Event()
+
+    def use(self, authority: "Authority | None") -> None:
+        """Verify with another one from now on; under the same rules the one at hand keeps its
+        keys."""
+        known = self._authority
+        if known is None or authority is None or known.rules != authority.rules:
+            self._authority = authority
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Let the authority in force keep its keys fresh, until cancelled."""
+        while True:
+            self._changed.clear()
+            async with asyncio.TaskGroup() as tasks:
+                keeping = tasks.create_task(self._authority.run()) if self._authority else None
+                await self._changed.wait()
+                if keeping:
+                    keeping.cancel()
+
+    async def verified(self, caller: Caller) -> Caller:
+        """The caller with the claims of its token, or with the reason why there are none.
+
+        May wait for the issuer, at most ``keyring.WAIT_SECS``.
+        """
+        if self._authority is None or caller.token is None:
+            return caller
+        try:
+            return replace(caller, claims=await self._authority.verify(caller.token))
+        except TokenRefused as refused:
+            log.debug("a token is refused: %s", refused)
+            return replace(caller, fault=str(refused))
