@@ -1,4 +1,5 @@
-"""Starting the sandbox and the servers once, for ``doctor`` and ``stubs``, to see what comes."""
+"""Starting the sandbox and the servers once, for ``doctor`` and ``stubs``, to see what comes; and
+asking the issuer of tokens for its keys."""
 
 import asyncio
 import contextlib
@@ -7,12 +8,13 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from mcproxy.app import profiles_of
-from mcproxy.commands.diagnosis import ServerResult
+from mcproxy.commands.diagnosis import IssuerResult, ServerResult
 from mcproxy.commands.doctor import Trial
 from mcproxy.config.load import Loaded
-from mcproxy.errors import ConfigError, SandboxUnavailable
+from mcproxy.errors import ConfigError, McproxyError, SandboxUnavailable
 from mcproxy.manifest.model import Manifest, build
 from mcproxy.policy.access import policy_of
+from mcproxy.policy.verifier import authority_of
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.types import Change, SandboxReport
 from mcproxy.upstream.fleet import Fleet
@@ -51,7 +53,7 @@ async def _attempt(loaded: Loaded) -> Trial:
             )
             for name, health in fleet.health().items()
         }
-    return Trial(report, results)
+    return Trial(report, results, await _issuer(loaded))
 
 
 async def _learn(loaded: Loaded) -> Manifest:
@@ -81,3 +83,16 @@ async def _sandbox(loaded: Loaded) -> SandboxReport | None:
         async with Pool(PoolSettings(settings.level, "none", 1), profiles_of(policy)) as pool:
             return await pool.start()
     return None
+
+
+async def _issuer(loaded: Loaded) -> IssuerResult | None:
+    """What the issuer of ``auth.jwt`` gives."""
+    rules = loaded.config.auth.jwt
+    if rules is None:
+        return None
+    try:
+        authority = authority_of(loaded)
+        keys = await authority.ask() if authority else ()
+    except McproxyError as error:
+        return IssuerResult(rules.issuer, error=str(error))
+    return IssuerResult(rules.issuer, tuple(sorted({key.algorithm_name for key in keys})))

@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from mcproxy.commands.diagnosis import OURS, Facts, ServerResult, Severity, diagnose
+from mcproxy.commands.diagnosis import (
+    OURS,
+    Facts,
+    IssuerResult,
+    ServerResult,
+    Severity,
+    diagnose,
+)
 from mcproxy.errors import Problem
 from mcproxy.types import SandboxReport, ServerHealth
 
@@ -36,6 +43,16 @@ FOUND: dict[str, tuple[Facts, Severity, str]] = {
         replace(GOOD, sandbox=SandboxReport("none", missing=("no user namespaces: allow them",))),
         "error",
         "level none, but sandbox.min_level is hardened no user namespaces: allow them",
+    ),
+    "an issuer with keys": (
+        replace(GOOD, issuer=IssuerResult("https://x.org", ("ES256", "RS256"))),
+        "good",
+        "https://x.org: keys for ES256, RS256",
+    ),
+    "an issuer without keys": (
+        replace(GOOD, issuer=IssuerResult("https://x.org", error="https://x.org: it answers 404")),
+        "error",
+        "https://x.org: it answers 404 check auth.jwt.issuer, or set auth.jwt.jwks_url",
     ),
     "no sandbox, as wanted": (
         replace(GOOD, sandbox=SandboxReport("none", missing=("no walls",)), min_level="none"),

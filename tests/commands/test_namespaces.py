@@ -67,6 +67,20 @@ def test_groups_and_servers_can_be_asked_for() -> None:
 
 
 @pytest.mark.requirement("cli.namespaces")
+def test_a_guarded_namespace_says_who_opens_it() -> None:
+    jwt: JsonObject = {
+        "issuer": "https://x.org",
+        "audience": "a",
+        "scopes": {"sys": ["system"], "wide": ["*"], "other": ["crypto"]},
+    }
+    auth: JsonObject = {"tokens": [{"name": "a", "token": "t", "namespaces": ["*"]}], "jwt": jwt}
+    config = load_document({**DOCUMENT, "auth": auth}).config
+    told = [" ".join(line.split()) for line in namespaces.run(config, "system").lines]
+    assert "opened_by token a, scope sys, scope wide auth" in told
+    assert "opened_by" not in namespaces.run(config, "crypto").text
+
+
+@pytest.mark.requirement("cli.namespaces")
 def test_without_a_name_everything_is_told_and_no_secret() -> None:
     report = namespaces.run(CONFIG)
     starts = [line.split(" (")[0] for line in report.lines if line and not line.startswith(" ")]

@@ -9,7 +9,7 @@ import pytest
 
 from mcproxy.types import JsonObject
 from tests.e2e.gateways import MAIN, echo
-from tests.issuing import AUDIENCE
+from tests.issuing import AUDIENCE, issuing
 
 
 def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -122,3 +122,15 @@ def test_without_its_library_an_issuer_is_refused(
     assert done.returncode == 78
     assert "auth.jwt: needs PyJWT" in done.stderr
     assert "pip install 'mcproxy[jwt]'" in done.stderr
+
+
+@pytest.mark.requirement("cli.doctor")
+def test_doctor_says_whether_the_issuer_gives_its_keys(tmp_path: Path) -> None:
+    with issuing() as issuer:
+        written(tmp_path, issuer.url)
+        good = run(tmp_path, "--port", "0", "doctor")
+        written(tmp_path, f"{issuer.url}/no")
+        bad = run(tmp_path, "--port", "0", "doctor")
+    assert f"{issuer.url}: keys for ES256" in good.stdout
+    assert bad.returncode == 1
+    assert f"{issuer.url}/no/.well-known/openid-configuration: it answers 404" in bad.stdout

@@ -29,6 +29,15 @@ class ServerResult:
 
 
 @dataclass(frozen=True, slots=True)
+class IssuerResult:
+    """What the issuer of ``auth.jwt`` gave: what its keys can verify, or why there are none."""
+
+    issuer: str
+    algorithms: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What was found.
 
@@ -44,6 +53,7 @@ class Facts:
     sandbox: SandboxReport | None = None
     min_level: Level = "hardened"
     servers: Mapping[str, ServerResult] = field(default_factory=dict)
+    issuer: IssuerResult | None = None
     address: str = ""
     port: str = FREE
     unwritable: Mapping[str, str] = field(default_factory=dict)
@@ -86,6 +96,7 @@ def diagnose(facts: Facts) -> Diagnosis:
             *_python(facts),
             *_sandbox(facts),
             *_servers(facts),
+            *_issuer(facts),
             *_address(facts),
             *_files(facts),
         )
@@ -172,6 +183,17 @@ def _cure_of(why: str) -> str:
     if re.search(r"\b40[13]\b", why):
         return "check its token in 'headers' or 'env'"
     return "start its command by hand to see more"
+
+
+def _issuer(facts: Facts) -> Iterator[Check]:
+    found = facts.issuer
+    if found is None:
+        return
+    if found.error:
+        cure = "check auth.jwt.issuer, or set auth.jwt.jwks_url; until then its tokens are refused"
+        yield Check("issuer", "error", found.error, cure)
+    else:
+        yield Check("issuer", "good", f"{found.issuer}: keys for {', '.join(found.algorithms)}")
 
 
 def _address(facts: Facts) -> Iterator[Check]:

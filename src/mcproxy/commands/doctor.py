@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import TypeAlias
 
 import mcproxy
-from mcproxy.commands.diagnosis import FREE, OURS, Diagnosis, Facts, ServerResult, diagnose
+from mcproxy.commands.diagnosis import (
+    FREE,
+    OURS,
+    Diagnosis,
+    Facts,
+    IssuerResult,
+    ServerResult,
+    diagnose,
+)
 from mcproxy.commands.plaintext import plaintexts
 from mcproxy.commands.report import GOOD, PROBLEMS, Report, columns
 from mcproxy.config.load import Loaded, read_document
@@ -35,10 +43,11 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What came of really starting the sandbox and the servers."""
+    """What came of really starting the sandbox and the servers, and of asking the issuer."""
 
     sandbox: SandboxReport | None = None
     servers: Mapping[str, ServerResult] = field(default_factory=dict)
+    issuer: IssuerResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,7 @@ def _gathered(
         sandbox=trial.sandbox,
         min_level=loaded.config.sandbox.min_level,
         servers=trial.servers,
+        issuer=trial.issuer,
         address=f"{place.host}:{place.port}",
         port=_port(place.host, place.port),
         unwritable=dict(_unwritable(needed)),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from mcproxy.config.auth import openers
 from mcproxy.config.inherit import (
     all_namespaces,
     env_isolated,
@@ -15,12 +16,13 @@ from mcproxy.config.inherit import (
     lineage,
     parents,
 )
-from mcproxy.config.model import Config, NamespaceConfig
+from mcproxy.config.model import ANY, Config, NamespaceConfig
 from mcproxy.policy.groups import resolve_groups
 from mcproxy.policy.namespaces import Namespace, own_servers, resolve
 
 DEFAULT = "default"
 GLOBAL = "sandbox"
+AUTH = "auth"
 OWN_SECTION = (
     "mode",
     "rate_limit",
@@ -36,7 +38,7 @@ _GLOBAL_ONLY = ("level", "min_level", "default_namespace", "pool_size", "uv_path
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One effective value; ``source`` is ``namespace NAME``, ``server NAME``, ``sandbox`` (the
-    global section) or ``default``."""
+    global section), ``auth`` or ``default``."""
 
     key: str
     value: object
@@ -126,7 +128,11 @@ def _namespace(config: Config, namespace: Namespace, line: Sequence[str]) -> Nam
         namespace.name == config.sandbox.default_namespace,
         tuple(line[1:]),
         reach,
-        (*_own_settings(namespace, layers), *_sandbox_settings(config, namespace, layers)),
+        (
+            *_own_settings(namespace, layers),
+            *_opened_by(config, namespace),
+            *_sandbox_settings(config, namespace, layers),
+        ),
     )
 
 
@@ -143,6 +149,17 @@ def _own_settings(namespace: Namespace, layers: Mapping[str, NamespaceConfig]) -
             yield from (Setting(".".join((key, *steps)), leaf, source) for steps, leaf in leaves)
         else:
             yield Setting(key, value, source)
+
+
+def _opened_by(config: Config, namespace: Namespace) -> Iterator[Setting]:
+    """The tokens and scopes that open a guarded namespace."""
+    if namespace.require_auth:
+        found = [
+            opener.about
+            for opener in openers(config.auth)
+            if ANY in opener.namespaces or namespace.name in opener.namespaces
+        ]
+        yield Setting("opened_by", tuple(found), AUTH)
 
 
 def _says(section: NamespaceConfig, key: str, value: object) -> bool:
