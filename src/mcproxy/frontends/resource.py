@@ -37,7 +37,10 @@ def document(rules: JwtConfig, request: Request) -> JsonObject | None:
 
 
 def challenge(text: str, rules: JwtConfig | None, request: Request) -> str:
-    """A ``WWW-Authenticate`` that says where the metadata of this resource is (section 5.1)."""
+    """A ``WWW-Authenticate`` that says where the metadata of this resource is (section 5.1).
+
+    It names no ``scope`` that would do: that would tell which namespaces there are.
+    """
     base = _base(rules, request) if rules and text else None
     if base is None:
         return text

@@ -56,12 +56,15 @@ class Answers:
     go: asyncio.Event = field(default_factory=asyncio.Event)
     count: int = 0
     down: bool = False
+    odd: bool = False
     now: float = 1000.0
 
     async def fetch(self) -> Keys:
         self.count += 1
         self.asked.set()
         await self.go.wait()
+        if self.odd:
+            raise ZeroDivisionError
         if self.down:
             raise IssuerUnavailable("https://x.org: it answers 503")
         return KEYS
@@ -124,3 +127,18 @@ async def test_keys_outlive_an_issuer_that_is_down_for_a_time(
         assert await keyring.renewed() == KEYS
     told = [record.message for record in caplog.records]
     assert len([line for line in told if "it answers 503" in line]) == 1
+
+
+async def test_a_fault_of_ours_ends_neither_the_keys_nor_the_asking(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    answers = Answers()
+    answers.go.set()
+    async with running(answers) as keyring:
+        await keyring.renewed()
+        for odd in (True, False):
+            answers.odd = odd
+            answers.now += PAUSE_SECS
+            assert await keyring.renewed() == KEYS
+        assert answers.count == 3
+    assert "could not be read" in caplog.text

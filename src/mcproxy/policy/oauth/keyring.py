@@ -101,6 +101,10 @@ class Keyring:
         except IssuerUnavailable as error:
             self._held = replace(self._held, asked=asked)
             self._tell(str(error))
+        except Exception:
+            # Whatever an issuer answers, the gateway goes on without its keys.
+            self._held = replace(self._held, asked=asked)
+            log.exception("auth.jwt: the issuer's keys could not be read")
         finally:
             self._asking = False
             self._wanted.clear()
