@@ -188,7 +188,7 @@ def test_a_session_goes_on_with_a_renewed_token_of_the_same_caller(
         return guarded.post(LIST, "/mcp/locked", **headers).status_code
 
     now = int(time.time())
-    assert status(issuer.token(scope="vault", exp=now + 60, jti="renewed")) == 200
+    assert status(issuer.token(scope="vault", exp=now + 300, jti="renewed")) == 200
     assert status(issuer.token(scope="vault", exp=now - 60)) == 401
     assert status(issuer.token(scope="vault", sub="mallory")) == 404
     assert status(issuer.token(scope="", jti="poorer")) == 404

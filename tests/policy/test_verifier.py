@@ -37,22 +37,36 @@ async def fault(verifier: Verifier, token: str) -> str:
 
 
 @pytest.mark.requirement("jwt.reload")
-async def test_the_same_rules_keep_their_keys_and_others_count_at_once() -> None:
+async def test_other_rules_count_at_once_and_keep_the_keys_of_an_issuer_that_is_down() -> None:
     with issuing() as issuer:
         verifier = Verifier(authority_of(loaded(issuer)))
         async with running(verifier):
             assert not await fault(verifier, issuer.token())
-            verifier.use(authority_of(loaded(issuer)))
+            issuer.fail()
+            verifier.use(authority_of(loaded(issuer, scopes={"a": ["public"]})))
             assert not await fault(verifier, issuer.token())
-            assert issuer.asked["/jwks"] == 1
             verifier.use(authority_of(loaded(issuer, audience="another")))
             assert "another audience" in await fault(verifier, issuer.token())
             assert not await fault(verifier, issuer.token(aud="another"))
-            verifier.use(None)
+            assert issuer.asked["/jwks"] == 1
+
+
+@pytest.mark.requirement("jwt.reload")
+async def test_another_issuer_comes_with_its_own_keys() -> None:
+    with issuing() as issuer, issuing() as other:
+        verifier = Verifier(None)
+        async with running(verifier):
             nobody = await verifier.verified(Caller(issuer.token()))
             assert (nobody.claims, nobody.fault) == (None, "")
             verifier.use(authority_of(loaded(issuer)))
             assert not await fault(verifier, issuer.token())
+            verifier.use(authority_of(loaded(other)))
+            assert "signature is wrong" in await fault(verifier, issuer.token())
+            assert not await fault(verifier, other.token())
+            verifier.use(authority_of(loaded(other, algorithms=["RS256"])))
+            assert "not signed with one of RS256" in await fault(verifier, other.token())
+            verifier.use(None)
+            assert not (await verifier.verified(Caller(other.token()))).claims
 
 
 @pytest.mark.requirement("jwt.issuer_down")

@@ -42,11 +42,11 @@ class Verifier:
         self._changed = asyncio.Event()
 
     def use(self, authority: "Authority | None") -> None:
-        """Verify with another one from now on; under the same rules the one at hand keeps its
-        keys."""
+        """Verify with another one from now on; for the same issuer it goes on with the keys that
+        are at hand, since the issuer may be down at the moment."""
         known = self._authority
-        if known is None or authority is None or known.rules != authority.rules:
-            self._authority = authority
+        self._authority = authority.after(known) if authority and known else authority
+        if not (known and self._authority and self._authority.keyring is known.keyring):
             self._changed.set()
 
     async def run(self) -> None:

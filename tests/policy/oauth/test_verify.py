@@ -60,7 +60,7 @@ def test_a_good_token_of_each_algorithm(algorithm: str) -> None:
 
 GOOD: dict[str, Callable[[], str]] = {
     "several audiences": lambda: token(aud=["https://other.example.org", AUDIENCE]),
-    "expired within the leeway": lambda: token(exp=NOW - 5),
+    "expired within the leeway": lambda: token(exp=int(time.time()) - 5),
     "soon valid, within the leeway": lambda: token(nbf=int(time.time()) + LEEWAY_SECS - 10),
     "no key named, and one that fits": lambda: token(header={"kid": None}),
     "a type of its own": lambda: token(header={"typ": "at+jwt"}),
