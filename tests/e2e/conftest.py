@@ -24,6 +24,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         "namespaces": {
             "locked": {"require_auth": True},
             "small": {"extends": "public", "sandbox": {"timeout_secs": 5}},
+            "shop": {"extends": "public", "allowed_origins": ["https://shop.example"]},
+            "lane": {"extends": "locked", "mode": "direct"},
         },
         "auth": {"tokens": [{"name": "ada", "token": "t0k3n", "namespaces": ["locked"]}]},
     }

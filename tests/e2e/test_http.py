@@ -15,6 +15,11 @@ PING: JsonObject = {"jsonrpc": "2.0", "id": 7, "method": "ping"}
 LIST: JsonObject = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 
 
+def search(query: str, **more: Json) -> JsonObject:
+    call: JsonObject = {"name": "search", "arguments": {"query": query, **more}}
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+
+
 @pytest.mark.requirement("meta.two_tools")
 @pytest.mark.parametrize("count", [2, 300])
 def test_the_same_two_tools_whatever_is_behind(tmp_path: Path, count: int) -> None:
@@ -126,6 +131,15 @@ def test_a_large_body_is_refused_and_the_next_one_read(served: Running) -> None:
 def test_pages_from_elsewhere_are_refused(served: Running, headers: dict[str, str]) -> None:
     assert served.post(PING, **headers).status_code == 403
     assert served.http.get("/health", headers=headers).status_code == 403
+
+
+@pytest.mark.requirement("access.origins_argument")
+def test_a_page_of_one_namespace_comes_to_no_other_by_the_argument(served: Running) -> None:
+    page = {"X-Namespace": "shop", "Origin": "https://shop.example"}
+    assert "echo" in served.post(search(""), **page).text
+    told = served.post(search("", namespace="public"), **page).json()["result"]
+    assert told["isError"] is True
+    assert "'public' does not accept origin 'https://shop.example'" in str(told)
 
 
 def test_pages_from_this_machine_are_not(served: Running) -> None:

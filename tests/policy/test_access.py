@@ -51,6 +51,7 @@ ROOT = Caller(token="root-secret")
 GUEST = Caller(token="guest-secret")
 HASHED = Caller(token="hashed-secret")
 WRONG = Caller(token="alice-secre")
+SHOP = Caller(origin="https://shop.example.org", foreign=True)
 
 ADMITTED: dict[str, tuple[Caller, str | None, str]] = {
     "nobody to the default": (ANYBODY, None, "public"),
@@ -94,6 +95,7 @@ REFUSED: dict[str, tuple[Policy, Caller, str | None, int]] = {
     "an odd token": (POLICY, Caller(token="\udcff"), "public", 401),
     "a foreign origin": (POLICY, Caller(origin="https://evil.org"), "shop", 403),
     "no origin": (POLICY, ANYBODY, "shop", 403),
+    "a page of the shop elsewhere": (POLICY, SHOP, "public", 403),
     "an unknown one without any auth": (OPEN, ANYBODY, "nowhere", 404),
 }
 
@@ -235,7 +237,7 @@ def test_only_tokens_that_are_not_ours_go_to_the_issuers_keys(
     assert policy.identities.need_claims(Caller(token)) is needed
 
 
-CALLERS = [ANYBODY, ALICE, BOB, ROOT, GUEST, HASHED, Caller(origin="https://shop.example.org")]
+CALLERS = [ANYBODY, ALICE, BOB, ROOT, GUEST, HASHED, SHOP]
 
 
 @pytest.mark.parametrize("caller", CALLERS)
@@ -294,4 +296,5 @@ def test_origins(entry: str, origin: str | None, local: bool) -> None:
 @given(st.text())
 def test_no_list_allows_every_origin_and_an_empty_one_none(origin: str) -> None:
     assert origin_allowed(None, Caller(origin=origin))
+    assert not origin_allowed(None, Caller(origin=origin, foreign=True))
     assert not origin_allowed((), Caller(origin=origin))

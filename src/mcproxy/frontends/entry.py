@@ -59,7 +59,9 @@ async def recognise(site: Site, request: Request) -> None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     local = request.client is None or is_loopback(request.client.host)
     bearer = token.strip() if scheme.lower() == "bearer" else None
-    shown = Caller(bearer, request.headers.get("origin"), local)
+    origin = request.headers.get("origin")
+    foreign = site.loopback and foreign_origin(origin) is not None
+    shown = Caller(bearer, origin, local, foreign)
     request.state.caller = await site.verified(shown)
 
 
@@ -76,26 +78,25 @@ def denied(site: Site, request: Request, fault: AccessDenied) -> Response:
     return refusal(fault.status, str(fault), headers)
 
 
-def refused(site: Site, request: Request) -> Response | None:
-    """The refusal of a request before its body is read.
+def refused(site: Site, request: Request, place: Where) -> Response | None:
+    """The refusal of a request for ``place`` before its body is read.
 
-    A wrong token is refused everywhere; a namespace only where it stands in the path, since
-    elsewhere the refusal is JSON-RPC's. A namespace with its own list of origins has judged by it.
+    A wrong token and a foreign page are refused everywhere; a namespace only where it stands in the
+    path, since elsewhere the refusal is JSON-RPC's.
     """
     if site.gate.closed:
         return stopping()
-    place = where(request)
+    why = foreign_host(request.headers.get("host")) if site.loopback else None
+    if why:
+        return refusal(403, why)
     if place.mode is None and "mode" in request.query_params:
         return refusal(400, f"the parameter mode is one of: {', '.join(MODES)}")
-    listed = False
     try:
-        site.gateway.identify(place.caller)
-        namespace = site.gateway.admit(place)
-        listed = all(part.allowed_origins is not None for part in namespace.members())
+        site.gateway.admit(place)
     except AccessDenied as fault:
         if place.path or fault.wrong_token:
             return denied(site, request, fault)
-    why = foreign(site, request, listed=listed)
+        why = foreign(site, request)
     return refusal(403, why) if why else None
 
 
@@ -104,12 +105,12 @@ def stopping() -> Response:
     return unavailable("the gateway is stopping", math.ceil(DRAIN_SECS))
 
 
-def foreign(site: Site, request: Request, *, listed: bool = False) -> str | None:
-    """Why a request to a loopback bind is refused; ``listed``: its origin was judged already."""
+def foreign(site: Site, request: Request) -> str | None:
+    """Why a request to a loopback bind is refused where no namespace judges its origin."""
     if not site.loopback:
         return None
-    why = foreign_host(request.headers.get("host"))
-    return why if why or listed else foreign_origin(request.headers.get("origin"))
+    host, origin = request.headers.get("host"), request.headers.get("origin")
+    return foreign_host(host) or foreign_origin(origin)
 
 
 async def body(request: Request) -> bytes | Response:

@@ -16,7 +16,8 @@ from mcproxy.wire import message as wire
 
 async def answer(site: Site, request: Request) -> Response:
     """Answer a request, or a batch of them."""
-    refusal = refused(site, request)
+    place = where(request)
+    refusal = refused(site, request, place)
     if refusal:
         return refusal
     data = await body(request)
@@ -26,7 +27,7 @@ async def answer(site: Site, request: Request) -> Response:
         received = wire.decode_body(data)
     except RpcError as error:
         return raw(wire.encode(wire.Failure(None, error)))
-    return await reply(site, request, received, where(request))
+    return await reply(site, request, received, place)
 
 
 async def reply(

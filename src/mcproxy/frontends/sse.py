@@ -25,11 +25,12 @@ PARAMETER = "session_id"
 
 async def get(site: Site, request: Request) -> Response:
     """GET ``/sse``: open a session and its stream."""
-    turned_away = refused(site, request)
+    place = where(request)
+    turned_away = refused(site, request, place)
     if turned_away:
         return turned_away
     try:
-        session = site.sessions.open("sse", where(request))
+        session = site.sessions.open("sse", place)
     except AccessDenied as fault:
         return denied(site, request, fault)
     except Full:
@@ -44,10 +45,10 @@ async def get(site: Site, request: Request) -> Response:
 
 async def post(site: Site, request: Request) -> Response:
     """POST ``/message?session_id=…``: messages whose replies come on the session's stream."""
-    turned_away = refused(site, request)
+    place = where(request)
+    turned_away = refused(site, request, place)
     if turned_away:
         return turned_away
-    place = where(request)
     session = site.sessions.find(request.query_params[PARAMETER], "sse", place)
     if session is None:
         text = "there is no such session (any more); GET /sse opens one"

@@ -44,8 +44,8 @@ PRIMED = "2025-11-25"  # from this version on, a stream begins with an event tha
 
 async def post(site: Site, request: Request) -> Response:
     """POST: one message of the client."""
-    accept = request.headers.get("accept", "")
-    turned_away = refused(site, request) or _unfit(request, accept)
+    place, accept = where(request), request.headers.get("accept", "")
+    turned_away = refused(site, request, place) or _unfit(request, accept)
     if turned_away:
         return turned_away
     data = await body(request)
@@ -55,7 +55,6 @@ async def post(site: Site, request: Request) -> Response:
         received = wire.decode_body(data)
     except RpcError as error:
         return raw(wire.encode(wire.Failure(None, error)), 400)
-    place = where(request)
     if _is_stateless(received, request):
         return await stateless.answer(site, request, received, place)
     if isinstance(received, wire.Request) and received.method == "initialize":
@@ -202,10 +201,11 @@ def _unfit(request: Request, accept: str) -> Response | None:
 
 
 def _refused_without_body(site: Site, request: Request) -> Response | None:
+    turned_away = refused(site, request, where(request))
     if request.headers.get(VERSION) == MODERN:
         text = f"protocol {MODERN} has no sessions: {request.method} is not answered"
-        return refused(site, request) or refusal(405, text, {"Allow": "POST"})
-    return refused(site, request) or _unknown_version(request)
+        return turned_away or refusal(405, text, {"Allow": "POST"})
+    return turned_away or _unknown_version(request)
 
 
 def _is_stateless(received: wire.Message | list[wire.Message | RpcError], request: Request) -> bool:

@@ -98,10 +98,13 @@ def usable(policy: Policy, caller: Caller) -> tuple[Namespace, ...]:
 def origin_allowed(allowed: Sequence[str] | None, caller: Caller) -> bool:
     """Does the request come from an origin that ``allowed_origins`` lists (None: not set)?
 
-    A request without ``Origin`` comes from no web page; it passes from this machine where
-    ``localhost`` is listed. An entry without a scheme is a host, of any port unless it has one.
+    Where it is not set, every origin is fine but a foreign page's. A request without ``Origin``
+    comes from no web page; it passes from this machine where ``localhost`` is listed. An entry
+    without a scheme is a host, of any port unless it has one.
     """
-    if allowed is None or ANY in allowed:
+    if allowed is None:
+        return not caller.foreign
+    if ANY in allowed:
         return True
     if caller.origin is None:
         return caller.local and LOCALHOST in allowed
