@@ -90,6 +90,17 @@ def test_pages_from_elsewhere(served: Running) -> None:
     assert served.http.get("/sse", headers={"Origin": "https://evil.example"}).status_code == 403
 
 
+@pytest.mark.requirement("access.origins_session")
+def test_a_page_that_the_namespace_lists_can_post_to_its_session(served: Running) -> None:
+    page = {"Origin": "https://shop.example"}
+    with opened(served, "/sse/shop", **page) as (endpoint, data):
+        assert served.post(request("ping"), endpoint, **page).status_code == 202
+        assert json.loads(next(data))["result"] == {}
+        assert served.post(request("ping"), endpoint).status_code == 403
+    with opened(served) as (endpoint, data):
+        assert served.post(request("ping"), endpoint, **page).status_code == 403
+
+
 def test_the_mode_of_a_connection(served: Running) -> None:
     assert served.http.get("/sse", params={"mode": "odd"}).status_code == 400
     with opened(served, "/sse?mode=direct") as (endpoint, data):

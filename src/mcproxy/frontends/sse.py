@@ -46,10 +46,14 @@ async def get(site: Site, request: Request) -> Response:
 async def post(site: Site, request: Request) -> Response:
     """POST ``/message?session_id=…``: messages whose replies come on the session's stream."""
     place = where(request)
-    turned_away = refused(site, request, place)
+    try:
+        session = site.sessions.find(request.query_params[PARAMETER], "sse", place)
+    except AccessDenied as fault:
+        return denied(site, request, fault)
+    # The session's endpoint decides: its URI names none, and the default may list other origins.
+    turned_away = refused(site, request, session.place(place) if session else place)
     if turned_away:
         return turned_away
-    session = site.sessions.find(request.query_params[PARAMETER], "sse", place)
     if session is None:
         text = "there is no such session (any more); GET /sse opens one"
         return refusal(404, text)
