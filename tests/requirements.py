@@ -44,6 +44,7 @@ REQUIREMENTS: dict[str, str] = {
     "access.same_words": "a guarded namespace and one that does not exist are refused alike",
     "access.origins": "allowed_origins decides which origins may use a namespace",
     "access.origins_argument": "an origin that one namespace lists opens no other by an argument",
+    "access.mode_hidden": "the mode of a guarded namespace shows in no refusal",
     "access.origins_session": "the POSTs of a session are judged by the origins of its endpoint",
     "access.namespaces": "a guarded namespace opens over HTTP for its token only",
     "rate.burst": "a quarter of a minute's calls may come at once, at least one",

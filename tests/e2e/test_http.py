@@ -162,6 +162,17 @@ def test_a_guarded_namespace_opens_for_its_token_only(served: Running) -> None:
     assert unknown.status_code == 404
 
 
+@pytest.mark.requirement("access.mode_hidden")
+def test_a_guarded_namespace_in_direct_mode_is_like_one_that_does_not_exist(
+    served: Running,
+) -> None:
+    """In direct mode there is no ``search`` that could find its arguments wrong."""
+    told = [
+        served.post(search("", limit=0), **{"X-Namespace": name}).json() for name in ("lane", "no")
+    ]
+    assert told[0] == told[1]
+
+
 def test_path_and_argument_that_disagree(served: Running) -> None:
     call: JsonObject = {"name": "search", "arguments": {"query": "", "namespace": "public"}}
     request: JsonObject = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}

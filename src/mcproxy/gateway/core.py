@@ -264,10 +264,12 @@ class Gateway:
         return await self._tools.answer(call, self._mode(where), scope_of)
 
     def _mode(self, where: Where) -> Mode:
-        """What the connection is for; whether it may be used at all is for ``_scope`` to say."""
-        policy = self._snapshot().policy
-        endpoint = policy.endpoints.get(where.path or where.header or policy.default)
-        return where.mode or (endpoint.mode if endpoint else "code")
+        """What the connection is for. A namespace that the caller may not use has no mode, like one
+        that does not exist; ``_scope`` refuses both."""
+        try:
+            return self._scope(where).mode
+        except AccessDenied:
+            return where.mode or "code"
 
     def _enter(self, where: Where, argument: str | None = None) -> Scope:
         """The scope of a request that servers are about to be asked for: from now on what they keep
