@@ -44,6 +44,12 @@ REQUIREMENTS: dict[str, str] = {
     "access.same_words": "a guarded namespace and one that does not exist are refused alike",
     "access.origins": "allowed_origins decides which origins may use a namespace",
     "access.origins_argument": "an origin that one namespace lists opens no other by an argument",
+    "access.table": (
+        "each caller enters the endpoints that the table gives it, by every way to name one, and "
+        "no server is asked that it does not reach"
+    ),
+    "access.scripts": "a script reaches its endpoint's servers only, by forged frames too",
+    "access.passing": "prompts, resources, completions and subscriptions stay within the endpoint",
     "access.mode_hidden": "the mode of a guarded namespace shows in no refusal",
     "access.origins_session": "the POSTs of a session are judged by the origins of its endpoint",
     "access.namespaces": "a guarded namespace opens over HTTP for its token only",
