@@ -265,6 +265,7 @@ REQUIREMENTS: dict[str, str] = {
         "with audit.file each script and each upstream call leaves a line without values"
     ),
     "observe.masked": "secrets are masked in /health, in errors and in the log",
+    "observe.errors": "servers' own errors are masked in message and data, whatever was asked",
     "direct.tools": "direct mode shows servers' tools with all fields, results unchanged",
     "direct.names": "direct names are valid, unique and stable",
     "direct.bare": "prefix false keeps bare names; the later of two keeps its prefix",

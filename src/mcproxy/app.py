@@ -9,9 +9,10 @@ import contextlib
 import logging
 import sysconfig
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from mcproxy.config.hooks import RefreshHooks
 from mcproxy.config.load import Loaded
@@ -52,8 +53,7 @@ from mcproxy.types import (
     RunCode,
     ServerHealth,
     Tenant,
-    ToolRef,
-    ToolResult,
+    Upstream,
 )
 from mcproxy.upstream.actions import fleet_actions
 from mcproxy.upstream.fleet import Fleet
@@ -63,6 +63,9 @@ KEEP_ALIVE_SECS = 75  # longer than most clients and proxies, so that they close
 _FIXED = ("level", "min_level", "pool_size")  # of ``sandbox``: decided when the program starts
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class App:
@@ -109,10 +112,15 @@ class App:
         self._redactor = Redactor()
         self._hide(loaded)
         self._audit = AuditLog(loaded.config.audit, _folder(loaded))
+        fleet = self._fleet.upstream
         outside = Outside(
             _checked(self._counted(self._pool.run)),
             self._discreet(self._metrics.measured(self._fleet.call)),
-            self._fleet.upstream,
+            Upstream(
+                self._discreet(fleet.request),
+                self._discreet(fleet.list),
+                self._discreet(fleet.watch),
+            ),
             Admission(limiter.take, self._queues.entered),
             self._audit,
             self._metrics,
@@ -229,17 +237,17 @@ class App:
 
         return counted_run
 
-    def _discreet(self, call: CallTool) -> CallTool:
-        """The same call; what it fails with, above all a server's last words, has no secrets."""
+    def _discreet(self, work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        """The same work; what it fails with, above all a server's last words, has no secrets."""
 
-        async def discreet_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        async def discreet_work(*given: P.args, **named: P.kwargs) -> T:
             try:
-                return await call(ref, arguments)
+                return await work(*given, **named)
             except CallError as error:
-                error.reword(self._redactor.text(error.message))
+                error.reword(self._redactor.json)
                 raise
 
-        return discreet_call
+        return discreet_work
 
     def _hide(self, loaded: Loaded) -> None:
         """Mask the secrets of this configuration from now on, and still those of earlier ones."""

@@ -23,7 +23,7 @@ Messages are made inside, from facts, so that each fault reads the same wherever
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mcproxy.types import Capacity, Json, ToolRef
@@ -78,6 +78,7 @@ class RpcError(McproxyError):
     METHOD_NOT_FOUND = -32601
     INVALID_PARAMS = -32602
     INTERNAL_ERROR = -32603
+    URL_ELICITATION_REQUIRED = -32042
 
     def __init__(
         self, code: int, message: str, data: Json = None, *, retry_after: int | None = None
@@ -108,10 +109,10 @@ class CallError(McproxyError):
         self.ref, self.message, self.retry_after = ref, message, retry_after
         super().__init__(message)
 
-    def reword(self, message: str) -> None:
-        """Say it in other words: without what must not be told."""
-        self.message = message
-        self.args = (message,)
+    def reword(self, told: Callable[[Json], Json]) -> None:
+        """Say it in the words that ``told`` makes of it: without what must not be told."""
+        self.message = str(told(self.message))
+        self.args = (self.message,)
 
 
 class UnknownServer(CallError):
@@ -243,6 +244,15 @@ class UpstreamError(CallError):
     def __init__(self, ref: ToolRef, rpc: RpcError) -> None:
         self.rpc = rpc
         super().__init__(ref, f"{_name(ref)}: {rpc.message} (JSON-RPC error {rpc.code})")
+
+    def reword(self, told: Callable[[Json], Json]) -> None:
+        """The same for the error itself. The URLs that a user is to open stay: they are no words,
+        and a changed one is of no use (MCP 2025-11-25, "URL Elicitation Required")."""
+        super().reword(told)
+        code, data = self.rpc.code, self.rpc.data
+        kept = data if code == RpcError.URL_ELICITATION_REQUIRED else told(data)
+        after = self.rpc.retry_after
+        self.rpc = RpcError(code, str(told(self.rpc.message)), kept, retry_after=after)
 
 
 class TooLarge(CallError):

@@ -123,6 +123,16 @@ def test_a_secret_is_told_nowhere(tmp_path: Path) -> None:
     assert CANARY not in running.logged.text
 
 
+@pytest.mark.requirement("observe.errors")
+def test_an_error_that_passes_through_tells_no_secret(tmp_path: Path) -> None:
+    given: JsonObject = {"code": -32050, "message": f"no {CANARY}", "data": [CANARY]}
+    config: JsonObject = {"servers": {"echo": {**echo(), "env": {"KEY": "${KEY}"}}}}
+    with gateway(tmp_path, config, environment={"KEY": CANARY}) as running:
+        called: JsonObject = {"name": "echo__rpc_error", "arguments": given}
+        told = running.call("tools/call", called, "/mcp?mode=direct")
+    assert told == {"code": -32050, "message": "no ***", "data": ["***"]}
+
+
 @pytest.mark.requirement("health.repairs")
 def test_a_mended_tool_is_named_with_the_reason(tmp_path: Path) -> None:
     with gateway(tmp_path, {"servers": {"echo": echo("--odd")}}) as running:

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from pythonjsonlogger.json import JsonFormatter
 
 from mcproxy.config.load import load_document
+from mcproxy.errors import RpcError, UpstreamError
 from mcproxy.observe import logs
 from mcproxy.observe.redact import MASK, RedactingFormatter, Redactor, secrets_of
 from mcproxy.observe.shapes import looks_random, names_a_secret, secret_within
+from mcproxy.types import Json, ToolRef
 from mcproxy.upstream.serverlog import ServerLog
 
 TOKEN = "canary-token"
@@ -153,6 +155,24 @@ def test_the_secrets_of_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_longer_of_two_secrets_goes_first() -> None:
     assert Redactor(["abcdef", "abcdefghij"]).text("<abcdefghij>") == f"<{MASK}>"
+
+
+@pytest.mark.requirement("observe.errors")
+def test_a_servers_own_error_is_masked_in_message_and_data() -> None:
+    data: Json = {"with": ["canary-1"], "n": 1}
+    error = UpstreamError(ToolRef("s", "t"), RpcError(-32000, "no canary-1", data))
+    error.reword(Redactor(["canary-1"]).json)
+    assert (error.rpc.code, error.rpc.message) == (-32000, f"no {MASK}")
+    assert error.rpc.data == {"with": [MASK], "n": 1}
+    assert str(error) == error.message == f"s.t: no {MASK} (JSON-RPC error -32000)"
+
+
+def test_a_url_that_a_user_is_to_open_is_not_broken() -> None:
+    data: Json = {"elicitations": [{"url": "https://x.org/?token=canary-1"}]}
+    rpc = RpcError(RpcError.URL_ELICITATION_REQUIRED, "open it", data)
+    error = UpstreamError(ToolRef("s", "t"), rpc)
+    error.reword(Redactor().json)
+    assert error.rpc.data == data
 
 
 def test_values_of_json_are_masked_and_keys_stay() -> None:
