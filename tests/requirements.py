@@ -14,6 +14,7 @@ REQUIREMENTS: dict[str, str] = {
     "config.dotenv": ".env beside the configuration is read and never overrides the environment",
     "config.unconfigured": "a variable missing in a server's definition stops that server only",
     "config.problems": "each fault of a configuration is told with path, words and did-you-mean",
+    "config.problems_masked": "a problem of the configuration tells no value of a variable",
     "config.all_at_once": "all faults of a configuration are told at once",
     "config.documented": "the documented configuration blocks load as written",
     "config.default_path": "config/mcp-servers.json, else mcproxy.json, else the bundled demo",
@@ -265,6 +266,7 @@ REQUIREMENTS: dict[str, str] = {
         "with audit.file each script and each upstream call leaves a line without values"
     ),
     "observe.masked": "secrets are masked in /health, in errors and in the log",
+    "observe.forms": "a secret is found in every form in which a message may write it",
     "observe.errors": "servers' own errors are masked in message and data, whatever was asked",
     "direct.tools": "direct mode shows servers' tools with all fields, results unchanged",
     "direct.names": "direct names are valid, unique and stable",

@@ -45,6 +45,20 @@ def test_a_bad_configuration(row: Refused, path: Path) -> None:
     assert problems_of(path) == row.problems
 
 
+@pytest.mark.requirement("config.problems_masked")
+@pytest.mark.parametrize("secret", ["plain-secret", 'a "quoted" \\back é', "it's \n two lines"])
+def test_a_problem_tells_no_value_of_a_variable(
+    path: Path, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY", secret)
+    server = {"command": "c", "transport": "${KEY}", "namespace": "${KEY}"}
+    path.write_text(json.dumps({"servers": {"s": server}}))
+    (transport,) = (each for each in problems_of(path) if "transport" in each)
+    assert (
+        transport.replace('"', "'") == "servers.s.transport: must be 'http' or 'sse', found '***'"
+    )
+
+
 @pytest.mark.requirement("config.all_at_once")
 def test_all_problems_are_reported_in_one_go(path: Path) -> None:
     """Faults of the model do not hide those across sections, nor make them up."""

@@ -5,15 +5,17 @@ import json
 import logging
 import sys
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pythonjsonlogger.json import JsonFormatter
 
 from mcproxy.config.load import load_document
+from mcproxy.config.secrets import MASK
 from mcproxy.errors import RpcError, UpstreamError
 from mcproxy.observe import logs
-from mcproxy.observe.redact import MASK, RedactingFormatter, Redactor, secrets_of
+from mcproxy.observe.redact import RedactingFormatter, Redactor, secrets_of
 from mcproxy.observe.shapes import looks_random, names_a_secret, secret_within
 from mcproxy.types import Json, ToolRef
 from mcproxy.upstream.serverlog import ServerLog
@@ -127,6 +129,14 @@ def test_a_secret_is_found_however_it_is_written(written: str) -> None:
     left = Redactor(['a"b\\c dé']).text(f"<{written}>")
     assert "b" not in left.replace("https://x.org", "")
     assert MASK in left
+
+
+@pytest.mark.requirement("observe.forms")
+@pytest.mark.parametrize("secret", ["a value/1+2", "né&me=x y", "a%20b;c d", "(x) [y]{z}|~'s"])
+@pytest.mark.parametrize("place", ["https://x.org/{}", "https://x.org/?q={}"])
+def test_a_secret_is_found_as_an_http_client_writes_it(place: str, secret: str) -> None:
+    sent = str(httpx.URL(place.format(secret)))
+    assert Redactor([secret]).text(f"GET {sent} failed") == f"GET {place.format(MASK)} failed"
 
 
 def test_a_line_of_a_secret_with_several_lines_is_secret() -> None:

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mcproxy.config.paths import Steps
+from mcproxy.config.secrets import is_secret
 from mcproxy.types import Json, JsonObject
-
-MIN_SECRET_CHARS = 6
 
 _VARIABLE = re.compile(
     r"\$(?P<escape>\$)?\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}"
@@ -74,11 +73,6 @@ def fill_text(text: str, variables: Mapping[str, str]) -> str:
         return variables.get(match["name"]) or match["default"]
 
     return _VARIABLE.sub(replacement, text)
-
-
-def is_secret(value: str) -> bool:
-    """Is the value to be hidden? Short ones (a port, "true") would make every log unreadable."""
-    return len(value) >= MIN_SECRET_CHARS
 
 
 def _filled(value: Json, variables: Mapping[str, str]) -> Json:

@@ -13,10 +13,11 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from mcproxy.config import advice, jsonc
-from mcproxy.config.interpolate import Filled, Found, fill, is_secret
+from mcproxy.config.interpolate import Filled, Found, fill
 from mcproxy.config.migrate import is_v1, migrate
 from mcproxy.config.model import Config
 from mcproxy.config.paths import written
+from mcproxy.config.secrets import MASK, forms, is_secret
 from mcproxy.config.validate import validate
 from mcproxy.errors import ConfigError, Problem
 from mcproxy.types import Json, JsonObject
@@ -165,6 +166,6 @@ def _unread(filled: Filled) -> Iterator[str]:
 def _masked(problem: Problem, secrets: frozenset[str]) -> Problem:
     """Hide values that came from the environment: problems are printed and logged."""
     message, hint = problem.message, problem.hint
-    for secret in sorted(secrets, key=len, reverse=True):
-        message, hint = message.replace(secret, "***"), hint.replace(secret, "***")
+    for form in forms(secrets):
+        message, hint = message.replace(form, MASK), hint.replace(form, MASK)
     return Problem(problem.path, message, hint)

@@ -10,7 +10,7 @@ inside it.
 import re
 from dataclasses import dataclass
 
-from mcproxy.config.interpolate import is_secret
+from mcproxy.config.secrets import is_secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,50 @@
+"""What of a configuration is secret, and the forms in which a message may write it. Pure.
+
+One place for two uses: problems of the configuration are masked here, everything else by
+``observe.redact``.
+"""
+
+import json
+import string
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote, quote_plus
+
+MASK = "***"
+MIN_SECRET_CHARS = 6
+# A line of a secret with several lines (a private key) is secret too, but "}" or "-----" is not.
+MIN_LINE_CHARS = 12
+# Clients differ in what they encode: all, all but "/", or by the sets of the URL standard (WHATWG,
+# "Percent-encoded bytes") for queries and for paths.
+_QUERY_SAFE = "".join(set(string.punctuation) - set('"#<>'))
+_PATH_SAFE = "".join(set(_QUERY_SAFE) - set("?^`{}"))
+_URL_SAFE = ("", "/", _QUERY_SAFE, _PATH_SAFE)
+
+
+def is_secret(value: str) -> bool:
+    """Is the value to be hidden? Short ones (a port, "true") would make every log unreadable."""
+    return len(value) >= MIN_SECRET_CHARS
+
+
+def forms(secrets: Iterable[str]) -> tuple[str, ...]:
+    """All forms of the secrets, the longest first: where one secret begins like another, the whole
+    of it must go."""
+    known = {form for secret in secrets for form in _forms(secret)}
+    return tuple(sorted(known, key=lambda form: (-len(form), form)))
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """As it is, escaped, in a URL, by lines."""
+    for text in (secret, *_long_lines(secret)):
+        if is_secret(text) and text.strip("*"):
+            yield text
+            yield json.dumps(text)[1:-1]
+            yield json.dumps(text, ensure_ascii=False)[1:-1]
+            yield repr(text)[1:-1]
+            yield quote_plus(text, errors="replace")
+            yield from (quote(text, safe=safe, errors="replace") for safe in _URL_SAFE)
+
+
+def _long_lines(secret: str) -> Iterator[str]:
+    lines = secret.splitlines()
+    if len(lines) > 1:
+        yield from (line.strip() for line in lines if len(line.strip()) >= MIN_LINE_CHARS)
