@@ -49,6 +49,16 @@ SHAPED: dict[str, tuple[str, str]] = {
         json.dumps({"a": PEM[:80], "b": 1}),
         '{"a": "-----BEGIN RSA PRIVATE KEY-----***", "b": 1}',
     ),
+    "pem without its beginning": (
+        f"stderr:\nabcd\n{'aB3/' * 16}\nx9canary=\n-----END PRIVATE KEY-----",
+        "stderr:\n***-----END PRIVATE KEY-----",
+    ),
+    "pem without its beginning, escaped": (
+        json.dumps(f"it: \n{'aB3/' * 16}\r\nx9canary=\n-----END PRIVATE KEY-----"),
+        '"it: \\n***-----END PRIVATE KEY-----"',
+    ),
+    "a line of a pem": (f"no message: b'{'aB3/' * 16}'", "no message: b'***'"),
+    "a line of an OpenSSH key": (f"{'aB3/x9c' * 10}\n", "***\n"),
     "url": ("postgres://app:hunter2@db:5432/x down", "postgres://app:***@db:5432/x down"),
     "connection string": ("Server=db;Pwd=hunter2;X=1 failed", "Server=db;Pwd=***;X=1 failed"),
     "query": (
@@ -84,6 +94,12 @@ def test_what_has_the_shape_of_a_token_is_masked(title: str) -> None:
 def test_other_words_stay(text: str) -> None:
     assert Redactor(["s3cret-value"]).text(text) == text
     assert secret_within(text) is None
+
+
+@given(st.text(alphabet="aB3+/=n\\ \n-", max_size=300).map(lambda text: text * 4))
+def test_masking_leaves_json_valid(text: str) -> None:
+    end = "\n-----END PRIVATE KEY-----"
+    assert isinstance(json.loads(Redactor().text(json.dumps(text + end))), str)
 
 
 SECRETS = st.text(min_size=6, max_size=40).filter(lambda text: bool(text.strip("*")))

@@ -29,6 +29,9 @@ class Shape:
         return any(anchor in text for anchor in self.anchors)
 
 
+# Not within a word; "\n" before it may be an escape.
+_WORD_BEGINS = r"(?:(?<=\\n)|(?<=\\r)|(?<![A-Za-z0-9+/=\\]))"
+
 SHAPES = (
     Shape(  # RFC 6750 and 7617; "Bearer authentication" has no token: those have digits or are long
         ("earer", "EARER", "asic"),
@@ -58,6 +61,21 @@ SHAPES = (
         ("-----BEGIN",),
         re.compile(
             r"(-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY-----)(?:[A-Za-z0-9+/=\s\\:,]|-(?!----))*"
+        ),
+    ),
+    Shape(  # … its last lines, where the beginning was cut off
+        ("PRIVATE KEY-----",),
+        re.compile(
+            rf"{_WORD_BEGINS}(?:[A-Za-z0-9+/]{{4,}}+={{0,2}}+(?:[ \t\r]|\\r)*+(?:\n|\\n)){{1,100}}"
+            r"(?=-----END [A-Z0-9 ]{0,30}PRIVATE KEY-----)"
+        ),
+    ),
+    Shape(  # … and one of its lines alone: 64 characters, 70 in OpenSSH's; a hash is in one case
+        ("",),
+        re.compile(
+            rf"(?=[A-Za-z0-9+/]{{64}}){_WORD_BEGINS}"
+            r"(?=[a-z0-9+/]*+[A-Z])(?=[A-Z0-9+/]*+[a-z])(?=[A-Za-z+/]*+[0-9])"
+            r"(?:[A-Za-z0-9+/]{70}|[A-Za-z0-9+/]{64})(?![A-Za-z0-9+/=])"
         ),
     ),
     Shape(("://",), re.compile(r"(://[^\s/:@\"'\\]*:)[^\s/@\"'\\]+(?=@)")),  # password in a URL
