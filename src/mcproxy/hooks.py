@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias
 from mcproxy.config.hooks import HookSpec
 from mcproxy.errors import McproxyError
 from mcproxy.types import Event
+from mcproxy.wire.lines import tail
 
 HOOK_SECS = 30.0  # a refresh, or a start, waits no longer for one hook
 _SHOWN_BYTES = 500
@@ -97,7 +98,7 @@ async def _command(hook: HookSpec, occasion: Occasion, environment: Mapping[str,
     finally:
         await _end(process)
     if process.returncode:
-        last = output[-_SHOWN_BYTES:].decode("utf-8", "replace").strip()
+        last = tail(output, _SHOWN_BYTES).decode("utf-8", "replace").strip()
         said = f": {last}" if last else ""
         raise HookFailed(f"{told(hook, occasion)}: exit status {process.returncode}{said}")
 

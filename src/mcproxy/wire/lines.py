@@ -4,6 +4,7 @@ Pure: chunks in, lines out. A line over the limit is not kept, but its first and
 that whoever waits for the message can be told which one was lost.
 """
 
+import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,22 @@ class Overlong:
 
     size: int
     edges: bytes
+
+
+# What a secret is made of, as a rule.
+_WORD = (string.ascii_letters + string.digits + "+/=_-.~%").encode()
+
+
+def head(data: bytes, limit: int) -> str:
+    """The beginning for a log or an error, at most ``limit`` bytes, and no part of a word: half a
+    secret would not be known as one."""
+    whole = data if len(data) <= limit else data[:limit].rstrip(_WORD)
+    return whole.decode("utf-8", "replace")
+
+
+def tail(data: bytes, limit: int) -> bytes:
+    """The end, likewise."""
+    return data if len(data) <= limit else data[-limit:].lstrip(_WORD)
 
 
 class LineSplitter:

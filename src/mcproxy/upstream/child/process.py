@@ -17,7 +17,7 @@ from typing import cast
 
 from mcproxy.errors import PeerClosed
 from mcproxy.upstream.child.tree import Family, Table, family, marks, processes
-from mcproxy.wire.lines import LineSplitter, Overlong
+from mcproxy.wire.lines import LineSplitter, Overlong, head, tail
 
 STDERR_LINES = 20  # kept for error messages
 STDERR_LINE_BYTES = 2000
@@ -194,9 +194,9 @@ class Child(asyncio.SubprocessProtocol):
                 self._on_line(line)
             return
         *lines, self._stderr_rest = (self._stderr_rest + data).split(b"\n")
-        self._stderr_rest = self._stderr_rest[-STDERR_LINE_BYTES:]
+        self._stderr_rest = tail(self._stderr_rest, STDERR_LINE_BYTES)
         for line in lines[-STDERR_LINES:]:
-            text = line[:STDERR_LINE_BYTES].decode("utf-8", "replace").rstrip()
+            text = head(line, STDERR_LINE_BYTES).rstrip()
             if text:
                 self._stderr.append(text)
 

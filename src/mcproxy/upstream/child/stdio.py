@@ -12,7 +12,7 @@ from mcproxy.errors import RpcError
 from mcproxy.upstream.child.process import Child, Command
 from mcproxy.upstream.protocol.session import Session
 from mcproxy.upstream.serverlog import ServerLog
-from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong
+from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong, head
 from mcproxy.wire.message import decode
 from mcproxy.wire.peer import Peer
 
@@ -45,7 +45,7 @@ async def connect(
         try:
             message = decode(line)
         except RpcError:
-            ServerLog(log, name).warning("no message on stdout: %r", line[:_SHOWN_BYTES])
+            ServerLog(log, name).warning("no message on stdout: %r", head(line, _SHOWN_BYTES))
             return
         peer.receive(message)
 

@@ -14,9 +14,10 @@ from http import HTTPStatus
 import httpx
 
 from mcproxy.errors import PeerClosed, RpcError
+from mcproxy.wire.lines import head
 from mcproxy.wire.message import Failure, RequestId, decode
 
-SHOWN_CHARS = 200  # of a body that is not for machines
+SHOWN_BYTES = 200  # of a body that is not for machines
 MIN_SECRET_CHARS = 6  # shorter parts of a header are words, such as Bearer
 
 _BUSY = (429, 502, 503, 504)  # too much to do, or a proxy's word for a server that is not there
@@ -131,4 +132,4 @@ def _excerpt(body: bytes, secrets: Collection[str]) -> str:
     for secret in secrets:
         for part in re.split(r"\s+", secret):
             text = text.replace(part, "***") if len(part) >= MIN_SECRET_CHARS else text
-    return f": {text[:SHOWN_CHARS]}"
+    return f": {head(text.encode(), SHOWN_BYTES)}"

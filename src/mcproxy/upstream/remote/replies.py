@@ -13,7 +13,7 @@ from mcproxy.errors import RpcError
 from mcproxy.upstream.remote.endpoint import read_body
 from mcproxy.upstream.remote.events import Event, EventParser
 from mcproxy.upstream.serverlog import ServerLog
-from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong
+from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong, head
 from mcproxy.wire.message import Message, decode, decode_body
 
 RETRY_SECS = 1.0  # before a broken stream is opened again, where the server names no time
@@ -57,7 +57,9 @@ class Replies:
         try:
             messages = decode_body(body)
         except RpcError:
-            ServerLog(log, self._name).warning("no message in the body: %r", body[:_SHOWN_BYTES])
+            ServerLog(log, self._name).warning(
+                "no message in the body: %r", head(body, _SHOWN_BYTES)
+            )
             return []
         batch = messages if isinstance(messages, list) else [messages]
         return [message for message in batch if not isinstance(message, RpcError)]
@@ -75,7 +77,7 @@ class Replies:
             return decode(event.data)
         except RpcError:
             ServerLog(log, self._name).warning(
-                "no message in an event: %r", event.data[:_SHOWN_BYTES]
+                "no message in an event: %r", head(event.data, _SHOWN_BYTES)
             )
             return None
 
