@@ -136,6 +136,8 @@ def test_masking_twice_is_masking_once(text: str) -> None:
     [
         'a"b\\c dé',
         json.dumps('a"b\\c dé'),
+        json.dumps(repr('a"b\\c dé')),
+        json.dumps(json.dumps('a"b\\c dé')),
         repr('a"b\\c dé'),
         "https://x.org/?v=a%22b%5Cc%20d%C3%A9",
         "a%22b%5Cc+d%C3%A9",

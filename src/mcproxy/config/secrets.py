@@ -33,15 +33,21 @@ def forms(secrets: Iterable[str]) -> tuple[str, ...]:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """As it is, escaped, in a URL, by lines."""
+    """As it is, by lines, quoted, in a URL; and each of these in JSON, as logs and replies are."""
     for text in (secret, *_long_lines(secret)):
         if is_secret(text) and text.strip("*"):
-            yield text
-            yield json.dumps(text)[1:-1]
-            yield json.dumps(text, ensure_ascii=False)[1:-1]
-            yield repr(text)[1:-1]
+            yield from _in_json(text)
+            yield from _in_json(json.dumps(text)[1:-1])
+            yield from _in_json(repr(text)[1:-1])
             yield quote_plus(text, errors="replace")
-            yield from (quote(text, safe=safe, errors="replace") for safe in _URL_SAFE)
+            for safe in _URL_SAFE:
+                yield from _in_json(quote(text, safe=safe, errors="replace"))
+
+
+def _in_json(text: str) -> Iterator[str]:
+    yield text
+    yield json.dumps(text)[1:-1]
+    yield json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _long_lines(secret: str) -> Iterator[str]:
