@@ -266,6 +266,9 @@ REQUIREMENTS: dict[str, str] = {
         "with audit.file each script and each upstream call leaves a line without values"
     ),
     "observe.masked": "secrets are masked in /health, in errors and in the log",
+    "observe.told": (
+        "what search and api.manifest tell of servers has no secrets; names and choices stay"
+    ),
     "observe.cuts": "what is cut for a log or an error is cut between words",
     "observe.forms": "a secret is found in every form in which a message may write it",
     "observe.errors": "servers' own errors are masked in message and data, whatever was asked",

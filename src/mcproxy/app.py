@@ -272,7 +272,8 @@ class App:
 
     def _publish(self, manifest: Manifest) -> None:
         self._manifest = manifest
-        before, self._snapshot = self._snapshot, take_snapshot(self._policy, manifest)
+        before = self._snapshot
+        self._snapshot = take_snapshot(self._policy, manifest, self._redactor)
         self.gateway.changed(before)
 
 

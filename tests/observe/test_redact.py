@@ -17,7 +17,7 @@ from mcproxy.errors import RpcError, UpstreamError
 from mcproxy.observe import logs
 from mcproxy.observe.redact import RedactingFormatter, Redactor, secrets_of
 from mcproxy.observe.shapes import looks_random, names_a_secret, secret_within
-from mcproxy.types import Json, ToolRef
+from mcproxy.types import Json, JsonObject, ToolRef
 from mcproxy.upstream.serverlog import ServerLog
 
 TOKEN = "canary-token"
@@ -208,6 +208,29 @@ def test_values_of_json_are_masked_and_keys_stay() -> None:
         {"a": ["canary-1", 1, None, True], "canary-1": {"b": "x canary-1 y"}}
     )
     assert masked == {"a": [MASK, 1, None, True], "canary-1": {"b": f"x {MASK} y"}}
+
+
+@pytest.mark.requirement("observe.told")
+def test_prose_is_masked_and_what_calls_are_made_of_is_not() -> None:
+    schema: JsonObject = {
+        "required": ["eu-west-1"],
+        "properties": {
+            "description": {"enum": ["eu-west-1"], "default": "eu-west-1"},
+            "eu-west-1": {"title": "eu-west-1", "examples": [{"a": ["eu-west-1"]}]},
+        },
+    }
+    said: JsonObject = {"name": "eu-west-1", "call": "use(region='eu-west-1')"}
+    told = Redactor(["eu-west-1"]).prose(
+        [{**said, "description": "in eu-west-1", "inputSchema": schema}]
+    )
+    masked: JsonObject = {
+        "required": ["eu-west-1"],
+        "properties": {
+            "description": {"enum": ["eu-west-1"], "default": MASK},
+            "eu-west-1": {"title": MASK, "examples": [{"a": [MASK]}]},
+        },
+    }
+    assert told == [{**said, "description": f"in {MASK}", "inputSchema": masked}]
 
 
 def _fail(with_words: str) -> None:

@@ -69,8 +69,7 @@ class MetaTools:
 
     def search(self, arguments: SearchArguments, scope: Scope) -> JsonObject:
         """Answer ``search`` as a ``CallToolResult``. Raises ArgumentFault."""
-        found = self._search(arguments, scope)
-        return _tool_result(found)
+        return _tool_result(self._search(arguments, scope))
 
     async def execute(
         self, arguments: ExecuteArguments, scope_of: Callable[[], Scope]
@@ -148,7 +147,7 @@ class MetaTools:
         except BadSearch as fault:
             raise ArgumentFault(str(fault)) from fault
         self._searched()
-        return found
+        return {key: scope.view.redactor.prose(value) for key, value in found.items()}
 
 
 def _within_script(exchange: Exchange | None) -> Exchange | None:

@@ -9,11 +9,13 @@ import msgspec
 from mcproxy.gateway.names import aliases
 from mcproxy.manifest.lookup import outline
 from mcproxy.manifest.model import Manifest
+from mcproxy.observe.redact import Redactor
 from mcproxy.policy.access import Policy
 from mcproxy.types import Tool
 
 META_TOOLS = ("search", "execute")
 PREFIX = "mcproxy_"  # some clients put the server's name before the tool's
+_SHAPES_ONLY = Redactor()
 _RESERVED = (*META_TOOLS, *(PREFIX + name for name in META_TOOLS))
 
 
@@ -22,11 +24,13 @@ class View:
     """One namespace's part of the manifest, and the JSON text behind ``api.manifest()``.
 
     ``bare`` are the servers whose tools and prompts keep their own names in direct mode.
+    ``redactor`` masks what is not a server's own result: what is told of servers, their errors.
     """
 
     manifest: Manifest
     manifest_json: bytes
     bare: frozenset[str] = frozenset()
+    redactor: Redactor = _SHAPES_ONLY
 
     @cached_property
     def direct(self) -> Mapping[str, Tool]:
@@ -56,10 +60,13 @@ class Snapshot:
     views: Mapping[str, View]
 
 
-def take_snapshot(policy: Policy, manifest: Manifest) -> Snapshot:
+def take_snapshot(
+    policy: Policy, manifest: Manifest, redactor: Redactor = _SHAPES_ONLY
+) -> Snapshot:
     """Cut the manifest into the part of each namespace and group."""
     views: dict[str, View] = {}
     for name, namespace in policy.endpoints.items():
         visible = manifest.visible_to(namespace.servers)
-        views[name] = View(visible, msgspec.json.encode(outline(visible, name)), policy.bare)
+        told = msgspec.json.encode(redactor.prose(outline(visible, name)))
+        views[name] = View(visible, told, policy.bare, redactor)
     return Snapshot(policy, views)

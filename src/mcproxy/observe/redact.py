@@ -16,6 +16,9 @@ from mcproxy.config.secrets import MASK, forms
 from mcproxy.observe.shapes import SHAPES, holds_secret
 from mcproxy.types import Json
 
+_TEXTS = frozenset({"description", "summary", "title"})
+_VALUES = frozenset({"default", "examples"})  # of a schema; a server may have filled them in
+
 
 class Redactor:
     """Masks ``secrets`` and token shapes in text. Immutable; make a new one for other secrets."""
@@ -42,6 +45,20 @@ class Redactor:
         if isinstance(value, dict):
             return {key: self.json(item) for key, item in value.items()}
         return value
+
+    def prose(self, value: Json) -> Json:
+        """The value with the secrets masked where a server says something: in descriptions,
+        defaults and examples. What a call is made of (names, types, choices) is left alone."""
+        if isinstance(value, list):
+            return [self.prose(item) for item in value]
+        if isinstance(value, dict):
+            return {key: self._said(key, item) for key, item in value.items()}
+        return value
+
+    def _said(self, key: str, value: Json) -> Json:
+        if key in _TEXTS and isinstance(value, str):
+            return self.text(value)
+        return self.json(value) if key in _VALUES else self.prose(value)
 
 
 class RedactingFormatter(logging.Formatter):
