@@ -313,6 +313,7 @@ REQUIREMENTS: dict[str, str] = {
     "upstream.given_up": "a server that never starts is given up after three restarts",
     "upstream.restart_failed": "a server that was given up starts when asked to",
     "upstream.stderr_tail": "calls in flight fail with the last 20 lines of stderr",
+    "upstream.last_words": "a server that died before it was asked anything has its last words",
     "upstream.detached": "what a server started in a session of its own goes with it",
     "upstream.family": "a server's family is its descendants, its session, and who was seen",
     "upstream.memory": "a server over memory_mb is restarted with the reason",

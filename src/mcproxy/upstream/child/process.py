@@ -71,6 +71,7 @@ class Child(asyncio.SubprocessProtocol):
         self._family: Family = frozenset()
         self.rss_mb: float | None = None
         self._verdict = ""
+        self._stopping = False
 
     async def start(self, command: Command) -> None:
         """Start the command as the leader of a new session.
@@ -118,11 +119,17 @@ class Child(asyncio.SubprocessProtocol):
         return f"it {how}; stderr:\n{tail}" if tail else f"it {how} and wrote nothing to stderr"
 
     def post(self, data: bytes) -> None:
-        """Write a line without waiting for the child to read. Raises PeerClosed when it is gone."""
+        """Write a line without waiting for the child to read. Raises PeerClosed when it is gone.
+
+        Where it has only just gone, ``on_exit`` tells how, once its last words are read.
+        """
         stdin = self._transport.get_pipe_transport(0) if self._transport else None
-        if stdin is None or stdin.is_closing():
+        if stdin and not stdin.is_closing():
+            cast("asyncio.WriteTransport", stdin).write(data + b"\n")
+        elif self._transport is None or self.exited.is_set() or self._stopping:
             raise PeerClosed(self.obituary)
-        cast("asyncio.WriteTransport", stdin).write(data + b"\n")
+        else:
+            self._end_soon()
 
     async def flush(self) -> None:
         """Wait while the child does not read what was written."""
@@ -150,6 +157,7 @@ class Child(asyncio.SubprocessProtocol):
         """
         if self._transport is None:
             return
+        self._stopping = True
         self.look(processes())
         stdin = self._transport.get_pipe_transport(0)
         if stdin:
@@ -211,15 +219,18 @@ class Child(asyncio.SubprocessProtocol):
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         """Without stdout there is no session left, even where the process lives on."""
         if fd == 1:
-            asyncio.get_running_loop().call_later(LAST_WORDS_SECS, self._end)
+            self._end_soon()
 
     def process_exited(self) -> None:
         """The process is gone; as a grandchild may hold its pipes open, do not wait for them."""
-        asyncio.get_running_loop().call_later(LAST_WORDS_SECS, self._end)
+        self._end_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The process is gone and all its output was read."""
         self._end()
+
+    def _end_soon(self) -> None:
+        asyncio.get_running_loop().call_later(LAST_WORDS_SECS, self._end)
 
     def _end(self) -> None:
         if not self.exited.is_set():
