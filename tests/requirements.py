@@ -266,6 +266,7 @@ REQUIREMENTS: dict[str, str] = {
         "with audit.file each script and each upstream call leaves a line without values"
     ),
     "observe.masked": "secrets are masked in /health, in errors and in the log",
+    "observe.tool_errors": "what a tool refuses with reaches a script without secrets",
     "observe.told": (
         "what search and api.manifest tell of servers has no secrets; names and choices stay"
     ),

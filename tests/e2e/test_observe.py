@@ -133,6 +133,18 @@ def test_an_error_that_passes_through_tells_no_secret(tmp_path: Path) -> None:
     assert told == {"code": -32050, "message": "no ***", "data": ["***"]}
 
 
+@pytest.mark.requirement("observe.tool_errors")
+def test_a_tool_that_refuses_tells_a_script_no_secret(tmp_path: Path) -> None:
+    config: JsonObject = {"servers": {"echo": {**echo(), "env": {"KEY": "${KEY}"}}}}
+    with gateway(tmp_path, config, environment={"KEY": CANARY}) as running:
+        refused = running.run(f'api.server("echo").fail(message="no {CANARY}")')
+        given = running.run(f'api.server("echo").text(text="{CANARY}")')
+    error = refused["error"]
+    assert isinstance(error, dict)
+    assert "no ***" in str(error["message"])
+    assert given["result"] == CANARY
+
+
 @pytest.mark.requirement("health.repairs")
 def test_a_mended_tool_is_named_with_the_reason(tmp_path: Path) -> None:
     with gateway(tmp_path, {"servers": {"echo": echo("--odd")}}) as running:

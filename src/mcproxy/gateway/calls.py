@@ -2,9 +2,9 @@
 
 Each link does one thing and knows only the next: ``scoped`` turns the name that was asked into
 the tool that is meant, holds the arguments against its schema, or refuses; ``limited`` takes a
-token from the caller's bucket; ``queued`` holds a place in the namespace. Built anew for each
-execution, from the snapshot that it began with, so that a reload never changes the rules under a
-running script.
+token from the caller's bucket; ``queued`` holds a place in the namespace; ``discreet`` masks what a
+tool refuses with. Built anew for each execution, from the snapshot that it began with, so that a
+reload never changes the rules under a running script.
 """
 
 import functools
@@ -19,6 +19,7 @@ from mcproxy.errors import InvalidArguments, RateLimited, TooLarge, UnknownTool
 from mcproxy.manifest.lookup import find_tool
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
+from mcproxy.observe.redact import Redactor
 from mcproxy.policy.concurrency import place_of_call
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import CallTool, Json, ServerState, Tool, ToolRef, ToolResult
@@ -91,6 +92,19 @@ def queued(caller: str, namespace: Namespace, enter: Enter, call: CallTool) -> C
             return await call(ref, arguments)
 
     return queued_call
+
+
+def discreet(redactor: Redactor, call: CallTool) -> CallTool:
+    """Tell what a tool refuses with without secrets: to a script it is an error like any other.
+    What a tool gives is passed on as it is."""
+
+    async def discreet_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        result = await call(ref, arguments)
+        if not result.is_error:
+            return result
+        return replace(result, raw=redactor.text(result.raw.decode("utf-8", "replace")).encode())
+
+    return discreet_call
 
 
 def checked(tool: Tool, usage: str, call: CallTool) -> CallTool:

@@ -17,7 +17,7 @@ from mcproxy.gateway.arguments import (
     read_search,
 )
 from mcproxy.gateway.blocks import MAX_RESULT_BYTES, preview, take_blocks
-from mcproxy.gateway.calls import Admission, limited, scoped
+from mcproxy.gateway.calls import Admission, discreet, limited, scoped
 from mcproxy.gateway.scope import Scope
 from mcproxy.manifest.lookup import require_server, schema
 from mcproxy.manifest.search import BadSearch, search
@@ -108,7 +108,8 @@ class MetaTools:
     def _chain(self, scope: Scope) -> CallTool:
         namespace, manifest = scope.namespace, scope.view.manifest
         take = self._admission.take
-        call = limited(scope.caller, namespace, take, self._call)
+        call = discreet(scope.view.redactor, self._call)
+        call = limited(scope.caller, namespace, take, call)
         call = scoped(manifest, namespace.limits.argument_bytes, call)
         read = limited(scope.caller, namespace, take, self._read)
 
