@@ -194,6 +194,7 @@ REQUIREMENTS: dict[str, str] = {
     "cli.import": "import takes over other clients' servers, moves secrets to .env, can be undone",
     "cli.stubs": "stubs writes types that type checkers accept",
     "cli.doctor": "doctor names each problem with its cure, and prints no secret",
+    "cli.quiet_logs": "what a command logs beside its report has no secret",
     "cli.check": "check validates a configuration and sums it up",
     "sandbox.attacks": "every attack of the set is contained at every level",
     "sandbox.seccomp": "the compiled system call filter means what its rules say, on both machines",

@@ -13,6 +13,8 @@ from mcproxy.commands.doctor import Trial
 from mcproxy.config.load import Loaded
 from mcproxy.errors import ConfigError, McproxyError, SandboxUnavailable
 from mcproxy.manifest.model import Manifest, build
+from mcproxy.observe import logs
+from mcproxy.observe.redact import Redactor, secrets_of
 from mcproxy.policy.access import policy_of
 from mcproxy.policy.verifier import authority_of
 from mcproxy.sandbox.pool import Pool, PoolSettings
@@ -24,11 +26,13 @@ TRIAL_SECS = 90.0  # `npx` and `uvx` may download a server first
 
 def attempt(loaded: Loaded) -> Trial:
     """Start everything that the configuration names, stop it again, and tell how it went."""
+    logs.configure_for_command(Redactor(secrets_of(loaded)))
     return asyncio.run(_attempt(loaded))
 
 
 def learn(loaded: Loaded) -> Manifest:
     """Start the servers, and give what they offer."""
+    logs.configure_for_command(Redactor(secrets_of(loaded)))
     return asyncio.run(_learn(loaded))
 
 

@@ -33,6 +33,18 @@ def configured(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.requirement("cli.quiet_logs")
+def test_what_doctor_logs_beside_its_report_has_no_secret(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("KEY=correct-horse\n")
+    loud: JsonObject = {"command": "sh", "args": ["-c", "echo no ${KEY} >&2; exit 1"]}
+    (tmp_path / "mcproxy.json").write_text(json.dumps({"servers": {"loud": loud}}))
+    done = run(tmp_path, "doctor")
+    assert done.returncode == 1
+    assert "no ***" in done.stdout
+    assert "loud: restart in 1 s" in done.stderr
+    assert "correct-horse" not in done.stdout + done.stderr
+
+
 @pytest.mark.requirement("cli.check")
 def test_check(configured: Path) -> None:
     done = run(configured, "check")

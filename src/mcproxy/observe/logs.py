@@ -34,6 +34,15 @@ def configure(
         logging.getLogger(library).setLevel(logging.WARNING)
 
 
+def configure_for_command(redactor: Redactor | None = None) -> None:
+    """Send what goes wrong to stderr, readable, for a command whose own report is the rest.
+
+    Without it Python prints warnings that nobody masked.
+    """
+    configure(readable=True, redactor=redactor)
+    logging.getLogger("mcproxy").setLevel(logging.WARNING)
+
+
 def _formatter(readable: bool) -> logging.Formatter:
     if readable:
         return logging.Formatter(READABLE)
