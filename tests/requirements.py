@@ -267,6 +267,8 @@ REQUIREMENTS: dict[str, str] = {
         "with audit.file each script and each upstream call leaves a line without values"
     ),
     "observe.masked": "secrets are masked in /health, in errors and in the log",
+    "observe.channels": "no secret comes out of any channel, whatever servers tell",
+    "observe.results_pass": "tools' results, and direct mode's definitions, pass unchanged",
     "observe.tool_errors": "what a tool refuses with reaches a script without secrets",
     "observe.told": (
         "what search and api.manifest tell of servers has no secrets; names and choices stay"

@@ -98,14 +98,13 @@ def gateway(
         arguments,
         cwd=directory,
         env={**os.environ, "XDG_STATE_HOME": str(directory / "state"), **(environment or {})},
+        stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE if "--log" in options else subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL if "--log" in options else subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        written = process.stdout or process.stderr
-        assert written
-        log = Log(written)
+        assert process.stdout
+        log = Log(process.stdout)
         try:
             address = log.address()
             with httpx.Client(base_url=address, timeout=60, trust_env=False) as http:
