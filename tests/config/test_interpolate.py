@@ -1,5 +1,6 @@
 """Variables in string values: what is replaced, what is missing, what is secret."""
 
+import re
 import string
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcproxy.config.interpolate import Found, fill, fill_text
-from mcproxy.types import JsonObject
+from mcproxy.types import Json, JsonObject
 
 names = st.text(string.ascii_uppercase + "_", min_size=1, max_size=8)
 plain_texts = st.text().filter(lambda text: "$" not in text)
@@ -95,3 +96,63 @@ def test_another_form_of_variable_is_reported() -> None:
     filled = fill({"a": ["${input:key} ${B}", "$${input:key}"]}, {"B": "b"})
     assert filled.unread == (Found(("a", 0), "${input:key}"),)
     assert filled.document == {"a": ["${input:key} b", "$${input:key}"]}
+
+
+# Values that look like variables, so that one that is read again shows.
+VALUES = {"A": "${B}", "B": "$${A} ${C:-x}", "C": "}${A", "EMPTY": "", "UNASKED": "unasked-for-1"}
+PIECES: dict[str, str] = {  # what is written -> what it stands for
+    "${A}": VALUES["A"],
+    "${B}": VALUES["B"],
+    "${C:-d}": VALUES["C"],
+    "${EMPTY:-d}": "d",
+    "${NONE:-${A}": "${A",
+    "${NONE}": "${NONE}",
+    "$${A}": "${A}",
+    "$${NONE:-d}": "${NONE:-d}",
+    "plain $A }": "plain $A }",
+}
+
+
+@pytest.mark.requirement("config.variables")
+@given(st.lists(st.sampled_from([*PIECES])))
+def test_a_text_is_filled_piece_by_piece_and_once(pieces: list[str]) -> None:
+    assert fill_text(" ".join(pieces), VALUES) == " ".join(PIECES[piece] for piece in pieces)
+
+
+documents = st.recursive(
+    st.sampled_from([*PIECES]) | st.integers() | st.none() | st.booleans(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*PIECES]), inner),
+    max_leaves=12,
+)
+
+
+@pytest.mark.requirement("config.variables")
+@given(st.dictionaries(st.sampled_from("xyz"), documents))
+def test_a_document_keeps_its_shape_and_gets_only_what_it_names(document: JsonObject) -> None:
+    filled = fill(document, VALUES)
+    assert shape(filled.document) == shape(document)
+    assert "unasked-for-1" not in str(filled)
+    named = {name for text in texts(document) for name in VALUES if names_it(text, name)}
+    assert filled.secrets == {VALUES[name] for name in named if len(VALUES[name]) >= 6}
+
+
+def names_it(text: str, name: str) -> bool:
+    """Does one of the pieces ask for the variable? What stands in a default is text."""
+    return re.search(rf"(?<!\$)\${{{name}[:}}]", text) is not None and text != "${NONE:-${A}"
+
+
+def shape(value: Json) -> Json:
+    """The value without its texts; keys are part of the shape."""
+    if isinstance(value, dict):
+        return {key: shape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shape(item) for item in value]
+    return "" if isinstance(value, str) else value
+
+
+def texts(value: Json) -> list[str]:
+    if isinstance(value, dict):
+        return [text for item in value.values() for text in texts(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in texts(item)]
+    return [value] if isinstance(value, str) else []
