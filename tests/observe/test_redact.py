@@ -170,7 +170,7 @@ def test_the_secrets_of_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None
             "servers": {
                 "a": {
                     "command": "c",
-                    "args": ["${CANARY}"],
+                    "args": ["${CANARY}", "--api-key", "from-args", "--token=from-option", "plain"],
                     "env": {"API_KEY": "from-env", "LOG_LEVEL": "debugging", "TOKEN": "0"},
                 },
                 "b": {"url": "https://x.org", "headers": {"Authorization": "from-header"}},
@@ -178,7 +178,10 @@ def test_the_secrets_of_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None
             "auth": {"tokens": [{"name": "alice", "token": "from-auth"}]},
         }
     )
-    assert secrets_of(loaded) == {"from-a-variable", "from-env", "from-header", "from-auth"}
+    assert secrets_of(loaded) == {"from-a-variable", "from-env", "from-header", "from-auth"} | {
+        "from-args",
+        "from-option",
+    }
 
 
 def test_the_longer_of_two_secrets_goes_first() -> None:

@@ -27,11 +27,11 @@ from mcproxy.commands.diagnosis import (
     ServerResult,
     diagnose,
 )
-from mcproxy.commands.plaintext import plaintexts
 from mcproxy.commands.report import GOOD, PROBLEMS, Report, columns
 from mcproxy.config.load import Loaded, read_document
 from mcproxy.config.paths import written
 from mcproxy.errors import ConfigError
+from mcproxy.observe.plaintext import plaintexts
 from mcproxy.observe.redact import Redactor, secrets_of
 from mcproxy.types import Json, JsonObject, SandboxReport
 

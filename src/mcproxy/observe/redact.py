@@ -13,7 +13,8 @@ from collections.abc import Iterable
 
 from mcproxy.config.load import Loaded
 from mcproxy.config.secrets import MASK, forms
-from mcproxy.observe.shapes import SHAPES, holds_secret
+from mcproxy.observe.plaintext import plaintexts
+from mcproxy.observe.shapes import SHAPES
 from mcproxy.types import Json
 
 _TEXTS = frozenset({"description", "summary", "title"})
@@ -76,15 +77,11 @@ class RedactingFormatter(logging.Formatter):
 
 def secrets_of(loaded: Loaded) -> frozenset[str]:
     """The values of a configuration that are known to be secret: what came from variables, tokens,
-    and variables and headers of servers whose name says so."""
-    named = {
-        value
-        for server in loaded.config.servers.values()
-        for name, value in (*server.env.items(), *server.headers.items())
-        if holds_secret(name, value)
-    }
+    and what stands there in plain text under a name or in a form that says so."""
+    written = plaintexts(loaded.config.model_dump(mode="json"))
+    plain = {each.secret for each in written if each.sure}
     tokens = {token.token for token in loaded.config.auth.tokens if token.token}
-    return frozenset(loaded.secrets | named | tokens)
+    return frozenset(loaded.secrets | plain | tokens)
 
 
 def _mask(match: re.Match[str]) -> str:
