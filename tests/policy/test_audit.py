@@ -116,7 +116,7 @@ def test_a_line_is_one_line_whatever_the_names_are(server: str, tool: str) -> No
     records: list[Record] = []
 
     async def one_call() -> None:
-        await audited(WHO, records.append, answer)(ToolRef(f"s{server}", tool), {})
+        await audited(WHO, records.append, answer)(ToolRef(f"s{server}", f"t{tool}"), {})
 
     asyncio.run(one_call())
     (line,) = map(line_of, records)
