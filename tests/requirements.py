@@ -305,6 +305,7 @@ REQUIREMENTS: dict[str, str] = {
     "upstream.lists": "lists are kept until they change",
     "upstream.listen": "a stateless server's new tools are noticed",
     "upstream.patience": "a call's time limit stands still while a person is asked",
+    "execute.patience": "so does a script's; its processor time stays bounded",
     "reload.servers": "only servers whose definition changed start anew",
     "reload.invalid": "an invalid file changes nothing and is told in /health",
     "reload.rules": "namespaces and tokens apply at once; scripts and servers stay",

@@ -381,6 +381,28 @@ b = api.server("modern").ask()
         assert done.structured_content["result"] == ["Ada", "hello Ada", "['memo://one']"]
 
 
+class Hesitant(Human):
+    """A user who thinks for longer than a script may run."""
+
+    async def elicit(
+        self, context: object, params: types.ElicitRequestParams
+    ) -> types.ElicitResult:
+        late = asyncio.Event()
+        asyncio.get_running_loop().call_later(2.5, late.set)
+        await late.wait()
+        return await super().elicit(context, params)
+
+
+@pytest.mark.requirement("execute.patience")
+@both_eras
+async def test_a_script_waits_for_a_user_beyond_its_limit(tmp_path: Path, mode: Mode) -> None:
+    code = 'api.server("asker").elicit()["content"]["name"]'
+    async with connected(tmp_path, mode, ASKER, Hesitant(), "code") as client:
+        done = await client.call_tool("execute", {"code": code, "timeout_secs": 2})
+        assert done.structured_content
+        assert done.structured_content["result"] == "Ada"
+
+
 @pytest.mark.requirement("execute.cannot_ask")
 async def test_scripts_of_clients_that_cannot_be_asked(tmp_path: Path) -> None:
     code = """

@@ -14,7 +14,18 @@ import pytest
 from mcproxy.errors import Busy, ConfigError, SandboxUnavailable
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Level, Profile
-from mcproxy.types import Capacity, Job, Json, Limits, ToolRef, ToolResult
+from mcproxy.types import (
+    EXCHANGE,
+    Capacity,
+    Exchange,
+    Job,
+    Json,
+    JsonObject,
+    Limits,
+    Outcome,
+    ToolRef,
+    ToolResult,
+)
 from tests.sandbox.walls import LEVELS, SMALL, descendants, echo, pool_at, run, settles
 
 at_each_level = pytest.mark.parametrize("level", LEVELS)
@@ -115,6 +126,81 @@ async def test_scripts_that_run_and_scripts_that_wait_are_counted() -> None:
             assert (pool.stats.running, pool.stats.waiting) == (1, 2)
             meeting.go.set()
         assert (pool.stats.running, pool.stats.waiting, pool.stats.executions) == (0, 0, 3)
+
+
+class Client:
+    """Whoever is behind a script; answers once ``secs`` have passed, or never."""
+
+    def __init__(self, secs: float | None) -> None:
+        self._secs = secs
+
+    async def ask(self, method: str, params: JsonObject) -> JsonObject:
+        loop, late = asyncio.get_running_loop(), asyncio.Event()
+        if self._secs:
+            loop.call_later(self._secs, late.set)
+        await late.wait()
+        return {}
+
+
+async def asked(pool: Pool, source: str, secs: float, client: Client) -> Outcome:
+    """Run a script whose tool asks the client, within ``secs``."""
+
+    async def tool(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        exchange = EXCHANGE.get()
+        assert exchange
+        await exchange.ask("elicitation/create", {})
+        return await echo(ref, arguments)
+
+    token = EXCHANGE.set(Exchange(lambda method, params: None, client.ask))
+    try:
+        return await pool.run(Job(source, replace(SMALL, timeout_secs=secs)), tool)
+    finally:
+        EXCHANGE.reset(token)
+
+
+@pytest.mark.requirement("execute.patience")
+async def test_an_answer_that_comes_after_the_limit_is_in_time() -> None:
+    async with pool_at("seccomp") as pool:
+        outcome = await asked(pool, CALL, 2, Client(secs=2.5))
+        assert (outcome.value, outcome.error) == ("wait", None)
+        assert outcome.execution_time_ms > 2000
+
+
+@pytest.mark.requirement("execute.patience")
+async def test_a_script_without_end_is_stopped_after_an_answer_too() -> None:
+    async with pool_at("seccomp") as pool:
+        outcome = await asked(pool, f"{CALL}\nwhile True: pass", 1, Client(secs=0.1))
+        assert outcome.error
+        assert (outcome.error.type, "1 s" in outcome.error.message) == ("Timeout", True)
+
+
+BUSY = f"""
+import threading
+
+def work():
+    while True: pass
+
+threading.Thread(target=work).start()
+{CALL}
+"""
+
+
+@pytest.mark.requirement("execute.patience")
+@at_each_level
+async def test_processor_time_is_bounded_while_nobody_answers(level: Level) -> None:
+    async with pool_at(level, Profile(limits=replace(SMALL, timeout_secs=1))) as pool:
+        outcome = await asked(pool, BUSY, 1, Client(secs=None))
+        assert outcome.error
+        assert "processor time" in outcome.error.message
+
+
+@pytest.mark.requirement("execute.patience")
+async def test_processor_time_is_bounded_at_level_none_too() -> None:
+    async with Pool(PoolSettings("none", "none"), {"": Profile()}) as pool:
+        await pool.start()
+        outcome = await asked(pool, BUSY, 1, Client(secs=None))
+        assert outcome.error
+        assert "processor time" in outcome.error.message
 
 
 @pytest.mark.requirement("sandbox.heals")

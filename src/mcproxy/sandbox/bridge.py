@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 
+from mcproxy.patience import patient
 from mcproxy.sandbox import frames
 from mcproxy.sandbox.calls import Calls
 from mcproxy.types import CallTool, Job, Json, Outcome, ScriptError
@@ -29,13 +30,14 @@ async def serve(
 ) -> Outcome:
     """Run ``job`` on the worker behind ``sock`` (non-blocking), serving its calls with ``call``.
 
-    Ends within ``job.limits.timeout_secs``. Where the worker dies, ``explain`` says why; it must
-    bound its own time. Raises nothing for what a script or a worker does.
+    Ends within ``job.limits.timeout_secs``, not counting the time while a call has the client
+    asked; the worker's processor time (RLIMIT_CPU) runs on then. Where the worker dies, ``explain``
+    says why; it must bound its own time. Raises nothing for what a script or a worker does.
     """
     execution = _Execution(sock, job, call)
     started = time.monotonic()
     try:
-        async with asyncio.timeout(job.limits.timeout_secs):
+        async with patient(job.limits.timeout_secs):
             ending = await execution.run()
     except TimeoutError:
         ending = _timed_out(job.limits.timeout_secs)

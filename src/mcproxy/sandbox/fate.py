@@ -12,7 +12,11 @@ _RESTARTED = ScriptError(
     "SandboxError", "The sandbox was restarted while the script ran.", retryable=True
 )
 _BY_SIGNAL: dict[int, ScriptError] = {
-    signal.SIGXCPU: ScriptError("Timeout", "The script used up its processor time."),
+    signal.SIGXCPU: ScriptError(
+        "Timeout",
+        "The script used up its processor time.",
+        hint="Compute less per execution; it counts while somebody is asked, too.",
+    ),
     signal.SIGSYS: ScriptError("SandboxError", "The script made a foreign machine's system call."),
     signal.SIGSEGV: ScriptError(
         "SandboxError",

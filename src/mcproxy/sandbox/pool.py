@@ -34,7 +34,7 @@ from mcproxy.types import (
     ToolRef,
 )
 
-MOST_RUNNING = 64  # scripts at once: each is a process with its memory
+MOST_RUNNING = 64  # scripts at once, those that ask somebody too: each is a process
 MOST_WAITING = 256  # some 50 KiB of code each, and a client behind it
 
 CAPACITY = Capacity(MOST_RUNNING, MOST_WAITING, owner="The sandbox", things="scripts")

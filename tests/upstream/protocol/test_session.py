@@ -9,7 +9,6 @@ import pytest
 
 from mcproxy.errors import RpcError, UpstreamError
 from mcproxy.types import EXCHANGE, Exchange, Json, JsonObject, ToolRef
-from mcproxy.upstream.supervision.patience import patient
 from tests.upstream.fleets import Watched, running, server
 
 WAIT_SECS = 20.0
@@ -166,22 +165,3 @@ async def test_a_stateless_server_tells_of_new_tools() -> None:
         tools = fleet.fleet.health()["modern"].tools
         await fleet.fleet.call(ToolRef("modern", "grow"), {})
         await fleet.until("modern", lambda health: health.tools == tools + 1)
-
-
-@pytest.mark.requirement("upstream.patience")
-async def test_the_limit_of_a_call_does_not_run_while_a_person_is_asked() -> None:
-    async with asyncio.timeout(WAIT_SECS) as limit:
-
-        async def slow(method: str) -> JsonObject:
-            assert limit.when() is None
-            return await named(method)
-
-        before = limit.when()
-        assert before
-        with calling(Client(slow)), patient(limit):
-            exchange = EXCHANGE.get()
-            assert exchange
-            assert await exchange.ask("roots/list", {}) == await named("")
-        after = limit.when()
-        assert after
-        assert after >= before

@@ -13,10 +13,10 @@ from typing import TypeVar
 import msgspec
 
 from mcproxy.errors import CallTimeout, PeerClosed, RpcError, ServerDown, UpstreamError
+from mcproxy.patience import patient
 from mcproxy.types import ToolRef
 from mcproxy.upstream.protocol.session import Session
 from mcproxy.upstream.supervision.breaker import CLOSED
-from mcproxy.upstream.supervision.patience import patient
 
 PING_SECS = 2.0  # a server that is merely busy answers within this time, if it can at all
 
@@ -56,7 +56,7 @@ class Door:
         *,
         safe: bool = True,
     ) -> T:
-        """Do ``work`` with the session within ``secs``.
+        """Do ``work`` with the session within ``secs``, which do not run while the client is asked.
 
         ``safe``: it may be done twice. Raises ServerDown, CallTimeout or UpstreamError.
         """
@@ -64,9 +64,8 @@ class Door:
             session = await self._session(ref)
             self._admit(ref)
             try:
-                async with asyncio.timeout(secs) as limit:
-                    with patient(limit):
-                        result = await work(session)
+                async with patient(secs):
+                    result = await work(session)
             except TimeoutError as error:
                 await self._doubt(session)
                 raise CallTimeout(ref, secs, safe=safe) from error

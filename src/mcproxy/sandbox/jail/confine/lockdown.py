@@ -119,7 +119,6 @@ def _set_limits(prepared: Prepared) -> None:
         resource.RLIMIT_DATA: prepared.data_bytes + memory,
         resource.RLIMIT_AS: prepared.address_bytes + 4 * memory + _ADDRESS_SPACE_SPARE,
         resource.RLIMIT_STACK: STACK_BYTES,
-        resource.RLIMIT_CPU: walls.cpu_secs,
         resource.RLIMIT_FSIZE: walls.scratch_mb * _MIB,
         resource.RLIMIT_NOFILE: walls.open_files,
         resource.RLIMIT_NPROC: tasks,
@@ -128,12 +127,14 @@ def _set_limits(prepared: Prepared) -> None:
         resource.RLIMIT_MSGQUEUE: 0,
     }
     for kind, limit in limits.items():
-        _lower(kind, limit)
+        _lower(kind, limit, limit)
+    # SIGXCPU first, which says why; SIGKILL a second later for a script that ignores it.
+    _lower(resource.RLIMIT_CPU, walls.cpu_secs, walls.cpu_secs + 1)
 
 
-def _lower(kind: int, limit: int) -> None:
+def _lower(kind: int, soft: int, hard: int) -> None:
     """Never above what the gateway itself was given."""
-    hard = resource.getrlimit(kind)[1]
-    if hard != resource.RLIM_INFINITY:
-        limit = min(limit, hard)
-    resource.setrlimit(kind, (limit, limit))
+    most = resource.getrlimit(kind)[1]
+    if most != resource.RLIM_INFINITY:
+        soft, hard = min(soft, most), min(hard, most)
+    resource.setrlimit(kind, (soft, hard))

@@ -1,0 +1,67 @@
+"""Time limits that stand still while a person, or a model, is asked on behalf of what they bound.
+
+The limit of a call and the limit of a script are both of this kind, so that an answer that takes
+its time costs neither. How long the answer may take is bounded by whoever asks (``Exchange.ask``).
+Knows neither calls nor scripts.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+
+from mcproxy.types import EXCHANGE, Exchange, JsonObject
+
+
+@asynccontextmanager
+async def patient(secs: float) -> AsyncIterator[asyncio.Timeout]:
+    """``asyncio.timeout`` of ``secs``, not counting the time while the client behind the
+    ``EXCHANGE`` in force is asked something within the block. Raises TimeoutError."""
+    async with asyncio.timeout(secs) as limit:
+        exchange, clock = EXCHANGE.get(), _Clock(limit)
+        token = EXCHANGE.set(_stopping(clock, exchange) if exchange else None)
+        try:
+            yield limit
+        finally:
+            EXCHANGE.reset(token)
+            clock.over = True
+
+
+class _Clock:
+    """The clock of one limit; it runs while none of the questions asked within it is open.
+
+    ``over``: the block has been left. A question that is still open then moves nothing.
+    """
+
+    def __init__(self, limit: asyncio.Timeout) -> None:
+        self._limit = limit
+        self._open = 0
+        self._left = 0.0
+        self.over = False
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        now = asyncio.get_running_loop().time
+        until = self._limit.when()
+        if self._movable and until is not None:
+            self._left = until - now()
+            self._limit.reschedule(None)
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
+            if self._movable and not self._open:
+                self._limit.reschedule(now() + self._left)
+
+    @property
+    def _movable(self) -> bool:
+        return not self.over and not self._limit.expired()
+
+
+def _stopping(clock: _Clock, exchange: Exchange) -> Exchange:
+    async def ask(method: str, params: JsonObject) -> JsonObject:
+        with clock.stopped():
+            return await exchange.ask(method, params)
+
+    return replace(exchange, ask=ask)
