@@ -100,6 +100,10 @@ REQUIREMENTS: dict[str, str] = {
     "http.not_found": "unknown paths name the real endpoints",
     "http.too_large": "a body over 4 MiB is refused",
     "http.rebinding": "foreign Host and Origin headers are refused on a loopback bind",
+    "http.pages": "pages of listed origins, and of this machine's, can use the MCP routes",
+    "http.pages_refused": (
+        "no other page reads an answer; a preflight tells nothing of guarded namespaces"
+    ),
     "http.health": "/health tells how each server is, and hides what the caller may not see",
     "execute.concurrent": "ten scripts at once leave the gateway responsive",
     "execute.inline": "the value of a call comes back inline, in every way to write the call",

@@ -81,8 +81,8 @@ def test_other_methods(served: Running) -> None:
     for method in ("PUT", "DELETE", "HEAD"):
         refused = served.http.request(method, "/sse")
         assert refused.status_code == 405
-        assert refused.headers["Allow"] == "POST, GET"
-    assert served.http.get("/message").headers["Allow"] == "POST"
+        assert refused.headers["Allow"] == "POST, GET, OPTIONS"
+    assert served.http.get("/message").headers["Allow"] == "POST, OPTIONS"
 
 
 @pytest.mark.requirement("http.rebinding")

@@ -103,8 +103,8 @@ class Scripts:
 class World:
     """A gateway and its snapshot, which the test can swap."""
 
-    def __init__(self, scripts: Scripts) -> None:
-        self.policy: Policy = policy_of(load_document(CONFIG).config)
+    def __init__(self, scripts: Scripts, config: JsonObject = CONFIG) -> None:
+        self.policy: Policy = policy_of(load_document(config).config)
         self.snapshot: Snapshot = take_snapshot(self.policy, build(()))
         upstream = Upstream(_nothing, _nothing, _nothing)
         admission = Admission(lambda *_: None, Queues().entered)
@@ -148,17 +148,19 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(bounds: Bounds | None = None) -> AsyncIterator[Served]:
-    """Listen on a free port."""
+async def serving(
+    bounds: Bounds | None = None, config: JsonObject = CONFIG, *, loopback: bool = True
+) -> AsyncIterator[Served]:
+    """Listen on a free port; ``loopback``: as if only this machine could connect."""
     scripts, gate = Scripts(), Gate()
-    world = World(scripts)
+    world = World(scripts, config)
     sessions = Sessions(world.gateway, gate, bounds)
     site = Site(
         world.gateway,
         gate,
         health=lambda _: {},
         metrics=lambda _: b"",
-        loopback=True,
+        loopback=loopback,
         sessions=sessions,
         verified=_unchanged,
     )

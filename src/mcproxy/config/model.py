@@ -132,7 +132,8 @@ class NamespaceConfig(Section):
     )
     allowed_origins: tuple[OriginEntry, ...] | None = Field(
         default=None,
-        description="Origins that requests may come from: 'localhost', an origin, '*'.",
+        description="Origins that requests may come from: 'localhost', an origin, '*'. Their "
+        "pages may read the answers (CORS).",
     )
     isolated: bool = Field(default=False, description="Groups must name it with a leading '!'.")
     rate_limit: RateLimit | None = None

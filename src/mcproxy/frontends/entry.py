@@ -25,6 +25,8 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
+MESSAGE = "/message"
+SESSION = "session_id"  # the parameter of MESSAGE that names a session of ``/sse``
 
 # curl says "form" unless told otherwise; a web page's form is stopped by its Origin.
 _JSON_TYPES = re.compile(
@@ -46,12 +48,27 @@ class Site:
     verified: Callable[[Caller], Awaitable[Caller]]
 
 
+Handler = Callable[[Site, Request], Awaitable[Response]]
+
+
 def where(request: Request) -> Where:
     """Who asks, for which namespace, and in which mode."""
     path = request.path_params.get("namespace")
     asked = request.query_params.get("mode")
     mode = next((mode for mode in MODES if mode == asked), None)
     return Where(caller(request), path, request.headers.get("x-namespace"), mode)
+
+
+def destination(site: Site, request: Request) -> Where:
+    """The same, but a message to the caller's session of ``/sse`` goes where that session is."""
+    place = where(request)
+    if request.url.path != MESSAGE or SESSION not in request.query_params:
+        return place
+    try:
+        session = site.sessions.find(request.query_params[SESSION], "sse", place)
+    except AccessDenied:
+        return place
+    return session.place(place) if session else place
 
 
 async def recognise(site: Site, request: Request) -> None:

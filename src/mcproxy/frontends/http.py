@@ -1,6 +1,6 @@
 """The HTTP routes. What is behind each stands in a file of its own; here is only what exists."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -9,14 +9,23 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mcproxy.frontends import plain, sse, streamable
-from mcproxy.frontends.entry import Site, caller, denied, foreign, recognise, stopping
+from mcproxy.frontends.cors import open_to_pages
+from mcproxy.frontends.entry import (
+    MESSAGE,
+    SESSION,
+    Handler,
+    Site,
+    caller,
+    denied,
+    foreign,
+    recognise,
+    stopping,
+)
 from mcproxy.frontends.replies import http_error, json, refusal
 from mcproxy.frontends.resource import WELL_KNOWN, document
 from mcproxy.observe.metrics import CONTENT_TYPE as METRICS_CONTENT_TYPE
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Caller
-
-Handler = Callable[[Site, Request], Awaitable[Response]]
 
 
 def application(site: Site) -> Starlette:
@@ -30,11 +39,11 @@ def application(site: Site) -> Starlette:
     resource: dict[str, Handler] = {"GET": _resource, "HEAD": _resource}
     return Starlette(
         routes=[
-            _route(site, "/message", {"POST": _message}),
-            _route(site, "/sse", events),
-            _route(site, "/sse/{namespace}", events),
-            _route(site, "/mcp", mcp),
-            _route(site, "/mcp/{namespace}", mcp),
+            _route(site, MESSAGE, open_to_pages({"POST": _message})),
+            _route(site, "/sse", open_to_pages(events)),
+            _route(site, "/sse/{namespace}", open_to_pages(events)),
+            _route(site, "/mcp", open_to_pages(mcp)),
+            _route(site, "/mcp/{namespace}", open_to_pages(mcp)),
             _route(site, "/health", {"GET": _health, "HEAD": _health}),
             _route(site, "/metrics", {"GET": _metrics}),
             _route(site, WELL_KNOWN, resource),
@@ -44,7 +53,7 @@ def application(site: Site) -> Starlette:
     )
 
 
-def _route(site: Site, path: str, handlers: dict[str, Handler]) -> Route:
+def _route(site: Site, path: str, handlers: Mapping[str, Handler]) -> Route:
     async def endpoint(request: Request) -> Response:
         handler = handlers.get(request.method)
         if handler is None:
@@ -59,7 +68,7 @@ _ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRA
 
 
 async def _message(site: Site, request: Request) -> Response:
-    answer = sse.post if sse.PARAMETER in request.query_params else plain.answer
+    answer = sse.post if SESSION in request.query_params else plain.answer
     return await answer(site, request)
 
 

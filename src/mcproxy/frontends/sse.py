@@ -11,7 +11,16 @@ from starlette.responses import Response
 
 from mcproxy.errors import RpcError
 from mcproxy.frontends.conversation import Way
-from mcproxy.frontends.entry import Site, body, denied, refused, where
+from mcproxy.frontends.entry import (
+    MESSAGE,
+    SESSION,
+    Site,
+    body,
+    denied,
+    destination,
+    refused,
+    where,
+)
 from mcproxy.frontends.events import EventStream, event
 from mcproxy.frontends.replies import accepted, raw, refusal, unavailable
 from mcproxy.frontends.session import Session
@@ -19,8 +28,6 @@ from mcproxy.frontends.sessions import FULL_SECS, Full
 from mcproxy.gateway.core import Where
 from mcproxy.policy.access import AccessDenied
 from mcproxy.wire import message as wire
-
-PARAMETER = "session_id"
 
 
 async def get(site: Site, request: Request) -> Response:
@@ -38,22 +45,19 @@ async def get(site: Site, request: Request) -> Response:
     return EventStream(
         session.home.attach(),
         partial(site.sessions.drop, session.id),
-        opening=event(f"/message?{PARAMETER}={session.id}".encode(), name="endpoint"),
+        opening=event(f"{MESSAGE}?{SESSION}={session.id}".encode(), name="endpoint"),
         heartbeat_secs=site.sessions.bounds.heartbeat_secs,
     )
 
 
 async def post(site: Site, request: Request) -> Response:
     """POST ``/message?session_id=…``: messages whose replies come on the session's stream."""
-    place = where(request)
-    try:
-        session = site.sessions.find(request.query_params[PARAMETER], "sse", place)
-    except AccessDenied as fault:
-        return denied(site, request, fault)
     # The session's endpoint decides: its URI names none, and the default may list other origins.
-    turned_away = refused(site, request, session.place(place) if session else place)
+    turned_away = refused(site, request, destination(site, request))
     if turned_away:
         return turned_away
+    place = where(request)
+    session = site.sessions.find(request.query_params[SESSION], "sse", place)
     if session is None:
         text = "there is no such session (any more); GET /sse opens one"
         return refusal(404, text)

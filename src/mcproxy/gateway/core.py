@@ -37,7 +37,7 @@ from mcproxy.gateway.scope import Scope
 from mcproxy.gateway.snapshot import Snapshot
 from mcproxy.gateway.toolcalls import ToolCalls
 from mcproxy.observe.metrics import Metrics
-from mcproxy.policy.access import AccessDenied, admit, identify
+from mcproxy.policy.access import AccessDenied, admit, identify, shares
 from mcproxy.policy.audit import AuditLog
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import (
@@ -145,6 +145,11 @@ class Gateway:
     def admit(self, where: Where) -> Namespace:
         """The namespace that path or header name, before anything is read. Raises AccessDenied."""
         return self._scope(where).namespace
+
+    def shares(self, where: Where, *, unlisted: bool) -> bool:
+        """May a page of the caller's origin read what is answered there? As ``access.shares``."""
+        name = where.path or where.header
+        return shares(self._snapshot().policy, where.caller, name, unlisted=unlisted)
 
     def input_schema(self, where: Where, tool: Json) -> JsonObject:
         """The schema of the arguments of a server's tool, by the name that the client sees; empty

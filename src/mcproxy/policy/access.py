@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mcproxy.config.model import ANY, Config
+from mcproxy.config.model import ANONYMOUS, ANY, Config
 from mcproxy.errors import McproxyError
 from mcproxy.policy.groups import resolve_groups
 from mcproxy.policy.identity import Identities, Identity, identities
@@ -109,6 +109,26 @@ def origin_allowed(allowed: Sequence[str] | None, caller: Caller) -> bool:
     if caller.origin is None:
         return caller.local and LOCALHOST in allowed
     return any(_allows(entry, caller.origin) for entry in allowed)
+
+
+def shares(policy: Policy, caller: Caller, name: str | None = None, *, unlisted: bool) -> bool:
+    """May a page of the caller's origin read what an endpoint answers (Fetch, "CORS protocol")?
+
+    ``unlisted``: may it where ``allowed_origins`` is not set? An endpoint that is hidden from the
+    caller, existing or not, shares what any other shares: that tells nothing about it.
+    """
+    who = policy.identities.of(caller) or Identity(ANONYMOUS)
+    endpoint = policy.endpoints.get(name or policy.default)
+    if endpoint is None or not _opened(endpoint, who):
+        return any(_shares(each, caller, unlisted) for each in policy.endpoints.values())
+    return _shares(endpoint, caller, unlisted)
+
+
+def _shares(endpoint: Namespace, caller: Caller, unlisted: bool) -> bool:
+    return all(
+        unlisted if part.allowed_origins is None else origin_allowed(part.allowed_origins, caller)
+        for part in endpoint.members()
+    )
 
 
 def _known(policy: Policy, caller: Caller) -> Identity:
