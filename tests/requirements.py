@@ -236,6 +236,11 @@ REQUIREMENTS: dict[str, str] = {
     "remote.mirrored": "2026-07-28 requests mirror method, name and marked parameters",
     "remote.lazy": "without a remote server no HTTP client is loaded",
     "remote.login": "a login opens a server, is refreshed and survives a restart",
+    "remote.login_browser": (
+        "the browser brings the answer to a loopback port; only the login's own state counts"
+    ),
+    "remote.login_pasted": "a pasted address, or the code in it, serves as well",
+    "remote.login_refused": "a login that the server refuses is told in clear words",
     "network.public": "scripts reach public addresses only",
     "network.names": "addresses in every spelling are refused in place of host names",
     "network.sni": "a tunnel carries TLS to its own host only",

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import mcproxy
 from mcproxy.errors import ConfigError, SandboxUnavailable
 from mcproxy.guardian import guarded
-from mcproxy.subcommands import SUBCOMMANDS, Subcommand, config_path, load_chosen
+from mcproxy.subcommands import SUBCOMMANDS, Subcommand, config_path, load_chosen, port
 
 EX_CONFIG = 78
 DEFAULT_PORT = 12010
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(run=_guarded_serve)
     parser.add_argument("--stdio", action="store_true", help="be an MCP server on stdin and stdout")
     parser.add_argument("--log", action="store_true", help="readable log on stdout, level DEBUG")
-    parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help="default: %(default)s")
+    parser.add_argument("--port", type=port, default=DEFAULT_PORT, help="default: %(default)s")
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     parser.add_argument("--no-reload", action="store_true", help="reload only at SIGHUP")
     parser.add_argument("--version", action="version", version=f"mcproxy {mcproxy.__version__}")
@@ -152,13 +152,6 @@ def _run(main_task: Coroutine[None, None, None]) -> None:
         return
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main_task)
-
-
-def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"{number} is not from 0 to 65535")
-    return number
 
 
 def _complain(text: str) -> None:

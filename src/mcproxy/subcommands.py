@@ -50,6 +50,14 @@ def load_chosen(path: Path | None) -> "Loaded":
     return load(path) if path else load_document(demo_config(sys.executable))
 
 
+def port(text: str) -> int:
+    """A TCP port from the command line; 0 is a free one. Raises ArgumentTypeError, ValueError."""
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{number} is not from 0 to 65535")
+    return number
+
+
 def _add_nothing(command: argparse.ArgumentParser) -> None:
     del command
 
@@ -79,6 +87,14 @@ def _add_doctor(command: argparse.ArgumentParser) -> None:
 
 def _add_login(command: argparse.ArgumentParser) -> None:
     command.add_argument("server", metavar="SERVER", help="its name in the configuration")
+    command.add_argument("--no-browser", action="store_true", help="print the address only")
+    command.add_argument(
+        "--port",
+        type=port,
+        default=0,
+        dest="redirect_port",
+        help="of 127.0.0.1, where the browser comes back (default: a free one)",
+    )
 
 
 def _add_namespaces(command: argparse.ArgumentParser) -> None:
@@ -158,7 +174,8 @@ def _doctor(arguments: argparse.Namespace) -> Report:
 def _login(arguments: argparse.Namespace) -> Report:
     from mcproxy import login
 
-    return login.run(load_chosen(config_path(arguments)), arguments.server)
+    way = login.Way(arguments.redirect_port, browser=not arguments.no_browser)
+    return login.run(load_chosen(config_path(arguments)), arguments.server, way)
 
 
 SUBCOMMANDS: tuple[Subcommand, ...] = (

@@ -2,8 +2,9 @@
 
 Run as ``sys.executable remote_oauth.py``; it prints its URL once it listens on a free port of the
 loopback interface, and ends with the end of its input. Everybody who asks at ``/authorize`` is let
-in. Tools: ``echo``, ``expire`` (no access token given so far is valid any more), ``revoke`` (no
-refresh token either), ``issued`` (how many tokens were given, and clients registered).
+in, with ``--refuse`` nobody. Tools: ``echo``, ``expire`` (no access token given so far is valid any
+more), ``revoke`` (no refresh token either), ``issued`` (how many tokens were given, and clients
+registered).
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from mcp.server.auth.provider import (
     AccessToken,
     AuthorizationCode,
     AuthorizationParams,
+    AuthorizeError,
     OAuthAuthorizationServerProvider,
     RefreshToken,
     construct_redirect_uri,
@@ -33,7 +35,8 @@ LIFETIME_SECS = 3600
 class Authority(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken, AccessToken]):
     """An authorization server that keeps everything in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, refuses: bool) -> None:
+        self.refuses = refuses
         self.clients: dict[str, OAuthClientInformationFull] = {}
         self.codes: dict[str, AuthorizationCode] = {}
         self.access: dict[str, AccessToken] = {}
@@ -49,6 +52,8 @@ class Authority(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken
     async def authorize(
         self, client: OAuthClientInformationFull, params: AuthorizationParams
     ) -> str:
+        if self.refuses:
+            raise AuthorizeError("access_denied", "Ada pressed\x1b[31m no")
         code = AuthorizationCode(
             code=secrets.token_urlsafe(32),
             scopes=params.scopes or [],
@@ -111,7 +116,7 @@ class Authority(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken
 
 def guarded(origin: str) -> MCPServer:
     """The server; ``origin`` is where it listens."""
-    authority = Authority()
+    authority = Authority(refuses="--refuse" in sys.argv)
     settings = AuthSettings(
         issuer_url=AnyHttpUrl(origin),
         resource_server_url=AnyHttpUrl(f"{origin}/mcp"),

@@ -2,31 +2,45 @@
 
 import asyncio
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
 from mcproxy.errors import ServerDown
+from mcproxy.upstream.remote.answer import Answer
+from mcproxy.upstream.remote.landing import Landing
 from mcproxy.upstream.remote.oauth import LoginFailed, Person, log_in
 from mcproxy.upstream.remote.tokens import Login, LoginFile, login_path
 from tests.upstream.fleets import running
 from tests.upstream.remote.remotes import listening
 
 
-def person() -> Person:
-    """Somebody who follows the URL and pastes where the browser ended."""
-    shown: list[str] = []
+@contextmanager
+def person() -> Iterator[Person]:
+    """Somebody whose browser follows the URL to where it lands."""
+    with Landing() as landing:
 
-    async def show(url: str) -> None:
-        shown.append(url)
+        async def show(url: str) -> None:
+            shown.append(url)
 
-    async def paste() -> str:
-        async with httpx.AsyncClient() as browser:
-            answer = await browser.get(shown[-1])
-        return str(answer.headers["location"])
+        async def answer(state: str) -> Answer:
+            async with asyncio.TaskGroup() as tasks:
+                browser = tasks.create_task(browse(shown[-1]))
+                answer = await landing.answer(state)
+            assert "You can close this tab" in browser.result().text
+            return answer
 
-    return Person(show, paste)
+        shown: list[str] = []
+        yield Person(landing.uri, show, answer)
+
+
+async def browse(url: str) -> httpx.Response:
+    """Where a browser ends."""
+    async with httpx.AsyncClient(follow_redirects=True, trust_env=False) as browser:
+        return await browser.get(url)
 
 
 @pytest.fixture
@@ -43,7 +57,8 @@ async def test_a_login_opens_the_server_and_is_refreshed(state: Path) -> None:
         async with running(guarded={"url": url}) as watched:
             health = await watched.until("guarded", lambda health: health.state == "restarting")
             assert "`mcproxy login guarded`" in str(health.last_error)
-            await log_in(url, LoginFile(path, url), person())
+            with person() as ada:
+                await log_in(url, LoginFile(path, url), ada)
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
             await watched.until("guarded", lambda health: health.state == "ready")
             await watched.call("guarded", "expire")
@@ -61,18 +76,26 @@ async def test_a_login_opens_the_server_and_is_refreshed(state: Path) -> None:
                 await watched.call("guarded", "echo", text="x")
 
 
-@pytest.mark.parametrize("pasted", ["", "http://localhost/callback?error=access_denied", "abc"])
-async def test_a_login_that_comes_to_nothing_leaves_nothing(state: Path, pasted: str) -> None:
+@pytest.mark.requirement("remote.login_refused")
+async def test_a_refused_login_leaves_nothing(state: Path) -> None:
+    path = state / "login.json"
+    with listening("remote_oauth.py", "--refuse") as url, person() as ada:
+        with pytest.raises(LoginFailed, match=r"said no \(access_denied: Ada pressed \[31m no\)"):
+            await log_in(url, LoginFile(path, url), ada)
+        assert not path.exists()
+
+
+async def test_a_login_with_a_wrong_code_leaves_nothing(state: Path) -> None:
     async def show(url: str) -> None:
         """Nobody looks."""
 
-    async def paste() -> str:
-        return pasted
+    async def answer(state: str) -> Answer:
+        return Answer(code="wrong")
 
     with listening("remote_oauth.py") as url:
         path = state / "login.json"
-        with pytest.raises(LoginFailed, match=r"access_denied|paste the whole URL"):
-            await log_in(url, LoginFile(path, url), Person(show, paste))
+        with pytest.raises(LoginFailed, match="invalid_grant"):
+            await log_in(url, LoginFile(path, url), Person("http://127.0.0.1:9/", show, answer))
         assert not path.exists()
 
 

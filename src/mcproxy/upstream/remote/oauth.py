@@ -29,13 +29,14 @@ from pydantic import AnyUrl, ValidationError
 
 from mcproxy.errors import McproxyError
 from mcproxy.types import Json, JsonObject
+from mcproxy.upstream.remote.answer import Answer
 from mcproxy.upstream.remote.mirror import VERSION_HEADER
 from mcproxy.upstream.remote.tokens import Login, LoginFile
 
 HTTP_SECS = 30.0  # for one request of the flow
 LOGIN_SECS = 600.0  # for a person to log in
 EARLY_SECS = 30.0  # a token is refreshed before it expires on its way
-REDIRECT = "http://localhost:12011/callback"  # nothing listens there: the person copies the URL
+_NOWHERE = "http://127.0.0.1/callback"  # in a refresh nobody is sent anywhere
 
 _VERSION = "2025-11-25"  # with which servers expect the `resource` of RFC 8707
 _HELLO: JsonObject = {
@@ -58,11 +59,12 @@ class LoginFailed(McproxyError):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who logs in: ``show`` opens a URL in a browser or prints it, ``paste`` gives the URL that
-    the browser ended at."""
+    """Who logs in. The browser ends at ``redirect``; ``show`` opens a URL in one, or prints it;
+    ``answer`` waits for what the browser, or the person, brings back for a ``state``."""
 
+    redirect: str
     show: Callable[[str], Awaitable[None]]
-    paste: Callable[[], Awaitable[str]]
+    answer: Callable[[str], Awaitable[Answer]]
 
 
 class Bearer(httpx.Auth):
@@ -171,7 +173,7 @@ class _Store:
 def _provider(url: str, store: _Store, person: Person | None) -> OAuthClientProvider:
     metadata = OAuthClientMetadata(
         client_name="MCProxy",
-        redirect_uris=[AnyUrl(REDIRECT)],
+        redirect_uris=[AnyUrl(person.redirect if person else _NOWHERE)],
         grant_types=["authorization_code", "refresh_token"],
         response_types=["code"],
         token_endpoint_auth_method="none",  # noqa: S106  the name of a method
@@ -180,24 +182,20 @@ def _provider(url: str, store: _Store, person: Person | None) -> OAuthClientProv
     if person is None:
         return OAuthClientProvider(url, metadata, store)
 
+    shown: list[str] = []
+
+    async def show(authorization_url: str) -> None:
+        shown.append(authorization_url)
+        await person.show(authorization_url)
+
     async def answer() -> AuthorizationCodeResult:
-        return _answer_in(await person.paste())
+        state = parse_qs(urlsplit(shown[-1]).query)["state"][0]
+        given = await person.answer(state)
+        if given.refusal:
+            raise LoginFailed(given.refusal)
+        return AuthorizationCodeResult(code=given.code, state=state, iss=given.iss)
 
-    return OAuthClientProvider(url, metadata, store, person.show, answer)
-
-
-def _answer_in(pasted: str) -> AuthorizationCodeResult:
-    """The answer of the authorization server, in the URL that the browser ended at."""
-    query = parse_qs(urlsplit(pasted.strip()).query)
-    found = {name: values[0] for name, values in query.items()}
-    if "code" not in found:
-        reason = found.get("error_description") or found.get("error")
-        raise OAuthFlowError(
-            reason or "paste the whole URL that the browser ended at; it has `code=` in it"
-        )
-    return AuthorizationCodeResult(
-        code=found["code"], state=found.get("state"), iss=found.get("iss")
-    )
+    return OAuthClientProvider(url, metadata, store, show, answer)
 
 
 def _dumped(model: OAuthToken | OAuthClientInformationFull | OAuthMetadata) -> JsonObject:
