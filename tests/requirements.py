@@ -267,6 +267,7 @@ REQUIREMENTS: dict[str, str] = {
     "mcp.stateless": "2026-07-28 has no session; headers are checked against the body",
     "mcp.slow_reader": "a slow reader is cut off alone",
     "sessions.bounded": "a thousand abandoned sessions fall back to none",
+    "sessions.memory": "the memory of a thousand abandoned sessions comes back",
     "sessions.owner": "a session serves only its caller",
     "sse.sdk": "the SDK works over HTTP+SSE",
     "sse.stream": "the endpoint event comes first; POSTs get 202, replies come on the stream",

@@ -129,7 +129,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     if loaded.source is None:
         print(TRY.format(port=arguments.port), file=sys.stderr)
     watch = not arguments.no_reload
-    _run(serve.serve_http(loaded, mask, arguments.host, arguments.port, watch=watch))
+    address = (arguments.host, arguments.port)
+    _run(serve.serve_http(loaded, mask, address, watch=watch))
     return 0
 
 

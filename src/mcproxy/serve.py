@@ -19,7 +19,7 @@ from mcproxy.frontends.entry import Site
 from mcproxy.frontends.guard import is_loopback
 from mcproxy.frontends.http import application
 from mcproxy.frontends.pipes import reading, writing
-from mcproxy.frontends.sessions import Sessions
+from mcproxy.frontends.sessions import Bounds, Sessions
 from mcproxy.observe.redact import Redactor
 
 KEEP_ALIVE_SECS = 75  # longer than most clients and proxies, so that they close first
@@ -35,15 +35,21 @@ log = logging.getLogger(__name__)
 
 
 async def serve_http(
-    loaded: Loaded, mask: Mask, host: str, port: int, *, watch: bool = True
+    loaded: Loaded,
+    mask: Mask,
+    address: tuple[str, int],
+    *,
+    watch: bool = True,
+    bounds: Bounds | None = None,
 ) -> None:
-    """Serve HTTP until SIGTERM or SIGINT; ``mask`` and ``watch`` as in ``App``.
+    """Serve HTTP at a host and port until SIGTERM or SIGINT; ``mask`` and ``watch`` as in ``App``.
 
     Raises OSError when the port cannot be bound.
     """
-    listener = socket.create_server((host, port), family=_family(host), backlog=2048)
+    host, _ = address
+    listener = socket.create_server(address, family=_family(host), backlog=2048)
     app = App(loaded, mask, watch=watch)
-    sessions = Sessions(app.gateway, app.gate)
+    sessions = Sessions(app.gateway, app.gate, bounds)
     site = Site(
         app.gateway, app.gate, app.health, app.metrics, is_loopback(host), sessions, app.verified
     )

@@ -1,6 +1,8 @@
 """Streamable HTTP with sessions, over a real socket: each rule of the transport by itself."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 
 import httpx
@@ -12,6 +14,7 @@ from mcproxy.types import Json, JsonObject
 from tests.frontends.serving import (
     BOTH,
     BOUND_SECS,
+    HERE,
     Seen,
     Served,
     events,
@@ -196,6 +199,24 @@ async def test_what_was_sent_is_not_kept_beyond_the_bound() -> None:
             for n in (1, 3)
         ]
         assert [reply.status_code for reply in found] == [400, 200]
+
+
+@pytest.mark.requirement("sessions.memory")
+async def test_what_was_sent_is_not_kept_beyond_the_session(served: Served) -> None:
+    headers = await served.open("2025-06-18")
+    async with served.http.stream(
+        "POST", "/mcp", json=script("say 1"), headers=headers
+    ) as response:
+        assert len([event async for event in events(response)]) == 2
+    session = served.sessions.find(headers["Mcp-Session-Id"], "streamable", HERE)
+    kept = weakref.ref(session) if session else None
+    assert kept
+    del session
+    assert (await served.http.delete("/mcp", headers=headers)).status_code == 204
+    for _ in range(100):  # the request that ended it may be on its way out
+        gc.collect()
+        await asyncio.sleep(0)
+    assert kept() is None
 
 
 @pytest.mark.requirement("mcp.cancel")

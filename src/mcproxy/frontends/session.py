@@ -3,6 +3,7 @@ to fetch. Knows no HTTP."""
 
 import asyncio
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -42,6 +43,11 @@ class Session:
     def idle(self) -> bool:
         """Whether nothing is being answered and nobody listens."""
         return self.conversation.idle and not self.home.has_reader and not self._leaving
+
+    @property
+    def streams(self) -> Sequence[Stream]:
+        """Its own, and those of replies that are kept."""
+        return tuple(self._streams.values())
 
     def place(self, where: Where) -> Where:
         """Where a request of this session goes: to the session's endpoint, for who sent it."""

@@ -6,9 +6,11 @@ lives, how much is kept for clients that lost their connection. No client can ma
 
 import asyncio
 import contextlib
+import ctypes
+import logging
 import secrets
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -21,9 +23,10 @@ from mcproxy.frontends.session import HOME, Kind, Session
 from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.core import Gateway, Where
 
-SWEEP_SECS = 30.0
 FULL_SECS = 60  # a session that was opened and never used ends within that time
 _ENTRY_BYTES = 2 << 10  # what a kept stream costs beside its messages
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Bounds:
     sessions: int = 1000  # some 10 KiB each; a gateway for a team has tens
     idle_secs: float = 3600.0  # an agent's user goes to lunch; many clients cannot start anew
     unused_secs: float = 60.0  # opened and never used: a probe, or a client that crashed
+    sweep_secs: float = 30.0  # how often is looked for sessions that are over
     resume_secs: float = 30.0  # a client that lost a reply's stream comes back within this time
     kept_bytes: int = 64 << 20  # of replies that were sent on streams, over all sessions
     heartbeat_secs: float = HEARTBEAT_SECS
@@ -61,7 +65,7 @@ class Sessions:
         self._tasks = asyncio.TaskGroup()
         self._sessions: dict[str, tuple[Session, Callable[[], None]]] = {}
         self._listeners: set[Callable[[], None]] = set()
-        self._kept: deque[tuple[int, Callable[[], None]]] = deque()
+        self._kept: OrderedDict[Stream, tuple[Session, int]] = OrderedDict()
         self._kept_bytes = 0
 
     def __len__(self) -> int:
@@ -119,16 +123,23 @@ class Sessions:
         if session and unsubscribe:
             unsubscribe()
             session.close()
+            for stream in session.streams:
+                self._release(stream)
 
     def sweep(self) -> None:
         """Drop the sessions that have been idle for too long."""
-        now = self._now()
+        now, before = self._now(), len(self)
         for session, _ in list(self._sessions.values()):
             limit = self.bounds.idle_secs if session.used else self.bounds.unused_secs
             if not session.idle:
                 session.last_use = now
             elif now - session.last_use > limit:
                 self.drop(session.id)
+        if len(self) < before:
+            _give_back()
+            log.info(
+                "%d sessions ended that nobody used, %d are left", before - len(self), len(self)
+            )
 
     def closed(self, session: Session, stream: Stream) -> None:
         """A connection that carried the stream is gone: a stream that has ended is kept for a
@@ -152,13 +163,20 @@ class Sessions:
         return partial(self._listeners.discard, end)
 
     def _keep(self, session: Session, stream: Stream) -> None:
+        if session.id not in self._sessions:  # it is over: nobody can come back for it
+            return
+        self._release(stream)
         size = stream.size + _ENTRY_BYTES
-        self._kept.append((size, partial(session.forget, stream)))
+        self._kept[stream] = (session, size)
         self._kept_bytes += size
         while self._kept_bytes > self.bounds.kept_bytes:
-            size, forget = self._kept.popleft()
-            self._kept_bytes -= size
-            forget()
+            oldest, (its, _) = next(iter(self._kept.items()))
+            its.forget(oldest)
+            self._release(oldest)
+
+    def _release(self, stream: Stream) -> None:
+        _, size = self._kept.pop(stream, (None, 0))
+        self._kept_bytes -= size
 
     def _make_room(self) -> None:
         """Drop the idle session that is least likely to be missed. Raises Full."""
@@ -169,5 +187,11 @@ class Sessions:
 
     async def _keep_sweeping(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_SECS)
+            await asyncio.sleep(self.bounds.sweep_secs)
             self.sweep()
+
+
+def _give_back() -> None:
+    """Give memory that was freed back to the system; by itself, glibc keeps most of it."""
+    with contextlib.suppress(AttributeError):  # musl has no malloc_trim(3), and needs none
+        ctypes.CDLL(None).malloc_trim(0)
