@@ -175,9 +175,11 @@ class ServerTtl(Section):
 
 
 class StubGeneration(Section):
-    """Type stubs of all tools, for editors."""
+    """Type stubs of all tools, for editors, as ``mcproxy stubs`` writes them."""
 
-    enabled: bool = False
+    enabled: bool = Field(
+        default=False, description="Without effect: stubs are written by 'mcproxy stubs'."
+    )
     output_dir: Text = Field(
         default="./stubs", description="Directory that the stubs are written to."
     )
@@ -188,7 +190,8 @@ class Manifests(Section):
     """How the tools of all servers are collected."""
 
     startup_dwell_secs: Pause = Field(
-        default=2.0, description="Seconds to wait after a server's start before its tools are read."
+        default=2.0,
+        description="Seconds that the gateway's start waits for its servers, at most.",
     )
     refresh_event_hooks: RefreshHooks = RefreshHooks()
     per_server_ttl: ServerTtl = ServerTtl()
