@@ -322,6 +322,7 @@ REQUIREMENTS: dict[str, str] = {
     "reload.hangup": "SIGHUP reloads; --no-reload stops the watching",
     "reload.dotenv": "a variable added to .env configures its server",
     "reload.no_restart": "limits and descriptions change without a restart",
+    "reload.next_start": "a changed setting that counts from the next start on is told in the log",
     "reload.no_gap": "the old server answers until the new one is ready",
     "reload.broken": "a broken new definition counts once it has failed",
     "reload.under_load": "no call to an unchanged server fails under reloads",

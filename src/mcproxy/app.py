@@ -60,7 +60,8 @@ from mcproxy.upstream.fleet import Fleet
 from mcproxy.wire.message import Notification
 
 KEEP_ALIVE_SECS = 75  # longer than most clients and proxies, so that they close first
-_FIXED = ("level", "min_level", "pool_size")  # of ``sandbox``: decided when the program starts
+# Of ``sandbox``: decided when the program starts.
+_FIXED = ("level", "min_level", "pool_size", "uv_path")
 
 log = logging.getLogger(__name__)
 

@@ -107,6 +107,18 @@ def test_an_invalid_file_changes_nothing_and_is_reported(
         assert ready(running, "echo") == pid
 
 
+@pytest.mark.requirement("reload.next_start")
+def test_what_counts_from_the_next_start_on_is_told(tmp_path: Path) -> None:
+    config: JsonObject = {"servers": {"echo": echo()}}
+    with gateway(tmp_path, config) as running:
+        fixed: JsonObject = {"min_level": "none", "pool_size": 1, "uv_path": "/usr/bin/uv"}
+        rewrite(tmp_path, {**config, "sandbox": fixed, "audit": {"file": "audit.jsonl"}})
+        until(running, lambda _: "loaded anew" in running.logged.text)
+        for setting in (*(f"sandbox.{name}" for name in fixed), "audit"):
+            assert f"{setting} has changed: it counts from the next start on" in running.logged.text
+        assert not (tmp_path / "audit.jsonl").exists()
+
+
 @pytest.mark.requirement("reload.rules")
 def test_namespaces_and_tokens_apply_at_once_and_servers_stay(tmp_path: Path) -> None:
     config: JsonObject = {"servers": {"echo": {**echo(), "namespace": "own"}}}
