@@ -17,6 +17,10 @@ REQUIREMENTS: dict[str, str] = {
     "config.problems_masked": "a problem of the configuration tells no value of a variable",
     "config.all_at_once": "all faults of a configuration are told at once",
     "config.documented": "the documented configuration blocks load as written",
+    "config.reference": (
+        "docs/configuration.md has every key of the configuration with its default, bounds and "
+        "choices, and no other key"
+    ),
     "config.default_path": "config/mcp-servers.json, else mcproxy.json, else the bundled demo",
     "config.migrate": "a version 1 file becomes a version 2 file with all its comments",
     "config.v1_runs": "a version 1 file runs as it is, with one line that names mcproxy migrate",
@@ -139,6 +143,8 @@ REQUIREMENTS: dict[str, str] = {
     "errors.did_you_mean": "unknown names come with suggestions",
     "namespaces.unseen_is_unknown": "what may not be reached is unknown in the same words",
     "upstream.odd_schemas": "odd schemas are mended, or that one tool is set aside",
+    "docs.links": "links between the pages lead somewhere, to a heading that is there",
+    "docs.tree": "the tree in docs/architecture.md names the folders and files that there are",
     "readme.curl": "the curl lines of the README answer what it shows",
     "readme.configuration": "the configuration in the README loads",
     "meta.budget": "both tools and the instructions take at most 900 tokens",

@@ -128,13 +128,18 @@ EVERYTHING = """{
 
 V1 = '{"servers": [{ "name": "github", "command": "docker" }]}'
 
-ACCESS = (Path(__file__).parents[2] / "docs/access.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+ACCESS = (DOCS / "access.md").read_text(encoding="utf-8")
+[EXAMPLE] = re.findall(
+    r"```jsonc\n(.*?)```", (DOCS / "configuration.md").read_text(encoding="utf-8"), re.DOTALL
+)
 
 DOCUMENTED = {
     "namespaces": NAMESPACES % SERVERS,
     "sandbox": SANDBOX,
     "reference": REFERENCE,
     "everything": EVERYTHING,
+    "example": EXAMPLE,
     **{
         f"access, block {number}": text
         for number, text in enumerate(re.findall(r"```json\n(.*?)```", ACCESS, re.DOTALL), 1)
@@ -152,6 +157,7 @@ def read(folder: Path, text: str) -> Config:
 def _variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALICE_TOKEN", "a-long-secret")
     monkeypatch.setenv("GITHUB_TOKEN", "another-secret")
+    monkeypatch.setenv("TICKETS_TOKEN", "a-third-secret")
 
 
 @pytest.mark.requirement("config.documented")
@@ -169,6 +175,15 @@ def test_its_values_arrive(tmp_path: Path) -> None:
     assert config.servers["playwright"].tool_timeouts == {"browser_run": 900}
     assert config.auth.tokens[0].token == "a-long-secret"
     assert config.groups["everything"].namespaces == ("public", "!system")
+
+
+@pytest.mark.requirement("config.documented")
+def test_nothing_in_the_example_is_odd(tmp_path: Path) -> None:
+    path = tmp_path / "mcp-servers.json"
+    path.write_text(EXAMPLE, encoding="utf-8")
+    loaded = load(path)
+    assert loaded.notes == ()
+    assert loaded.unconfigured == {}
 
 
 def test_the_shell_line_hashes_a_token() -> None:
