@@ -39,6 +39,8 @@ TO_OPEN = "To log in to {}, open this address in a browser, on any machine:"
 
 Wait = Callable[[str], Awaitable[Answer]]
 
+_LACKING = "login needs another package: {} -m pip install 'mcp>=2.3'"
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -57,7 +59,7 @@ def run(loaded: Loaded, name: str, way: Way) -> Report:
     try:
         from mcproxy.upstream.remote.oauth import LoginFailed, Person, log_in  # noqa: PLC0415 - an extra
     except ImportError:
-        return Report(("login needs an extra: pip install 'mcproxy[oauth]'",), PROBLEMS)
+        return Report((_LACKING.format(sys.executable),), PROBLEMS)
     try:
         landing = Landing(way.port)
     except OSError as error:

@@ -133,7 +133,7 @@ def test_without_its_library_an_issuer_is_refused(
     done = run(tmp_path, *command)
     assert done.returncode == 78
     assert "auth.jwt: needs PyJWT" in done.stderr
-    assert "pip install 'mcproxy[jwt]'" in done.stderr
+    assert "-m pip install 'pyjwt[crypto]>=2.11'" in done.stderr
 
 
 @pytest.mark.requirement("cli.doctor")

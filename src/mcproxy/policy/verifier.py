@@ -5,6 +5,7 @@ The part that verifies needs an extra, and is loaded only where ``auth.jwt`` is 
 
 import asyncio
 import logging
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ def authority_of(loaded: Loaded) -> "Authority | None":
     try:
         from mcproxy.policy.oauth.authority import Authority  # noqa: PLC0415 - an extra
     except ImportError as error:
-        hint = "pip install 'mcproxy[jwt]', or pip install 'pyjwt[crypto]'"
+        hint = f"{sys.executable} -m pip install 'pyjwt[crypto]>=2.11'"
         problem = Problem("auth.jwt", f"needs PyJWT and cryptography: {error}", hint)
         raise ConfigError(str(loaded.source or "configuration"), [problem]) from error
     return Authority(rules)

@@ -5,6 +5,7 @@ first remote server is connected to: they cost time and memory that a gateway wi
 spend.
 """
 
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -94,5 +95,6 @@ def _auth(server: ServerConfig, login: Path) -> "httpx.Auth | None":
     try:
         from mcproxy.upstream.remote.oauth import Bearer  # noqa: PLC0415  the SDK is an extra, and large
     except ImportError as error:
-        raise PeerClosed("its login needs more packages: pip install 'mcproxy[oauth]'") from error
+        text = f"its login needs another package: {sys.executable} -m pip install 'mcp>=2.3'"
+        raise PeerClosed(text) from error
     return Bearer(url, file)
