@@ -386,5 +386,6 @@ REQUIREMENTS: dict[str, str] = {
     "conformance.2026-07-28": "direct mode passes the official suite's requirements of 2026-07-28",
     "mcp.parameter_headers": "headers that repeat a tool's parameters are held against the body",
     "health.repairs": "/health and doctor name the tools that were mended or set aside, and why",
+    "cli.not_installed": "without its packages the program says how to install them",
     "cli.open_bind": "an address that others reach, without any auth, is warned about",
 }

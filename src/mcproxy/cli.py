@@ -40,6 +40,11 @@ Your own servers: write config/mcp-servers.json, the README shows how. Stop: Ctr
 if TYPE_CHECKING:
     from mcproxy.observe.redact import Redactor
 
+_NOT_INSTALLED = (
+    "mcproxy: the package {} is not installed for {}; in a checkout, `make setup` installs it, and "
+    ".venv/bin/python main.py runs with it"
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -54,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         status = EX_CONFIG
     except OSError as error:
         _complain(f"mcproxy: {error}")
+        status = 1
+    except ModuleNotFoundError as error:
+        _complain(_NOT_INSTALLED.format(error.name, sys.executable))
         status = 1
     except KeyboardInterrupt:
         status = 0

@@ -33,6 +33,17 @@ def configured(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.requirement("cli.not_installed")
+@pytest.mark.parametrize("arguments", [["check"], ["--port", "0"]])
+def test_without_its_packages_it_says_how_to_install_them(arguments: list[str]) -> None:
+    bare = [sys.executable, "-S", str(MAIN), *arguments]  # -S: no site-packages
+    done = subprocess.run(bare, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "is not installed for" in done.stderr
+    assert "make setup" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.requirement("cli.quiet_logs")
 def test_what_doctor_logs_beside_its_report_has_no_secret(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("KEY=correct-horse\n")
