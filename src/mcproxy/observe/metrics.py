@@ -8,9 +8,9 @@ The number of series is bounded: labels come from the configuration and from too
 called, and beyond ``MAX_TOOLS`` of those the rest is counted together.
 """
 
-import contextlib
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -117,11 +117,9 @@ class Metrics:
         """Count a search."""
         self._searches.inc()
 
-    @contextlib.contextmanager
-    def request(self) -> Iterator[None]:
-        """Count a request as in flight."""
-        with self._in_flight.track_inprogress():
-            yield
+    def request(self) -> AbstractContextManager[None]:
+        """Count a request as in flight within the block."""
+        return self._in_flight.track_inprogress()
 
     def expose(self, facts: Facts) -> bytes:
         """All metrics as text, of content type ``CONTENT_TYPE``."""
