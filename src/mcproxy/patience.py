@@ -8,7 +8,8 @@ Knows neither calls nor scripts.
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from mcproxy.types import EXCHANGE, Exchange, JsonObject
 

@@ -7,7 +7,7 @@ it, and says on whose behalf. Who enters, waits or is refused, and who is next, 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -93,12 +93,16 @@ class Queues:
         Waits where they are taken. Raises Busy where too many wait, or it takes too long.
         """
         until = asyncio.get_running_loop().time() + self._wait_secs
-        async with AsyncExitStack() as held:
+        held: list[str] = []
+        try:
             # All go in the same order, so that two who hold places never wait for each other.
             for name in sorted(set(names)):
                 await self._enter(name, ref, caller, until)
-                held.callback(self._leave, name, caller)
+                held.append(name)
             yield
+        finally:
+            for name in held:
+                self._leave(name, caller)
 
     async def _enter(self, name: str, ref: ToolRef, caller: str, until: float) -> None:
         place = self._places.setdefault(name, _Place())

@@ -9,9 +9,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from mcproxy.errors import RpcError
 from mcproxy.frontends.asking import Asking

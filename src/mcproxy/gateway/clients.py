@@ -5,8 +5,9 @@ one says it with each request. Sessions are held weakly: what is known of one go
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from weakref import WeakKeyDictionary
+
+from msgspec.structs import replace
 
 from mcproxy.errors import RpcError
 from mcproxy.gateway.era import Call

@@ -9,7 +9,9 @@ import contextlib
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from mcproxy.config.auth import JwtConfig
 from mcproxy.config.model import Mode

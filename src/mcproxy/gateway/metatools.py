@@ -154,7 +154,7 @@ class MetaTools:
 def _within_script(exchange: Exchange | None) -> Exchange | None:
     """The exchange for a script's calls: they have not the request's ``_meta``, above all not its
     progress token, and what they want to know is asked while the script waits."""
-    return replace(exchange, meta={}, retry=None) if exchange else None
+    return msgspec.structs.replace(exchange, meta={}, retry=None) if exchange else None
 
 
 def fault_result(text: str, retry_after: int | None = None) -> JsonObject:

@@ -3,8 +3,10 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
+
+from msgspec.structs import replace
 
 from mcproxy.errors import RpcError
 from mcproxy.types import Exchange, Json, JsonObject

@@ -11,9 +11,9 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from mcproxy.errors import RpcError
 from mcproxy.gateway.era import Call

@@ -46,6 +46,9 @@ class Identity:
         return ANY in self.namespaces or namespace in self.namespaces
 
 
+_NOBODY = Identity(ANONYMOUS)
+
+
 @dataclass(frozen=True, slots=True)
 class Identities:
     """What callers can show themselves by."""
@@ -59,7 +62,7 @@ class Identities:
     def of(self, caller: Caller) -> Identity | None:
         """Who the caller is; None for a token that is wrong."""
         if caller.token is None:
-            return Identity(ANONYMOUS)
+            return _NOBODY
         token = self._token(caller.token)
         if token:
             return Identity(token.name, token.namespaces)
