@@ -6,6 +6,7 @@ a dead process are given to another parent. Pure but for ``processes``; empty wh
 ``/proc``.
 """
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ PAGE_BYTES = (
 
 # Fields of /proc/PID/stat after the name, see proc_pid_stat(5)
 _STATE, _PARENT, _SESSION, _STARTED, _RSS = 0, 1, 3, 19, 21
-_ZOMBIE = "Z"
+_ZOMBIE = b"Z"
+_STAT_BYTES = 4096  # some 400 are the most
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +84,16 @@ def _is_another(pid: int, started: int, table: Table) -> bool:
 
 
 def _read(pid: int) -> Process | None:
+    """Without a Path and a text: this is done for every process of the machine, each second."""
     try:
-        stat = (PROC / str(pid) / "stat").read_text("ascii", "replace")
+        file = os.open(f"{PROC}/{pid}/stat", os.O_RDONLY)
+        try:
+            stat = os.read(file, _STAT_BYTES)
+        finally:
+            os.close(file)
     except OSError:
         return None  # it has ended meanwhile
-    fields = stat.rpartition(")")[2].split()
+    fields = stat.rpartition(b")")[2].split()
     if fields[_STATE] == _ZOMBIE:
         return None
     return Process(
