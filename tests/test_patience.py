@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from mcproxy.exchange import EXCHANGE, Exchange
 from mcproxy.patience import patient
-from mcproxy.types import EXCHANGE, Exchange, JsonObject
+from mcproxy.types import JsonObject
 
 AMPLE_SECS = 1000.0  # no test comes near it
 SHORT_SECS = 0.05

@@ -18,6 +18,7 @@ from mcproxy.config.hooks import RefreshHooks
 from mcproxy.config.load import Loaded
 from mcproxy.config.state import state_directory
 from mcproxy.errors import CallError
+from mcproxy.exchange import Tenant, Upstream
 from mcproxy.frontends.gate import Gate
 from mcproxy.gateway.calls import Admission
 from mcproxy.gateway.core import Gateway, Outside
@@ -42,19 +43,7 @@ from mcproxy.sandbox.network.egress import Egress
 from mcproxy.sandbox.packages import Packages
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile, profile_for
-from mcproxy.types import (
-    Caller,
-    CallTool,
-    Change,
-    Event,
-    Job,
-    Json,
-    Outcome,
-    RunCode,
-    ServerHealth,
-    Tenant,
-    Upstream,
-)
+from mcproxy.types import Caller, CallTool, Change, Event, Job, Json, Outcome, RunCode, ServerHealth
 from mcproxy.upstream.actions import fleet_actions
 from mcproxy.upstream.fleet import Fleet
 from mcproxy.wire.message import Notification

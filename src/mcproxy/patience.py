@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager, contextmanager
 
 from msgspec.structs import replace
 
-from mcproxy.types import EXCHANGE, Exchange, JsonObject
+from mcproxy.exchange import EXCHANGE, Exchange
+from mcproxy.types import JsonObject
 
 
 @asynccontextmanager

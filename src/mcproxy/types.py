@@ -2,19 +2,12 @@
 
 ``CallTool`` and ``RunCode`` are to this program what the ASGI application is to a web framework:
 everything that calls a tool is a ``CallTool`` (so limits, checks and audit wrap one another), and
-everything that runs a script is a ``RunCode``. What is neither goes through ``Upstream``.
-
-What is made, and altered, several times for each request is a ``msgspec.Struct``: as a dataclass it
-costs twenty times as much.
+everything that runs a script is a ``RunCode``. What is neither is in ``exchange``.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-import msgspec
 
 if TYPE_CHECKING:
     Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -247,74 +240,3 @@ class PoolStats:
 
 CallTool: TypeAlias = Callable[[ToolRef, Mapping[str, Json]], Awaitable[ToolResult]]
 RunCode: TypeAlias = Callable[[Job, CallTool], Awaitable[Outcome]]
-
-
-class Tenant(msgspec.Struct, frozen=True):
-    """Whose state a server keeps apart from that of others: one caller's, in one namespace, until
-    ``ended`` is set, which is when the client's session or, without one, the request has ended.
-
-    Equal ones share their state; two of different sessions or requests are never equal.
-    """
-
-    ended: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
-    caller: str = ""
-    namespace: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """What else than tool calls the gateway asks of servers, each by the server's name.
-
-    ``request(server, method, params)`` sends a request and gives its raw result; ``list`` gives
-    all items of one of the server's lists, for instance ``prompts/list``, and remembers them until
-    the server says that they changed; ``watch(server, uri, wanted)`` turns the server's
-    notifications about one resource on or off, and gives whom alone they are for, None where they
-    are for everybody. All raise CallError.
-    """
-
-    request: Callable[[str, str, Mapping[str, Json]], Awaitable[bytes]]
-    list: Callable[[str, str], Awaitable[Sequence[JsonObject]]]
-    watch: Callable[[str, str, bool], Awaitable[Tenant | None]]
-
-
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class ClientSession:
-    """A client's connection that outlives one request; as long as it is held, it is open.
-
-    ``notify`` sends a notification that belongs to no request, and never waits. ``ended`` is set by
-    the transport when the connection is over.
-    """
-
-    notify: Callable[[str, JsonObject], None]
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-class Exchange(msgspec.Struct, frozen=True):
-    """The way back to the client while one of its requests is being answered.
-
-    ``notify`` sends a notification that belongs to the request (progress, log messages) and never
-    waits. ``ask`` sends a server's request on to the client (sampling, elicitation, roots) and
-    gives its result; it raises RpcError where the client cannot be asked. ``session`` is the
-    connection that the request came by, where there is one, and ``capabilities`` is what the client
-    says that it can be asked, for all its requests. A transport gives these.
-
-    The others the gateway reads from the request: its ``_meta``, and for a stateless client its
-    ``capabilities``; ``log_level``, the least severe level of log messages that the client wants,
-    None where it does not say. ``retry`` is None unless the client takes ``input_required``
-    results itself: then they are passed on, and ``retry`` has the ``inputResponses`` and
-    ``requestState`` with which it came back. ``tenant``: whose state servers keep apart.
-    """
-
-    notify: Callable[[str, JsonObject], None]
-    ask: Callable[[str, JsonObject], Awaitable[JsonObject]]
-    session: ClientSession | None = None
-    meta: Mapping[str, Json] = msgspec.field(default_factory=dict)
-    capabilities: Mapping[str, Json] = msgspec.field(default_factory=dict)
-    log_level: str | None = None
-    retry: Mapping[str, Json] | None = None
-    tenant: Tenant = msgspec.field(default_factory=Tenant)
-
-
-EXCHANGE: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
-"""The exchange within which the running code works; tasks inherit it, so that a tool call made by
-a script reaches the client behind the script."""

@@ -15,6 +15,7 @@ import uvicorn
 
 from mcproxy.config.load import load_document
 from mcproxy.config.model import Audit
+from mcproxy.exchange import EXCHANGE, Upstream
 from mcproxy.frontends.entry import Site
 from mcproxy.frontends.gate import Gate
 from mcproxy.frontends.http import application
@@ -28,7 +29,6 @@ from mcproxy.policy.access import Policy, policy_of
 from mcproxy.policy.audit import AuditLog
 from mcproxy.queues import Queues
 from mcproxy.types import (
-    EXCHANGE,
     Caller,
     CallTool,
     Job,
@@ -38,7 +38,6 @@ from mcproxy.types import (
     ServerView,
     Tool,
     ToolRef,
-    Upstream,
 )
 
 BOUND_SECS = 20

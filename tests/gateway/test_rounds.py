@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from mcproxy.errors import RpcError
+from mcproxy.exchange import Exchange
 from mcproxy.gateway import rounds
 from mcproxy.gateway.era import Call
 from mcproxy.gateway.rounds import Rounds, Work
-from mcproxy.types import Exchange, Json, JsonObject
+from mcproxy.types import Json, JsonObject
 
 WAIT_SECS = 10.0
 ADA = ("ada", "public", "tools/call", "greet")

@@ -12,20 +12,10 @@ from pathlib import Path
 import pytest
 
 from mcproxy.errors import Busy, ConfigError, SandboxUnavailable
+from mcproxy.exchange import EXCHANGE, Exchange
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Level, Profile
-from mcproxy.types import (
-    EXCHANGE,
-    Capacity,
-    Exchange,
-    Job,
-    Json,
-    JsonObject,
-    Limits,
-    Outcome,
-    ToolRef,
-    ToolResult,
-)
+from mcproxy.types import Capacity, Job, Json, JsonObject, Limits, Outcome, ToolRef, ToolResult
 from tests.sandbox.walls import LEVELS, SMALL, descendants, echo, pool_at, run, settles
 
 at_each_level = pytest.mark.parametrize("level", LEVELS)

@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from mcproxy.errors import ServerDown, UpstreamError
-from mcproxy.types import EXCHANGE, Exchange, Json, JsonObject, ServerHealth, Tenant
+from mcproxy.exchange import EXCHANGE, Exchange, Tenant
+from mcproxy.types import Json, JsonObject, ServerHealth
 from tests.upstream.fleets import (
     LOOK_SECS,
     WAIT_SECS,

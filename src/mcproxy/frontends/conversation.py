@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import msgspec
 
 from mcproxy.errors import RpcError
+from mcproxy.exchange import ClientSession, Exchange
 from mcproxy.frontends.asking import Asking
 from mcproxy.frontends.gate import Gate
 from mcproxy.frontends.glance import glance
 from mcproxy.frontends.progress import wants_signs, with_signs
 from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.core import Gateway, Where
-from mcproxy.types import ClientSession, Exchange, JsonObject
+from mcproxy.types import JsonObject
 from mcproxy.wire.message import (
     Failure,
     Message,

@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mcproxy.errors import RpcError
+from mcproxy.exchange import ClientSession, Exchange
 from mcproxy.frontends.asking import Asking
 from mcproxy.frontends.gate import Gate
 from mcproxy.frontends.glance import glance
@@ -21,7 +22,7 @@ from mcproxy.gateway.core import Gateway, Where
 from mcproxy.gateway.listen import METHOD as LISTEN
 from mcproxy.gateway.listen import listen
 from mcproxy.policy.access import AccessDenied
-from mcproxy.types import Caller, ClientSession, Exchange, JsonObject
+from mcproxy.types import Caller, JsonObject
 from mcproxy.wire.lines import MAX_LINE_BYTES, LineSplitter, Overlong
 from mcproxy.wire.message import (
     Failure,

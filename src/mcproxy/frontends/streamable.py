@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from mcproxy.errors import RpcError
+from mcproxy.exchange import Exchange
 from mcproxy.frontends import plain, stateless
 from mcproxy.frontends.answering import Terms, deliver
 from mcproxy.frontends.connection import while_connected
@@ -35,7 +36,7 @@ from mcproxy.frontends.sessions import FULL_SECS, Full
 from mcproxy.frontends.stream import Reader
 from mcproxy.gateway.core import Where
 from mcproxy.gateway.era import UNSUPPORTED_VERSION
-from mcproxy.types import HANDSHAKE, MODERN, Exchange, JsonObject
+from mcproxy.types import HANDSHAKE, MODERN, JsonObject
 from mcproxy.wire import message as wire
 
 SESSION_ID = "Mcp-Session-Id"

@@ -10,8 +10,9 @@ from weakref import WeakKeyDictionary
 from msgspec.structs import replace
 
 from mcproxy.errors import RpcError
+from mcproxy.exchange import ClientSession, Exchange, Tenant
 from mcproxy.gateway.era import Call
-from mcproxy.types import LOG_LEVELS, ClientSession, Exchange, Json, JsonObject, Tenant
+from mcproxy.types import LOG_LEVELS, Json, JsonObject
 
 
 class Clients:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from mcproxy.config.auth import JwtConfig
 from mcproxy.config.model import Mode
 from mcproxy.errors import CallError, McproxyError, RpcError
+from mcproxy.exchange import EXCHANGE, ClientSession, Exchange, Tenant, Upstream
 from mcproxy.gateway import offers
 from mcproxy.gateway.arguments import ArgumentFault
 from mcproxy.gateway.calls import Admission
@@ -42,20 +43,7 @@ from mcproxy.observe.metrics import Metrics
 from mcproxy.policy.access import AccessDenied, admit, identify, shares
 from mcproxy.policy.audit import AuditLog
 from mcproxy.policy.namespaces import Namespace
-from mcproxy.types import (
-    EXCHANGE,
-    HANDSHAKE,
-    MODERN,
-    Caller,
-    CallTool,
-    ClientSession,
-    Exchange,
-    Json,
-    JsonObject,
-    RunCode,
-    Tenant,
-    Upstream,
-)
+from mcproxy.types import HANDSHAKE, MODERN, Caller, CallTool, Json, JsonObject, RunCode
 from mcproxy.wire.message import Failure, Message, Notification, Request, Response
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,8 @@
 """Sending a client's request on to one server, with the server's errors as the client's."""
 
 from mcproxy.errors import CallError, RpcError, UpstreamError
-from mcproxy.types import JsonObject, Upstream
+from mcproxy.exchange import Upstream
+from mcproxy.types import JsonObject
 
 
 async def forward(upstream: Upstream, server: str, method: str, params: JsonObject) -> bytes:

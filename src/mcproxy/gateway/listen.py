@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import msgspec
 
 from mcproxy.errors import RpcError
+from mcproxy.exchange import ClientSession
 from mcproxy.gateway.changes import PROMPTS_CHANGED, RESOURCES_CHANGED, TOOLS_CHANGED
 from mcproxy.gateway.core import Gateway, Where
 from mcproxy.gateway.era import read_call
-from mcproxy.types import ClientSession, Json, JsonObject
+from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import Notification, Request
 
 METHOD = "subscriptions/listen"

@@ -11,8 +11,9 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from mcproxy.errors import CallError, RpcError
+from mcproxy.exchange import Upstream
 from mcproxy.gateway.scope import Scope
-from mcproxy.types import Json, JsonObject, Upstream
+from mcproxy.types import Json, JsonObject
 
 LIST_WAIT_SECS = 5.0  # a server that takes longer for its list is left out of it
 PAGE_ITEMS = 1000  # most clients read the first page only, so it is large

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 import msgspec
 
 from mcproxy.errors import Busy, InvalidArguments
+from mcproxy.exchange import EXCHANGE, Exchange
 from mcproxy.gateway.arguments import (
     ArgumentFault,
     ExecuteArguments,
@@ -23,18 +24,7 @@ from mcproxy.manifest.lookup import require_server, schema
 from mcproxy.manifest.search import BadSearch, search
 from mcproxy.policy.audit import Actor, AuditLog, actor
 from mcproxy.policy.concurrency import places_of_execution
-from mcproxy.types import (
-    EXCHANGE,
-    CallTool,
-    Exchange,
-    Job,
-    Json,
-    JsonObject,
-    Outcome,
-    RunCode,
-    ToolRef,
-    ToolResult,
-)
+from mcproxy.types import CallTool, Job, Json, JsonObject, Outcome, RunCode, ToolRef, ToolResult
 
 MAX_CALLS_LISTED = 200  # some 12 KiB, twice; a namespace may allow many more
 OWN = ""  # the server name under which a script reaches the gateway's own services

@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import msgspec
 
 from mcproxy.errors import CallError, RpcError
+from mcproxy.exchange import EXCHANGE, ClientSession, Tenant, Upstream
 from mcproxy.gateway.era import Call
 from mcproxy.gateway.forward import forward
 from mcproxy.gateway.prompts import Prompts
 from mcproxy.gateway.resources import Resources
 from mcproxy.gateway.scope import Scope
 from mcproxy.gateway.watching import UPDATED, Watching
-from mcproxy.types import EXCHANGE, ClientSession, Json, JsonObject, Tenant, Upstream
+from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import Notification
 
 _object = msgspec.json.Decoder(dict[str, Json])

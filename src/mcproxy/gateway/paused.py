@@ -9,7 +9,8 @@ from itertools import count
 from msgspec.structs import replace
 
 from mcproxy.errors import RpcError
-from mcproxy.types import Exchange, Json, JsonObject
+from mcproxy.exchange import Exchange
+from mcproxy.types import Json, JsonObject
 
 _CAPABILITIES = {
     "sampling/createMessage": "sampling",

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import msgspec
 
 from mcproxy.errors import RpcError, UpstreamError
-from mcproxy.types import CallTool, Json, ToolRef, ToolResult, Upstream
+from mcproxy.exchange import Upstream
+from mcproxy.types import CallTool, Json, ToolRef, ToolResult
 
 _object = msgspec.json.Decoder(dict[str, Json])
 _encode = msgspec.json.Encoder().encode

@@ -9,11 +9,12 @@ import re
 from collections.abc import Sequence
 
 from mcproxy.errors import RpcError
+from mcproxy.exchange import Upstream
 from mcproxy.gateway.era import LIST_TTL_MS, Call
 from mcproxy.gateway.forward import forward
 from mcproxy.gateway.merged import items, offering, page
 from mcproxy.gateway.scope import Scope
-from mcproxy.types import Json, JsonObject, Upstream
+from mcproxy.types import Json, JsonObject
 
 NOT_FOUND = -32002  # handshake era, server/resources, "Error Handling"; since then INVALID_PARAMS
 

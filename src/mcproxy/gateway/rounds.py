@@ -16,10 +16,11 @@ import msgspec
 from msgspec.structs import replace
 
 from mcproxy.errors import RpcError
+from mcproxy.exchange import Exchange
 from mcproxy.gateway.era import Call
 from mcproxy.gateway.paused import Paused, can_be_asked
 from mcproxy.gateway.seal import Seal
-from mcproxy.types import Exchange, Json, JsonObject
+from mcproxy.types import Json, JsonObject
 
 METHODS = frozenset({"tools/call", "prompts/get", "resources/read"})  # mrtr, "Supported Requests"
 LIFETIME_SECS = 600.0  # a person may have to fill in a form meanwhile

@@ -9,7 +9,8 @@ import logging
 from weakref import WeakSet
 
 from mcproxy.errors import CallError, RpcError
-from mcproxy.types import ClientSession, JsonObject, Tenant, Upstream
+from mcproxy.exchange import ClientSession, Tenant, Upstream
+from mcproxy.types import JsonObject
 
 MAX_WATCHED = 1000  # resources, of all clients; a server is told of each one again at its restart
 

@@ -11,17 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from mcproxy.config.load import Loaded
 from mcproxy.config.state import state_directory
 from mcproxy.errors import CallError, ServerDown, UnknownServer
-from mcproxy.types import (
-    Change,
-    Json,
-    JsonObject,
-    ServerHealth,
-    ServerView,
-    Tenant,
-    ToolRef,
-    ToolResult,
-    Upstream,
-)
+from mcproxy.exchange import Tenant, Upstream
+from mcproxy.types import Change, Json, JsonObject, ServerHealth, ServerView, ToolRef, ToolResult
 from mcproxy.upstream.child.tree import processes
 from mcproxy.upstream.definition import definitions, not_running
 from mcproxy.upstream.member import Around, Member, OnEvent

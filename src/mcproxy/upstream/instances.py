@@ -12,16 +12,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from mcproxy.errors import RpcError, ServerDown, UpstreamError
-from mcproxy.types import (
-    EXCHANGE,
-    Change,
-    Json,
-    JsonObject,
-    ServerHealth,
-    Tenant,
-    ToolRef,
-    ToolResult,
-)
+from mcproxy.exchange import EXCHANGE, Tenant
+from mcproxy.types import Change, Json, JsonObject, ServerHealth, ToolRef, ToolResult
 from mcproxy.upstream.lives import Lives
 from mcproxy.upstream.placing import Presence, place
 from mcproxy.upstream.serverlog import ServerLog

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from mcproxy.types import Change, Json, JsonObject, ServerHealth, Tenant, ToolRef, ToolResult
+from mcproxy.exchange import Tenant
+from mcproxy.types import Change, Json, JsonObject, ServerHealth, ToolRef, ToolResult
 from mcproxy.upstream.definition import Definition
 from mcproxy.upstream.instances import Instances
 from mcproxy.upstream.lives import Lives

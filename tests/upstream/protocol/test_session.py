@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import pytest
 
 from mcproxy.errors import RpcError, UpstreamError
-from mcproxy.types import EXCHANGE, Exchange, Json, JsonObject, ToolRef
+from mcproxy.exchange import EXCHANGE, Exchange
+from mcproxy.types import Json, JsonObject, ToolRef
 from tests.upstream.fleets import Watched, running, server
 
 WAIT_SECS = 20.0

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from mcproxy.errors import PeerClosed, RpcError
-from mcproxy.types import Exchange, Json, JsonObject
+from mcproxy.exchange import Exchange
+from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import Failure, Notification, Request, RequestId, Response
 
 ASKABLE = ("sampling/createMessage", "elicitation/create", "roots/list")

@@ -11,17 +11,8 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from mcproxy.errors import PeerClosed, RpcError
-from mcproxy.types import (
-    EXCHANGE,
-    LOG_LEVELS,
-    MODERN,
-    Exchange,
-    Json,
-    JsonObject,
-    Tool,
-    ToolRef,
-    ToolResult,
-)
+from mcproxy.exchange import EXCHANGE, Exchange
+from mcproxy.types import LOG_LEVELS, MODERN, Json, JsonObject, Tool, ToolRef, ToolResult
 from mcproxy.upstream.protocol.handshake import (
     REQUEST_META,
     HandshakeFailed,

@@ -9,7 +9,8 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 from mcproxy.errors import RpcError
-from mcproxy.types import Json, JsonObject, Tenant, Tool, ToolRef, ToolResult
+from mcproxy.exchange import Tenant
+from mcproxy.types import Json, JsonObject, Tool, ToolRef, ToolResult
 from mcproxy.upstream.protocol.session import Session
 from mcproxy.upstream.supervision.door import Door
 from mcproxy.upstream.supervision.terms import CallTimes
