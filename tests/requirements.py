@@ -85,6 +85,7 @@ REQUIREMENTS: dict[str, str] = {
     "upstream.lenient": "banners, chatter on stderr, odd schemas and slow starts do no harm",
     "upstream.pages": "every page of tools/list is read",
     "upstream.list_changed": "a changed tool list is read again",
+    "wire.unreadable": "a reply that cannot be read fails its call at once, by its id",
     "upstream.lines": "lines up to 16 MiB are read; a longer one fails its call only",
     "upstream.crash": "a dying server fails its calls at once, with its last words, and comes back",
     "upstream.timeout": "a tool that takes too long times out alone",

@@ -8,6 +8,8 @@ Standard library only; run as ``sys.executable unruly.py [--fail-list] [--late-t
 - ``mute``: answers nothing any more, this call included
 - ``hold``: its answer comes after that of the next call
 - ``twice``: its answer comes two times
+- ``say`` (``line``): sends this line, in Latin-1; it is the answer where it has ``ID``, which
+  stands for the call's id
 - ``relist``: says that its tools changed; with ``--fail-list`` they cannot be listed again
 """
 
@@ -22,7 +24,7 @@ from typing import TypeAlias
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 JsonObject: TypeAlias = "dict[str, Json]"
 
-NAMES = ("add", "hog", "detach", "mute", "hold", "twice", "relist")
+NAMES = ("add", "hog", "detach", "mute", "hold", "twice", "say", "relist")
 MIB = 1 << 20
 
 
@@ -51,7 +53,11 @@ class Unruly:
         reply: JsonObject = {"jsonrpc": "2.0", "id": message["id"]}
         if method == "tools/call":
             given = params.get("arguments")
-            self._call(str(params["name"]), given if isinstance(given, dict) else {}, reply)
+            line = given.get("line") if isinstance(given, dict) else None
+            if isinstance(line, str):
+                write_line(line.replace("ID", str(message["id"])))
+            if "ID" not in str(line):
+                self._call(str(params["name"]), given if isinstance(given, dict) else {}, reply)
         elif method == "initialize":
             write({**reply, "result": self._about(params)})
         elif method == "tools/list" and not (self._lists and self._options.fail_list):
@@ -96,8 +102,13 @@ class Unruly:
 
 def write(message: JsonObject) -> None:
     """Send a message."""
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
+    write_line(json.dumps(message))
+
+
+def write_line(line: str) -> None:
+    """Send what may be no message at all; what is written together arrives together."""
+    sys.stdout.buffer.write(line.encode("latin-1") + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def main() -> None:

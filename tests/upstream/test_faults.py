@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mcproxy.errors import CallError, CallTimeout, ServerDown
+from mcproxy.errors import CallError, CallTimeout, ServerDown, UpstreamError
 from mcproxy.types import JsonObject
 from tests.upstream.fleets import WAIT_SECS, Watched, running, server
 
@@ -90,6 +90,54 @@ async def out_of_order(watched: Watched) -> None:
     assert "add" in str(later.result())
 
 
+DEEP = "[" * 5000 + "]" * 5000
+REPLY = '{"jsonrpc":"2.0","id":ID,"result":'
+
+UNREADABLE = (
+    REPLY + '{"content":[{"type":"text","text":"\xff"}]}}',  # no UTF-8
+    REPLY + '{"content":[{"type":"text","text":"\\ud800"}]}}',  # half a character
+    REPLY + '{"content":' + DEEP + "}}",
+    REPLY + '{"content":',
+    '{"result":{"content":' + DEEP + '},"jsonrpc":"2.0","id":ID}',
+    '{"jsonrpc":"2.0","id":ID,"error":{"code":1,"message":"\xff"}}',
+    '{"jsonrpc":"2.0","id":ID,"error":{"code":1,"message":"no","data":'
+    + "[" * 900
+    + "]" * 900
+    + "}}",
+)
+
+UPDATED = '{"jsonrpc":"2.0","method":"notifications/resources/updated","params":'
+MESSAGE = '{"jsonrpc":"2.0","method":"notifications/message","params":'
+
+ODD = (
+    UPDATED + "[1]}",
+    UPDATED + DEEP + "}",
+    UPDATED + "[" * 900 + "]" * 900 + "}",
+    MESSAGE + '{"level":{},"data":1}}',
+    MESSAGE + '{"level":"\xff","data":1}}',
+    '{"jsonrpc":"2.0","id":"' + "9" * 5000 + '","result":{}}',
+    '{"jsonrpc":"2.0","id":1,"error":{"code":"x","message":"\xff"}}',
+    '{"jsonrpc":"2.0","id":[],"result":{}}',
+    '{"jsonrpc":"2.0","id":8,"method":"elicitation/create","params":[1]}',
+)
+
+
+async def unreadable(watched: Watched) -> None:
+    """Whoever waits for the reply is told at once, and not after the time-out."""
+    for line in UNREADABLE:
+        with pytest.raises(UpstreamError):
+            await watched.call("bad", "say", line=line)
+
+
+async def odd(watched: Watched) -> None:
+    """What is said beside the replies is passed over, and the replies in the same breath are not:
+    all lines are in the pipe at once."""
+    for line in ODD:
+        for _ in range(3):
+            assert await watched.call("bad", "say", line=line + "\n" + line)
+    assert watched.fleet.health()["bad"].restarts == 0
+
+
 async def exiting(watched: Watched) -> None:
     await watched.until("bad", lambda health: health.state == "failed")
     with pytest.raises(ServerDown, match="told to exit at start"):
@@ -109,6 +157,8 @@ FAULTS: list[tuple[Fault, JsonObject]] = [
     (huge, server("echo.py")),
     (twice, server("unruly.py")),
     (out_of_order, server("unruly.py")),
+    (unreadable, server("unruly.py", timeout_secs=10)),
+    (odd, server("unruly.py", timeout_secs=10)),
     (exiting, server("echo.py", "--exit-at-start", "1")),
 ]
 

@@ -18,6 +18,7 @@ from mcproxy.wire.message import (
     decode_body,
     encode,
     encode_batch,
+    stand_in,
 )
 
 JSON = st.recursive(
@@ -74,6 +75,35 @@ def test_error_replies_are_read_even_when_odd() -> None:
     odd = decode(b'{"id":1,"error":"it broke"}')
     assert isinstance(odd, Failure)
     assert "it broke" in odd.error.message
+
+
+@pytest.mark.requirement("wire.unreadable")
+@pytest.mark.parametrize(
+    ("line", "id_"),
+    [
+        (b'{"jsonrpc":"2.0","id":7,"result":{"text":"\xff"}}', 7),
+        (b'{"jsonrpc": "2.0", "id": 7, "result": {"text": "\\ud800"}}', 7),
+        (b'{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"\xff"}}', 7),
+        (b'{"jsonrpc":"2.0","id":7,"result":' + b"[" * 5000 + b"]" * 5000 + b"}", 7),
+        (b'{"result":' + b"[" * 5000 + b"]" * 5000 + b',"jsonrpc":"2.0","id":7}', 7),
+        (b'{"jsonrpc":"2.0","id":' + b"7" * 5000 + b',"result":"\xff"}', None),
+        (b'{"jsonrpc":"2.0","method":"m","params":{"id":7,"x":"\xff"}}', None),
+        (b"Listening, see http://localhost:7", None),
+        (b'{"level":"info","id":7,"message":"\xff"}', None),
+    ],
+)
+def test_a_reply_that_cannot_be_read_has_a_stand_in(line: bytes, id_: int | None) -> None:
+    with pytest.raises(RpcError) as caught:
+        decode(line)
+    failure = stand_in(line, caught.value)
+    assert (failure.id if failure else None) == id_
+    assert failure is None or "cannot be read" in failure.error.message
+
+
+def test_what_an_error_brings_along_can_be_walked() -> None:
+    failure = decode(b'{"id":1,"error":{"message":"no","data":' + b"[" * 900 + b"]" * 900 + b"}}")
+    assert isinstance(failure, Failure)
+    assert (failure.error.message, failure.error.data) == ("no", None)
 
 
 def test_each_fault_of_a_batch_stands_alone() -> None:

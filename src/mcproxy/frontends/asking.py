@@ -13,6 +13,7 @@ import msgspec
 from mcproxy.errors import RpcError
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import (
+    UNREADABLE,
     Failure,
     Message,
     Notification,
@@ -68,7 +69,7 @@ class Asking:
                 raise
             text = f"the client did not answer {method} within {ANSWER_SECS:g} s"
             raise RpcError(RpcError.INTERNAL_ERROR, text) from error
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             text = f"the client answered {method} with something that is no object"
             raise RpcError(RpcError.INTERNAL_ERROR, text) from error
         finally:

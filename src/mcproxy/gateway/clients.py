@@ -4,7 +4,7 @@ A client of the handshake era says once for its session which log messages it wa
 one says it with each request. Sessions are held weakly: what is known of one goes with it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
@@ -41,7 +41,7 @@ class Clients:
             level = self._levels.get(given.session) if given.session else None
             # One that never said gets what servers choose to send.
             heard = LOG_LEVELS[LOG_LEVELS.index(level) if level else 0 :]
-        notify = _heard(given, frozenset(heard))
+        notify = _heard(given, heard)
         # Without a session, state is kept for this request only.
         tenant = Tenant(given.session.ended) if given.session else Tenant()
         return replace(given, notify=notify, meta=call.meta, log_level=level, tenant=tenant)
@@ -57,7 +57,7 @@ def can_be_told(exchange: Exchange | None) -> bool:
     return exchange is not None and exchange.ask is not _refuse
 
 
-def _heard(exchange: Exchange, levels: frozenset[str]) -> Callable[[str, JsonObject], None]:
+def _heard(exchange: Exchange, levels: Sequence[str]) -> Callable[[str, JsonObject], None]:
     def notify(method: str, params: JsonObject) -> None:
         if method != "notifications/message" or params.get("level") in levels:
             exchange.notify(method, params)

@@ -3,6 +3,7 @@
 ``methods`` is the table of them; each method is answered by the server that it concerns.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
@@ -16,7 +17,7 @@ from mcproxy.gateway.resources import Resources
 from mcproxy.gateway.scope import Scope
 from mcproxy.gateway.watching import UPDATED, Watching
 from mcproxy.types import Json, JsonObject
-from mcproxy.wire.message import Notification
+from mcproxy.wire.message import UNREADABLE, Notification
 
 _object = msgspec.json.Decoder(dict[str, Json])
 
@@ -60,7 +61,8 @@ class Passing:
         one that is not about a single resource."""
         if note.method != UPDATED:
             return False
-        self._watching.updated(server, _object.decode(note.params), tenant)
+        with contextlib.suppress(*UNREADABLE):  # what names no resource concerns nobody
+            self._watching.updated(server, _object.decode(note.params), tenant)
         return True
 
     async def _subscribe(self, call: Call, scope: Scope) -> bytes:

@@ -7,6 +7,7 @@ import msgspec
 from mcproxy.errors import RpcError, UpstreamError
 from mcproxy.exchange import Upstream
 from mcproxy.types import CallTool, Json, ToolRef, ToolResult
+from mcproxy.wire.message import UNREADABLE
 
 _object = msgspec.json.Decoder(dict[str, Json])
 _encode = msgspec.json.Encoder().encode
@@ -19,7 +20,7 @@ def resource_reader(upstream: Upstream) -> CallTool:
         raw = await upstream.request(ref.server, "resources/read", {"uri": ref.tool})
         try:
             contents = _object.decode(raw).get("contents")
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             odd = RpcError(RpcError.INTERNAL_ERROR, f"the answer is no object: {error}")
             raise UpstreamError(ref, odd) from error
         return ToolResult(_encode({"content": [], "structuredContent": value_of(contents)}))

@@ -13,6 +13,7 @@ import msgspec
 from mcproxy.errors import CallError, CallLimit, TooLarge
 from mcproxy.sandbox import frames
 from mcproxy.types import CallRecord, CallTool, Json, JsonObject, Limits, ToolRef, ToolResult
+from mcproxy.wire.message import UNREADABLE
 
 _MAX_REFUSALS = 4096  # under way at once; a script that starts more calls before it reads is none
 
@@ -107,7 +108,7 @@ def _words(ref: ToolRef, raw: bytes) -> str:
     """What the tool itself said: the text of its blocks."""
     try:
         result: Json = msgspec.json.decode(raw)
-    except frames.UNDECODABLE:
+    except UNREADABLE:
         return raw.decode(errors="replace")
     content = result.get("content") if isinstance(result, dict) else None
     blocks = content if isinstance(content, list) else []

@@ -8,15 +8,14 @@ surrogates), and values may not nest deeper than the rest of the program can wal
 import asyncio
 import socket
 import struct
-from collections.abc import Iterable
 
 import msgspec
 
 from mcproxy.types import Job, Json, JsonObject, Limits
+from mcproxy.wire.depth import MAX_DEPTH, is_deep
+from mcproxy.wire.message import UNREADABLE
 
-MAX_DEPTH = 128  # a worker makes nothing deeper than 100; recursion ends at about 1000
 _LENGTH = struct.Struct("<I")
-UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _CHUNK_BYTES = 1 << 18
 _OVERHEAD_BYTES = 1 << 18  # names, notes, a traceback, or a batch of output beside the limits
 
@@ -96,26 +95,11 @@ def value(raw: msgspec.Raw) -> Json:
     """Decode a value. Raises ``BadFrame`` for what is no JSON, or nests too deeply."""
     try:
         decoded: Json = msgspec.json.decode(raw)
-    except UNDECODABLE as error:
+    except UNREADABLE as error:
         raise BadFrame(str(error)) from error
-    if _is_deep(bytes(raw), decoded):
+    if is_deep(bytes(raw), decoded):
         raise BadFrame(f"a value nested deeper than {MAX_DEPTH}")
     return decoded
-
-
-def _is_deep(text: bytes, decoded: Json) -> bool:
-    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
-        return False  # nearly always: not even enough brackets
-    level = [decoded]
-    for _ in range(MAX_DEPTH):
-        level = [inner for outer in level for inner in _members(outer)]
-    return any(isinstance(inner, dict | list) for inner in level)
-
-
-def _members(value: Json) -> Iterable[Json]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def largest(limits: Limits) -> int:
@@ -136,7 +120,7 @@ class Reader:
         body = await self._body()
         try:
             return _decoder.decode(body)
-        except UNDECODABLE as error:
+        except UNREADABLE as error:
             raise BadFrame(str(error)) from error
 
     async def _body(self) -> bytes:

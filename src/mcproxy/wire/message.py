@@ -4,6 +4,7 @@
 of megabytes passes through without being parsed. Pure; knows no MCP method and no transport.
 """
 
+import re
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -11,10 +12,18 @@ import msgspec
 
 from mcproxy.errors import RpcError
 from mcproxy.types import Json
+from mcproxy.wire.depth import is_deep
 
 RequestId: TypeAlias = int | str
 
 EMPTY_OBJECT = b"{}"
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What the reading of JSON that others wrote can end with: no JSON, no UTF-8, nested too deeply."""
+
+# How SDKs begin a reply, or end it: the id stands beside the version.
+_EDGE_BYTES = 256
+_BEGINS = re.compile(rb'\s*\{\s*"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*(\d{1,18})\s*,')
+_ENDS = re.compile(rb'"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*(\d{1,18})\s*\}\s*\Z')
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -84,14 +93,15 @@ def decode(data: bytes | memoryview | msgspec.Raw) -> Message:
     """Read one message.
 
     Lenient where servers in the field are (a missing ``jsonrpc`` member, a float id, an odd error
-    object). Raises RpcError: PARSE_ERROR for what is not JSON, INVALID_REQUEST for what is no
-    JSON-RPC message.
+    object). Raises RpcError: PARSE_ERROR for what is not JSON in UTF-8 (RFC 8259, section 8.1),
+    INVALID_REQUEST for what is no JSON-RPC message.
     """
     try:
+        _require_text(data)
         envelope = _envelope.decode(data)
     except msgspec.ValidationError as error:
         raise RpcError(RpcError.INVALID_REQUEST, f"not a JSON-RPC message: {error}") from error
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise RpcError(RpcError.PARSE_ERROR, f"the message is not valid JSON: {error}") from error
     return _classify(envelope)
 
@@ -105,11 +115,23 @@ def decode_body(body: bytes) -> Message | list[Message | RpcError]:
         return decode(body)
     try:
         items = _raw_list.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise RpcError(RpcError.PARSE_ERROR, f"the message is not valid JSON: {error}") from error
     if not items:
         raise RpcError(RpcError.INVALID_REQUEST, "the batch is empty; send at least one request")
     return [_decode_or_error(item) for item in items]
+
+
+def stand_in(data: bytes, fault: RpcError) -> Failure | None:
+    """What takes the place of a reply that ``decode`` refused with ``fault``, so that whoever waits
+    for it need not wait in vain; None for what is no broken reply (a banner, a line of a log)."""
+    if fault.code != RpcError.PARSE_ERROR:
+        return None
+    found = _BEGINS.match(data[:_EDGE_BYTES]) or _ENDS.search(data[-_EDGE_BYTES:])
+    if found is None:
+        return None
+    error = RpcError(RpcError.INTERNAL_ERROR, f"its reply cannot be read: {fault.message}")
+    return Failure(int(found[1]), error)
 
 
 def encode(message: Message) -> bytes:
@@ -144,6 +166,13 @@ def one_line(raw: bytes) -> bytes:
     return raw
 
 
+def _require_text(data: bytes | memoryview | msgspec.Raw) -> None:
+    """msgspec does not look into what stays raw."""
+    whole = bytes(data)
+    if not whole.isascii():
+        whole.decode()
+
+
 def _classify(envelope: _Envelope) -> Message:
     id_ = _request_id(envelope.id)
     if isinstance(envelope.method, str):
@@ -175,10 +204,11 @@ def _request_id(id_: float | str | msgspec.UnsetType | None) -> RequestId | None
 def _read_error(raw: bytes) -> RpcError:
     try:
         error = _error_object.decode(raw)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         text = raw.decode("utf-8", "replace")[:500]
         return RpcError(RpcError.INTERNAL_ERROR, f"the peer sent an odd error: {text}")
-    return RpcError(error.code, error.message, error.data)
+    data = None if is_deep(raw, error.data) else error.data
+    return RpcError(error.code, error.message, data)
 
 
 def _error_bytes(error: RpcError) -> bytes:

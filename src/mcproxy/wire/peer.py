@@ -25,6 +25,7 @@ from mcproxy.wire.message import (
 )
 
 _ID = re.compile(rb'"id"\s*:\s*(\d+)')
+_MAX_DIGITS = 18  # of an id given back as text; Python refuses to read numbers of thousands
 
 
 class Peer:
@@ -125,7 +126,7 @@ class Peer:
                 reply.set_exception(PeerClosed(reason))
 
     def _waiting(self, id_: RequestId | None) -> asyncio.Future[bytes] | None:
-        if isinstance(id_, str) and id_.isdecimal():
+        if isinstance(id_, str) and id_.isdecimal() and len(id_) <= _MAX_DIGITS:
             id_ = int(id_)  # some servers give ids back as text
         reply = self._pending.get(id_) if id_ is not None else None
         return reply if reply and not reply.done() else None

@@ -13,7 +13,7 @@ from mcproxy.upstream.child.process import Child, Command
 from mcproxy.upstream.protocol.session import Session
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong, head
-from mcproxy.wire.message import decode
+from mcproxy.wire.message import decode, stand_in
 from mcproxy.wire.peer import Peer
 
 log = logging.getLogger(__name__)
@@ -44,10 +44,15 @@ async def connect(
             return
         try:
             message = decode(line)
-        except RpcError:
+        except RpcError as error:
             ServerLog(log, name).warning("no message on stdout: %r", head(line, _SHOWN_BYTES))
+            if failure := stand_in(line, error):
+                peer.receive(failure)
             return
-        peer.receive(message)
+        try:
+            peer.receive(message)
+        except Exception:  # the other lines of the same chunk are still to be read
+            log.exception("%s: a fault of the gateway", name, extra={"server": name})
 
     def on_exit() -> None:
         peer.close(child.obituary)

@@ -15,6 +15,7 @@ import mcproxy
 from mcproxy.errors import McproxyError, RpcError
 from mcproxy.types import HANDSHAKE, MODERN, Json, JsonObject
 from mcproxy.upstream.serverlog import ServerLog
+from mcproxy.wire.message import UNREADABLE
 
 DISCOVER_SECS = 5.0  # servers that ignore unknown requests stay silent; then `initialize`
 HANDSHAKE_SECS = 60.0  # `npx` and `uvx` may download the server first
@@ -66,7 +67,7 @@ async def _discover(name: str, send: Send, secs: float) -> ServerInfo | None:
     try:
         async with asyncio.timeout(secs):
             answer = _object.decode(await send("server/discover", {"_meta": REQUEST_META}))
-    except (RpcError, TimeoutError, msgspec.DecodeError) as error:
+    except (RpcError, TimeoutError, *UNREADABLE) as error:
         ServerLog(log, name).debug("no server/discover: %s", error)
         return None
     versions = answer.get("supportedVersions")
@@ -88,7 +89,7 @@ async def _initialize(name: str, send: Send) -> ServerInfo:
         if found := await _discover(name, send, HANDSHAKE_SECS):
             return found
         raise HandshakeFailed(f"it refused `initialize`: {error.message}") from error
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise HandshakeFailed(f"its answer to `initialize` is no object: {error}") from error
     protocol = answer.get("protocolVersion")
     if protocol not in HANDSHAKE:

@@ -17,7 +17,7 @@ import msgspec
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.exchange import Exchange
 from mcproxy.types import Json, JsonObject
-from mcproxy.wire.message import Failure, Notification, Request, RequestId, Response
+from mcproxy.wire.message import UNREADABLE, Failure, Notification, Request, RequestId, Response
 
 ASKABLE = ("sampling/createMessage", "elicitation/create", "roots/list")
 CAPABILITIES = ("sampling", "elicitation", "roots")
@@ -169,6 +169,6 @@ async def answers(exchange: Exchange, wanted: Mapping[str, Json]) -> JsonObject:
 
 
 def _read(params: bytes) -> JsonObject:
-    with contextlib.suppress(msgspec.DecodeError):
+    with contextlib.suppress(*UNREADABLE):
         return _object.decode(params)
     return {}

@@ -22,7 +22,7 @@ from mcproxy.upstream.protocol.handshake import (
 from mcproxy.upstream.protocol.listening import Listening
 from mcproxy.upstream.protocol.listing import read_list
 from mcproxy.upstream.protocol.relay import Relay, answers, request_meta
-from mcproxy.wire.message import Message, Notification, Request, RequestId
+from mcproxy.wire.message import UNREADABLE, Message, Notification, Request, RequestId
 from mcproxy.wire.peer import Peer
 
 LIST_SECS = 30.0
@@ -104,7 +104,7 @@ class Session:
         self._lists.pop("tools/list", None)
         try:
             listed = await self.list("tools/list")
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise HandshakeFailed(f"its answer to `tools/list` is odd: {error}") from error
         return tuple(
             Tool(ToolRef(self.name, str(definition["name"])), definition)
@@ -130,7 +130,7 @@ class Session:
         raw = await self.request("tools/call", {"name": tool, "arguments": dict(arguments)})
         try:
             head = _call_head.decode(raw)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise RpcError(
                 RpcError.INTERNAL_ERROR, f"the reply is no tool result: {error}"
             ) from error
@@ -258,6 +258,6 @@ def _wanted(raw: bytes) -> _InputRequired | None:
         return None
     try:
         wanted = _input_required.decode(raw)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     return wanted if wanted.resultType == "input_required" else None

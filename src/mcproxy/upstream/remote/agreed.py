@@ -10,7 +10,7 @@ import httpx
 import msgspec
 
 from mcproxy.upstream.remote.mirror import VERSION_HEADER
-from mcproxy.wire.message import Notification
+from mcproxy.wire.message import UNREADABLE, Notification
 
 INITIALIZED = Notification("notifications/initialized")
 FIRST_VERSION = "2025-03-26"  # of Streamable HTTP
@@ -35,7 +35,7 @@ def agreed_in(response: httpx.Response, result: bytes) -> Agreed:
     """What the reply to ``initialize`` agrees on."""
     try:
         version = msgspec.json.decode(result, type=_Initialized).protocolVersion
-    except msgspec.DecodeError:
+    except UNREADABLE:
         version = ""
     session_id = response.headers.get(_SESSION_HEADER, "")
     return Agreed(

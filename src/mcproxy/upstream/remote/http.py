@@ -26,6 +26,7 @@ from mcproxy.upstream.remote.standing import QUIET_SECS, Source, listen
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong
 from mcproxy.wire.message import (
+    UNREADABLE,
     Failure,
     Message,
     Notification,
@@ -227,7 +228,7 @@ class Streamable:
         """Stop waiting for a request; in the stateless era that alone tells the server."""
         try:
             task = self._asked.get(msgspec.json.decode(note.params, type=_Cancelled).requestId)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return
         if task:
             task.cancel()

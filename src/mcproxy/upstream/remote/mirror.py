@@ -14,7 +14,7 @@ import msgspec
 
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.marks import Path, header_text, marked, value_at
-from mcproxy.wire.message import Request
+from mcproxy.wire.message import UNREADABLE, Request
 
 VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 VERSION_HEADER = "MCP-Protocol-Version"
@@ -71,7 +71,7 @@ def header_value(text: str) -> str:
 def _read(raw: bytes) -> JsonObject:
     try:
         return _object.decode(raw)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return {}
 
 

@@ -14,7 +14,7 @@ from mcproxy.upstream.remote.endpoint import read_body
 from mcproxy.upstream.remote.events import Event, EventParser
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong, head
-from mcproxy.wire.message import Message, decode, decode_body
+from mcproxy.wire.message import Message, decode, decode_body, stand_in
 
 RETRY_SECS = 1.0  # before a broken stream is opened again, where the server names no time
 MAX_RETRY_SECS = 60.0
@@ -56,11 +56,12 @@ class Replies:
             return []
         try:
             messages = decode_body(body)
-        except RpcError:
+        except RpcError as error:
             ServerLog(log, self._name).warning(
                 "no message in the body: %r", head(body, _SHOWN_BYTES)
             )
-            return []
+            failure = stand_in(body, error)
+            return [failure] if failure else []
         batch = messages if isinstance(messages, list) else [messages]
         return [message for message in batch if not isinstance(message, RpcError)]
 
@@ -75,11 +76,11 @@ class Replies:
             return None
         try:
             return decode(event.data)
-        except RpcError:
+        except RpcError as error:
             ServerLog(log, self._name).warning(
                 "no message in an event: %r", head(event.data, _SHOWN_BYTES)
             )
-            return None
+            return stand_in(event.data, error)
 
 
 def is_stream(response: httpx.Response) -> bool:

@@ -14,6 +14,7 @@ import msgspec
 
 from mcproxy.config.state import state_directory
 from mcproxy.types import JsonObject
+from mcproxy.wire.message import UNREADABLE
 
 _MODE = 0o600
 
@@ -40,7 +41,7 @@ class LoginFile:
         """The login; an empty one where there is none that can be used."""
         try:
             login = msgspec.json.decode(self._path.read_bytes(), type=Login)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, *UNREADABLE):
             return Login(url=self._url)
         return login if login.url == self._url else Login(url=self._url)
 

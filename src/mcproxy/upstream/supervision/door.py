@@ -10,13 +10,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
-import msgspec
-
 from mcproxy.errors import CallTimeout, PeerClosed, RpcError, ServerDown, UpstreamError
 from mcproxy.patience import patient
 from mcproxy.types import ToolRef
 from mcproxy.upstream.protocol.session import Session
 from mcproxy.upstream.supervision.breaker import CLOSED
+from mcproxy.wire.message import UNREADABLE
 
 PING_SECS = 2.0  # a server that is merely busy answers within this time, if it can at all
 
@@ -75,7 +74,7 @@ class Door:
             except RpcError as error:
                 self._breaker = CLOSED
                 raise UpstreamError(ref, error) from error
-            except msgspec.DecodeError as error:
+            except UNREADABLE as error:
                 odd = RpcError(RpcError.INTERNAL_ERROR, f"its answer is odd: {error}")
                 raise UpstreamError(ref, odd) from error
             self._breaker = CLOSED

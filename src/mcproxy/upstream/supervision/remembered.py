@@ -16,6 +16,7 @@ import msgspec
 
 from mcproxy.types import JsonObject, Tool, ToolRef
 from mcproxy.upstream.serverlog import ServerLog
+from mcproxy.wire.message import UNREADABLE
 
 MAX_BYTES = 4 << 20  # a server with more to say is asked each time
 
@@ -75,7 +76,7 @@ class OfferFile:
                 return None
             kept = self._path.read_bytes()
             offer = msgspec.json.decode(kept, type=Offer)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, *UNREADABLE):
             return None
         self._kept = kept
         return offer
