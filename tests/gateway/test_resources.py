@@ -20,10 +20,20 @@ from mcproxy.gateway.resources import matches
         ("a.c://{x}", "abc://y", False),
         ("plain://uri", "plain://uri", True),
         ("{odd", "{odd", True),
+        ("a{x}", "a", False),
+        ("a.{x}|^$\\d", "a.b|^$\\d", True),
+        ("lines://{+x}", "lines://a\n/b", True),
+        ("{x}" * 700, "a" * 800, False),
     ],
 )
 def test_templates(template: str, uri: str, *, expected: bool) -> None:
     assert matches(template, uri) is expected
+
+
+@pytest.mark.requirement("resources.linear")
+@pytest.mark.parametrize("template", ["{a}" * 30 + "!", "{+a}" * 30 + "!", "{a}-" * 30 + "!"])
+def test_no_template_takes_the_gateways_time(template: str) -> None:
+    assert not matches(template, "a-" * 500_000)
 
 
 @given(st.text(), st.text())

@@ -5,8 +5,11 @@ matches it. One that nobody lists may still exist (a tool's result can link to i
 servers with resources are tried.
 """
 
+import functools
 import re
 from collections.abc import Sequence
+
+import jsonschema_rs
 
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Upstream
@@ -18,6 +21,9 @@ from mcproxy.types import Json, JsonObject
 
 NOT_FOUND = -32002  # handshake era, server/resources, "Error Handling"; since then INVALID_PARAMS
 
+MAX_TEMPLATE_CHARS = 2000  # of one that is matched; real ones have a hundred
+_LINEAR = jsonschema_rs.RegexOptions()  # templates come from servers, URIs from clients
+_SYNTAX = re.compile(r"[\^$\\.*+?()\[\]{}|/]")  # ECMA-262, "SyntaxCharacter"
 _EXPRESSION = re.compile(r"\{([+#./;?&]?)[^{}]*\}")
 
 
@@ -85,11 +91,23 @@ def matches(template: str, uri: str) -> bool:
     """Whether a URI can come of a template (RFC 6570).
 
     Lenient: a simple expression stands for anything within one path segment, one with an operator
-    for anything at all.
+    for anything at all. Takes time in proportion to the URI, whatever the template.
     """
-    pattern, end = "", 0
+    pattern = _pattern(template) if len(template) <= MAX_TEMPLATE_CHARS else None
+    return pattern is not None and pattern.is_valid(uri)
+
+
+@functools.lru_cache(maxsize=1024)
+def _pattern(template: str) -> jsonschema_rs.Validator | None:
+    """The URIs of a template as a schema: that engine never goes back, as Python's does. None for a
+    template beyond its bounds."""
+    pattern, end = "^", 0
     for expression in _EXPRESSION.finditer(template):
-        pattern += re.escape(template[end : expression.start()])
-        pattern += ".*" if expression[1] else "[^/]+"
+        pattern += _SYNTAX.sub(r"\\\g<0>", template[end : expression.start()])
+        pattern += r"[\s\S]*" if expression[1] else "[^/]+"
         end = expression.end()
-    return re.fullmatch(pattern + re.escape(template[end:]), uri, re.DOTALL) is not None
+    pattern += _SYNTAX.sub(r"\\\g<0>", template[end:]) + "$"
+    try:
+        return jsonschema_rs.validator_for({"pattern": pattern}, pattern_options=_LINEAR)
+    except ValueError:
+        return None
