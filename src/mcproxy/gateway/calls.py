@@ -16,6 +16,7 @@ import jsonschema_rs
 import msgspec
 
 from mcproxy.errors import InvalidArguments, RateLimited, TooLarge, UnknownTool
+from mcproxy.gateway.effort import effort
 from mcproxy.manifest.lookup import find_tool
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
@@ -24,6 +25,8 @@ from mcproxy.policy.concurrency import place_of_call
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import CallTool, Json, ServerState, Tool, ToolRef, ToolResult
 
+MAX_STEPS = 50_000  # of a comparison with a schema, some 20 ms; a call has some tens
+MAX_STEPS_FOR_ALL = 2_000  # to find all faults takes much longer than to find one
 _MAX_PROBLEMS = 10
 _LISTED: Collection[ServerState] = ("ready", "idle")  # the others may have tools we do not know
 _PATTERNS = jsonschema_rs.RegexOptions()  # linear time: schemas come from servers we do not trust
@@ -118,14 +121,31 @@ def checked(tool: Tool, usage: str, call: CallTool) -> CallTool:
 
 
 def _check(tool: Tool, arguments: Mapping[str, Json], usage: str) -> None:
-    """Hold arguments against the tool's schema. Raises InvalidArguments with all faults, and with
-    the right ``usage`` in words."""
+    """Hold arguments against the tool's schema. Raises InvalidArguments with all faults (with one,
+    where the arguments are large), and with the right ``usage`` in words.
+
+    What would take the gateway's time is left to the server to judge.
+    """
     schema = tool.definition.get("inputSchema")
-    validator = _validator(_encode(schema)) if isinstance(schema, dict) else None
-    if validator:
+    if not isinstance(schema, dict):
+        return
+    steps = effort(schema, dict(arguments), MAX_STEPS)
+    validator = _validator(_encode(schema)) if steps < MAX_STEPS else None
+    if validator is None or validator.is_valid(dict(arguments)):
+        return
+    if steps > MAX_STEPS_FOR_ALL:
+        faults = [_first_fault(validator, arguments)]
+    else:
         faults = [_fault(error) for error in validator.iter_errors(dict(arguments))]
-        if faults:
-            raise InvalidArguments(tool.ref, faults[:_MAX_PROBLEMS], usage)
+    raise InvalidArguments(tool.ref, faults[:_MAX_PROBLEMS], usage)
+
+
+def _first_fault(validator: jsonschema_rs.Validator, arguments: Mapping[str, Json]) -> str:
+    try:
+        validator.validate(dict(arguments))
+    except jsonschema_rs.ValidationError as error:
+        return f"{_fault(error)} (there may be more faults in these large arguments)"
+    return ""
 
 
 @functools.lru_cache(maxsize=4096)

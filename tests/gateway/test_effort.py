@@ -1,0 +1,130 @@
+"""How much work a comparison with a schema is, and that no schema stops the gateway."""
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcproxy.errors import InvalidArguments
+from mcproxy.gateway.calls import checked
+from mcproxy.gateway.effort import effort
+from mcproxy.types import Json, JsonObject, Tool, ToolRef, ToolResult
+
+DONE = ToolResult(b"{}")
+MOST = 1000
+
+
+async def _answer(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+    return DONE
+
+
+async def call(schema: JsonObject, arguments: JsonObject) -> ToolResult:
+    tool = Tool(ToolRef("server", "tool"), {"name": "tool", "inputSchema": schema})
+    return await checked(tool, "as it says", _answer)(tool.ref, arguments)
+
+
+def doubling(keyword: str, *, by: str = "$ref") -> JsonObject:
+    """Each definition refers to the next one twice."""
+    definitions: JsonObject = {"a40": {"type": "object"}}
+    for number in range(40):
+        following: Json = {by: f"#/$defs/a{number + 1}"}
+        definitions[f"a{number}"] = {keyword: [following, following]}
+    return {"type": "object", "$defs": definitions, "allOf": [{"$ref": "#/$defs/a0"}]}
+
+
+def named() -> JsonObject:
+    definitions: JsonObject = {"a40": {"$anchor": "a40"}}
+    for number in range(40):
+        following: Json = {"$ref": f"#a{number + 1}"}
+        definitions[f"a{number}"] = {"$anchor": f"a{number}", "allOf": [following, following]}
+    return {"type": "object", "$defs": definitions, "allOf": [{"$ref": "#a0"}]}
+
+
+TREE: JsonObject = {
+    "type": "object",
+    "$defs": {"node": {"properties": {"x": {"allOf": [{"$ref": "#/$defs/node"}] * 2}}}},
+    "$ref": "#/$defs/node",
+}
+
+
+def nested(depth: int) -> JsonObject:
+    value: JsonObject = {}
+    for _ in range(depth):
+        value = {"x": value}
+    return value
+
+
+@pytest.mark.requirement("calls.effort")
+@pytest.mark.parametrize(
+    ("schema", "arguments"),
+    [
+        (doubling("allOf"), {}),
+        (doubling("anyOf"), {"a": 1}),
+        (doubling("oneOf", by="$dynamicRef"), {}),
+        (named(), {}),
+        (TREE, nested(60)),
+        ({"required": [f"p{number}" for number in range(300_000)]}, {}),
+    ],
+    ids=["allOf", "anyOf", "dynamic", "anchors", "recursion", "required"],
+)
+async def test_what_takes_long_is_left_to_the_server(
+    schema: JsonObject, arguments: JsonObject
+) -> None:
+    assert await call(schema, arguments) is DONE
+
+
+@pytest.mark.requirement("calls.effort")
+async def test_large_arguments_are_told_one_fault() -> None:
+    schema: JsonObject = {"properties": {"list": {"items": {"type": "string"}}}}
+    with pytest.raises(InvalidArguments, match=r"list\.0: 1 is not of type .*may be more"):
+        await call(schema, {"list": [1] * 20_000})
+    with pytest.raises(InvalidArguments, match=r"list\.0: .*list\.1: "):
+        await call(schema, {"list": [1, 2]})
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "steps"),
+    [
+        ({}, {"a": 1}, 1),
+        ({"properties": {"a": {}, "b": {}}}, {"a": 1}, 2),
+        ({"additionalProperties": False}, {"a": 1, "b": 2}, 3),
+        ({"patternProperties": {"a": {}, "b": {}}}, {"a": 1}, 3),
+        ({"propertyNames": {}}, {"a": 1}, 2),
+        ({"items": {}}, [1, 2], 3),
+        ({"prefixItems": [{}, {}]}, [1, 2, 3], 5),
+        ({"enum": [1, 2, 3]}, 1, 4),
+        ({"if": {}, "then": {}, "anyOf": [{}, True]}, 1, 5),
+        ({"$defs": {"a/b": {"items": {}}}, "$ref": "#/$defs/a~1b"}, [1], 3),
+        ({"anyOf": [{"type": "string"}], "$ref": "#/anyOf/0"}, 1, 3),
+        ({"$ref": "#"}, 1, MOST),
+        ({"$ref": "#/$defs/missing"}, 1, MOST),
+        ({"$ref": "https://example.org/schema"}, 1, MOST),
+        ({"$ref": 7}, 1, MOST),
+        ({"$ref": "#/allOf/" + "9" * 5000, "allOf": [{}]}, 1, MOST),
+        ({"$defs": {"a b": {}}, "$ref": "#/$defs/a%20b"}, 1, 2),
+        ({"$id": "https://example.org/root"}, 1, 1),
+        ({"allOf": [{"$id": "inner", "$ref": "#/$defs/a"}], "$defs": {"a": {}}}, 1, MOST),
+    ],
+)
+def test_steps(schema: JsonObject, value: Json, steps: int) -> None:
+    assert effort(schema, value, MOST) == steps
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["$ref", "items", "allOf", "properties", "required", "not", "a"]),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["$ref", "items", "allOf", "a"]), JSON, max_size=3), JSON)
+def test_any_schema_has_an_effort(schema: JsonObject, value: Json) -> None:
+    assert 1 <= effort(schema, value, MOST) <= MOST
