@@ -28,7 +28,7 @@ class Followed:
         self.done: list[str] = []
         self.published: list[Manifest] = []
         self.views: list[ServerView] = []
-        self.refuses = False
+        self.refuses = self.fails = False
         self.let_go = asyncio.Event()
         self.let_go.set()
         self._told = asyncio.Event()
@@ -58,6 +58,9 @@ class Followed:
         self._note(f"after {occasion.event}")
 
     def _publish(self, manifest: Manifest) -> None:
+        if self.fails:
+            self._note("fault")
+            raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "no")
         self.published.append(manifest)
         self._note(" ".join(manifest.servers) or "none")
 
@@ -189,3 +192,27 @@ async def test_a_run_that_is_under_way_holds_up_no_end() -> None:
         followed.let_go.clear()
         followed.change("tools_changed", "a")
         await followed.until(lambda: "before tools_changed" in followed.done)
+
+
+@pytest.mark.requirement("hooks.fault")
+@pytest.mark.parametrize(
+    "events", [(), ("startup", "tools_changed")], ids=["at once", "with hooks"]
+)
+async def test_a_fault_ends_nothing_and_the_next_change_is_another_chance(
+    events: tuple[Event, ...],
+) -> None:
+    followed = Followed(*events)
+    followed.fails = True
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(followed.live.run())
+        async with asyncio.timeout(WAIT_SECS):
+            await followed.live.begun()
+        assert "a fault of the gateway" in str(followed.live.error)
+        followed.done.clear()
+        followed.change("tools_changed", "one")
+        await followed.until(lambda: "fault" in followed.done)
+        followed.fails = False
+        followed.change("tools_changed", "two")
+        await followed.until(lambda: "one two" in followed.done)
+        assert followed.live.error is None
+        running.cancel()

@@ -25,6 +25,7 @@ _TRAILING_COMMA = re.compile(
     rf"(?P<before>(?:{_STRING}|[\w\]}}])\s*),(?=\s*[\]}}])|(?P<keep>{_STRING})"
 )
 
+_HALF = re.compile("[\ud800-\udfff]")
 _HINTS = {
     "Expecting property name": 'keys stand in double quotes: {"key": "value"}',
     "Expecting ',' delimiter": "a comma or a closing bracket is missing before this place",
@@ -90,6 +91,10 @@ def _doubtful(value: Json, steps: Steps) -> Iterator[Problem]:
     if len(steps) > MAX_DEPTH:
         yield Problem(written(steps), f"nested deeper than {MAX_DEPTH} levels")
         return
+    texts = value if isinstance(value, _Object) else [value] if isinstance(value, str) else ()
+    if any(_HALF.search(text) for text in texts):
+        # JSON can write it, and neither UTF-8 nor a command line can carry it.
+        yield Problem(written(steps), "a text has half of a surrogate pair", "write it anew")
     if isinstance(value, _Object):
         for key in value.doubled:
             yield Problem(written((*steps, key)), "this key stands twice", "keep one of the two")

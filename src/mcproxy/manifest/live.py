@@ -22,8 +22,7 @@ log = logging.getLogger(__name__)
 class Live:
     """Rebuilds the manifest from ``views`` after ``changed`` and hands it to ``publish``.
 
-    What a hook refuses is held back until the next event, which tries again; ``error`` is why it
-    was refused, None when all is fine.
+    What a hook refuses is held back until the next event, which tries again.
     """
 
     def __init__(
@@ -41,7 +40,13 @@ class Live:
         self._held: frozenset[Event] = frozenset()  # their hooks run, or have refused
         self._due = asyncio.Event()
         self._begun = asyncio.Event()
-        self.error: str | None = None
+        self._refused: str | None = None
+        self._fault: str | None = None
+
+    @property
+    def error(self) -> str | None:
+        """Why the last refresh was refused, or failed; None when all is fine."""
+        return self._refused or self._fault
 
     async def run(self) -> None:
         """Refresh for ``startup``, then whenever hooks have to be waited for, until cancelled."""
@@ -83,9 +88,14 @@ class Live:
         return self._refreshes.hooked(self._new | self._held)
 
     def _refresh_at_once(self) -> None:
-        """No hook has been asked, so that what one has refused stays told."""
+        """No hook has been asked, so that what one has refused stays told. What fails leaves the
+        manifest that was; the next change is another chance."""
         self._take()
-        self._swap()
+        try:
+            self._swap()
+        except Exception as error:
+            self._fault = f"a fault of the gateway: {error!r}"
+            log.exception("a refresh failed")
 
     def _take(self) -> frozenset[Event]:
         """The causes that nobody has answered yet; the burst ends with them."""
@@ -101,21 +111,23 @@ class Live:
         try:
             await self._refreshes.run(self._held, self._pass)
         except HookFailed as error:
-            self.error = str(error)
+            self._refused = str(error)
             log.warning("a refresh is refused: %s", error)
         except Exception as error:
-            self.error = f"a fault of the gateway: {error!r}"
+            self._fault = f"a fault of the gateway: {error!r}"
             log.exception("a refresh failed")
         if starting and self._held:  # there is nothing to fall back to
             self._held = frozenset()
-            self._swap()
+            self._refresh_at_once()
+        self._begun.set()
 
     def _pass(self) -> None:
         """Nothing is held back any more."""
-        self._held, self.error = frozenset(), None
+        self._held, self._refused = frozenset(), None
         self._swap()
 
     def _swap(self) -> None:
         self._manifest = build(self._views(), self._manifest)
         self._publish(self._manifest)
+        self._fault = None
         self._begun.set()
