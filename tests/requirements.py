@@ -374,6 +374,7 @@ REQUIREMENTS: dict[str, str] = {
     "hooks.startup": "a pre_refresh hook that refuses the start is told, and the gateway serves",
     "hooks.bounded": "a hook that hangs holds up neither events that are not listed nor the end",
     "hooks.fault": "a refresh that fails leaves the old manifest, and the next one works",
+    "hooks.output": "a hook that talks without end, or leaves something running, does no harm",
     "hooks.no_loop": "restart_failed revives nobody on server_health",
     "hooks.pull_image": "pull_image makes docker and podman pull first",
     "hooks.pre_start": "pre_start hooks run before each start; one that fails makes it fail",

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mcproxy.config.hooks import HookSpec
@@ -17,6 +19,7 @@ from mcproxy.hooks import HookFailed, Hooks, Occasion
 from mcproxy.types import Json, JsonObject
 
 NAMED = HookSpec(name="note")
+MOST_BYTES = 64 << 20
 
 
 def command(code: str) -> HookSpec:
@@ -62,6 +65,41 @@ async def test_the_first_failure_ends_it_with_a_reason(hook: HookSpec, words: st
     assert words in str(caught.value)
     assert "s3cret" not in str(caught.value)
     assert done == []
+
+
+@pytest.mark.requirement("hooks.output")
+async def test_a_command_that_never_stops_talking_fills_no_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mcproxy.hooks.HOOK_SECS", 2.0)
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(HookFailed, match="not done after 2 s"):
+        await hooks([]).run([HookSpec(command=("yes",))], Occasion("manual"))
+    assert psutil.Process().memory_info().rss - before < MOST_BYTES
+    code = f"print('x' * {MOST_BYTES}); print('the last line'); raise SystemExit(3)"
+    with pytest.raises(HookFailed, match=r"exit status 3: the last line$"):
+        await hooks([]).run([command(code)], Occasion("manual"))
+
+
+@pytest.mark.requirement("hooks.output")
+async def test_what_a_command_leaves_running_holds_up_nothing(tmp_path: Path) -> None:
+    """It has a session of its own, so that it is not ended, and the command's output is open."""
+    mark = tmp_path / "pid"
+    code = f"""
+import pathlib, subprocess
+left = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+pathlib.Path({str(mark)!r}).write_text(str(left.pid))
+print("mounted", flush=True)
+"""
+    await hooks([]).run([command("print(1)")], Occasion("manual"))  # the loop opens its own once
+    opened = psutil.Process().num_fds()
+    try:
+        await hooks([]).run([command(code)], Occasion("manual"))
+    finally:
+        os.kill(int(mark.read_text()), signal.SIGKILL)
+    async with asyncio.timeout(10):
+        while psutil.Process().num_fds() > opened:  # noqa: ASYNC110  nobody tells of it
+            await asyncio.sleep(0.05)
 
 
 async def test_a_webhook_is_told_the_event_and_its_server() -> None:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -20,7 +20,9 @@ from mcproxy.types import Event
 from mcproxy.wire.lines import tail
 
 HOOK_SECS = 30.0  # a refresh, or a start, waits no longer for one hook
+LAST_WORDS_SECS = 0.5  # what a command wrote as it ended is still in the pipe
 _SHOWN_BYTES = 500
+_KEPT_BYTES = 4 << 10
 _PASSED = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
@@ -84,8 +86,30 @@ def _facts(occasion: Occasion) -> Mapping[str, str]:
     return {"event": occasion.event, **server}
 
 
+class _Command(asyncio.SubprocessProtocol):
+    """A command that runs; ``said`` is the end of its output: one that never stops talking must not
+    fill our memory. ``silent`` is set at the end of the output, which others may hold open."""
+
+    def __init__(self) -> None:
+        self.exited, self.silent = asyncio.Event(), asyncio.Event()
+        self.said = b""
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """Keep the end of what was said."""
+        self.said = (self.said + data)[-_KEPT_BYTES:]
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        """Nobody can say more."""
+        self.silent.set()
+
+    def process_exited(self) -> None:
+        """The command has ended, if not what it left running."""
+        self.exited.set()
+
+
 async def _command(hook: HookSpec, occasion: Occasion, environment: Mapping[str, str]) -> None:
-    process = await asyncio.create_subprocess_exec(
+    transport, command = await asyncio.get_running_loop().subprocess_exec(
+        _Command,
         *(hook.command or ()),
         env=environment,
         stdin=DEVNULL,
@@ -94,29 +118,31 @@ async def _command(hook: HookSpec, occasion: Occasion, environment: Mapping[str,
         start_new_session=True,
     )
     try:
-        output, _ = await process.communicate()
+        await command.exited.wait()
     finally:
-        await _end(process)
-    if process.returncode:
-        last = tail(output, _SHOWN_BYTES).decode("utf-8", "replace").strip()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(transport.get_pid(), signal.SIGKILL)  # nothing of its session stays behind
+        await command.exited.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_SECS):
+                await command.silent.wait()
+        transport.close()
+    if status := transport.get_returncode():
+        last = tail(command.said, _SHOWN_BYTES).decode("utf-8", "replace").strip()
         said = f": {last}" if last else ""
-        raise HookFailed(f"{told(hook, occasion)}: exit status {process.returncode}{said}")
-
-
-async def _end(process: Process) -> None:
-    """Leave nothing of a command behind."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
+        raise HookFailed(f"{told(hook, occasion)}: exit status {status}{said}")
 
 
 async def _tell(hook: HookSpec, url: str, occasion: Occasion) -> None:
     import httpx  # noqa: PLC0415  a gateway without webhooks need not load it
 
     try:
-        async with httpx.AsyncClient(timeout=HOOK_SECS) as client:
-            response = await client.post(url, json=_facts(occasion))
+        async with (
+            httpx.AsyncClient(timeout=HOOK_SECS) as client,
+            client.stream("POST", url, json=_facts(occasion)) as response,
+        ):
+            status, good = response.status_code, response.is_success  # the body is not read
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise HookFailed(f"{told(hook, occasion)}: {type(error).__name__}") from error
-    if not response.is_success:
-        raise HookFailed(f"{told(hook, occasion)}: it answered {response.status_code}")
+    if not good:
+        raise HookFailed(f"{told(hook, occasion)}: it answered {status}")
