@@ -200,6 +200,7 @@ REQUIREMENTS: dict[str, str] = {
     "audit.calls": "each upstream call, refused ones included, leaves a line without values",
     "audit.executions": "each script leaves a line",
     "audit.file": "the audit file is private and rotated",
+    "audit.disk_full": "an audit file that takes no lines is told once, and calls go on",
     "cli.migrate": "migrate shows the difference; --write keeps the old file and all comment keys",
     "cli.namespaces": "namespaces tells each value and where it comes from",
     "cli.import": "import takes over other clients' servers, moves secrets to .env, can be undone",

@@ -6,6 +6,7 @@ import json
 import logging
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -186,6 +187,23 @@ def test_a_file_is_continued(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_opened_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         AuditLog(Audit(file="missing/audit.log"), tmp_path)
+
+
+@pytest.mark.requirement("audit.disk_full")
+def test_a_full_disk_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "audit.log"
+    path.symlink_to("/dev/full")
+    log = AuditLog(Audit(file=str(path)), tmp_path)
+    for _ in range(3):
+        log.write(script("x"))
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "audit.file: lines are lost" in caplog.text
+    assert "No space left" in caplog.text
+    assert "Traceback" not in capfd.readouterr().err
+    with suppress(OSError):  # what is still in its buffer
+        log.close()
 
 
 @pytest.mark.requirement("observe.calls")

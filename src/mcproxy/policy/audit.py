@@ -5,8 +5,8 @@ there as a SHA-256 and a size, by which a known value can be recognised (and a v
 ones guessed). A tool's name is what was asked, cut at ``MAX_NAME_CHARS``: a script chooses it.
 
 A record is a JSON line of a file, and at level DEBUG a line of the log; where there is neither,
-none is made. A line that cannot be written (disk full) is told by ``logging`` on stderr and lost;
-calls go on.
+none is made. A line that cannot be written (disk full) is lost, which the log tells once; calls go
+on.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ import io
 import itertools
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ LOGGER = "mcproxy.audit"
 MAX_NAME_CHARS = 128
 _MIB = 1 << 20
 _PRIVATE = 0o600
+
+log = logging.getLogger(__name__)
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -202,6 +205,20 @@ class AuditLog:
 class _PrivateFile(RotatingFileHandler):
     def __init__(self, path: Path, max_bytes: int, keep: int) -> None:
         super().__init__(path, maxBytes=max_bytes, backupCount=keep, encoding="utf-8")
+        self._lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        before = self._lost
+        super().emit(record)
+        if before and self._lost == before:
+            log.warning("audit.file: lines are written again; %d could not be", before)
+            self._lost = 0
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Each call would bring a traceback of its own."""
+        self._lost += 1
+        if self._lost == 1:
+            log.error("audit.file: lines are lost, nothing can be written: %s", sys.exception())
 
     def _open(self) -> io.TextIOWrapper:
         opened = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _PRIVATE)
