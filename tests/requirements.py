@@ -321,6 +321,7 @@ REQUIREMENTS: dict[str, str] = {
     "upstream.meta": "members of _meta that are for one hop are replaced",
     "upstream.input_required": "a stateless server gets its input",
     "upstream.lists": "lists are kept until they change",
+    "calls.long_names": "a name of a megabyte takes no time, and little room in the refusal",
     "calls.effort": "no schema takes the gateway's time; large arguments are told one fault",
     "resources.linear": "a template is matched in linear time, whatever a server gives",
     "upstream.listen": "a stateless server's new tools are noticed",

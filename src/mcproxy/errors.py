@@ -28,6 +28,8 @@ from dataclasses import dataclass
 
 from mcproxy.types import Capacity, Json, ToolRef
 
+_MAX_NAME_CHARS = 200  # of a name in a message
+
 
 class McproxyError(Exception):
     """Root of the exceptions that MCProxy raises on purpose."""
@@ -124,7 +126,7 @@ class UnknownServer(CallError):
         hint = f" Did you mean {_either(near)}?" if near else ""
         names = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
         names = names or "none in this namespace"
-        super().__init__(ref, f"There is no server {ref.server!r}.{hint} Servers: {names}.")
+        super().__init__(ref, f"There is no server {_cut(ref.server)!r}.{hint} Servers: {names}.")
 
 
 class UnknownTool(CallError):
@@ -135,7 +137,7 @@ class UnknownTool(CallError):
     def __init__(self, ref: ToolRef, near: Sequence[str], why: str = "") -> None:
         hint = f" Did you mean {_either(near, quote=False)}?" if near else ""
         hint = hint or f' See api.search("{ref.server}") for its tools.'
-        reason = why or f"Server {ref.server!r} has no tool {ref.tool!r}."
+        reason = why or f"Server {ref.server!r} has no tool {_cut(ref.tool)!r}."
         super().__init__(ref, reason + hint)
 
 
@@ -271,6 +273,11 @@ def failure_code(error: BaseException) -> str:
     if isinstance(error, CallError):
         return error.code
     return "cancelled" if isinstance(error, asyncio.CancelledError) else "internal_error"
+
+
+def _cut(name: str) -> str:
+    """A name as somebody asked for it, who may have sent a megabyte."""
+    return name if len(name) <= _MAX_NAME_CHARS else f"{name[:_MAX_NAME_CHARS]}…"
 
 
 def _name(ref: ToolRef) -> str:

@@ -44,6 +44,17 @@ def test_execute(given_: JsonObject, read: ExecuteArguments) -> None:
     assert read_execute(given_) == read
 
 
+@pytest.mark.parametrize(
+    "given_",
+    [{"limit": "9" * 5000}, {"limit": "inf"}, {"max_depth": "nan"}, {"x" * 5_000_000: 1}],
+    ids=["huge", "inf", "nan", "name"],
+)
+def test_what_is_odd_is_refused_in_few_words(given_: JsonObject) -> None:
+    with pytest.raises(ArgumentFault) as caught:
+        read_search({"query": "x", **given_})
+    assert len(str(caught.value)) < 300
+
+
 @given(st.dictionaries(st.sampled_from(["query", "max_depth", "limit", "namespace", "x"]), ANY))
 def test_search_reads_or_refuses(given_: dict[str, Json]) -> None:
     with contextlib.suppress(ArgumentFault):

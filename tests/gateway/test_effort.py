@@ -83,6 +83,12 @@ async def test_large_arguments_are_told_one_fault() -> None:
         await call(schema, {"list": [1, 2]})
 
 
+@pytest.mark.parametrize("schema", [{"type": "object"}, TREE, {}])
+async def test_arguments_that_nest_too_deeply_are_refused_in_words(schema: JsonObject) -> None:
+    with pytest.raises(InvalidArguments, match="nest deeper than 128 levels"):
+        await call(schema, nested(700))
+
+
 @pytest.mark.parametrize(
     ("schema", "value", "steps"),
     [

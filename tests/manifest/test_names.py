@@ -4,9 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcproxy.errors import CallError
+from mcproxy.manifest.lookup import find_tool
+from mcproxy.manifest.model import build
 from mcproxy.manifest.names import Ambiguous, call_line, name_forms, resolve
 from mcproxy.manifest.spelling import near
-from mcproxy.types import Tool, ToolRef
+from mcproxy.types import ServerView, Tool, ToolRef
 from tests.manifest.samples import tool
 
 
@@ -67,6 +70,26 @@ def test_near_names(asked: str, best: str) -> None:
 
 def test_nothing_is_near_to_something_else() -> None:
     assert near("send_email", TOOLS) == []
+
+
+SEVERAL = tuple(Tool(ToolRef("s", name), {"name": name}) for name in ("one", "two", "three"))
+
+
+@pytest.mark.requirement("calls.long_names")
+@pytest.mark.parametrize("name", ["z" * 1_000_000, "aB" * 500_000, "a_b." * 250_000])
+def test_a_name_of_a_megabyte_takes_no_time_and_little_room(name: str) -> None:
+    manifest = build([ServerView(f"s{number}", "ready", "", SEVERAL) for number in range(20)])
+    for asked in (ToolRef("s1", name), ToolRef(name, "t")):
+        with pytest.raises(CallError) as caught:
+            find_tool(manifest, asked)
+        assert len(caught.value.message) < 2000
+    assert near(name, TOOLS * 100) == []
+
+
+def test_a_long_name_that_exists_is_found() -> None:
+    long = "x" * 100_000
+    view = ServerView("s", "ready", "", (Tool(ToolRef("s", long), {"name": long}),))
+    assert find_tool(build([view]), ToolRef("s", long)).ref.tool == long
 
 
 @pytest.mark.requirement("search.call_line")

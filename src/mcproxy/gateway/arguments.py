@@ -12,6 +12,7 @@ from mcproxy.errors import McproxyError
 from mcproxy.types import Json
 
 MAX_CODE_BYTES = 50 << 10
+_SHOWN_CHARS = 100  # of what a client sent, in a refusal of it
 MAX_DEPTH = 3
 MAX_LIMIT = 50
 
@@ -73,10 +74,10 @@ def read_execute(arguments: Mapping[str, Json]) -> ExecuteArguments:
 def _refuse_unknown(tool: str, arguments: Mapping[str, Json], known: tuple[str, ...]) -> None:
     for name in arguments:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.5)
+            near = difflib.get_close_matches(name[:_SHOWN_CHARS], known, 1, 0.5)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ArgumentFault(
-                f"{tool} has no argument {name!r}.{hint} It takes: {', '.join(known)}."
+                f"{tool} has no argument {_shown(name)}.{hint} It takes: {', '.join(known)}."
             )
 
 
@@ -91,8 +92,8 @@ def _namespace(arguments: Mapping[str, Json]) -> str | None:
 
 def _integer(name: str, value: Json, low: int, high: int) -> int:
     number = _number(value)
-    if number is None or number != int(number) or not low <= number <= high:
-        raise ArgumentFault(f"{name} must be an integer from {low} to {high}, not {value!r}.")
+    if number is None or not low <= number <= high or number != int(number):
+        raise ArgumentFault(f"{name} must be an integer from {low} to {high}, not {_shown(value)}.")
     return int(number)
 
 
@@ -101,8 +102,15 @@ def _seconds(value: Json) -> float | None:
         return None
     number = _number(value)
     if number is None or not 0 < number < float("inf"):
-        raise ArgumentFault(f"timeout_secs must be a number of seconds above 0, not {value!r}.")
+        raise ArgumentFault(
+            f"timeout_secs must be a number of seconds above 0, not {_shown(value)}."
+        )
     return number
+
+
+def _shown(value: Json) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
 
 
 def _number(value: Json) -> float | None:

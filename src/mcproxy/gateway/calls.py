@@ -24,6 +24,7 @@ from mcproxy.observe.redact import Redactor
 from mcproxy.policy.concurrency import place_of_call
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import CallTool, Json, ServerState, Tool, ToolRef, ToolResult
+from mcproxy.wire.depth import MAX_DEPTH, is_deep
 
 MAX_STEPS = 50_000  # of a comparison with a schema, some 20 ms; a call has some tens
 MAX_STEPS_FOR_ALL = 2_000  # to find all faults takes much longer than to find one
@@ -126,6 +127,8 @@ def _check(tool: Tool, arguments: Mapping[str, Json], usage: str) -> None:
 
     What would take the gateway's time is left to the server to judge.
     """
+    if is_deep(_encode(arguments), dict(arguments)):
+        raise InvalidArguments(tool.ref, [f"they nest deeper than {MAX_DEPTH} levels"], usage)
     schema = tool.definition.get("inputSchema")
     if not isinstance(schema, dict):
         return

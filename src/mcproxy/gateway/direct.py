@@ -16,6 +16,7 @@ from mcproxy.manifest.spelling import near
 from mcproxy.policy.audit import AuditLog, actor
 from mcproxy.types import CallTool, Json, JsonObject, Tool, ToolRef, ToolResult
 
+MAX_NAME_SHOWN = 200  # characters of a name that there is not
 MAX_INSTRUCTIONS = 4000  # characters; clients put them before every conversation
 
 
@@ -94,4 +95,4 @@ def unknown_tool(name: str, scope: Scope) -> RpcError:
         hint = "; this server has two: search finds tools, execute runs Python that calls them"
     elif scope.mode == "both" and not close:
         hint = f"; beside the tools of servers there are {' and '.join(META_TOOLS)}"
-    return RpcError(RpcError.INVALID_PARAMS, f"unknown tool {name!r}{hint}")
+    return RpcError(RpcError.INVALID_PARAMS, f"unknown tool {name[:MAX_NAME_SHOWN]!r}{hint}")

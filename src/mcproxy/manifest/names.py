@@ -17,6 +17,8 @@ from mcproxy.types import Tool
 # A line with more parameters is no longer read; required ones come first and may be more.
 MAX_PARAMETERS_SHOWN, MAX_REQUIRED_SHOWN = 8, 20
 
+MAX_FORM_CHARS = 1000
+
 Forms = Mapping[str, tuple[str, ...]]
 
 
@@ -37,7 +39,12 @@ def name_forms(names: Iterable[str]) -> Forms:
 
 
 def resolve(forms: Forms, asked: str) -> str | Ambiguous | None:
-    """The name that ``asked`` stands for: itself if it exists, else the one of the same form."""
+    """The name that ``asked`` stands for: itself if it exists, else the one of the same form.
+
+    A very long one has no other form: to find it would take the gateway's time.
+    """
+    if len(asked) > MAX_FORM_CHARS:
+        return asked if any(asked in names for names in forms.values()) else None
     form = snake(asked)
     names = forms.get(form, ())
     if asked in names:

@@ -9,6 +9,7 @@ MIN_ONE_ERROR, MIN_TWO_ERRORS = 4, 8
 # Names less alike than this are not offered as "did you mean".
 LEAST_SIMILARITY = 0.5
 MAX_TYPED_ERRORS = 2
+MAX_NEAR_CHARS = 200  # a longer text is no name that somebody mistyped
 
 
 def allowed_errors(word: str) -> int:
@@ -53,8 +54,11 @@ def near(asked: str, names: Iterable[str], count: int = 3) -> list[str]:
 
     Finds typing errors, other word order, and a word too many or too few (a missing prefix).
     """
+    if len(asked) > MAX_NEAR_CHARS:
+        return []
     asked_form = snake(asked)
-    rated = sorted((-_similarity(asked_form, snake(name)), name) for name in names)
+    compared = (name for name in names if len(name) <= MAX_NEAR_CHARS)
+    rated = sorted((-_similarity(asked_form, snake(name)), name) for name in compared)
     return [name for rating, name in rated[:count] if -rating >= LEAST_SIMILARITY]
 
 
@@ -70,6 +74,5 @@ def _similarity(one: str, other: str) -> float:
 
 def _letter_pairs(name: str) -> set[str]:
     """Pairs of neighbours in each word, its ends included; so the order of words is no matter."""
-    return {
-        f"^{word}$"[at : at + 2] for word in name.split("_") if word for at in range(len(word) + 1)
-    }
+    words = (f"^{word}$" for word in name.split("_") if word)
+    return {word[at : at + 2] for word in words for at in range(len(word) - 1)}
