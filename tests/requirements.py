@@ -122,6 +122,7 @@ REQUIREMENTS: dict[str, str] = {
     "execute.api": "a script can see the manifest, search, and read a tool's schema",
     "search.found": "search finds a tool by what it does and says how to call it",
     "stdio.sdk": "the official SDK client works over --stdio in both eras",
+    "stdio.gone": "a client that reads no more ends the program as the end of input does",
     "stdio.clean": "stdout carries protocol only; at the end of input running calls are finished",
     "stdio.cancel": "a request that the client cancels is stopped and gets no reply",
     "search.depths": "each search depth adds its members",

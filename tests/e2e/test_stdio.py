@@ -107,3 +107,33 @@ def test_input_from_a_file(config: Path, tmp_path: Path) -> None:
             check=True,
         )
     assert json.loads(done.stdout) == {"jsonrpc": "2.0", "id": 1, "result": {}}
+
+
+@pytest.mark.requirement("stdio.gone")
+@pytest.mark.parametrize("how", ["closed", "full"])
+def test_a_client_that_takes_nothing_any_more_is_gone(config: Path, how: str) -> None:
+    command = [sys.executable, str(MAIN), "--stdio", "--config", str(config)]
+    ping = b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'
+    with (
+        Path("/dev/full").open("wb") as full,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=full if how == "full" else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+        ) as program,
+    ):
+        assert program.stdin
+        assert program.stderr
+        program.stdin.write(ping)
+        program.stdin.flush()
+        if program.stdout:
+            program.stdout.readline()
+            program.stdout.close()
+            program.stdin.write(ping * 1000)
+            program.stdin.flush()
+        said = program.stderr.read().decode()  # its input stays open
+        assert program.wait(60) == 0
+    assert "nothing can be written to the client" in said
+    assert "Traceback" not in said

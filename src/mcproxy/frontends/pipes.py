@@ -34,7 +34,10 @@ async def reading(fd: int) -> AsyncIterator[AsyncIterator[bytes]]:
 
 @contextlib.asynccontextmanager
 async def writing(fd: int) -> AsyncIterator[Write]:
-    """A function that writes a line to a file descriptor, and waits while nobody reads it."""
+    """A function that writes a line to a file descriptor, and waits while nobody reads it.
+
+    It raises OSError where nothing can be written (any more).
+    """
     if not _may_block(fd):
 
         async def write_file(line: bytes) -> None:
@@ -50,6 +53,8 @@ async def writing(fd: int) -> AsyncIterator[Write]:
     writer = asyncio.StreamWriter(transport, protocol, None, loop)
 
     async def write(line: bytes) -> None:
+        if transport.is_closing():
+            raise BrokenPipeError("nobody reads it")
         writer.write(line + b"\n")
         await writer.drain()
 

@@ -47,7 +47,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 async def serve(gateway: Gateway, gate: Gate, chunks: AsyncIterator[bytes], write: Write) -> None:
-    """Answer what comes in until the input ends; then let running requests end, bounded."""
+    """Answer what comes in until the input ends; then let running requests end, bounded.
+
+    A client that takes nothing any more is gone: what it has asked for is stopped at once.
+    """
+    try:
+        await _serve(gateway, gate, chunks, write)
+    except* OSError as faults:
+        log.warning("nothing can be written to the client any more: %s", faults.exceptions[0])
+
+
+async def _serve(gateway: Gateway, gate: Gate, chunks: AsyncIterator[bytes], write: Write) -> None:
     outbox = _Outbox()
     client = _Client(gateway, gate, outbox)
     lines = LineSplitter()
