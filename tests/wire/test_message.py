@@ -60,6 +60,7 @@ def test_reads(text: str, message: Message) -> None:
         ('{"id":[],"method":"m"}', RpcError.INVALID_REQUEST, "not a JSON-RPC message"),
         ('{"id":1,"method":7}', RpcError.INVALID_REQUEST, "not a JSON-RPC message"),
         ("[]", RpcError.INVALID_REQUEST, "the batch is empty"),
+        ("[" + "{}," * 1000 + "{}]", RpcError.INVALID_REQUEST, "has 1001 messages, the limit is"),
     ],
 )
 def test_refuses(text: str, code: int, words: str) -> None:

@@ -16,6 +16,7 @@ from mcproxy.wire.depth import is_deep
 
 RequestId: TypeAlias = int | str
 
+MAX_BATCH = 1000  # messages; a body of 4 MiB has room for 80,000, each answered with kilobytes
 EMPTY_OBJECT = b"{}"
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What the reading of JSON that others wrote can end with: no JSON, no UTF-8, nested too deeply."""
@@ -109,7 +110,8 @@ def decode(data: bytes | memoryview | msgspec.Raw) -> Message:
 def decode_body(body: bytes) -> Message | list[Message | RpcError]:
     """Read one message or a batch (JSON-RPC 2.0, section 6); in a batch each fault stands alone.
 
-    Raises RpcError as ``decode`` does, and INVALID_REQUEST for an empty batch.
+    Raises RpcError as ``decode`` does, and INVALID_REQUEST for a batch that is empty or has over
+    MAX_BATCH messages.
     """
     if body.lstrip()[:1] != b"[":
         return decode(body)
@@ -119,6 +121,9 @@ def decode_body(body: bytes) -> Message | list[Message | RpcError]:
         raise RpcError(RpcError.PARSE_ERROR, f"the message is not valid JSON: {error}") from error
     if not items:
         raise RpcError(RpcError.INVALID_REQUEST, "the batch is empty; send at least one request")
+    if len(items) > MAX_BATCH:
+        text = f"the batch has {len(items)} messages, the limit is {MAX_BATCH}; send several"
+        raise RpcError(RpcError.INVALID_REQUEST, text)
     return [_decode_or_error(item) for item in items]
 
 
