@@ -26,7 +26,7 @@ from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import CallTool, Json, ServerState, Tool, ToolRef, ToolResult
 from mcproxy.wire.depth import MAX_DEPTH, is_deep
 
-MAX_STEPS = 50_000  # of a comparison with a schema, some 20 ms; a call has some tens
+MAX_STEPS = 10_000  # of a comparison with a schema, some 0.1 s; a call has some tens
 MAX_STEPS_FOR_ALL = 2_000  # to find all faults takes much longer than to find one
 _MAX_PROBLEMS = 10
 _LISTED: Collection[ServerState] = ("ready", "idle")  # the others may have tools we do not know

@@ -6,6 +6,7 @@ busy for years. So the comparison is walked through first, without its assertion
 """
 
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import TypeAlias
 from urllib.parse import unquote
 
@@ -31,7 +32,7 @@ def effort(schema: JsonObject, value: Json, most: int) -> int:
     reference by a name (``$anchor``), or a schema of a name of its own within (``$id``)."""
     steps = 0
     waiting: list[_Pair] = [(schema, value)]
-    while waiting and steps < most:
+    while waiting and steps + len(waiting) < most:  # each that waits takes a step at least
         each, part = waiting.pop()
         if not isinstance(each, dict):
             steps += 1
@@ -44,10 +45,9 @@ def effort(schema: JsonObject, value: Json, most: int) -> int:
             if found is None:
                 return most
             waiting.append((found, part))
-        waiting += _of_the_same(each, part)
-        waiting += _of_members(each, part)
-        waiting += _of_items(each, part)
-    return min(steps, most)
+        inner = chain(_of_the_same(each, part), _of_members(each, part), _of_items(each, part))
+        waiting += islice(inner, most)
+    return min(steps + len(waiting), most)
 
 
 def _of_the_same(schema: JsonObject, value: Json) -> Iterator[_Pair]:
