@@ -84,6 +84,7 @@ REQUIREMENTS: dict[str, str] = {
     "upstream.isolation": "a server that cannot start hides none of the others",
     "upstream.lenient": "banners, chatter on stderr, odd schemas and slow starts do no harm",
     "upstream.pages": "every page of tools/list is read",
+    "upstream.endless_list": "a list that never ends is given up before it fills the memory",
     "upstream.list_changed": "a changed tool list is read again",
     "wire.unreadable": "a reply that cannot be read fails its call at once, by its id",
     "upstream.lines": "lines up to 16 MiB are read; a longer one fails its call only",

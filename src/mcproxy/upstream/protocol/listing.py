@@ -18,6 +18,7 @@ LISTS: Mapping[str, str] = {
 """By method: the member of the result that has the items."""
 
 MAX_PAGES = 1000  # a server that invents cursors must not hold us for ever
+MAX_LIST_BYTES = 32 << 20  # of all pages; a thousand tools have some 2 MiB
 
 _object = msgspec.json.Decoder(dict[str, Json])
 
@@ -25,11 +26,17 @@ _object = msgspec.json.Decoder(dict[str, Json])
 async def read_list(
     request: Callable[[str, JsonObject], Awaitable[bytes]], method: str
 ) -> tuple[JsonObject, ...]:
-    """All items of a list. Raises msgspec.DecodeError for an answer that is no list of objects."""
+    """All items of a list. Raises msgspec.DecodeError for an answer that is no list of objects, and
+    where its pages have over MAX_LIST_BYTES together."""
     items: list[JsonObject] = []
+    size = 0
     cursor: Json = None
     for _ in range(MAX_PAGES):
-        page = _object.decode(await request(method, {"cursor": cursor} if cursor else {}))
+        raw = await request(method, {"cursor": cursor} if cursor else {})
+        size += len(raw)
+        if size > MAX_LIST_BYTES:
+            raise msgspec.ValidationError(f"its pages have over {MAX_LIST_BYTES} bytes together")
+        page = _object.decode(raw)
         listed = page.get(LISTS[method], [])
         if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
             raise msgspec.ValidationError(f"`{LISTS[method]}` is no list of objects")
