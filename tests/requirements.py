@@ -125,6 +125,8 @@ REQUIREMENTS: dict[str, str] = {
     "stdio.sdk": "the official SDK client works over --stdio in both eras",
     "stdio.gone": "a client that reads no more ends the program as the end of input does",
     "stdio.clean": "stdout carries protocol only; at the end of input running calls are finished",
+    "stdio.bounded": "a client has at most 256 requests under way",
+    "stdio.unread_log": "a log that nobody reads stops nothing",
     "stdio.cancel": "a request that the client cancels is stopped and gets no reply",
     "search.depths": "each search depth adds its members",
     "search.result": "the reply to search repeats the question and counts tools",

@@ -11,6 +11,7 @@ imports, stays small that way, and ``--help`` is quick.
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -39,6 +40,7 @@ Your own servers: write config/mcp-servers.json, the README shows how. Stop: Ctr
 
 if TYPE_CHECKING:
     from mcproxy.observe.redact import Redactor
+    from mcproxy.observe.unblocked import Unblocked
 
 _NOT_INSTALLED = (
     "mcproxy: the package {} is not installed for {}; in a checkout, `make setup` installs it, and "
@@ -115,11 +117,17 @@ def _guarded_serve(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from mcproxy.observe.unblocked import Unblocked
+
+    to_stdout = arguments.log and not arguments.stdio
+    with contextlib.closing(Unblocked(sys.stdout if to_stdout else sys.stderr)) as stream:
+        return _serve_logging(arguments, stream)
+
+
+def _serve_logging(arguments: argparse.Namespace, stream: "Unblocked") -> int:
     from mcproxy import serve
     from mcproxy.observe import logs
 
-    to_stdout = arguments.log and not arguments.stdio
-    stream = sys.stdout if to_stdout else sys.stderr
     configure = partial(logs.configure, readable=arguments.log, stream=stream)
     configure()
     if arguments.stdio:

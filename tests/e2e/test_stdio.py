@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
+from mcproxy.frontends.conversation import MAX_RUNNING, TOO_MANY
 from mcproxy.types import JsonObject
 from tests.e2e.gateways import MAIN, ROOT, TIME, echo
 
@@ -137,3 +140,62 @@ def test_a_client_that_takes_nothing_any_more_is_gone(config: Path, how: str) ->
         assert program.wait(60) == 0
     assert "nothing can be written to the client" in said
     assert "Traceback" not in said
+
+
+SLEEP = {"name": "execute", "arguments": {"code": "api.server('echo').sleep(secs=30)"}}
+
+
+@pytest.mark.requirement("stdio.bounded")
+def test_requests_under_way_are_bounded(config: Path) -> None:
+    calls = (
+        json.dumps({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": SLEEP})
+        for number in range(MAX_RUNNING)
+    )
+    cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 0}}
+    ping = {"jsonrpc": "2.0", "id": "one more", "method": "ping"}
+    with conversing(config) as process:
+        assert process.stdin
+        assert process.stdout
+        for line in (*calls, json.dumps(ping), json.dumps(cancel)):
+            process.stdin.write(f"{line}\n")
+        process.stdin.flush()
+        refused = json.loads(process.stdout.readline())
+        assert (refused["id"], refused["error"]["code"]) == ("one more", TOO_MANY)
+        answer = refused
+        while "error" in answer:  # the place of the cancelled one is free soon
+            process.stdin.write(f"{json.dumps(ping)}\n")
+            process.stdin.flush()
+            answer = json.loads(process.stdout.readline())
+        assert answer["result"] == {}
+        process.kill()
+
+
+@pytest.mark.requirement("stdio.unread_log")
+def test_a_log_that_nobody_reads_stops_nothing(config: Path) -> None:
+    with conversing(config, "--log") as process:  # a line for each call, and none is read
+        assert process.stdin
+        assert process.stdout
+        call = {"name": "execute", "arguments": {"code": CALLS}}
+        request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+        for _ in range(5):
+            process.stdin.write(f"{json.dumps(request)}\n")
+            process.stdin.flush()
+            answer = json.loads(process.stdout.readline())
+            assert answer["result"]["structuredContent"]["status"] == "success"
+        process.stdin.close()
+        assert process.wait(timeout=30) == 0
+
+
+CALLS = "for number in range(150): api.server('echo').add(a=number, b=1)"
+
+
+@contextmanager
+def conversing(config: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """A gateway on three pipes, of which the test need not read the last."""
+    command = [sys.executable, str(MAIN), "--stdio", "--config", str(config), *options]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -75,12 +75,7 @@ class Conversation:
         if request.method == "initialize":
             self.meet(request)
         if len(self._running) >= MAX_RUNNING:
-            text = (
-                f"{MAX_RUNNING} requests are being answered; send this one when some have ended: "
-                f"try again in {RETRY_SECS} s"
-            )
-            error = RpcError(TOO_MANY, text, retry_after=RETRY_SECS)
-            way.reply(Failure(request.id, error))
+            way.reply(Failure(request.id, too_many()))
             return None
         task = self._tasks.create_task(self._answer(request, where, way))
         self._running[task] = request.id
@@ -151,3 +146,12 @@ def _notify(stream: Stream) -> Callable[[str, JsonObject], None]:
         stream.put(encode(Notification(method, _encode(params))))
 
     return notify
+
+
+def too_many() -> RpcError:
+    """The refusal of a request whose client has MAX_RUNNING under way."""
+    text = (
+        f"{MAX_RUNNING} requests are being answered; send this one when some have ended: "
+        f"try again in {RETRY_SECS} s"
+    )
+    return RpcError(TOO_MANY, text, retry_after=RETRY_SECS)

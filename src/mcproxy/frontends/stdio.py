@@ -16,13 +16,14 @@ from msgspec.structs import replace
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession, Exchange
 from mcproxy.frontends.asking import Asking
+from mcproxy.frontends.conversation import MAX_RUNNING, too_many
 from mcproxy.frontends.gate import Gate
 from mcproxy.frontends.glance import glance
 from mcproxy.gateway.core import Gateway, Where
 from mcproxy.gateway.listen import METHOD as LISTEN
 from mcproxy.gateway.listen import listen
 from mcproxy.policy.access import AccessDenied
-from mcproxy.types import Caller, JsonObject
+from mcproxy.types import Caller, Json, JsonObject
 from mcproxy.wire.lines import MAX_LINE_BYTES, LineSplitter, Overlong
 from mcproxy.wire.message import (
     Failure,
@@ -67,6 +68,7 @@ async def _serve(gateway: Gateway, gate: Gate, chunks: AsyncIterator[bytes], wri
             async for chunk in chunks:
                 for line in lines.feed(chunk):
                     tasks.create_task(client.take(line))
+                await outbox.room()  # who reads no replies is not read either
             await gate.drain()
             client.cancel_all()
         await outbox.flush()
@@ -78,6 +80,13 @@ class _Outbox:
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[bytes] = asyncio.Queue(QUEUED_MESSAGES)
+        self._written = asyncio.Event()
+
+    async def room(self) -> None:
+        """Return once the queue has room."""
+        while self._queue.full():
+            self._written.clear()
+            await self._written.wait()
 
     async def put(self, message: bytes) -> None:
         """Append a reply; waits while the queue is full."""
@@ -95,6 +104,7 @@ class _Outbox:
         while True:
             await write(await self._queue.get())
             self._queue.task_done()
+            self._written.set()
 
     async def flush(self) -> None:
         """Return when all is written, at most after FLUSH_SECS."""
@@ -115,7 +125,7 @@ class _Client:
         self._session = ClientSession(self._notify)
         self._exchange = Exchange(self._notify, self._ask, self._session)
         self._unsubscribe: Callable[[], None] | None = None
-        self._running: dict[RequestId, asyncio.Task[Response | Failure | None]] = {}
+        self._running: dict[asyncio.Task[Response | Failure | None], RequestId] = {}
 
     async def take(self, line: bytes | Overlong) -> None:
         """Answer one line."""
@@ -139,7 +149,7 @@ class _Client:
     def cancel_all(self) -> None:
         """Stop what is still being answered; the client is gone."""
         self._session.ended.set()
-        for task in self._running.values():
+        for task in self._running:
             task.cancel()
 
     async def _reply(self, answer: Response | Failure | None) -> None:
@@ -150,31 +160,37 @@ class _Client:
         match item:
             case RpcError():
                 return Failure(None, item)
+            case Request():
+                return await self._respond(item)
             case Notification(method="notifications/cancelled", params=params):
-                id_ = glance(params).requestId
-                task = self._running.get(id_) if isinstance(id_, int | str) else None
-                if task:
-                    task.cancel()
-            case Request(id=id_, method=method, params=params):
-                if method == "initialize":
-                    self._meet(params)
-                return await self._run(
-                    id_, self._gateway.respond(item, self._where, self._exchange)
-                )
+                self._cancel(glance(params).requestId)
             case Response() | Failure():
                 self._asking.answered(item)
         return None
+
+    async def _respond(self, request: Request) -> Response | Failure | None:
+        if len(self._running) >= MAX_RUNNING:
+            return Failure(request.id, too_many())
+        if request.method == "initialize":
+            self._meet(request.params)
+        work = self._gateway.respond(request, self._where, self._exchange)
+        return await self._run(request.id, work)
+
+    def _cancel(self, cancelled: Json) -> None:
+        for task, id_ in self._running.items():
+            if id_ == cancelled:
+                task.cancel()
 
     async def _run(
         self, id_: RequestId, work: Coroutine[None, None, Response | Failure | None]
     ) -> Response | Failure | None:
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(work)
-            self._running[id_] = task
+            self._running[task] = id_
             try:
                 await asyncio.wait([task])
             finally:
-                self._running.pop(id_, None)
+                del self._running[task]
         return None if task.cancelled() else task.result()
 
     def _meet(self, params: bytes) -> None:

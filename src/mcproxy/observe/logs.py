@@ -4,6 +4,7 @@ What a line is about (``server``, ``tool``, ``call`` and the like) is given with
 each is a member of the object; for people it stands in the text already.
 """
 
+import io
 import logging
 import sys
 from typing import TextIO
@@ -17,7 +18,7 @@ FIELDS = ("asctime", "levelname", "name", "message")
 
 
 def configure(
-    *, readable: bool, stream: TextIO = sys.stderr, redactor: Redactor | None = None
+    *, readable: bool, stream: TextIO | io.TextIOBase = sys.stderr, redactor: Redactor | None = None
 ) -> None:
     """Send all logs to ``stream``: readable at level DEBUG, else as JSON at level INFO.
 
