@@ -5,20 +5,22 @@ import math
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import get_args
+from typing import TypeAlias, get_args
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from mcproxy.config.model import Mode
+from mcproxy.errors import RpcError
 from mcproxy.frontends.gate import DRAIN_SECS, Gate
 from mcproxy.frontends.guard import foreign_host, foreign_origin, is_loopback
-from mcproxy.frontends.replies import refusal, unavailable
+from mcproxy.frontends.replies import raw, refusal, unavailable
 from mcproxy.frontends.resource import challenge
 from mcproxy.frontends.sessions import Sessions
 from mcproxy.gateway.core import Gateway, Where
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Caller, Json
+from mcproxy.wire import message as wire
 
 MAX_BODY_BYTES = 4 << 20
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -27,6 +29,9 @@ JSON = "application/json"
 EVENTS = "text/event-stream"
 MESSAGE = "/message"
 SESSION = "session_id"  # the parameter of MESSAGE that names a session of ``/sse``
+
+Received: TypeAlias = wire.Message | list[wire.Message | RpcError]
+"""A message, or a batch with the faults of its parts."""
 
 # curl says "form" unless told otherwise; a web page's form is stopped by its Origin.
 _JSON_TYPES = re.compile(
@@ -130,7 +135,19 @@ def foreign(site: Site, request: Request) -> str | None:
     return foreign_host(host) or foreign_origin(origin)
 
 
-async def body(request: Request) -> bytes | Response:
+async def read_message(request: Request, bad: int) -> Received | Response:
+    """The message in the body, or the batch; else the refusal, with the status ``bad`` where it is
+    no JSON-RPC."""
+    data = await _body(request)
+    if isinstance(data, Response):
+        return data
+    try:
+        return wire.decode_body(data)
+    except RpcError as error:
+        return raw(wire.encode(wire.Failure(None, error)), bad)
+
+
+async def _body(request: Request) -> bytes | Response:
     """The body of a request, or its refusal; one that is too large is not read to its end."""
     parts: list[bytes] = []
     size = 0

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from mcproxy.errors import RpcError
 from mcproxy.frontends.connection import while_connected
-from mcproxy.frontends.entry import Site, body, gone, refused, where
+from mcproxy.frontends.entry import Received, Site, gone, read_message, refused, where
 from mcproxy.frontends.replies import accepted, answered, raw, retry_after
 from mcproxy.gateway.core import Gateway, Where
 from mcproxy.wire import message as wire
@@ -20,20 +20,14 @@ async def answer(site: Site, request: Request) -> Response:
     refusal = refused(site, request, place)
     if refusal:
         return refusal
-    data = await body(request)
-    if isinstance(data, Response):
-        return data
-    try:
-        received = wire.decode_body(data)
-    except RpcError as error:
-        return raw(wire.encode(wire.Failure(None, error)))
-    return await reply(site, request, received, place)
+    asked = await read_message(request, bad=200)
+    return asked if isinstance(asked, Response) else await reply(site, request, asked, place)
 
 
 async def reply(
     site: Site,
     request: Request,
-    received: wire.Message | list[wire.Message | RpcError],
+    received: Received,
     place: Where,
 ) -> Response:
     """Answer messages; where the client leaves, what it asked for is stopped."""

@@ -15,14 +15,14 @@ from mcproxy.frontends.entry import (
     MESSAGE,
     SESSION,
     Site,
-    body,
     denied,
     destination,
+    read_message,
     refused,
     where,
 )
 from mcproxy.frontends.events import EventStream, event
-from mcproxy.frontends.replies import accepted, raw, refusal, unavailable
+from mcproxy.frontends.replies import accepted, refusal, unavailable
 from mcproxy.frontends.session import Session
 from mcproxy.frontends.sessions import FULL_SECS, Full
 from mcproxy.gateway.core import Where
@@ -61,14 +61,10 @@ async def post(site: Site, request: Request) -> Response:
     if session is None:
         text = "there is no such session (any more); GET /sse opens one"
         return refusal(404, text)
-    data = await body(request)
-    if isinstance(data, Response):
-        return data
-    try:
-        received = wire.decode_body(data)
-    except RpcError as error:
-        return raw(wire.encode(wire.Failure(None, error)), 400)
-    for message in received if isinstance(received, list) else [received]:
+    said = await read_message(request, bad=400)
+    if isinstance(said, Response):
+        return said
+    for message in said if isinstance(said, list) else [said]:
         _take(session, message, session.place(place))
     return accepted()
 

@@ -12,7 +12,7 @@ from mcproxy.errors import RpcError
 from mcproxy.frontends import listen
 from mcproxy.frontends.answering import Answer, Terms, deliver
 from mcproxy.frontends.conversation import Way
-from mcproxy.frontends.entry import EVENTS, JSON, Site, gone, takes, takes_events
+from mcproxy.frontends.entry import EVENTS, JSON, Received, Site, gone, takes, takes_events
 from mcproxy.frontends.glance import glance
 from mcproxy.frontends.replies import accepted, raw, refusal, rpc_error
 from mcproxy.frontends.routing_headers import HEADER_MISMATCH, check, check_parameters
@@ -40,7 +40,7 @@ STATUSES = {
 async def answer(
     site: Site,
     request: Request,
-    received: wire.Message | list[wire.Message | RpcError],
+    received: Received,
     place: Where,
 ) -> Response:
     """Answer one POST."""

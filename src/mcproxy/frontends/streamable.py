@@ -18,10 +18,11 @@ from mcproxy.frontends.connection import while_connected
 from mcproxy.frontends.entry import (
     EVENTS,
     JSON,
+    Received,
     Site,
-    body,
     gone,
     is_json,
+    read_message,
     refused,
     takes,
     takes_events,
@@ -49,18 +50,14 @@ async def post(site: Site, request: Request) -> Response:
     turned_away = refused(site, request, place) or _unfit(request, accept)
     if turned_away:
         return turned_away
-    data = await body(request)
-    if isinstance(data, Response):
-        return data
-    try:
-        received = wire.decode_body(data)
-    except RpcError as error:
-        return raw(wire.encode(wire.Failure(None, error)), 400)
-    if _is_stateless(received, request):
-        return await stateless.answer(site, request, received, place)
-    if isinstance(received, wire.Request) and received.method == "initialize":
-        return await _initialize(site, request, received, place)
-    return _unknown_version(request) or await _in_session(site, request, received, place)
+    said = await read_message(request, bad=400)
+    if isinstance(said, Response):
+        return said
+    if _is_stateless(said, request):
+        return await stateless.answer(site, request, said, place)
+    if isinstance(said, wire.Request) and said.method == "initialize":
+        return await _initialize(site, request, said, place)
+    return _unknown_version(request) or await _in_session(site, request, said, place)
 
 
 async def get(site: Site, request: Request) -> Response:
@@ -120,7 +117,7 @@ async def _initialize(
 async def _in_session(
     site: Site,
     request: Request,
-    received: wire.Message | list[wire.Message | RpcError],
+    received: Received,
     place: Where,
 ) -> Response:
     if SESSION_ID not in request.headers:
@@ -209,7 +206,7 @@ def _refused_without_body(site: Site, request: Request) -> Response | None:
     return turned_away or _unknown_version(request)
 
 
-def _is_stateless(received: wire.Message | list[wire.Message | RpcError], request: Request) -> bool:
+def _is_stateless(received: Received, request: Request) -> bool:
     if request.headers.get(VERSION) == MODERN:
         return True
     return isinstance(received, wire.Request) and META_VERSION in glance(received.params).meta
