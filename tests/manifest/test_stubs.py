@@ -4,6 +4,7 @@ import ast
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -168,7 +169,11 @@ def checked(directory: Path, *files: str) -> tuple[list[str], int]:
     (directory / "mypy.ini").write_text("[mypy]\nmypy_path = .\n")
     cache = str(directory / "cache")
     options = ["--strict", "--config-file", str(directory / "mypy.ini"), "--cache-dir", cache]
-    out, _, status = mypy.run([*options, *(str(directory / file) for file in files)])
+    limit = sys.getrecursionlimit()
+    try:
+        out, _, status = mypy.run([*options, *(str(directory / file) for file in files)])
+    finally:
+        sys.setrecursionlimit(limit)  # mypy raises it for good
     return [line for line in out.splitlines() if not line.startswith(("Found", "Success"))], status
 
 

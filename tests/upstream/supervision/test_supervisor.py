@@ -129,14 +129,14 @@ async def test_tools_that_cannot_be_listed_again_stay() -> None:
         await watched.call("unruly", "add")
         after = watched.fleet.health()["unruly"]
         assert replace(after, rss_mb=before.rss_mb) == before
-        assert after.tools == 7
+        assert after.tools == 8
 
 
 @pytest.mark.requirement("upstream.dwell")
 async def test_a_server_may_be_given_time_to_register_its_tools() -> None:
     late = server("unruly.py", "--late-tool", "0.4", manifests={"startup_dwell_secs": 1.5})
     async with running(unruly=late) as watched:
-        assert watched.fleet.health()["unruly"].tools == 8
+        assert watched.fleet.health()["unruly"].tools == 9
 
 
 @pytest.mark.requirement("upstream.breaker")
