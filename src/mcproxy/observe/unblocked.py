@@ -24,6 +24,7 @@ class Unblocked(io.TextIOBase):
         self._stream = stream
         self._waiting: queue.Queue[str | None] = queue.Queue(MAX_WAITING)
         self._lost = 0
+        self._counting = threading.Lock()
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
         self._thread.start()
 
@@ -32,7 +33,8 @@ class Unblocked(io.TextIOBase):
         try:
             self._waiting.put_nowait(text)
         except queue.Full:
-            self._lost += 1
+            with self._counting:
+                self._lost += 1
         return len(text)
 
     def close(self) -> None:
@@ -47,6 +49,10 @@ class Unblocked(io.TextIOBase):
             with contextlib.suppress(OSError, ValueError):  # nobody is there to be told of it
                 self._stream.write(text)
                 self._stream.flush()
-            if self._lost:
-                lost, self._lost = self._lost, 0
-                log.warning("%d lines of the log were lost: they were not read in time", lost)
+            self._tell_losses()
+
+    def _tell_losses(self) -> None:
+        with self._counting:
+            lost, self._lost = self._lost, 0
+        if lost:
+            log.warning("%d lines of the log were lost: they were not read in time", lost)
