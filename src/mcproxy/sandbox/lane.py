@@ -123,7 +123,12 @@ class Lane:
             if seat.worker.is_alive:
                 return seat
             await seat.clear_away()
-        return await self._seat(await self._living(), warm=False)
+        try:
+            return await self._seat(await self._living(), warm=False)
+        except ZygoteFailed:
+            # It may have died a moment ago, unnoticed. Nothing of the script has run: once more.
+            await asyncio.sleep(0)
+            return await self._seat(await self._living(), warm=False)
 
     async def _seat(self, zygote: Zygote, *, warm: bool = True) -> Seat:
         folder = self._folders.make() if self._folders else None
