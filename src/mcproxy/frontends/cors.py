@@ -13,8 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mcproxy.config.model import ANY
-from mcproxy.frontends.entry import Handler, Site, destination
-from mcproxy.frontends.guard import foreign_host
+from mcproxy.frontends.entry import Handler, Site, destination, elsewhere
 from mcproxy.frontends.replies import refusal
 from mcproxy.gateway.core import Where
 
@@ -45,7 +44,9 @@ def open_to_pages(handlers: Mapping[str, Handler]) -> Mapping[str, Handler]:
 
 def _shown(handler: Handler) -> Handler:
     async def answer(site: Site, request: Request) -> Response:
-        shared = _shared(site, request, destination(site, request))  # a session may end meanwhile
+        # Asked before, since a session may end meanwhile; most requests come from no page.
+        paged = "origin" in request.headers
+        shared = paged and _shared(site, request, destination(site, request))
         response = await handler(site, request)
         response.headers.update(_VARY)
         if shared:
@@ -80,7 +81,7 @@ def _preflight(site: Site, request: Request, methods: str) -> Response:
 
 def _shared(site: Site, request: Request, place: Where) -> bool:
     origin = place.caller.origin
-    if not origin or (site.loopback and foreign_host(request.headers.get("host"))):
+    if not origin or elsewhere(site, request):
         return False
     local = site.loopback and not place.caller.foreign
     return site.gateway.shares(place, unlisted=local)

@@ -108,7 +108,7 @@ def refused(site: Site, request: Request, place: Where) -> Response | None:
     """
     if site.gate.closed:
         return stopping()
-    why = foreign_host(request.headers.get("host")) if site.loopback else None
+    why = elsewhere(site, request)
     if why:
         return refusal(403, why)
     if place.mode is None and "mode" in request.query_params:
@@ -131,8 +131,12 @@ def foreign(site: Site, request: Request) -> str | None:
     """Why a request to a loopback bind is refused where no namespace judges its origin."""
     if not site.loopback:
         return None
-    host, origin = request.headers.get("host"), request.headers.get("origin")
-    return foreign_host(host) or foreign_origin(origin)
+    return elsewhere(site, request) or foreign_origin(request.headers.get("origin"))
+
+
+def elsewhere(site: Site, request: Request) -> str | None:
+    """Why a request to a loopback bind is refused for its ``Host``."""
+    return foreign_host(request.headers.get("host")) if site.loopback else None
 
 
 async def read_message(request: Request, bad: int) -> Received | Response:

@@ -23,7 +23,7 @@ from mcproxy.manifest.names import call_line
 from mcproxy.observe.redact import Redactor
 from mcproxy.policy.concurrency import place_of_call
 from mcproxy.policy.namespaces import Namespace
-from mcproxy.types import CallTool, Json, ServerState, Tool, ToolRef, ToolResult
+from mcproxy.types import CallTool, Json, JsonObject, ServerState, Tool, ToolRef, ToolResult
 from mcproxy.wire.depth import MAX_DEPTH, is_deep
 
 MAX_STEPS = 10_000  # of a comparison with a schema, some 0.1 s; a call has some tens
@@ -127,25 +127,26 @@ def _check(tool: Tool, arguments: Mapping[str, Json], usage: str) -> None:
 
     What would take the gateway's time is left to the server to judge.
     """
-    if is_deep(_encode(arguments), dict(arguments)):
+    values = dict(arguments)
+    if is_deep(_encode(values), values):
         raise InvalidArguments(tool.ref, [f"they nest deeper than {MAX_DEPTH} levels"], usage)
     schema = tool.definition.get("inputSchema")
     if not isinstance(schema, dict):
         return
-    steps = effort(schema, dict(arguments), MAX_STEPS)
+    steps = effort(schema, values, MAX_STEPS)
     validator = _validator(_encode(schema)) if steps < MAX_STEPS else None
-    if validator is None or validator.is_valid(dict(arguments)):
+    if validator is None or validator.is_valid(values):
         return
     if steps > MAX_STEPS_FOR_ALL:
-        faults = [_first_fault(validator, arguments)]
+        faults = [_first_fault(validator, values)]
     else:
-        faults = [_fault(error) for error in validator.iter_errors(dict(arguments))]
+        faults = [_fault(error) for error in validator.iter_errors(values)]
     raise InvalidArguments(tool.ref, faults[:_MAX_PROBLEMS], usage)
 
 
-def _first_fault(validator: jsonschema_rs.Validator, arguments: Mapping[str, Json]) -> str:
+def _first_fault(validator: jsonschema_rs.Validator, arguments: JsonObject) -> str:
     try:
-        validator.validate(dict(arguments))
+        validator.validate(arguments)
     except jsonschema_rs.ValidationError as error:
         return f"{_fault(error)} (there may be more faults in these large arguments)"
     return ""
