@@ -12,7 +12,7 @@ run: .venv/.run
 setup: .venv/.dev
 
 test: .venv/.dev tests/node/node_modules/.ready tests/sdk1/.venv/.ready
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .
