@@ -132,6 +132,13 @@ ERRORS: dict[str, tuple[str, str, str, int | None, str]] = {
         None,
         "",
     ),
+    "killed by a real-time signal": (
+        "import os\nos.kill(os.getpid(), 40)",
+        "SandboxError",
+        "SIGRTMIN+6",
+        None,
+        "",
+    ),
     "recursion": ("def f():\n    f()\nf()", "RecursionError", "", 2, "loop"),
     "unprintable": (
         "class E(Exception):\n    def __str__(self):\n        raise ValueError\nraise E",

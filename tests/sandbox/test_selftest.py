@@ -114,7 +114,7 @@ def test_what_is_lacking_is_said() -> None:
         (Exit(-signal.SIGSYS, 1000), "SandboxError", "system call"),
         (Exit(-signal.SIGKILL, 1000), "SandboxError", "outside"),
         (Exit(-signal.SIGXCPU, 1000), "Timeout", "processor time"),
-        (Exit(-40, 1000), "SandboxError", "signal 40"),
+        (Exit(-40, 1000), "SandboxError", "ended by SIGRTMIN+6"),
         (Exit(-signal.SIGSEGV, 250 << 10), "MemoryLimit", "sandbox.memory_mb"),
     ],
 )

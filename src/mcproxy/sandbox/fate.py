@@ -2,6 +2,7 @@
 
 import signal
 
+from mcproxy.exit_status import signal_name
 from mcproxy.sandbox.zygote_process import Exit
 from mcproxy.types import Limits, ScriptError
 
@@ -43,7 +44,7 @@ def explain(ended: Exit | None, limits: Limits, *, scratch_full: bool = False) -
     if ended.code >= 0:
         text = f"The script ended its process (exit status {ended.code}) without a result."
         return ScriptError("SandboxError", text, hint="Assign to `result`, or define run().")
-    unusual = ScriptError("SandboxError", f"The worker was ended by signal {-ended.code}.")
+    unusual = ScriptError("SandboxError", f"The worker was ended by {signal_name(-ended.code)}.")
     return _BY_SIGNAL.get(-ended.code, unusual)
 
 

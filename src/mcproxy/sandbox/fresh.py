@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from mcproxy.exit_status import signal_name
 from mcproxy.sandbox import bridge
 from mcproxy.types import CallTool, Job, Outcome, ScriptError
 
@@ -67,8 +68,8 @@ async def _explain(process: asyncio.subprocess.Process) -> ScriptError:
     if code == -signal.SIGXCPU:
         return ScriptError("Timeout", "The script used more processor time than its time limit.")
     if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        return ScriptError("SandboxError", f"The script's process was ended by {name}.")
+        text = f"The script's process was ended by {signal_name(-code)}."
+        return ScriptError("SandboxError", text)
     text = "The script's process ended without a result (os._exit, or a crash)."
     return ScriptError("SandboxError", text)
 
