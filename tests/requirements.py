@@ -100,6 +100,16 @@ REQUIREMENTS: dict[str, str] = {
         "faults in arguments are results that say what to do; numbers may come as text"
     ),
     "http.batch": "batches are answered with arrays, notifications with 202",
+    "http.batch_bounded": (
+        "a batch is answered a few messages at a time, others have their turns, and its replies "
+        "are bounded in all"
+    ),
+    "http.hostile_heads": "requests that never end their head are closed and keep nobody out",
+    "http.hostile_bodies": "bodies that never end take a bounded share of memory and time",
+    "http.idle_connections": "connections stay below the descriptors that servers and health need",
+    "http.slow_readers": "what waits for clients that read nothing is bounded, then they are let go",
+    "http.stop_unread": "clients that read nothing do not hold up the end",
+    "sessions.share": "one client's sessions and streams leave room for others",
     "http.faults": (
         "malformed requests get the JSON-RPC error that fits, and the next request works"
     ),

@@ -9,19 +9,24 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import cast
 
 import uvicorn
 
 from mcproxy.app import App
 from mcproxy.config.load import Loaded
+from mcproxy.descriptors import connection_limits, raise_descriptor_limit
 from mcproxy.frontends import stdio
 from mcproxy.frontends.entry import Site
 from mcproxy.frontends.guard import is_loopback
 from mcproxy.frontends.http import application
+from mcproxy.frontends.http_connection import ConnectionLimits, Connections, HttpConnection
 from mcproxy.frontends.pipes import reading, writing
 from mcproxy.frontends.sessions import Bounds, Sessions
 from mcproxy.observe.redact import Redactor
 
+FLUSH_SECS = 1.0  # at the end, a client that still reads has read what was written by then
 KEEP_ALIVE_SECS = 75  # longer than most clients and proxies, so that they close first
 
 Mask = Callable[[Redactor], None]
@@ -41,6 +46,7 @@ async def serve_http(
     *,
     watch: bool = True,
     bounds: Bounds | None = None,
+    limits: ConnectionLimits | None = None,
 ) -> None:
     """Serve HTTP at a host and port until SIGTERM or SIGINT; ``mask`` and ``watch`` as in ``App``.
 
@@ -48,6 +54,7 @@ async def serve_http(
     """
     host, _ = address
     listener = socket.create_server(address, family=_family(host), backlog=2048)
+    connections = Connections(limits or connection_limits(raise_descriptor_limit()))
     app = App(loaded, mask, watch=watch)
     sessions = Sessions(app.gateway, app.gate, bounds)
     site = Site(
@@ -56,6 +63,7 @@ async def serve_http(
     server = _Server(
         uvicorn.Config(
             application(site),
+            http=cast("type[asyncio.Protocol]", partial(HttpConnection, connections)),
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -68,12 +76,15 @@ async def serve_http(
         log.warning(_OPEN, host)
     async with app.running(), sessions.running(), asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(server.serve([listener]), name="http")
+        sweeping = tasks.create_task(connections.run(), name="connections")
         log.info("listening on http://%s:%d", host, listener.getsockname()[1])
         await _stop_signal()
         await app.gate.drain()
         sessions.close()
+        await connections.flushed(FLUSH_SECS)
         server.should_exit = True
         await serving
+        sweeping.cancel()
 
 
 async def serve_stdio(

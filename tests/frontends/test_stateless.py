@@ -110,7 +110,7 @@ async def test_what_was_not_asked_for_is_not_told(served: Served) -> None:
 
 
 async def test_subscriptions_that_are_refused() -> None:
-    async with asyncio.timeout(BOUND_SECS), serving(Bounds(listeners=1)) as served:
+    async with asyncio.timeout(BOUND_SECS), serving(Bounds(listeners=2)) as served:
         send = headers("subscriptions/listen")
         only = headers("subscriptions/listen", accept="application/json")
         assert (await served.http.post("/mcp", json=listen(), headers=only)).status_code == 406

@@ -372,7 +372,7 @@ async def test_too_many_requests_at_once(served: Served) -> None:
 
 @pytest.mark.requirement("http.retry_after")
 async def test_all_sessions_in_use() -> None:
-    async with asyncio.timeout(BOUND_SECS), serving(Bounds(sessions=1)) as served:
+    async with asyncio.timeout(BOUND_SECS), serving(Bounds(sessions=2)) as served:
         headers = await served.open()
         async with served.http.stream("GET", "/mcp", headers=headers):
             params: JsonObject = {"protocolVersion": "2025-11-25"}

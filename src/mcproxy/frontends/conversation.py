@@ -14,6 +14,7 @@ import msgspec
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession, Exchange
 from mcproxy.frontends.asking import Asking
+from mcproxy.frontends.budget import Budget
 from mcproxy.frontends.gate import Gate
 from mcproxy.frontends.glance import glance
 from mcproxy.frontends.progress import wants_signs, with_signs
@@ -47,6 +48,31 @@ class Way:
     reply: Callable[[Response | Failure | None], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a client's requests take, and of whose share: ``requests`` counts them, ``body_bytes``
+    what they carry."""
+
+    requests: Budget
+    body_bytes: Budget
+    owner: str
+
+    def take(self, request: Request) -> Callable[[], None] | None:
+        """Count a request; what uncounts it, None where there is no room for it."""
+        size = len(request.params)
+        if not self.requests.take(self.owner):
+            return None
+        if not self.body_bytes.take(self.owner, size):
+            self.requests.give(self.owner)
+            return None
+
+        def give_back() -> None:
+            self.requests.give(self.owner)
+            self.body_bytes.give(self.owner, size)
+
+        return give_back
+
+
 class Conversation:
     """One client's requests under way. Their tasks belong to ``tasks``.
 
@@ -54,8 +80,14 @@ class Conversation:
     """
 
     def __init__(
-        self, gateway: Gateway, gate: Gate, tasks: asyncio.TaskGroup, home: Stream | None = None
+        self,
+        gateway: Gateway,
+        gate: Gate,
+        tasks: asyncio.TaskGroup,
+        account: Account,
+        home: Stream | None = None,
     ) -> None:
+        self._account = account
         self._gateway = gateway
         self._gate = gate
         self._tasks = tasks
@@ -74,12 +106,15 @@ class Conversation:
         """Begin to answer a request; None where there are too many (the reply says so)."""
         if request.method == "initialize":
             self.meet(request)
-        if len(self._running) >= MAX_RUNNING:
+        room = len(self._running) < MAX_RUNNING
+        give_back = self._account.take(request) if room else None
+        if give_back is None:
             way.reply(Failure(request.id, too_many()))
             return None
         task = self._tasks.create_task(self._answer(request, where, way))
         self._running[task] = request.id
         task.add_done_callback(self._running.pop)
+        task.add_done_callback(lambda _: give_back())
         return task
 
     def meet(self, initialize: Request) -> None:
@@ -149,9 +184,9 @@ def _notify(stream: Stream) -> Callable[[str, JsonObject], None]:
 
 
 def too_many() -> RpcError:
-    """The refusal of a request whose client has MAX_RUNNING under way."""
+    """The refusal of a request whose client has MAX_RUNNING under way, or as much as it may."""
     text = (
-        f"{MAX_RUNNING} requests are being answered; send this one when some have ended: "
-        f"try again in {RETRY_SECS} s"
+        f"as many of your requests are being answered as may be (of one client {MAX_RUNNING}); "
+        f"send this one when some have ended: try again in {RETRY_SECS} s"
     )
     return RpcError(TOO_MANY, text, retry_after=RETRY_SECS)

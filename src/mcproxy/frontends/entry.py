@@ -1,6 +1,7 @@
 """What every HTTP request passes before it is understood: who it comes from, whether it may come
 in, and its body. A wrong token, a foreign page or a body without end are turned away here."""
 
+import asyncio
 import math
 import re
 from collections.abc import Awaitable, Callable
@@ -12,9 +13,11 @@ from starlette.responses import Response
 
 from mcproxy.config.model import Mode
 from mcproxy.errors import RpcError
+from mcproxy.frontends.budget import owner_of
+from mcproxy.frontends.conversation import RETRY_SECS
 from mcproxy.frontends.gate import DRAIN_SECS, Gate
 from mcproxy.frontends.guard import foreign_host, foreign_origin, is_loopback
-from mcproxy.frontends.replies import raw, refusal, unavailable
+from mcproxy.frontends.replies import CLOSE, raw, refusal, unavailable
 from mcproxy.frontends.resource import challenge
 from mcproxy.frontends.sessions import Sessions
 from mcproxy.gateway.core import Gateway, Where
@@ -23,6 +26,7 @@ from mcproxy.types import Caller, Json
 from mcproxy.wire import message as wire
 
 MAX_BODY_BYTES = 4 << 20
+BODY_SECS = 30.0  # for a body to arrive: 140 KB a second for the largest
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 JSON = "application/json"
@@ -139,10 +143,17 @@ def elsewhere(site: Site, request: Request) -> str | None:
     return foreign_host(request.headers.get("host")) if site.loopback else None
 
 
-async def read_message(request: Request, bad: int) -> Received | Response:
+def share_of(site: Site, request: Request) -> str:
+    """Whose share of what the gateway can carry the request takes."""
+    who = caller(request)
+    name = site.gateway.identify(who) if who.token else None
+    return owner_of(name, request.client.host if request.client else "")
+
+
+async def read_message(site: Site, request: Request, bad: int) -> Received | Response:
     """The message in the body, or the batch; else the refusal, with the status ``bad`` where it is
     no JSON-RPC."""
-    data = await _body(request)
+    data = await _body(site, request)
     if isinstance(data, Response):
         return data
     try:
@@ -151,18 +162,27 @@ async def read_message(request: Request, bad: int) -> Received | Response:
         return raw(wire.encode(wire.Failure(None, error)), bad)
 
 
-async def _body(request: Request) -> bytes | Response:
-    """The body of a request, or its refusal; one that is too large is not read to its end."""
+async def _body(site: Site, request: Request) -> bytes | Response:
+    """The body of a request, or its refusal; one that is too large, too slow, or more than the
+    client's share is not read to its end."""
+    owner, held = share_of(site, request), site.sessions.body_bytes
     parts: list[bytes] = []
     size = 0
     try:
-        async for part in request.stream():
-            size += len(part)
-            if size > MAX_BODY_BYTES:
-                return refusal(413, f"the body is over {MAX_BODY_BYTES} bytes")
-            parts.append(part)
+        async with asyncio.timeout(BODY_SECS):
+            async for part in request.stream():
+                if size + len(part) > MAX_BODY_BYTES:
+                    return refusal(413, f"the body is over {MAX_BODY_BYTES} bytes")
+                if not held.take(owner, len(part)):
+                    return unavailable("too much is being received", RETRY_SECS, close=True)
+                size += len(part)
+                parts.append(part)
+    except TimeoutError:
+        return refusal(408, f"the body did not arrive within {BODY_SECS:g} s", CLOSE)
     except ClientDisconnect:
         return gone()
+    finally:
+        held.give(owner, size)
     return b"".join(parts)
 
 

@@ -6,15 +6,16 @@ dead (HTML standard, "Server-sent events", 9.2.7). Knows no MCP method.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from mcproxy.frontends.connection import disconnected
-from mcproxy.frontends.stream import Reader
+from mcproxy.frontends.stream import Event, Reader
 
+WRITTEN_BYTES = 64 << 10  # at a time; what has not been written can still be dropped
 HEARTBEAT_SECS = 15.0  # proxies close what is silent for 30 s and more
 
 _HEARTBEAT = b": heartbeat\n\n"
@@ -81,18 +82,23 @@ class EventStream(Response):
     async def _write(self, send: Send) -> None:
         await _body(send, self._opening or _HEARTBEAT)
         while not self._reader.done:
-            await _body(send, await self._next() or _HEARTBEAT)
+            await self._wait()
+            events = self._reader.next(WRITTEN_BYTES)
+            await _body(send, self._text(events) or _HEARTBEAT)
+            self._reader.read(events)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _next(self) -> bytes:
-        """The events that came; nothing when it was quiet for the time of a heartbeat."""
+    async def _wait(self) -> None:
+        """Return when events came, or it was quiet for the time of a heartbeat."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._heartbeat_secs):
                 await self._reader.wait()
+
+    def _text(self, events: Sequence[Event]) -> bytes:
         name = self._reader.stream.name
         return b"".join(
             event(item.message, id_=f"{name}-{item.number}" if self._resumable else "")
-            for item in self._reader.take()
+            for item in events
         )
 
 

@@ -11,7 +11,6 @@ from mcproxy.frontends.entry import Site
 from mcproxy.frontends.events import EventStream
 from mcproxy.frontends.replies import unavailable
 from mcproxy.frontends.sessions import FULL_SECS, Full
-from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.core import Where
 from mcproxy.gateway.era import server_info
 from mcproxy.gateway.listen import listen
@@ -24,9 +23,9 @@ _SERVER = "io.modelcontextprotocol/serverInfo"
 _encode = msgspec.json.Encoder().encode
 
 
-async def response(site: Site, message: wire.Request, place: Where) -> Response:
-    """The stream that answers the request. Raises RpcError."""
-    stream = Stream()
+async def response(site: Site, message: wire.Request, place: Where, share: str) -> Response:
+    """The stream that answers the request, of somebody's share. Raises RpcError."""
+    stream = site.sessions.stream(share)
 
     def send(note: wire.Notification) -> None:
         stream.put(wire.encode(note))
@@ -42,7 +41,7 @@ async def response(site: Site, message: wire.Request, place: Where) -> Response:
         stream.end(wire.encode(wire.Response(message.id, result)))
 
     try:
-        uncount = site.sessions.listen(end)
+        uncount = site.sessions.listen(end, share)
     except Full:
         listening.close()
         return unavailable("too many clients listen", FULL_SECS)

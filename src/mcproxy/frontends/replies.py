@@ -28,6 +28,7 @@ TRY = (
     'curl -X POST http://HOST/message -H "Content-Type: application/json" '
     '-d \'{"jsonrpc":"2.0","id":1,"method":"tools/list"}\''
 )
+CLOSE = {"Connection": "close"}
 
 
 def raw(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -45,9 +46,11 @@ def refusal(status: int, text: str, headers: Mapping[str, str] | None = None) ->
     return json({"error": text, "endpoints": ENDPOINTS, "try": TRY}, status, headers)
 
 
-def unavailable(text: str, retry_secs: int) -> Response:
-    """A request that cannot be served now, and may be in so many seconds."""
-    return refusal(503, f"{text}; try again in {retry_secs} s", retry_after(retry_secs))
+def unavailable(text: str, retry_secs: int, *, close: bool = False) -> Response:
+    """A request that cannot be served now, and may be in so many seconds; ``close``: on another
+    connection, as its body has not been read."""
+    headers = {**retry_after(retry_secs), **(CLOSE if close else {})}
+    return refusal(503, f"{text}; try again in {retry_secs} s", headers)
 
 
 def retry_after(secs: int | None) -> dict[str, str]:

@@ -3,7 +3,7 @@ to fetch. Knows no HTTP."""
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -31,6 +31,8 @@ class Session:
         self.owner = owner
         self.conversation = conversation
         self.home = conversation.home
+        self.share = ""
+        self.new_stream: Callable[[str], Stream] = Stream
         self.used = False
         self.last_use = 0.0
         self.version = ""
@@ -56,7 +58,7 @@ class Session:
     def begin(self, request: Request, where: Where, *, streams: bool) -> Answer:
         """Begin to answer a request, on a stream of its own; what is said before the reply goes to
         the home stream where the client reads the reply as one JSON text."""
-        answer = Answer(Stream(str(next(self._names))))
+        answer = Answer(self.new_stream(str(next(self._names))))
         name = answer.stream.name
         self._streams[name] = answer.stream
         way = Way(answer.stream if streams else self.home, answer.reply)

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from mcproxy.errors import McproxyError
-from mcproxy.frontends.conversation import Conversation
+from mcproxy.frontends.budget import Budget
+from mcproxy.frontends.conversation import Account, Conversation
 from mcproxy.frontends.events import HEARTBEAT_SECS
 from mcproxy.frontends.gate import Gate
 from mcproxy.frontends.session import HOME, Kind, Session
-from mcproxy.frontends.stream import Stream
+from mcproxy.frontends.stream import BACKLOG_BYTES, Backlog, Stream
 from mcproxy.gateway.core import Gateway, Where
 
 FULL_SECS = 60  # a session that was opened and never used ends within that time
@@ -31,10 +32,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What clients may leave behind. A session is idle while no request of it is being answered
-    and no stream of it is open."""
+    """What clients may take and leave behind, all together; one of them alone half of what a
+    ``Budget`` counts. A session is idle while no request of it is being answered and no stream of
+    it is open."""
 
-    sessions: int = 1000  # some 10 KiB each; a gateway for a team has tens
+    sessions: int = 2000  # some 10 KiB each; a gateway for a team has tens
     idle_secs: float = 3600.0  # an agent's user goes to lunch; many clients cannot start anew
     unused_secs: float = 60.0  # opened and never used: a probe, or a client that crashed
     sweep_secs: float = 30.0  # how often is looked for sessions that are over
@@ -42,6 +44,9 @@ class Bounds:
     kept_bytes: int = 64 << 20  # of replies that were sent on streams, over all sessions
     heartbeat_secs: float = HEARTBEAT_SECS
     listeners: int = 1000  # subscriptions of stateless clients: open streams without a session
+    requests: int = 1024  # being answered; 64 scripts run at once, 256 more wait
+    body_bytes: int = 96 << 20  # of requests: twenty-four of the largest
+    backlog_bytes: int = BACKLOG_BYTES  # that wait for their readers, on all streams
 
 
 class Full(McproxyError):
@@ -64,7 +69,12 @@ class Sessions:
         self._now = now
         self._tasks = asyncio.TaskGroup()
         self._sessions: dict[str, tuple[Session, Callable[[], None]]] = {}
-        self._listeners: set[Callable[[], None]] = set()
+        self._listeners: dict[Callable[[], None], str] = {}
+        self._backlog = Backlog(self.bounds.backlog_bytes)
+        self._sessions_held = Budget(self.bounds.sessions)
+        self._listeners_held = Budget(self.bounds.listeners)
+        self.requests = Budget(self.bounds.requests)
+        self.body_bytes = Budget(self.bounds.body_bytes)
         self._kept: OrderedDict[Stream, tuple[Session, int]] = OrderedDict()
         self._kept_bytes = 0
 
@@ -89,17 +99,28 @@ class Sessions:
         for end in list(self._listeners):
             end()
 
-    def conversation(self, home: Stream | None = None) -> Conversation:
-        """A conversation whose tasks belong here; without a session it ends with its request."""
-        return Conversation(self._gateway, self._gate, self._tasks, home)
+    def conversation(self, owner: str, home: Stream | None = None) -> Conversation:
+        """A conversation whose tasks belong here; without a session it ends with its request.
+        ``owner``: whose share its requests take."""
+        account = Account(self.requests, self.body_bytes, owner)
+        return Conversation(self._gateway, self._gate, self._tasks, account, home)
 
-    def open(self, kind: Kind, where: Where) -> Session:
-        """A new session of this caller. Raises Full, and AccessDenied."""
-        if len(self._sessions) >= self.bounds.sessions:
-            self._make_room()
-        owner = self._gateway.identify(where.caller)
-        home = Stream(HOME)
-        session = Session(secrets.token_urlsafe(24), kind, where, owner, self.conversation(home))
+    def stream(self, owner: str, name: str = "") -> Stream:
+        """A stream whose messages count as waiting for this owner."""
+        return Stream(name, owner, self._backlog)
+
+    def open(self, kind: Kind, where: Where, share: str) -> Session:
+        """A new session of this caller; ``share``: whose share it takes. Where that is used up, the
+        session of it goes that was never used, or is idle. Raises Full, and AccessDenied."""
+        name = self._gateway.identify(where.caller)
+        if not self._sessions_held.take(share):
+            self._make_room(share)
+            if not self._sessions_held.take(share):
+                raise Full
+        home = self.stream(share, HOME)
+        id_ = secrets.token_urlsafe(24)
+        session = Session(id_, kind, where, name, self.conversation(share, home))
+        session.share, session.new_stream = share, partial(self.stream, share)
         session.last_use = self._now()
         unsubscribe = self._gateway.subscribe(where, session.conversation.announce)
         self._sessions[session.id] = (session, unsubscribe)
@@ -121,6 +142,7 @@ class Sessions:
         """End a session."""
         session, unsubscribe = self._sessions.pop(id_, (None, None))
         if session and unsubscribe:
+            self._sessions_held.give(session.share)
             unsubscribe()
             session.close()
             for stream in session.streams:
@@ -152,15 +174,20 @@ class Sessions:
         else:
             session.await_return(stream, self.bounds.resume_secs)
 
-    def listen(self, end: Callable[[], None]) -> Callable[[], None]:
+    def listen(self, end: Callable[[], None], share: str) -> Callable[[], None]:
         """Count a subscription, to be ended when the program stops; gives what uncounts it.
 
-        Raises Full.
+        ``share``: whose it takes. Raises Full.
         """
-        if len(self._listeners) >= self.bounds.listeners:
+        if not self._listeners_held.take(share):
             raise Full
-        self._listeners.add(end)
-        return partial(self._listeners.discard, end)
+        self._listeners[end] = share
+
+        def uncount() -> None:
+            if self._listeners.pop(end, None) is not None:
+                self._listeners_held.give(share)
+
+        return uncount
 
     def _keep(self, session: Session, stream: Stream) -> None:
         if session.id not in self._sessions:  # it is over: nobody can come back for it
@@ -178,12 +205,20 @@ class Sessions:
         _, size = self._kept.pop(stream, (None, 0))
         self._kept_bytes -= size
 
-    def _make_room(self) -> None:
-        """Drop the idle session that is least likely to be missed. Raises Full."""
-        idle = [session for session, _ in self._sessions.values() if session.idle]
-        if not idle:
+    def _make_room(self, share: str) -> None:
+        """Drop the session that is least likely to be missed, of this share if it is used up, else
+        of the largest. Raises Full."""
+        full = self._sessions_held.held(share) >= self._sessions_held.of_one
+        of = share if full else self._sessions_held.largest
+        # One that was opened and never used may go although its stream is open.
+        spare = [
+            session
+            for session, _ in self._sessions.values()
+            if session.share == of and (session.idle or not session.used)
+        ]
+        if not spare:
             raise Full
-        self.drop(min(idle, key=lambda session: (session.used, session.last_use)).id)
+        self.drop(min(spare, key=lambda session: (session.used, session.last_use)).id)
 
     async def _keep_sweeping(self) -> None:
         while True:

@@ -4,6 +4,7 @@ MCP 2024-11-05, basic/transports, "HTTP with SSE": the first event says where to
 notifications come on the stream. The session lives as long as the stream.
 """
 
+import asyncio
 from functools import partial
 
 from starlette.requests import Request
@@ -19,6 +20,7 @@ from mcproxy.frontends.entry import (
     destination,
     read_message,
     refused,
+    share_of,
     where,
 )
 from mcproxy.frontends.events import EventStream, event
@@ -37,7 +39,7 @@ async def get(site: Site, request: Request) -> Response:
     if turned_away:
         return turned_away
     try:
-        session = site.sessions.open("sse", place)
+        session = site.sessions.open("sse", place, share_of(site, request))
     except AccessDenied as fault:
         return denied(site, request, fault)
     except Full:
@@ -61,11 +63,12 @@ async def post(site: Site, request: Request) -> Response:
     if session is None:
         text = "there is no such session (any more); GET /sse opens one"
         return refusal(404, text)
-    said = await read_message(request, bad=400)
+    said = await read_message(site, request, bad=400)
     if isinstance(said, Response):
         return said
     for message in said if isinstance(said, list) else [said]:
         _take(session, message, session.place(place))
+        await asyncio.sleep(0)  # a batch is begun message by message, others have their turn
     return accepted()
 
 

@@ -12,7 +12,16 @@ from mcproxy.errors import RpcError
 from mcproxy.frontends import listen
 from mcproxy.frontends.answering import Answer, Terms, deliver
 from mcproxy.frontends.conversation import Way
-from mcproxy.frontends.entry import EVENTS, JSON, Received, Site, gone, takes, takes_events
+from mcproxy.frontends.entry import (
+    EVENTS,
+    JSON,
+    Received,
+    Site,
+    gone,
+    share_of,
+    takes,
+    takes_events,
+)
 from mcproxy.frontends.glance import glance
 from mcproxy.frontends.replies import accepted, raw, refusal, rpc_error
 from mcproxy.frontends.routing_headers import HEADER_MISMATCH, check, check_parameters
@@ -77,9 +86,10 @@ def _schema(site: Site, place: Where, tool: Json) -> JsonObject:
 async def _answer(site: Site, request: Request, message: wire.Request, place: Where) -> Response:
     accept = request.headers.get("accept", "")
     streams = takes_events(accept)
-    result = Answer(Stream())
+    share = share_of(site, request)
+    result = Answer(site.sessions.stream(share))
     notices = result.stream if streams else Stream()
-    task = site.sessions.conversation().start(message, place, Way(notices, result.reply))
+    task = site.sessions.conversation(share).start(message, place, Way(notices, result.reply))
     terms = Terms(
         streams,
         at_once=streams and not takes(accept, JSON),
@@ -101,4 +111,4 @@ async def _answer(site: Site, request: Request, message: wire.Request, place: Wh
 async def _listen(site: Site, request: Request, message: wire.Request, place: Where) -> Response:
     if not takes(request.headers.get("accept", ""), EVENTS):
         return refusal(406, f"{METHOD} is a stream: send 'Accept: {JSON}, {EVENTS}'")
-    return await listen.response(site, message, place)
+    return await listen.response(site, message, place, share_of(site, request))

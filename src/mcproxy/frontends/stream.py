@@ -6,13 +6,17 @@ come back and read on from where it was. Knows neither HTTP nor JSON-RPC.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakSet
 
 KEPT_MESSAGES = 256  # that were read, or that nobody reads: more than a reconnection misses
 KEPT_BYTES = 1 << 20
 QUEUED_MESSAGES = 4096  # that a reader has yet to take: a burst of small ones is no fault of it
 QUEUED_BYTES = 40 << 20  # two of the largest
+BACKLOG_BYTES = 96 << 20  # that wait on all streams together
+_COUNTED_BYTES = 16 << 10  # smaller streams are not worth counting: a thousand are 16 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +27,38 @@ class Event:
     message: bytes
 
 
-class Stream:
-    """Messages in order. One reader at a time: a new one takes the place of the old."""
+class Backlog:
+    """What waits on all streams. Beyond ``limit`` bytes, who makes most of them wait loses the
+    stream that holds most; streams are held weakly, and counted as they are."""
 
-    def __init__(self, name: str = "") -> None:
+    def __init__(self, limit: int = BACKLOG_BYTES) -> None:
+        self._limit = limit
+        self._streams: WeakSet[Stream] = WeakSet()
+
+    def grew(self, stream: "Stream") -> None:
+        """A stream holds more than before."""
+        if stream.size < _COUNTED_BYTES:
+            return
+        self._streams.add(stream)
+        while (total := sum(one.size for one in self._streams)) > self._limit and total:
+            held: Counter[str] = Counter()
+            for one in self._streams:
+                held[one.owner] += one.size
+            owner = held.most_common(1)[0][0]
+            of_owner = [one for one in self._streams if one.owner == owner]
+            max(of_owner, key=lambda one: one.size).abandon()
+
+
+class Stream:
+    """Messages in order. One reader at a time: a new one takes the place of the old.
+
+    ``owner`` is whose share of the ``backlog`` it takes.
+    """
+
+    def __init__(self, name: str = "", owner: str = "", backlog: Backlog | None = None) -> None:
         self.name = name
+        self.owner = owner
+        self._backlog = backlog
         self.ended = False
         self._kept: deque[Event] = deque()
         self._size = 0
@@ -54,6 +85,14 @@ class Stream:
         self._size += len(message)
         self._trim()
         self._wake()
+        if self._backlog:
+            self._backlog.grew(self)
+
+    def abandon(self) -> None:
+        """Drop all that is kept, and let the reader go: too much waits for it."""
+        self._let_go()
+        self._kept.clear()
+        self._size = 0
 
     def end(self, message: bytes | None = None) -> None:
         """Append the last message, if any; readers are done once they have it."""
@@ -92,10 +131,14 @@ class Stream:
             if self._fits(queued=reader is not None):
                 return
             if reader:
-                reader.lost.set()
-                self._taken, self._reader = reader.at, None
+                self._let_go()
             self._kept.popleft()
             self._size -= len(oldest.message)
+
+    def _let_go(self) -> None:
+        if self._reader:
+            self._reader.lost.set()
+            self._taken, self._reader = self._reader.at, None
 
     def _fits(self, *, queued: bool) -> bool:
         if queued:
@@ -127,12 +170,22 @@ class Reader:
             self.news.clear()
             await self.news.wait()
 
-    def take(self) -> list[Event]:
-        """What came since the last time."""
-        events = self.stream.after(self.at)
+    def next(self, most_bytes: int) -> list[Event]:
+        """What comes next: the first, and those after it that are not too large together. They wait
+        until they are said to be ``read``."""
+        events: list[Event] = []
+        size = 0
+        for event in self.stream.after(self.at):
+            size += len(event.message)
+            if events and size > most_bytes:
+                break
+            events.append(event)
+        return events
+
+    def read(self, events: Sequence[Event]) -> None:
+        """These have been sent."""
         if events:
             self.at = events[-1].number
-        return events
 
     def close(self) -> None:
         """Read no more."""

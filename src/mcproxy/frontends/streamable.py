@@ -24,6 +24,7 @@ from mcproxy.frontends.entry import (
     is_json,
     read_message,
     refused,
+    share_of,
     takes,
     takes_events,
     where,
@@ -50,7 +51,7 @@ async def post(site: Site, request: Request) -> Response:
     turned_away = refused(site, request, place) or _unfit(request, accept)
     if turned_away:
         return turned_away
-    said = await read_message(request, bad=400)
+    said = await read_message(site, request, bad=400)
     if isinstance(said, Response):
         return said
     if _is_stateless(said, request):
@@ -106,7 +107,7 @@ async def _initialize(
     if not isinstance(answered, wire.Response):
         return raw(wire.encode(answered)) if answered else accepted()
     try:
-        session = site.sessions.open("streamable", place)
+        session = site.sessions.open("streamable", place, share_of(site, request))
     except Full:
         return unavailable("all sessions are in use", FULL_SECS)
     session.conversation.meet(message)

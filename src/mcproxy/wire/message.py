@@ -161,7 +161,12 @@ def encode(message: Message) -> bytes:
 
 def encode_batch(messages: Sequence[Message]) -> bytes:
     """Write a batch."""
-    return b"[" + b",".join(encode(message) for message in messages) + b"]"
+    return batch_of([encode(message) for message in messages])
+
+
+def batch_of(texts: Sequence[bytes]) -> bytes:
+    """Write a batch of messages that are written already."""
+    return b"[" + b",".join(texts) + b"]"
 
 
 def one_line(raw: bytes) -> bytes:

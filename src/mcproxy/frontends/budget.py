@@ -1,0 +1,53 @@
+"""How much of something all clients may take together, and one of them alone. Pure counting.
+
+One client's share lies below the whole, so that nobody can take all of it. Whose share it is:
+``owner_of``. Knows neither HTTP nor what is counted: requests, sessions, bytes of bodies.
+"""
+
+from collections import Counter
+
+
+def owner_of(caller: str | None, address: str) -> str:
+    """Whose share a request counts against: a known caller's, else that of its address."""
+    return f"caller {caller}" if caller else f"address {address}"
+
+
+class Budget:
+    """What is taken now, by owner: at most ``in_all``, and half of that by one. An owner that holds
+    nothing is not kept."""
+
+    def __init__(self, in_all: int) -> None:
+        self._in_all = in_all
+        self.of_one = max(1, in_all // 2)
+        self._held: Counter[str] = Counter()
+        self._total = 0
+
+    @property
+    def total(self) -> int:
+        """What all hold."""
+        return self._total
+
+    @property
+    def largest(self) -> str:
+        """The owner that holds most, "" where nobody holds anything."""
+        return self._held.most_common(1)[0][0] if self._held else ""
+
+    def held(self, owner: str) -> int:
+        """What one owner holds."""
+        return self._held.get(owner, 0)
+
+    def take(self, owner: str, amount: int = 1) -> bool:
+        """Take so much on behalf of an owner; False, and nothing taken, where there is no room."""
+        held = self._held.get(owner, 0)
+        if held + amount > self.of_one or self._total + amount > self._in_all:
+            return False
+        self._held[owner] = held + amount
+        self._total += amount
+        return True
+
+    def give(self, owner: str, amount: int = 1) -> None:
+        """Give back what was taken."""
+        self._total -= amount
+        self._held[owner] -= amount
+        if not self._held[owner]:
+            del self._held[owner]
