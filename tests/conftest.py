@@ -1,10 +1,14 @@
 """What every test shares, and how tests are dealt out to processes (``pytest -n auto``)."""
 
 import os
+from collections.abc import Iterator
 
+import coverage
 import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+from tests import complaints, jail_coverage
 
 PROCESSES_PER_CORE = 3  # most tests wait: for children, for time-outs
 MOST_PROCESSES = 16
@@ -23,6 +27,24 @@ hypothesis.settings.load_profile("mcproxy")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """The event loop that the program runs on."""
     return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(autouse=True)
+def _asyncio_is_content() -> Iterator[None]:
+    """No task's error is lost, no coroutine forgotten; in debug mode, nothing holds up the loop."""
+    with complaints.heard():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _coverage_of_the_jail() -> Iterator[None]:
+    """Where coverage is measured: of what runs behind walls, too."""
+    measured = coverage.Coverage.current()
+    if measured is None:
+        yield
+    else:
+        with jail_coverage.followed(measured):
+            yield
 
 
 class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
