@@ -33,7 +33,7 @@ test-pythons: $(VENV)/.dev
 		$(MAKE) test VENV=.venvs/$$version PYTHON=$$python || failed="$$failed $$version"; \
 	done; test -z "$$failed" || { echo "failed with Python$$failed"; exit 1; }
 
-# Branches of src/, what runs inside the sandbox included; the floor is in pyproject.toml.
+# Branches of src/, what runs inside the sandbox included.
 coverage: $(PARTS)
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
