@@ -1,45 +1,69 @@
 # The one way to run things: CI and the README call these targets.
 
+# Bytecode is kept: the tests start thousands of interpreters.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-BIN := .venv/bin
+VENV := .venv
+BIN := $(VENV)/bin
 
-.PHONY: run setup test check bench format clean
+# Everything that every way of testing needs.
+PARTS := $(VENV)/.dev tests/node/node_modules/.ready tests/sdk1/.venv/.ready
 
-run: .venv/.run
+.PHONY: run setup test test-debug test-pythons coverage check bench format clean
+
+run: $(VENV)/.run
 	$(BIN)/python main.py
 
-setup: .venv/.dev
+setup: $(VENV)/.dev
 
-test: .venv/.dev tests/node/node_modules/.ready tests/sdk1/.venv/.ready
+test: $(PARTS)
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
-check: .venv/.dev
+# With asyncio's debug mode in the tests and in every gateway that they start.
+test-debug: $(PARTS)
+	PYTHONASYNCIODEBUG=1 $(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+# With every other Python that is there, each in an environment of its own.
+test-pythons: $(VENV)/.dev
+	@failed=; for python in $$(.ci/pythons $(BIN)/python); do \
+		version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+		echo "== Python $$version"; \
+		$(MAKE) test VENV=.venvs/$$version PYTHON=$$python || failed="$$failed $$version"; \
+	done; test -z "$$failed" || { echo "failed with Python$$failed"; exit 1; }
+
+# Branches of src/, what runs inside the sandbox included.
+coverage: $(PARTS)
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_tree.py
 
-format: .venv/.dev
+format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/.dev
+bench: $(VENV)/.dev
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf .venv tests/node/node_modules tests/sdk1/.venv
+	rm -rf .venv .venvs tests/node/node_modules tests/sdk1/.venv
 
-.venv/bin/python:
+$(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "MCProxy needs Python 3.11 or newer"; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 
-.venv/.run: requirements.txt pyproject.toml | .venv/bin/python
+$(VENV)/.run: requirements.txt pyproject.toml | $(BIN)/python
 	$(BIN)/pip install --quiet --require-hashes -r requirements.txt
 	echo "$(CURDIR)/src" > "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/mcproxy-checkout.pth"
 	touch $@
 
-.venv/.dev: requirements-dev.txt .venv/.run
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.txt
 	touch $@
 
@@ -49,7 +73,7 @@ tests/node/node_modules/.ready: tests/node/package-lock.json
 	npm ci --prefix tests/node --silent --no-audit --no-fund && touch $@ \
 	|| echo "no npm, or no registry: tests with Node programs are skipped"
 
-tests/sdk1/.venv/.ready: tests/sdk1/requirements.txt | .venv/bin/python
+tests/sdk1/.venv/.ready: tests/sdk1/requirements.txt | $(BIN)/python
 	$(BIN)/python -m venv --clear tests/sdk1/.venv
 	tests/sdk1/.venv/bin/pip install --quiet --require-hashes -r $< && touch $@ \
 	|| { rm -rf tests/sdk1/.venv; echo "no registry: tests with the SDK 1 are skipped"; }

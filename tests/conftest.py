@@ -1,12 +1,20 @@
-"""What every test shares, and how the tests are dealt out to processes (``pytest -n``)."""
+"""What every test shares, and how tests are dealt out to processes (``pytest -n auto``)."""
 
 import os
+from collections.abc import Iterator
 
+import coverage
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+from tests import complaints, jail_coverage
 
 PROCESSES_PER_CORE = 3  # most tests wait: for children, for time-outs
 MOST_PROCESSES = 16
+
+# Where the tests of a file share a gateway, they run in one process. All others run in any.
+TOGETHER = ("tests/e2e/", "tests/conformance/")
 
 # How fast examples come is the machine's matter: a busy one must not fail a property.
 hypothesis.settings.register_profile(
@@ -21,19 +29,35 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
     return "asyncio", {"use_uvloop": True}
 
 
+@pytest.fixture(autouse=True)
+def _asyncio_is_content() -> Iterator[None]:
+    """No task's error is lost, no coroutine forgotten; in debug mode, nothing holds up the loop."""
+    with complaints.heard():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _coverage_of_the_jail() -> Iterator[None]:
+    """Where coverage is measured: of what runs behind walls, too."""
+    measured = coverage.Coverage.current()
+    if measured is None:
+        yield
+    else:
+        with jail_coverage.followed(measured):
+            yield
+
+
+class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
+    """Deals out files, and single tests where those of a file share nothing."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0] if nodeid.startswith(TOGETHER) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduler:
+    return Scheduler(config, log)
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """How many processes ``-n auto`` means."""
     return min(PROCESSES_PER_CORE * len(os.sched_getaffinity(0)), MOST_PROCESSES)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share something of their module run in one process; all others in any."""
-    for item in items:
-        if isinstance(item, pytest.Function) and _shares(item):
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
-
-
-def _shares(item: pytest.Function) -> bool:
-    definitions = item._fixtureinfo.name2fixturedefs.values()
-    return any(fixture.scope == "module" for found in definitions for fixture in found)

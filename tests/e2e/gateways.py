@@ -16,6 +16,7 @@ from typing import IO
 import httpx
 
 from mcproxy.types import Json, JsonObject
+from tests.complaints import complaints
 
 ROOT = Path(__file__).parents[2]
 MAIN = ROOT / "main.py"
@@ -114,6 +115,7 @@ def gateway(
             status = process.wait(STOP_SECS)
             log.join(STOP_SECS)
             assert ends is None or status == ends, log.text
+            assert not complaints(log.text)
 
 
 class Log(threading.Thread):

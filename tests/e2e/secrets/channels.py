@@ -13,7 +13,8 @@ from mcproxy.types import Json, JsonObject
 from tests.e2e.gateways import MAIN, Running
 from tests.e2e.secrets.canaries import KNOWN
 
-PATIENCE_SECS = 30
+PATIENCE_SECS = 60
+LOOK_SECS = 0.05
 ENV = {"PYTHONIOENCODING": "utf-8"}
 CATCHING = """
 told = {}
@@ -86,6 +87,7 @@ def _settled(running: Running) -> str:
         health = running.http.get("/health")
         if all(health.json()["servers"][name]["last_error"] for name in ill):
             return health.text
+        time.sleep(LOOK_SECS)
     raise AssertionError(health.text)
 
 

@@ -10,6 +10,8 @@ from tests.e2e.gateways import gateway
 from tests.e2e.secrets.canaries import CORES, KNOWN, PEM, SHAPED, configuration, repeating
 from tests.e2e.secrets.channels import Said, of_commands, of_gateway
 
+pytestmark = pytest.mark.timeout(240)  # the first test pays for two gateways and six commands
+
 CHANNELS = (
     *("search", "api.search and the manifest", "tools/list", "instructions", "JSON-RPC errors"),
     *("ToolError", "tracebacks", "/health", "/metrics", "audit"),

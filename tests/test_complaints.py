@@ -1,0 +1,61 @@
+"""Carelessness with tasks is noticed, by what asyncio itself says of it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.complaints import complaints
+
+PROGRAM = """
+import asyncio, logging, time, uvloop
+
+logging.basicConfig()
+
+async def fails():
+    raise ValueError
+
+async def main():
+    loop = asyncio.get_running_loop()
+{body}
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+uvloop.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("    loop.create_task(fails())", "Task exception was never retrieved"),
+        ("    fails()", "was never awaited"),
+        ("    loop.call_soon(time.sleep, 2.1)", "Executing"),
+        ("    await asyncio.gather(fails(), return_exceptions=True)", ""),
+    ],
+)
+def test_a_careless_program_is_told_from_a_careful_one(body: str, found: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(body=body)],
+        env={**os.environ, "PYTHONASYNCIODEBUG": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = complaints(ran.stderr)
+    assert bool(told) == bool(found), ran.stderr
+    assert all(found in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("Task was destroyed but it is pending!", True),
+        ("Executing <Handle f> took 2.500 seconds", True),
+        ("Executing <Handle f> took 0.500 seconds", False),
+        ("a tool took 3.000 seconds", False),
+    ],
+)
+def test_what_counts(line: str, found: bool) -> None:
+    assert bool(complaints(f"before\n{line}\nafter")) == found
