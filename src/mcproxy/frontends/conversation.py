@@ -6,7 +6,7 @@ connection that brought it where the transport lets a client come back for the r
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 import msgspec
@@ -39,6 +39,10 @@ _encode = msgspec.json.Encoder().encode
 log = logging.getLogger(__name__)
 
 
+Run = Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
+"""Makes a task of the answering of a request."""
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """Where a request's answer goes: what is said on the way, and the reply (None: cancelled)."""
@@ -48,17 +52,15 @@ class Way:
 
 
 class Conversation:
-    """One client's requests under way. Their tasks belong to ``tasks``.
+    """One client's requests under way. ``run`` makes a task of each, and owns it.
 
     ``home`` carries what belongs to no request; without it, that is lost.
     """
 
-    def __init__(
-        self, gateway: Gateway, gate: Gate, tasks: asyncio.TaskGroup, home: Stream | None = None
-    ) -> None:
+    def __init__(self, gateway: Gateway, gate: Gate, run: Run, home: Stream | None = None) -> None:
         self._gateway = gateway
         self._gate = gate
-        self._tasks = tasks
+        self._run = run
         self.home = home or Stream()
         self._session = ClientSession(_notify(home)) if home else None
         self._asking = Asking()
@@ -77,9 +79,15 @@ class Conversation:
         if len(self._running) >= MAX_RUNNING:
             way.reply(Failure(request.id, too_many()))
             return None
-        task = self._tasks.create_task(self._answer(request, where, way))
+
+        def ended(task: asyncio.Task[None]) -> None:
+            del self._running[task]
+            if task.cancelled():  # before it began, perhaps: whoever waits is to hear of it
+                way.reply(Failure(request.id, stopped()) if self._gate.closed else None)
+
+        task = self._run(self._answer(request, where, way))
         self._running[task] = request.id
-        task.add_done_callback(self._running.pop)
+        task.add_done_callback(ended)
         return task
 
     def meet(self, initialize: Request) -> None:
@@ -110,7 +118,7 @@ class Conversation:
             task.cancel()
 
     async def _answer(self, request: Request, where: Where, way: Way) -> None:
-        reply: Response | Failure | None = None
+        reply: Response | Failure | None
         try:
             with self._gate.enter():
                 reply = await self._respond(request, where, way.notices)
@@ -118,8 +126,7 @@ class Conversation:
             log.exception("%s failed", request.method)
             error = RpcError(RpcError.INTERNAL_ERROR, "internal error; the log has the details")
             reply = Failure(request.id, error)
-        finally:
-            way.reply(reply)
+        way.reply(reply)
 
     async def _respond(
         self, request: Request, where: Where, notices: Stream
@@ -146,6 +153,12 @@ def _notify(stream: Stream) -> Callable[[str, JsonObject], None]:
         stream.put(encode(Notification(method, _encode(params))))
 
     return notify
+
+
+def stopped() -> RpcError:
+    """The answer to a request that outlasts the gateway."""
+    text = "the gateway was stopped before there was an answer; whether servers did it is not known"
+    return RpcError(RpcError.INTERNAL_ERROR, text)
 
 
 def too_many() -> RpcError:

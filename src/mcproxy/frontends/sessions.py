@@ -11,7 +11,7 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 
@@ -63,6 +63,7 @@ class Sessions:
         self._gate = gate
         self._now = now
         self._tasks = asyncio.TaskGroup()
+        self._answering: set[asyncio.Task[None]] = set()
         self._sessions: dict[str, tuple[Session, Callable[[], None]]] = {}
         self._listeners: set[Callable[[], None]] = set()
         self._kept: OrderedDict[Stream, tuple[Session, int]] = OrderedDict()
@@ -83,15 +84,17 @@ class Sessions:
                 self.close()
 
     def close(self) -> None:
-        """End all sessions and subscriptions; the program stops."""
+        """End all sessions, subscriptions and requests; the program stops."""
         for id_ in list(self._sessions):
             self.drop(id_)
+        for task in self._answering:
+            task.cancel()
         for end in list(self._listeners):
             end()
 
     def conversation(self, home: Stream | None = None) -> Conversation:
         """A conversation whose tasks belong here; without a session it ends with its request."""
-        return Conversation(self._gateway, self._gate, self._tasks, home)
+        return Conversation(self._gateway, self._gate, self._run, home)
 
     def open(self, kind: Kind, where: Where) -> Session:
         """A new session of this caller. Raises Full, and AccessDenied."""
@@ -161,6 +164,12 @@ class Sessions:
             raise Full
         self._listeners.add(end)
         return partial(self._listeners.discard, end)
+
+    def _run(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = self._tasks.create_task(work)
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+        return task
 
     def _keep(self, session: Session, stream: Stream) -> None:
         if session.id not in self._sessions:  # it is over: nobody can come back for it
