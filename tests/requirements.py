@@ -107,7 +107,7 @@ REQUIREMENTS: dict[str, str] = {
     "http.hostile_heads": "requests that never end their head are closed and keep nobody out",
     "http.hostile_bodies": "bodies that never end take a bounded share of memory and time",
     "http.idle_connections": "connections stay below the descriptors that servers and health need",
-    "http.slow_readers": "what waits for clients that read nothing is bounded, then they are let go",
+    "http.slow_readers": "what waits for clients that read nothing is bounded; they are let go",
     "http.stop_unread": "clients that read nothing do not hold up the end",
     "sessions.share": "one client's sessions and streams leave room for others",
     "http.faults": (
@@ -290,6 +290,7 @@ REQUIREMENTS: dict[str, str] = {
     "mcp.slow_reader": "a slow reader is cut off alone",
     "sessions.bounded": "a thousand abandoned sessions fall back to none",
     "sessions.memory": "the memory of a thousand abandoned sessions comes back",
+    "sessions.nothing_kept": "nothing of a request is kept once it is over, however it ended",
     "sessions.owner": "a session serves only its caller",
     "sse.sdk": "the SDK works over HTTP+SSE",
     "sse.stream": "the endpoint event comes first; POSTs get 202, replies come on the stream",
@@ -330,6 +331,7 @@ REQUIREMENTS: dict[str, str] = {
     "rounds.sealed": "a request state works once, for its owner and request",
     "rounds.server_state": "a server's own request state travels sealed",
     "rounds.lost": "a call whose client does not return is cancelled",
+    "rounds.stopped": "who waits for an answer when the gateway stops is told so",
     "upstream.ask": "a server asks the client behind the call",
     "upstream.progress": "concurrent calls keep their own progress tokens",
     "upstream.meta": "members of _meta that are for one hop are replaced",
@@ -381,6 +383,12 @@ REQUIREMENTS: dict[str, str] = {
     "affinity.reload": "a reload keeps instances unless it changes their server",
     "affinity.told": "/health and /metrics count instances and their memory",
     "affinity.nothing_left": "abandoned sessions and the gateway's end leave no instance",
+    "tenancy.own_only": (
+        "what a server asks and says reaches the client that it belongs to, or nobody"
+    ),
+    "tenancy.forged_progress": "the stream of one call carries no progress of another",
+    "tenancy.given_up": "a call that was cancelled counts until it is answered, or long ago",
+    "tenancy.told": "that a server's messages are passed on to nobody is told once, with the cure",
     "hooks.forms": "hooks are names, commands or webhooks",
     "hooks.failure": "the first failing hook ends the run, with its reason",
     "hooks.refresh": "a failing pre_refresh hook stops the refresh",

@@ -109,6 +109,7 @@ class App:
             Upstream(
                 self._discreet(fleet.request),
                 self._discreet(fleet.list),
+                fleet.whose,
                 self._discreet(fleet.watch),
             ),
             Admission(limiter.take, self._queues.entered),

@@ -1,5 +1,8 @@
-"""File descriptors: a connection takes one, a server four, a worker three. A gateway that runs out
-can neither answer ``/health`` nor start a server, so connections are bounded below what there is."""
+"""File descriptors: a connection takes one, a server four, a worker three.
+
+A gateway that runs out of them can neither answer ``/health`` nor start a server, so connections are
+bounded below what there is.
+"""
 
 import resource
 from contextlib import suppress

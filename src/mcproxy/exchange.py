@@ -33,14 +33,16 @@ class Upstream:
 
     ``request(server, method, params)`` sends a request and gives its raw result; ``list`` gives
     all items of one of the server's lists, for instance ``prompts/list``, and remembers them until
-    the server says that they changed; ``watch(server, uri, wanted)`` turns the server's
-    notifications about one resource on or off, and gives whom alone they are for, None where they
-    are for everybody. All raise CallError.
+    the server says that they changed. ``whose(server, tenant)`` gives whom alone the notifications
+    about a resource are for that a tenant asks for: the tenant, or None where they are for
+    everybody; ``watch(server, uri, whose, wanted)`` turns them on or off. All but ``whose`` raise
+    CallError.
     """
 
     request: Callable[[str, str, Mapping[str, Json]], Awaitable[bytes]]
     list: Callable[[str, str], Awaitable[Sequence[JsonObject]]]
-    watch: Callable[[str, str, bool], Awaitable[Tenant | None]]
+    whose: Callable[[str, Tenant], Tenant | None]
+    watch: Callable[[str, str, Tenant | None, bool], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

@@ -143,6 +143,10 @@ class Listeners:
 
         return Client(self._address, mode="legacy", message_handler=hear)
 
+    async def arrived(self, client: Client) -> None:
+        """Return once the gateway has taken what this client sent before."""
+        await client.send_ping()
+
     async def after_touch(self, client: Client) -> list[str]:
         """Change the resource of a client; all that was heard once somebody has heard of it."""
         self._news.clear()
@@ -175,6 +179,31 @@ async def test_each_session_hears_of_its_own_resources(tmp_path: Path) -> None:
             await bob.unsubscribe_resource("memo://one")
             await bob.call_tool("asker__touch", {})
             assert await listeners.after_touch(ada) == ["ada", "bob", "ada"]
+
+
+@pytest.mark.requirement("pass.subscriptions")
+@legacy_warnings
+async def test_a_subscription_counts_that_is_made_while_another_is_turned_off(
+    tmp_path: Path,
+) -> None:
+    document: JsonObject = {**asking(), "servers": {"asker": server("asker.py", str(tmp_path))}}
+    with gateway(tmp_path, document) as running:
+        listeners = Listeners(running)
+        async with (
+            listeners.client("ada") as ada,
+            listeners.client("bob") as bob,
+            asyncio.timeout(WAIT_SECS),
+            asyncio.TaskGroup() as tasks,
+        ):
+            await ada.subscribe_resource("memo://one")
+            tasks.create_task(ada.unsubscribe_resource("memo://one"))
+            while not (tmp_path / "unsubscribing").exists():  # noqa: ASYNC110
+                await asyncio.sleep(LOOK_SECS)
+            subscribing = tasks.create_task(bob.subscribe_resource("memo://one"))
+            await listeners.arrived(bob)
+            (tmp_path / "go").touch()
+            await subscribing
+            assert await listeners.after_touch(bob) == ["bob"]
 
 
 @pytest.mark.requirement("affinity.watch")

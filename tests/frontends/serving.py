@@ -105,7 +105,7 @@ class World:
     def __init__(self, scripts: Scripts, config: JsonObject = CONFIG) -> None:
         self.policy: Policy = policy_of(load_document(config).config)
         self.snapshot: Snapshot = take_snapshot(self.policy, build(()))
-        upstream = Upstream(_nothing, _nothing, _nothing)
+        upstream = Upstream(_nothing, _nothing, lambda *_: None, _nothing)
         admission = Admission(lambda *_: None, Queues().entered)
         audit = AuditLog(Audit(), Path())
         outside = Outside(scripts.run, _nothing, upstream, admission, audit, Metrics())

@@ -69,6 +69,27 @@ async def test_leaving_is_cancelling(served: Served, accept: str) -> None:
     await served.scripts.cancelled.wait()
 
 
+@pytest.mark.requirement("rounds.stopped")
+@pytest.mark.parametrize("askable", [True, False])
+async def test_who_waits_when_the_gateway_stops_is_told_so(
+    served: Served, *, askable: bool
+) -> None:
+    can: JsonObject = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
+    call = script("wait")
+    call["params"] = {**call["params"], "_meta": {**META, **(can if askable else {})}}  # type: ignore[dict-item]
+    async with asyncio.TaskGroup() as tasks:
+        post = served.http.post("/mcp", json=call, headers=headers("tools/call", "execute"))
+        calling = tasks.create_task(post)
+        await served.scripts.waiting.wait()
+        draining = tasks.create_task(served.gate.drain())
+        await asyncio.sleep(0)  # it has begun: nobody waits for its end
+        served.sessions.close()
+        await calling
+        assert await draining
+    error = calling.result().json()["error"]
+    assert (error["code"], "the gateway was stopped" in error["message"]) == (-32603, True)
+
+
 @pytest.mark.requirement("mcp.stateless")
 @pytest.mark.parametrize("method", sorted(HANDSHAKE_ONLY))
 async def test_methods_that_are_no_more(served: Served, method: str) -> None:

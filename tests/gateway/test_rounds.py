@@ -1,8 +1,9 @@
 """Requests of stateless clients that take several rounds."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,6 +12,7 @@ from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange
 from mcproxy.gateway import rounds
 from mcproxy.gateway.era import Call
+from mcproxy.gateway.paused import Paused
 from mcproxy.gateway.rounds import Rounds, Work
 from mcproxy.types import Json, JsonObject
 
@@ -199,6 +201,69 @@ async def test_a_cancelled_request_cancels_its_call() -> None:
         sending.cancel()
         async with asyncio.timeout(WAIT_SECS):
             await ended.wait()
+
+
+@pytest.mark.requirement("rounds.stopped")
+@pytest.mark.parametrize("begun", [True, False])
+async def test_who_waits_when_the_gateway_stops_is_told_so(*, begun: bool) -> None:
+    began = asyncio.Event()
+
+    async def work(exchange: Exchange) -> bytes:
+        began.set()
+        await asyncio.Event().wait()
+        return b"{}"
+
+    async with asyncio.TaskGroup() as tasks, client("elicitation") as ada:
+        sending = tasks.create_task(error_of(ada.send(work)))
+        await (began.wait() if begun else asyncio.sleep(0))
+    assert "the gateway ended this call before it had a result" in str(sending.result())
+
+
+@pytest.mark.requirement("rounds.stopped")
+async def test_a_result_that_is_there_is_given_though_the_gateway_stops() -> None:
+    began, go = asyncio.Event(), asyncio.Event()
+
+    async def work(exchange: Exchange) -> bytes:
+        began.set()
+        await go.wait()
+        return result("there")
+
+    async with asyncio.TaskGroup() as tasks, client("elicitation") as ada:
+        sending = tasks.create_task(ada.send(work))
+        await began.wait()
+        go.set()
+        await asyncio.sleep(0)
+    assert sending.result()["said"] == "there"
+
+
+async def test_a_question_that_is_taken_back_is_not_asked() -> None:
+    withdrawn, go = asyncio.Event(), asyncio.Event()
+
+    async def work(exchange: Exchange) -> bytes:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                await exchange.ask("elicitation/create", {})
+        withdrawn.set()
+        await go.wait()
+        return result("without")
+
+    async def never(method: str, params: JsonObject) -> JsonObject:
+        raise AssertionError("a stateless client is never asked directly")
+
+    paused = Paused(Exchange(lambda *_: None, never, capabilities={"elicitation": {}}))
+    async with asyncio.TaskGroup() as tasks:
+        paused.start(tasks, work)
+        await withdrawn.wait()
+        turning = tasks.create_task(paused.turn())
+        await asyncio.sleep(0)
+        go.set()
+    assert (turning.result(), paused.result()) == (None, result("without"))
+
+
+async def error_of(sending: Coroutine[None, None, JsonObject]) -> RpcError:
+    with pytest.raises(RpcError) as caught:
+        await sending
+    return caught.value
 
 
 async def test_what_fails_fails_the_request() -> None:

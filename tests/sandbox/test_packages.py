@@ -146,8 +146,12 @@ async def test_a_failure_says_why_and_is_not_tried_again_at_once(
             with pytest.raises(PackagesUnavailable, match="error: there is no demo") as failed:
                 await packages.ensure(DEMO)
             assert not failed.value.retryable
-        with pytest.raises(PackagesUnavailable, match="error: there is no demo"):
-            packages.get(DEMO)
+        raised = []
+        for _ in range(3):
+            with pytest.raises(PackagesUnavailable, match="error: there is no demo") as failed:
+                packages.get(DEMO)
+            raised.append(failed.value)
+        assert len({id(each) for each in raised}) == 3  # one that is kept grows with each raise
     assert uv.runs() == 1
     assert "demo>=1: resolving" in [record.getMessage() for record in caplog.records]
     assert [path.suffix for path in (uv.folder / "packages").iterdir()] == [".lock"]

@@ -1,6 +1,8 @@
 """An upstream for tests: a stdio MCP server of the handshake era that needs its client.
 
-Standard library only; run as ``sys.executable asker.py``. Its tools:
+Standard library only; run as ``sys.executable asker.py [FOLDER]``: with a folder, it writes
+``unsubscribing`` there when it is asked to, and does nothing further until there is ``go``. Its
+tools:
 
 - ``elicit``, ``sample``, ``roots``: ask the client, and return what it answered, or its error
 - ``work`` (three progress notifications), ``talk`` (a log message of each level that is wanted)
@@ -14,12 +16,15 @@ whose ``name`` can be completed, the prompt ``review``.
 
 import json
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 JsonObject: TypeAlias = "dict[str, Json]"
 
+LOOK_SECS = 0.01
 LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 FORM: JsonObject = {
     "type": "object",
@@ -136,6 +141,10 @@ class Asker:
         return {}
 
     def _unsubscribe(self, params: JsonObject) -> JsonObject:
+        for folder in sys.argv[1:]:
+            (Path(folder) / "unsubscribing").touch()
+            while not (Path(folder) / "go").exists():
+                time.sleep(LOOK_SECS)
         self._watched.discard(str(params.get("uri")))
         return {}
 

@@ -104,7 +104,7 @@ async def test_each_call_has_a_fresh_process() -> None:
         await until_gone(*pids)
         assert watched.fleet.health()["echo"].instances == ()
         with pytest.raises(UpstreamError, match="an instance of its own"):
-            await watched.fleet.upstream.watch("echo", "memo://one", True)
+            await watched.fleet.upstream.watch("echo", "memo://one", ada.tenant, True)
 
 
 @pytest.mark.requirement("affinity.limit")

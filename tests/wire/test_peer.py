@@ -1,6 +1,7 @@
 """A peer's conversation: replies find their request in any order, and every end is told."""
 
 import asyncio
+import traceback
 
 import pytest
 
@@ -25,7 +26,14 @@ class Line:
         self.notes: list[Notification] = []
         self.heard: list[Request | Notification] = []
         self.some = asyncio.Event()
-        self.peer = Peer(self._post, self._flush, on_message=self.heard.append, on_abandon=_gone)
+        self.late: list[RequestId] = []
+        self.peer = Peer(
+            self._post,
+            self._flush,
+            on_message=lambda message, _: self.heard.append(message),
+            on_abandon=_gone,
+            on_late=self.late.append,
+        )
 
     def _post(self, data: bytes) -> None:
         message = decode(data)
@@ -85,7 +93,18 @@ async def test_a_caller_that_gives_up_is_told_to_the_other_end() -> None:
         async with asyncio.timeout(0.01):
             await line.peer.request("m")
     assert line.notes == [Notification("gone", b"1")]
-    line.peer.receive(Response(1, b'"late"'))
+    line.peer.receive(Response("1", b'"late"'))
+    assert line.late == [1]
+
+
+async def test_an_end_is_raised_as_a_new_exception_each_time() -> None:
+    line = Line()
+    line.peer.close("it died")
+    lengths = []
+    for _ in range(3):
+        error = await _error_of(line.peer)
+        lengths.append(len(traceback.extract_tb(error.__traceback__)))
+    assert lengths == lengths[:1] * 3
 
 
 async def test_closing_fails_what_waits_and_what_comes() -> None:

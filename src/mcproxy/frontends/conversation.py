@@ -6,7 +6,7 @@ connection that brought it where the transport lets a client come back for the r
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 import msgspec
@@ -38,6 +38,10 @@ TOO_MANY = -32000  # JSON-RPC 2.0, section 5.1: of the range for the server's ow
 _encode = msgspec.json.Encoder().encode
 
 log = logging.getLogger(__name__)
+
+
+Run = Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
+"""Makes a task of the answering of a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +78,18 @@ class Account:
 
 
 class Conversation:
-    """One client's requests under way. Their tasks belong to ``tasks``.
+    """One client's requests under way. ``run`` makes a task of each, and owns it.
 
     ``home`` carries what belongs to no request; without it, that is lost.
     """
 
     def __init__(
-        self,
-        gateway: Gateway,
-        gate: Gate,
-        tasks: asyncio.TaskGroup,
-        account: Account,
-        home: Stream | None = None,
+        self, gateway: Gateway, gate: Gate, run: Run, account: Account, home: Stream | None = None
     ) -> None:
         self._account = account
         self._gateway = gateway
         self._gate = gate
-        self._tasks = tasks
+        self._run = run
         self.home = home or Stream()
         self._session = ClientSession(_notify(home)) if home else None
         self._asking = Asking()
@@ -111,9 +110,15 @@ class Conversation:
         if give_back is None:
             way.reply(Failure(request.id, too_many()))
             return None
-        task = self._tasks.create_task(self._answer(request, where, way))
+
+        def ended(task: asyncio.Task[None]) -> None:
+            del self._running[task]
+            if task.cancelled():  # before it began, perhaps: whoever waits is to hear of it
+                way.reply(Failure(request.id, stopped()) if self._gate.closed else None)
+
+        task = self._run(self._answer(request, where, way))
         self._running[task] = request.id
-        task.add_done_callback(self._running.pop)
+        task.add_done_callback(ended)
         task.add_done_callback(lambda _: give_back())
         return task
 
@@ -145,7 +150,7 @@ class Conversation:
             task.cancel()
 
     async def _answer(self, request: Request, where: Where, way: Way) -> None:
-        reply: Response | Failure | None = None
+        reply: Response | Failure | None
         try:
             with self._gate.enter():
                 reply = await self._respond(request, where, way.notices)
@@ -153,8 +158,7 @@ class Conversation:
             log.exception("%s failed", request.method)
             error = RpcError(RpcError.INTERNAL_ERROR, "internal error; the log has the details")
             reply = Failure(request.id, error)
-        finally:
-            way.reply(reply)
+        way.reply(reply)
 
     async def _respond(
         self, request: Request, where: Where, notices: Stream
@@ -181,6 +185,12 @@ def _notify(stream: Stream) -> Callable[[str, JsonObject], None]:
         stream.put(encode(Notification(method, _encode(params))))
 
     return notify
+
+
+def stopped() -> RpcError:
+    """The answer to a request that outlasts the gateway."""
+    text = "the gateway was stopped before there was an answer; whether servers did it is not known"
+    return RpcError(RpcError.INTERNAL_ERROR, text)
 
 
 def too_many() -> RpcError:

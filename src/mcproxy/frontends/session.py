@@ -64,7 +64,8 @@ class Session:
         way = Way(answer.stream if streams else self.home, answer.reply)
         task = self.conversation.start(request, where, way)
         if task:
-            self._tasks[name] = task
+            self._tasks[name] = task  # no longer than it runs: with it goes all of its request
+            task.add_done_callback(lambda _: self._tasks.pop(name, None))
         return answer
 
     def cancel(self, stream: Stream) -> None:
@@ -77,7 +78,6 @@ class Session:
     def forget(self, stream: Stream) -> None:
         """The stream cannot be resumed any more."""
         self._streams.pop(stream.name, None)
-        self._tasks.pop(stream.name, None)
 
     def find(self, event_id: str) -> tuple[Stream, int] | None:
         """The stream and the number of its event with this id, if the stream is still kept."""
@@ -103,9 +103,11 @@ class Session:
             timer.cancel()
 
     def close(self) -> None:
-        """Stop everything that the client asked for, and end its streams."""
+        """Stop everything that the client asked for, and end its streams; the one that a request
+        is being answered on ends with the request."""
         self.conversation.cancel_all()
         for timer in self._leaving.values():
             timer.cancel()
-        for stream in self._streams.values():
-            stream.end()
+        for name, stream in self._streams.items():
+            if name not in self._tasks:
+                stream.end()

@@ -11,7 +11,7 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 
@@ -68,6 +68,7 @@ class Sessions:
         self._gate = gate
         self._now = now
         self._tasks = asyncio.TaskGroup()
+        self._answering: set[asyncio.Task[None]] = set()
         self._sessions: dict[str, tuple[Session, Callable[[], None]]] = {}
         self._listeners: dict[Callable[[], None], str] = {}
         self._backlog = Backlog(self.bounds.backlog_bytes)
@@ -93,9 +94,11 @@ class Sessions:
                 self.close()
 
     def close(self) -> None:
-        """End all sessions and subscriptions; the program stops."""
+        """End all sessions, subscriptions and requests; the program stops."""
         for id_ in list(self._sessions):
             self.drop(id_)
+        for task in self._answering:
+            task.cancel()
         for end in list(self._listeners):
             end()
 
@@ -103,7 +106,7 @@ class Sessions:
         """A conversation whose tasks belong here; without a session it ends with its request.
         ``owner``: whose share its requests take."""
         account = Account(self.requests, self.body_bytes, owner)
-        return Conversation(self._gateway, self._gate, self._tasks, account, home)
+        return Conversation(self._gateway, self._gate, self._run, account, home)
 
     def stream(self, owner: str, name: str = "") -> Stream:
         """A stream whose messages count as waiting for this owner."""
@@ -113,16 +116,18 @@ class Sessions:
         """A new session of this caller; ``share``: whose share it takes. Where that is used up, the
         session of it goes that was never used, or is idle. Raises Full, and AccessDenied."""
         name = self._gateway.identify(where.caller)
-        if not self._sessions_held.take(share):
-            self._make_room(share)
-            if not self._sessions_held.take(share):
-                raise Full
         home = self.stream(share, HOME)
         id_ = secrets.token_urlsafe(24)
         session = Session(id_, kind, where, name, self.conversation(share, home))
         session.share, session.new_stream = share, partial(self.stream, share)
         session.last_use = self._now()
         unsubscribe = self._gateway.subscribe(where, session.conversation.announce)
+        with contextlib.ExitStack() as undo:
+            undo.callback(unsubscribe)
+            if not self._sessions_held.take(share):
+                self._make_room(share)
+                self._sessions_held.take(share)
+            undo.pop_all()
         self._sessions[session.id] = (session, unsubscribe)
         return session
 
@@ -188,6 +193,12 @@ class Sessions:
                 self._listeners_held.give(share)
 
         return uncount
+
+    def _run(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = self._tasks.create_task(work)
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+        return task
 
     def _keep(self, session: Session, stream: Stream) -> None:
         if session.id not in self._sessions:  # it is over: nobody can come back for it

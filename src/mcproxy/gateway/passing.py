@@ -45,11 +45,13 @@ class Passing:
         self, scope: Scope, uris: Sequence[str], session: ClientSession
     ) -> Sequence[str]:
         """Tell ``session`` of changes of resources; gives those for which a server does so."""
+        exchange = EXCHANGE.get()
+        tenant = exchange.tenant if exchange else Tenant(session.ended)
         watched: list[str] = []
         for uri in uris:
             for server in await self._resources.owners(scope, uri):
                 try:
-                    await self._watching.add(server, uri, session)
+                    await self._watching.add(server, uri, session, tenant)
                 except (CallError, RpcError):
                     continue
                 watched.append(uri)

@@ -19,6 +19,9 @@ _CAPABILITIES = {
 }
 
 
+_ENDED = "the gateway ended this call before it had a result; whether its servers ran is not known"
+
+
 def can_be_asked(exchange: Exchange) -> bool:
     """Whether the client says that it takes any request of a server."""
     return any(name in exchange.capabilities for name in _CAPABILITIES.values())
@@ -51,14 +54,20 @@ class Paused:
         """Whether the call has its result."""
         return self._outcome is not None
 
-    def start(self, tasks: asyncio.TaskGroup, work: Callable[[Exchange], Awaitable[bytes]]) -> None:
-        """Begin the call."""
+    def start(
+        self, tasks: asyncio.TaskGroup, work: Callable[[Exchange], Awaitable[bytes]]
+    ) -> asyncio.Task[None]:
+        """Begin the call; the task that it is."""
         exchange = replace(self._exchange, notify=self._notify, ask=self._ask)
         self._task = tasks.create_task(self._run(work, exchange))
+        self._task.add_done_callback(self._end)
+        return self._task
 
     async def turn(self) -> JsonObject | None:
         """Wait until the call ended (None) or wants input; then what it wants, by key."""
-        await self._turned.wait()
+        while not self.ended and not self._inputs:  # a server may take its question back
+            self._turned.clear()
+            await self._turned.wait()
         if self.ended:
             return None
         return {
@@ -88,9 +97,8 @@ class Paused:
             response = responses.get(key)
             if isinstance(response, dict):
                 del self._inputs[key]
-                wanted.answer.set_result(response)
-        if not self._inputs and not self.ended:
-            self._turned.clear()
+                if not wanted.answer.done():  # the server took its question back
+                    wanted.answer.set_result(response)
 
     def cancel(self) -> None:
         """End the call; nobody waits for it any more."""
@@ -104,8 +112,12 @@ class Paused:
             self._outcome = await work(exchange)
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for the result
             self._outcome = error
-        finally:
-            self._turned.set()
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        """Let who waits have the outcome. A task that is cancelled may never have begun."""
+        if self._outcome is None:
+            self._outcome = RpcError(RpcError.INTERNAL_ERROR, _ENDED)
+        self._turned.set()
 
     async def _ask(self, method: str, params: JsonObject) -> JsonObject:
         needed = _CAPABILITIES.get(method, method)

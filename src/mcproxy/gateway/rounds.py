@@ -42,18 +42,19 @@ class Rounds:
         self._lifetime_secs = lifetime_secs
         self._seal = Seal(lifetime_secs)
         self._tasks = asyncio.TaskGroup()
-        self._under_way: set[Paused] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
         self._waiting: dict[str, Paused] = {}
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Own the calls that go on between two rounds; on leaving, cancel them."""
+        """Own the calls that go on between two rounds; on leaving, cancel them. Who waits for one
+        is told so."""
         async with self._tasks:
             try:
                 yield
             finally:
-                for paused in self._under_way:
-                    paused.cancel()
+                for task in self._under_way:
+                    task.cancel()
 
     async def answer(
         self, call: Call, purpose: tuple[str, ...], exchange: Exchange, work: Work
@@ -75,8 +76,9 @@ class Rounds:
         if not can_be_asked(exchange):
             return self._sealed(await work(exchange), sealed_for)
         paused = Paused(exchange)
-        self._under_way.add(paused)
-        paused.start(self._tasks, work)
+        task = paused.start(self._tasks, work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
         return await self._next(paused, sealed_for)
 
     async def _resume(
@@ -95,9 +97,6 @@ class Rounds:
         except asyncio.CancelledError:
             paused.cancel()
             raise
-        finally:
-            if paused.ended:
-                self._under_way.discard(paused)
         if wanted is None:
             return self._sealed(paused.result(), sealed_for)
         if len(self._waiting) >= MAX_WAITING:
@@ -117,7 +116,6 @@ class Rounds:
     def _lose(self, paused: Paused) -> None:
         """Give up a call whose client did not come back."""
         self._waiting.pop(paused.key, None)
-        self._under_way.discard(paused)
         paused.cancel()
 
     def _open(self, sealed_for: str, state: Json) -> tuple[str, str]:

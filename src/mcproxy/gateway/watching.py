@@ -5,7 +5,10 @@ as anybody listens; what nobody listens to any more is turned off when the next 
 Where clients have instances of their own, each hears of its own one only.
 """
 
+import asyncio
 import logging
+from dataclasses import dataclass, field
+from typing import TypeAlias
 from weakref import WeakSet
 
 from mcproxy.errors import CallError, RpcError
@@ -13,48 +16,82 @@ from mcproxy.exchange import ClientSession, Tenant, Upstream
 from mcproxy.types import JsonObject
 
 MAX_WATCHED = 1000  # resources, of all clients; a server is told of each one again at its restart
-
-log = logging.getLogger(__name__)
+OFF_SECS = 5.0  # to turn one off; a client that subscribes to something else waits meanwhile
 
 UPDATED = "notifications/resources/updated"
 
+log = logging.getLogger(__name__)
+
+# A server, a URI, and whom alone the server tells, None where it tells everybody.
+_Key: TypeAlias = tuple[str, str, Tenant | None]
+
+
+@dataclass(slots=True)
+class _Watched:
+    """``turn`` is held while the server is asked, and whoever holds it looks first whether anybody
+    listens: so what it is asked last is what is wanted, however requests overlap."""
+
+    listeners: WeakSet[ClientSession] = field(default_factory=WeakSet)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
 
 class Watching:
-    """The subscriptions, by server, URI, and whom alone the server tells."""
+    """The resources that servers tell of, and who listens."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        self._listeners: dict[tuple[str, str, Tenant | None], WeakSet[ClientSession]] = {}
+        self._watched: dict[_Key, _Watched] = {}
 
-    async def add(self, server: str, uri: str, session: ClientSession) -> None:
-        """Tell this session of the resource's changes. Raises CallError and RpcError."""
-        await self._forget_unheard()
-        if len(self._listeners) >= MAX_WATCHED and (server, uri, None) not in self._listeners:
+    async def add(self, server: str, uri: str, session: ClientSession, tenant: Tenant) -> None:
+        """Tell this session, which is the tenant's, of the resource's changes. Raises CallError and
+        RpcError."""
+        key = server, uri, self._upstream.whose(server, tenant)
+        if len(self._watched) >= MAX_WATCHED:
+            await self._forget_unheard()
+        if len(self._watched) >= MAX_WATCHED and key not in self._watched:
             text = f"{MAX_WATCHED} resources are subscribed to; unsubscribe from some first"
             raise RpcError(RpcError.INTERNAL_ERROR, text)
-        tenant = await self._upstream.watch(server, uri, True)
-        self._listeners.setdefault((server, uri, tenant), WeakSet()).add(session)
+        watched = self._watched.setdefault(key, _Watched())
+        heard, told = session in watched.listeners, False
+        watched.listeners.add(session)
+        try:
+            async with watched.turn:
+                await self._upstream.watch(*key, True)
+            told = True
+        finally:
+            if not (heard or told):
+                watched.listeners.discard(session)
+        await self._forget_unheard()
 
     async def remove(self, uri: str, session: ClientSession) -> None:
         """Tell this session no longer."""
-        for (_, watched, _), listeners in self._listeners.items():
-            if watched == uri:
-                listeners.discard(session)
+        for (_, watched_uri, _), watched in self._watched.items():
+            if watched_uri == uri:
+                watched.listeners.discard(session)
         await self._forget_unheard()
 
     def updated(self, server: str, params: JsonObject, tenant: Tenant | None) -> None:
         """Pass a server's notification on to those who listen."""
         uri = params.get("uri")
-        for session in tuple(self._listeners.get((server, str(uri), tenant), ())):
+        watched = self._watched.get((server, str(uri), tenant))
+        for session in tuple(watched.listeners) if watched else ():
             session.notify(UPDATED, {"uri": uri})
 
     async def _forget_unheard(self) -> None:
-        unheard = [key for key, listeners in self._listeners.items() if not listeners]
-        for server, uri, tenant in unheard:
-            self._listeners.pop((server, uri, tenant), None)
-            if tenant and tenant.ended.is_set():  # its instance goes; others' are not to be asked
-                continue
-            try:
-                await self._upstream.watch(server, uri, False)
-            except CallError as error:
-                log.info("%s: still tells of %s: %s", server, uri, error, extra={"server": server})
+        for key, watched in list(self._watched.items()):
+            if not watched.listeners:
+                async with watched.turn:
+                    if not watched.listeners:
+                        await self._turn_off(key)
+                    if not watched.listeners and self._watched.get(key) is watched:
+                        del self._watched[key]
+
+    async def _turn_off(self, key: _Key) -> None:
+        server, uri, tenant = key
+        if tenant and tenant.ended.is_set():  # its instance goes
+            return
+        try:
+            async with asyncio.timeout(OFF_SECS):
+                await self._upstream.watch(*key, False)
+        except (CallError, TimeoutError) as error:
+            log.info("%s: still tells of %s: %r", server, uri, error, extra={"server": server})

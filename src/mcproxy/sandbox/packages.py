@@ -19,6 +19,7 @@ import sysconfig
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -61,7 +62,7 @@ class Packages:
     def __init__(self, folder: Path, installer: Installer) -> None:
         self._folder, self._installer = folder, installer
         self._group = asyncio.TaskGroup()
-        self._installs: dict[str, asyncio.Task[PackagesUnavailable | None]] = {}
+        self._installs: dict[str, asyncio.Task[str | None]] = {}
         self._failed_at: dict[str, float] = {}
 
     async def __aenter__(self) -> Self:
@@ -82,8 +83,8 @@ class Packages:
         if _exists(folder):
             return _installed(folder, requirements)
         task = self._begin(requirements, folder)
-        if fault := task.result() if task.done() else None:
-            raise fault
+        if reason := task.result() if task.done() else None:
+            raise PackagesUnavailable(reason, retryable=False)
         raise PackagesUnavailable(
             f"still installing the packages of this namespace ({', '.join(requirements)})",
             retryable=True,
@@ -98,26 +99,24 @@ class Packages:
         """Wait until the list is installed. Raises PackagesUnavailable."""
         folder = self._folder / key(requirements)
         if not _exists(folder):
-            fault = await asyncio.shield(self._begin(requirements, folder))
-            if fault:
-                raise fault
+            reason = await asyncio.shield(self._begin(requirements, folder))
+            if reason:
+                raise PackagesUnavailable(reason, retryable=False)
         return _installed(folder, requirements)
 
-    def _begin(
-        self, requirements: Sequence[str], folder: Path
-    ) -> "asyncio.Task[PackagesUnavailable | None]":
+    def _begin(self, requirements: Sequence[str], folder: Path) -> "asyncio.Task[str | None]":
         """The task that installs the list: the one under way, one that failed lately, or a new."""
         task = self._installs.get(folder.name)
         now = asyncio.get_running_loop().time()
         if task is None or (task.done() and now - self._failed_at.get(folder.name, 0) > RETRY_SECS):
-            task = self._group.create_task(self._install(requirements, folder))
+            # It outlives the script that wants it, and must not keep its request.
+            work = self._install(requirements, folder)
+            task = self._group.create_task(work, context=Context())
             self._installs[folder.name] = task
         return task
 
-    async def _install(
-        self, requirements: Sequence[str], folder: Path
-    ) -> PackagesUnavailable | None:
-        """The fault, as a value: a TaskGroup would take an exception for its own."""
+    async def _install(self, requirements: Sequence[str], folder: Path) -> str | None:
+        """Why it cannot be installed, as a value: each script gets an exception of its own."""
         what = ", ".join(requirements)
         try:
             async with asyncio.timeout(INSTALL_SECS), self._alone(folder.name):
@@ -126,10 +125,7 @@ class Packages:
             reason = str(error) or f"not done within {INSTALL_SECS:g} s"
             log.error("cannot install %s: %s", what, reason)  # noqa: TRY400 - no fault of ours
             self._failed_at[folder.name] = asyncio.get_running_loop().time()
-            return PackagesUnavailable(
-                f"the packages of this namespace ({what}) cannot be installed: {reason}",
-                retryable=False,
-            )
+            return f"the packages of this namespace ({what}) cannot be installed: {reason}"
         log.info("installed %s", what)
         return None
 

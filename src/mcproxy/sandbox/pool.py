@@ -7,6 +7,7 @@ surrounds it for ``jail``.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Self
@@ -225,7 +226,8 @@ class Pool:
 
     def _serve(self, profile: Profile, lane: Lane) -> None:
         self._lanes[profile] = lane
-        task = self._tasks.create_task(lane.serve())
+        # A script may be the first to need it: it outlives that request, and must not keep it.
+        task = self._tasks.create_task(lane.serve(), context=Context())
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
 

@@ -72,10 +72,14 @@ class Fleet:
         async def list_(server: str, method: str) -> Sequence[JsonObject]:
             return await self._of(ToolRef(server, method)).supervisor.calls.list(method)
 
-        async def watch(server: str, uri: str, wanted: bool) -> Tenant | None:
-            return await self._of(ToolRef(server, uri)).serving.watch(uri, wanted=wanted)
+        def whose(server: str, tenant: Tenant) -> Tenant | None:
+            member = self._roster.find(server)
+            return tenant if member and member.apart else None
 
-        return Upstream(request, list_, watch)
+        async def watch(server: str, uri: str, whose: Tenant | None, wanted: bool) -> None:
+            await self._of(ToolRef(server, uri)).serving.watch(uri, whose, wanted=wanted)
+
+        return Upstream(request, list_, whose, watch)
 
     async def settled(self) -> None:
         """Return once every server is ready or has failed for the first time."""

@@ -75,24 +75,24 @@ class Instances:
         async with self._lent(ToolRef(self._name, method)) as calls:
             return await calls.request(method, params)
 
-    async def watch(self, uri: str, *, wanted: bool) -> Tenant | None:
-        """Hear, or no longer, of changes of one resource in the tenant's instance; gives the
-        tenant. Raises as ``call`` does, and UpstreamError where each call has an instance.
+    async def watch(self, uri: str, tenant: Tenant | None, *, wanted: bool) -> None:
+        """Hear, or no longer, of changes of one resource in the tenant's instance.
+
+        Raises as ``call`` does, and UpstreamError where there is no instance that lasts.
         """
         ref = ToolRef(self._name, "resources/subscribe")
-        tenant = self._tenant()
-        if tenant is None:
-            text = "each call has an instance of its own, so none would tell of changes"
-            raise UpstreamError(ref, RpcError(RpcError.INVALID_REQUEST, text))
+        supervisor = self._of.get(tenant) if tenant else None
         if wanted:
+            if tenant is None or self._terms.sharing.affinity == "call":
+                text = "each call has an instance of its own, so none would tell of changes"
+                raise UpstreamError(ref, RpcError(RpcError.INVALID_REQUEST, text))
             calls = (await self._granted(ref, tenant)).calls
-            await calls.watch(uri, wanted=True)
-        elif supervisor := self._of.get(tenant):
+            await calls.watch(uri, tenant, wanted=True)
+        elif tenant and supervisor:
             if _presence(tenant, supervisor) == "up":
-                await supervisor.calls.watch(uri, wanted=False)
+                await supervisor.calls.watch(uri, tenant, wanted=False)
             else:
                 supervisor.calls.forget(uri)
-        return tenant
 
     def _tenant(self) -> Tenant | None:
         """Whose instance serves; None where it serves one call only."""

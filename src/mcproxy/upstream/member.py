@@ -46,8 +46,8 @@ class Serving(Protocol):
     async def request(self, method: str, params: JsonObject) -> bytes:
         """Send any other request."""
 
-    async def watch(self, uri: str, *, wanted: bool) -> Tenant | None:
-        """Hear, or no longer, of changes of one resource."""
+    async def watch(self, uri: str, tenant: Tenant | None, *, wanted: bool) -> None:
+        """Hear, or no longer, of changes of one resource; ``tenant``: whom alone it is for."""
 
 
 class Member:
@@ -65,15 +65,20 @@ class Member:
         self._instances = self._no_instances()
 
     @property
+    def apart(self) -> bool:
+        """Whether clients have instances of their own."""
+        return self._definition.terms.sharing.affinity != "shared"
+
+    @property
     def serving(self) -> Serving:
         """What takes its calls; its lists are the supervisor's in any case."""
-        return self._instances if self._apart else self.supervisor.calls
+        return self._instances if self.apart else self.supervisor.calls
 
     @property
     def health(self) -> ServerHealth:
         """How the server is."""
         own = self.supervisor.health
-        if not self._apart:
+        if not self.apart:
             return own
         instances = self._instances.up()
         sizes = [one.rss_mb for one in (own, *instances) if one.rss_mb is not None]
@@ -102,10 +107,6 @@ class Member:
     def close(self) -> Sequence[Supervisor]:
         """Take no new clients; gives all that is to end with the server."""
         return [self.supervisor, *self._instances.close()]
-
-    @property
-    def _apart(self) -> bool:
-        return self._definition.terms.sharing.affinity != "shared"
 
     def _no_instances(self) -> Instances:
         definition = self._definition

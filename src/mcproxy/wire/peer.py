@@ -15,7 +15,6 @@ from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.wire.lines import Overlong
 from mcproxy.wire.message import (
     EMPTY_OBJECT,
-    Failure,
     Message,
     Notification,
     Request,
@@ -32,8 +31,10 @@ class Peer:
     """The other end of a connection: ``post`` sends bytes, ``flush`` waits until they were taken.
 
     ``on_message`` is given what the other end sends of its own accord (requests and
-    notifications). ``on_abandon`` is called with the id of a request that its caller no longer
-    waits for (time-out or cancellation), and may return a notification that says so.
+    notifications), and the request of ours on whose stream it came, where the transport has a
+    stream for each. ``on_abandon`` is called with the id of a request that its caller no longer
+    waits for (time-out or cancellation), and may return a notification that says so; ``on_late``
+    with the id of such a request, or of one that never was, that is answered all the same.
     """
 
     def __init__(
@@ -41,31 +42,42 @@ class Peer:
         post: Callable[[bytes], None],
         flush: Callable[[], Awaitable[None]],
         *,
-        on_message: Callable[[Request | Notification], None],
+        on_message: Callable[[Request | Notification, RequestId | None], None],
         on_abandon: Callable[[RequestId], Notification | None],
+        on_late: Callable[[RequestId], None],
     ) -> None:
         self._post = post
         self._flush = flush
         self._on_message = on_message
         self._on_abandon = on_abandon
+        self._on_late = on_late
         self._ids = itertools.count(1)
         self._pending: dict[RequestId, asyncio.Future[bytes]] = {}
-        self._closed: PeerClosed | None = None
+        self._closed: str | None = None
 
     @property
     def closed(self) -> PeerClosed | None:
-        """Why the connection ended; None while it stands."""
-        return self._closed
+        """Why the connection ended; None while it stands.
 
-    async def request(self, method: str, params: bytes = EMPTY_OBJECT) -> bytes:
-        """Send a request, give its result as raw JSON.
+        A new exception each time: one that is raised again and again grows with each time.
+        """
+        return None if self._closed is None else PeerClosed(self._closed)
+
+    def new_id(self) -> int:
+        """The id of a request that is about to be sent."""
+        return next(self._ids)
+
+    async def request(
+        self, method: str, params: bytes = EMPTY_OBJECT, id_: int | None = None
+    ) -> bytes:
+        """Send a request, give its result as raw JSON; ``id_`` is of ``new_id``.
 
         Has no time limit of its own: use ``asyncio.timeout`` around it. Raises RpcError for an
         error reply, PeerClosed when the connection ends first.
         """
-        if self._closed:
-            raise self._closed
-        id_ = next(self._ids)
+        if ended := self.closed:
+            raise ended
+        id_ = self.new_id() if id_ is None else id_
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._pending[id_] = reply
         try:
@@ -80,21 +92,23 @@ class Peer:
 
     def post(self, message: Message) -> None:
         """Send a notification, or the reply to a request of the other end; nothing once closed."""
-        if not self._closed:
+        if self._closed is None:
             with contextlib.suppress(PeerClosed):
                 self._post(encode(message))
 
-    def receive(self, message: Message) -> None:
-        """Take one message that arrived."""
-        match message:
-            case Request() | Notification():
-                self._on_message(message)
-            case Response(id=id_, result=result):
-                reply = self._waiting(id_)
-                if reply:
-                    reply.set_result(result)
-            case Failure(id=id_, error=error):
-                self.fail(id_, error)
+    def receive(self, message: Message, within: RequestId | None = None) -> None:
+        """Take one message that arrived; ``within``: the request on whose stream it came."""
+        if isinstance(message, Request | Notification):
+            self._on_message(message, within)
+            return
+        reply = self._waiting(message.id)
+        if reply is None:
+            if message.id is not None:
+                self._on_late(_as_sent(message.id))
+        elif isinstance(message, Response):
+            reply.set_result(message.result)
+        else:
+            reply.set_exception(message.error)
 
     def awaits(self, id_: RequestId) -> bool:
         """Whether a request has neither been answered nor given up."""
@@ -118,20 +132,25 @@ class Peer:
 
     def close(self, reason: str) -> None:
         """Fail all pending requests and every later one with PeerClosed."""
-        if self._closed:
+        if self._closed is not None:
             return
-        self._closed = PeerClosed(reason)
+        self._closed = reason
         for reply in self._pending.values():
             if not reply.done():
                 reply.set_exception(PeerClosed(reason))
 
     def _waiting(self, id_: RequestId | None) -> asyncio.Future[bytes] | None:
-        if isinstance(id_, str) and id_.isdecimal() and len(id_) <= _MAX_DIGITS:
-            id_ = int(id_)  # some servers give ids back as text
-        reply = self._pending.get(id_) if id_ is not None else None
+        reply = self._pending.get(_as_sent(id_)) if id_ is not None else None
         return reply if reply and not reply.done() else None
 
     def _abandon(self, id_: RequestId) -> None:
         note = self._on_abandon(id_)
         if note:
             self.post(note)
+
+
+def _as_sent(id_: RequestId) -> RequestId:
+    """An id as we sent it: some servers give ids back as text."""
+    if isinstance(id_, str) and id_.isdecimal() and len(id_) <= _MAX_DIGITS:
+        return int(id_)
+    return id_

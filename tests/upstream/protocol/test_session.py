@@ -34,7 +34,7 @@ class Client:
 
 
 @contextmanager
-def calling(client: Client, meta: JsonObject | None = None, **facts: str) -> Iterator[None]:
+def calling(client: Client, meta: JsonObject | None = None, **facts: object) -> Iterator[None]:
     """Within the block, calls are made on behalf of the client."""
     exchange = Exchange(client.notify, client.ask, meta=meta or {}, **facts)  # type: ignore[arg-type]
     token = EXCHANGE.set(exchange)

@@ -270,7 +270,7 @@ async def test_the_event_stream_notices_a_forgotten_session() -> None:
 
 async def test_a_new_session_is_told_what_is_watched() -> None:
     async with serving(Odd()) as odd, running(odd=remote(odd)) as watched:
-        await watched.fleet.upstream.watch("odd", "note://x", True)
+        await watched.fleet.upstream.watch("odd", "note://x", None, True)
         odd.forget()
         assert words(await watched.call("odd", "echo"))
         again = await odd.until_seen("resources/subscribe", 2)

@@ -1,14 +1,15 @@
 """What passes between a server and the clients while their requests run on its session.
 
-Owns the association from our requests to the ``Exchange`` of the client behind each: progress by
-token; log messages and the server's own requests (sampling, elicitation, roots) by the request that
-was sent last, since the handshake era gives no better hint when several run on one session. Knows
-no transport and no client.
+Owns the association from our requests to the ``Exchange`` of the client behind each. What a server
+sends belongs to the request that it names: by the progress token, which is the request's id, by the
+stream on which it comes, or by the elicitation that it was asked with. What names none (on stdio, a
+question or a log message never does) goes to a client only where all that the server may be working
+on is of one tenant; nobody else may see it, let alone answer it. Knows no transport and no client.
 """
 
 import asyncio
 import contextlib
-import itertools
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +18,8 @@ import msgspec
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.exchange import Exchange
 from mcproxy.types import Json, JsonObject
+from mcproxy.upstream.protocol.possible_owners import PossibleOwners
+from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.message import UNREADABLE, Failure, Notification, Request, RequestId, Response
 
 ASKABLE = ("sampling/createMessage", "elicitation/create", "roots/list")
@@ -33,8 +36,24 @@ _OF_ONE_HOP = frozenset(  # members of a request's `_meta` that say who sends it
         _LOG_LEVEL,
     }
 )
+_SEVERAL = (
+    "requests of several clients are under way, or may be, and it does not say whose it is; "
+    '"affinity": "client" in the server\'s definition gives each client an instance of its own'
+)
+
+log = logging.getLogger(__name__)
+
 _object = msgspec.json.Decoder(dict[str, Json])
 _encode = msgspec.json.Encoder().encode
+
+
+async def _refuse(method: str, params: JsonObject) -> JsonObject:
+    text = f"{method} can be answered only while a client's request is running"
+    raise RpcError(RpcError.INVALID_REQUEST, text)
+
+
+NOBODY = Exchange(lambda method, params: None, _refuse)
+"""Behind what we ask on behalf of no client, or of one that is not to hear of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,91 +63,149 @@ class _Passage:
     exchange: Exchange
     tasks: asyncio.TaskGroup
     asked: dict[RequestId, asyncio.Task[None]] = field(default_factory=dict)
+    elicitations: set[str] = field(default_factory=set)
 
 
 class Relay:
-    """The passages of one session; ``reply`` sends an answer to the server."""
+    """The passages of one session with the server ``name``; ``reply`` sends an answer to it, and
+    ``others`` are those that a message may belong to beside."""
 
-    def __init__(self, reply: Callable[[Response | Failure], None]) -> None:
+    def __init__(
+        self, name: str, reply: Callable[[Response | Failure], None], others: PossibleOwners
+    ) -> None:
+        self._log = ServerLog(log, name)
         self._reply = reply
-        self._tokens = itertools.count(1)
-        self._passages: dict[int, _Passage] = {}
+        self._passages: dict[RequestId, _Passage] = {}
+        self._others = others
+        self._warned = False
 
-    async def carry(self, exchange: Exchange, send: Callable[[int], Awaitable[bytes]]) -> bytes:
-        """Let ``send`` make a request, given its progress token, on behalf of a client.
+    async def carry(self, exchange: Exchange, id_: int, reply: Awaitable[bytes]) -> bytes:
+        """Wait for the reply to our request with this id, on behalf of a client.
 
-        Raises what it raises. What the server asks meanwhile is answered within; what is still
-        open when the reply comes is given up.
+        Raises what ``reply`` raises. What the server asks meanwhile is answered within; what is
+        still open when the reply comes is given up.
         """
-        token = next(self._tokens)
         outcome: bytes | RpcError | PeerClosed
+        answered = False
         async with asyncio.TaskGroup() as tasks:
-            passage = self._passages[token] = _Passage(exchange, tasks)
+            passage = self._passages[id_] = _Passage(exchange, tasks)
             try:
-                outcome = await send(token)
-            except (RpcError, PeerClosed) as error:
+                outcome = await reply
+                answered = True
+            except RpcError as error:
                 outcome = error  # as a value: a TaskGroup would wrap the exception
+                answered = True
+            except PeerClosed as error:
+                outcome = error
             finally:
-                del self._passages[token]
-                for task in passage.asked.values():
-                    task.cancel()
+                del self._passages[id_]
+                if answered:
+                    self._others.answered(exchange.tenant, _now())
+                else:
+                    self._others.gave_up(id_, exchange.tenant, _now())
+                self._withdraw_all(passage)
         if isinstance(outcome, bytes):
             return outcome
         raise outcome
 
-    def notified(self, note: Notification) -> bool:
-        """Pass a notification on to the client that it concerns; False for one of another kind."""
+    def answered_late(self, id_: RequestId) -> None:
+        """A request was answered that nobody waited for any more."""
+        if isinstance(id_, int):
+            self._others.answered_late(id_)
+
+    def notified(self, note: Notification, within: RequestId | None) -> bool:
+        """Pass a notification on to the client that it concerns; False for one of another kind.
+
+        ``within``: the request on whose stream it came, where the transport has such streams.
+        """
         match note.method:
             case "notifications/progress":
-                self._progress(_read(note.params))
-            case "notifications/message" | "notifications/elicitation/complete":
-                if passage := self._latest():
-                    passage.exchange.notify(note.method, _read(note.params))
+                self._progress(_read(note.params), within)
+            case "notifications/message":
+                if owner := self._owner(within):
+                    owner.exchange.notify(note.method, _read(note.params))
+            case "notifications/elicitation/complete":
+                params = _read(note.params)
+                for passage in self._passages.values():
+                    if params.get("elicitationId") in passage.elicitations:
+                        passage.exchange.notify(note.method, params)
             case "notifications/cancelled":
-                self._withdrawn(_read(note.params).get("requestId"))
+                self._withdrawn(_read(note.params).get("requestId"), within)
             case _:
                 return False
         return True
 
-    def asked(self, request: Request) -> None:
-        """Pass a request of the server on to a client, and its answer back."""
-        passage = self._latest()
+    def asked(self, request: Request, within: RequestId | None) -> None:
+        """Pass a request of the server on to a client, and its answer back; ``within`` as above."""
         if request.method == "ping":
             self._reply(Response(request.id, b"{}"))
         elif request.method not in ASKABLE:
             text = f"{request.method} is not offered by this client"
             self._reply(Failure(request.id, RpcError(RpcError.METHOD_NOT_FOUND, text)))
-        elif passage is None:
-            text = f"{request.method} can be answered only while a client's request is running"
-            self._reply(Failure(request.id, RpcError(RpcError.INVALID_REQUEST, text)))
+        elif owner := self._owner(within):
+            self._pass_on(owner, request)
         else:
-            task = passage.tasks.create_task(self._ask(passage, request))
-            passage.asked[request.id] = task
+            text = f"{request.method} can be answered only while a client's request is running"
+            if self._passages and within is None:
+                text = f"{request.method} is passed on to nobody: {_SEVERAL}"
+            self._reply(Failure(request.id, RpcError(RpcError.INVALID_REQUEST, text)))
 
-    async def _ask(self, passage: _Passage, request: Request) -> None:
+    def _owner(self, within: RequestId | None) -> _Passage | None:
+        """The passage that a message of the server belongs to; None where that is not certain."""
+        if within is not None:
+            return self._passages.get(within)
+        latest = next(reversed(self._passages.values()), None)
+        if latest is None:
+            return None
+        tenant = latest.exchange.tenant
+        alone = all(each.exchange.tenant == tenant for each in self._passages.values())
+        if alone and self._others.only(tenant, _now()):
+            return latest
+        if not self._warned:
+            self._warned = True
+            self._log.warning("a message of it is passed on to nobody: %s", _SEVERAL)
+        return None
+
+    def _pass_on(self, passage: _Passage, request: Request) -> None:
+        if request.id in passage.asked:
+            text = "a request with this id is being answered"
+            self._reply(Failure(request.id, RpcError(RpcError.INVALID_REQUEST, text)))
+            return
+        params = _read(request.params)
+        if isinstance(elicitation := params.get("elicitationId"), str):
+            passage.elicitations.add(elicitation)
+        asking = self._ask(passage, request, params)
+        passage.asked[request.id] = passage.tasks.create_task(asking)
+
+    async def _ask(self, passage: _Passage, request: Request, params: JsonObject) -> None:
         try:
-            answer = await passage.exchange.ask(request.method, _read(request.params))
+            answer = await passage.exchange.ask(request.method, params)
             self._reply(Response(request.id, _encode(answer)))
         except RpcError as error:
             self._reply(Failure(request.id, error))
         finally:
             passage.asked.pop(request.id, None)
 
-    def _latest(self) -> _Passage | None:
-        return next(reversed(self._passages.values()), None)
+    def _withdraw_all(self, passage: _Passage) -> None:
+        """Ask no more for a request that is over; the server may wait for an answer."""
+        text = "the request that this belongs to is over"
+        for id_, task in passage.asked.items():
+            task.cancel()
+            self._reply(Failure(id_, RpcError(RpcError.INVALID_REQUEST, text)))
 
-    def _progress(self, params: JsonObject) -> None:
+    def _progress(self, params: JsonObject, within: RequestId | None) -> None:
         ours = params.get("progressToken")
-        passage = self._passages.get(ours) if isinstance(ours, int) else None
+        passage = self._passages.get(ours) if type(ours) is int and within in (None, ours) else None
         theirs = passage.exchange.meta.get("progressToken") if passage else None
         if passage and theirs is not None:
             passage.exchange.notify("notifications/progress", params | {"progressToken": theirs})
 
-    def _withdrawn(self, request_id: Json) -> None:
+    def _withdrawn(self, request_id: Json, within: RequestId | None) -> None:
+        """The server wants no answer any more."""
         if not isinstance(request_id, int | str):
             return
-        for passage in self._passages.values():
-            if task := passage.asked.get(request_id):
+        for id_, passage in self._passages.items():
+            if within in (None, id_) and (task := passage.asked.get(request_id)):
                 task.cancel()
 
 
@@ -172,3 +249,7 @@ def _read(params: bytes) -> JsonObject:
     with contextlib.suppress(*UNREADABLE):
         return _object.decode(params)
     return {}
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -21,7 +21,8 @@ from mcproxy.upstream.protocol.handshake import (
 )
 from mcproxy.upstream.protocol.listening import Listening
 from mcproxy.upstream.protocol.listing import read_list
-from mcproxy.upstream.protocol.relay import Relay, answers, request_meta
+from mcproxy.upstream.protocol.possible_owners import PossibleOwners
+from mcproxy.upstream.protocol.relay import NOBODY, Relay, answers, request_meta
 from mcproxy.wire.message import UNREADABLE, Message, Notification, Request, RequestId
 from mcproxy.wire.peer import Peer
 
@@ -57,10 +58,10 @@ class Session:
 
     ``wake`` is called when the session wants to be looked at: the server said that its list of
     tools changed (``tools_changed`` is then True until the next listing), it sent what
-    ``take_events`` gives, or it is gone.
+    ``take_events`` gives, or it is gone. ``lag_secs``: see ``PossibleOwners``.
     """
 
-    def __init__(self, name: str, wake: Callable[["Session"], None]) -> None:
+    def __init__(self, name: str, wake: Callable[["Session"], None], lag_secs: float = 0.0) -> None:
         self.name = name
         self.info = ServerInfo("", name, "", {})
         self.tools_changed = False
@@ -68,7 +69,7 @@ class Session:
         self.closed = False
         self._peer: Peer | None = None
         self._meta: JsonObject = {}
-        self._relay = Relay(self._post)
+        self._relay = Relay(name, self._post, PossibleOwners(lag_secs))
         self._listening = Listening(self._post)
         self._lists: dict[str, tuple[JsonObject, ...]] = {}
         self._events: list[Notification] = []
@@ -175,18 +176,21 @@ class Session:
             self._listening.watch(uri, wanted=wanted)
         else:
             method = "resources/subscribe" if wanted else "resources/unsubscribe"
-            await self._request(method, {"uri": uri})
+            # What is turned off is not of the client whose request happens to do it.
+            exchange = EXCHANGE.get() if wanted else None
+            await self._carry(exchange or NOBODY, method, {"uri": uri})
 
     def take_events(self) -> tuple[Notification, ...]:
         """What the server told since the last time that is not about its tools."""
         events, self._events = self._events, []
         return tuple(events)
 
-    def on_message(self, message: Request | Notification) -> None:
-        """Take what the server sends of its own accord."""
+    def on_message(self, message: Request | Notification, within: RequestId | None) -> None:
+        """Take what the server sends of its own accord; ``within``: the request of ours on whose
+        stream it came."""
         if isinstance(message, Request):
-            self._relay.asked(message)
-        elif self._relay.notified(message):
+            self._relay.asked(message, within)
+        elif self._relay.notified(message, within):
             pass
         elif message.method == _TOOLS_CHANGED:
             self.tools_changed = True
@@ -196,6 +200,10 @@ class Session:
                 self._lists = {}
             self._events.append(message)
             self._wake(self)
+
+    def on_late(self, id_: RequestId) -> None:
+        """Take note that a request was answered that nobody waited for any more."""
+        self._relay.answered_late(id_)
 
     def take_fresh(self) -> bool:
         """Whether the server is still to be told what was agreed before; True once."""
@@ -223,20 +231,23 @@ class Session:
         )
 
     async def _carry(self, exchange: Exchange, method: str, params: JsonObject) -> bytes:
-        async def send(token: int) -> bytes:
-            meta = request_meta(self._meta, exchange, token)
-            return await self._send(method, {**params, "_meta": meta} if meta else params)
-
-        return await self._relay.carry(exchange, send)
+        peer = self._open_peer()
+        id_ = peer.new_id()
+        if meta := request_meta(self._meta, exchange, id_):
+            params = {**params, "_meta": meta}
+        return await self._relay.carry(exchange, id_, peer.request(method, _encode(params), id_))
 
     async def _request(self, method: str, params: JsonObject) -> bytes:
         """Send a request of our own."""
         return await self._send(method, {**params, "_meta": self._meta} if self._meta else params)
 
     async def _send(self, method: str, params: JsonObject) -> bytes:
+        return await self._open_peer().request(method, _encode(params))
+
+    def _open_peer(self) -> Peer:
         if self._peer is None:
             raise PeerClosed("the session was never opened")
-        return await self._peer.request(method, _encode(params))
+        return self._peer
 
     def _post(self, message: Message) -> None:
         if self._peer:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mcproxy.config.model import ServerConfig
 from mcproxy.errors import PeerClosed
 from mcproxy.upstream.child.tree import Table
+from mcproxy.upstream.protocol.possible_owners import LAG_SECS
 from mcproxy.upstream.protocol.session import Session
 from mcproxy.upstream.remote.line import Channel, Line, running_tasks
 from mcproxy.upstream.remote.tokens import LoginFile
@@ -50,7 +51,8 @@ async def connect(
     """
     from mcproxy.upstream.remote import endpoint, http, sse  # noqa: PLC0415  see above
 
-    session = Session(name, wake)
+    one_stream = server.transport == "sse"
+    session = Session(name, wake, 0.0 if one_stream else LAG_SECS)
     channel: Channel
 
     def post(data: bytes) -> None:
@@ -63,7 +65,13 @@ async def connect(
         peer.close(reason)
         session.on_closed()
 
-    peer = Peer(post, flush, on_message=session.on_message, on_abandon=session.on_abandon)
+    peer = Peer(
+        post,
+        flush,
+        on_message=session.on_message,
+        on_abandon=session.on_abandon,
+        on_late=session.on_late,
+    )
     session.attach(peer)
     target = endpoint.Target(name, server.url or "", server.headers, _auth(server, login))
     async with endpoint.opened(target) as remote, running_tasks(name) as tasks:

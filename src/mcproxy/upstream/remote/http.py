@@ -168,7 +168,7 @@ class Streamable:
                         self._learn(request, response, message)
                     elif isinstance(message, Failure) and message.id is None:
                         peer.fail(request.id, message.error)  # whose else could it be
-                    peer.receive(message)
+                    peer.receive(message, request.id)
                     if drain.when() is None and not peer.awaits(request.id):
                         drain.reschedule(asyncio.get_running_loop().time() + DRAIN_SECS)
 

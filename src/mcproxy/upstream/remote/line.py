@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,8 +27,9 @@ class Tasks:
         self._running: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Run something beside the others."""
-        task = self._group.create_task(work)
+        """Run something beside the others. It may outlive the request that it is begun by, so it
+        does not inherit its context."""
+        task = self._group.create_task(work, context=Context())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return task

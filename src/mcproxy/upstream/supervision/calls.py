@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
-from mcproxy.errors import RpcError
+from mcproxy.errors import CallError, RpcError
 from mcproxy.exchange import Tenant
 from mcproxy.types import Json, JsonObject, Tool, ToolRef, ToolResult
 from mcproxy.upstream.protocol.session import Session
@@ -31,7 +31,7 @@ class Calls:
     ) -> None:
         self._name, self._door = name, door
         self._tools, self._times = tools, times
-        self._watched: set[str] = set()
+        self._watched: dict[str, bool] = {}  # False: it is not certain that the server knows
 
     async def call(self, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
         """Call one of the server's tools by its exact name.
@@ -54,23 +54,33 @@ class Calls:
         ref, secs = ToolRef(self._name, method), self._times().of(method)
         return await self._door.through(ref, secs, lambda session: session.list(method))
 
-    async def watch(self, uri: str, *, wanted: bool) -> Tenant | None:
-        """Hear, or no longer, of changes of one resource, over restarts too; for everybody, so it
-        gives None. Raises as ``call``."""
-        if wanted == (uri in self._watched):
-            return None
+    async def watch(self, uri: str, tenant: Tenant | None, *, wanted: bool) -> None:
+        """Hear, or no longer, of changes of one resource, over restarts too; whoever it is for.
+
+        One at a time for each resource. Raises as ``call``.
+        """
+        if self._watched.get(uri) is (True if wanted else None):
+            return
         ref, secs = ToolRef(self._name, "resources/subscribe"), self._times().default
-        await self._door.through(ref, secs, lambda session: session.watch(uri, wanted=wanted))
-        (self._watched.add if wanted else self._watched.discard)(uri)
-        return None
+        if wanted:
+            self._watched[uri] = False  # set first: whoever gives up does not know
+        else:
+            del self._watched[uri]  # first, lest a restart renew it
+        try:
+            await self._door.through(ref, secs, lambda session: session.watch(uri, wanted=wanted))
+        except CallError:
+            self.forget(uri)
+            raise
+        if wanted:
+            self._watched[uri] = True
 
     def forget(self, uri: str) -> None:
         """Watch a resource no longer after the next start."""
-        self._watched.discard(uri)
+        self._watched.pop(uri, None)
 
     async def renew(self, session: Session) -> None:
         """Watch with a new session what was watched with the last one. Raises PeerClosed."""
-        for uri in sorted(self._watched):
+        for uri in sorted(uri for uri, certain in self._watched.items() if certain):
             with contextlib.suppress(RpcError, TimeoutError):
                 async with asyncio.timeout(WATCH_SECS):
                     await session.watch(uri, wanted=True)
