@@ -90,6 +90,13 @@ REQUIREMENTS: dict[str, str] = {
     "upstream.lines": "lines up to 16 MiB are read; a longer one fails its call only",
     "upstream.crash": "a dying server fails its calls at once, with its last words, and comes back",
     "upstream.timeout": "a tool that takes too long times out alone",
+    "upstream.unread": (
+        "a server that does not read is waited for by calls, and ended when too much of what "
+        "cannot wait is unread"
+    ),
+    "upstream.floods": "a server that sends without end keeps nobody else waiting",
+    "wire.unread": "what waits for a peer to read is bounded in messages and bytes",
+    "wire.pace": "after so much of one peer's messages it is the others' turn",
     "upstream.environment": "a stdio server gets a clean environment",
     "upstream.group": "no server, and nothing that it started, survives the gateway",
     "upstream.eras": (
@@ -219,6 +226,8 @@ REQUIREMENTS: dict[str, str] = {
     "sandbox.time": "endless scripts are stopped, whatever they do",
     "sandbox.heals": "the death of a worker or zygote costs only the calls it was running",
     "sandbox.concurrent": "more scripts than ready workers run all the same",
+    "sandbox.unread": "answers that a script does not read are bounded by its memory",
+    "sandbox.floods": "a worker that sends without end keeps nobody else waiting",
     "sandbox.queue": "scripts beyond those that may run wait, bounded in number and time",
     "sandbox.profiles": "new limits apply at once; running scripts keep theirs",
     "sandbox.leaves-nothing": "no process of the sandbox survives, even if the gateway is killed",

@@ -25,7 +25,7 @@ class Line:
         self.notes: list[Notification] = []
         self.heard: list[Request | Notification] = []
         self.some = asyncio.Event()
-        self.peer = Peer(self._post, self._flush, on_message=self.heard.append, on_abandon=_gone)
+        self.peer = Peer(self._post, self._room, on_message=self.heard.append, on_abandon=_gone)
 
     def _post(self, data: bytes) -> None:
         message = decode(data)
@@ -35,7 +35,7 @@ class Line:
         elif isinstance(message, Notification):
             self.notes.append(message)
 
-    async def _flush(self) -> None:
+    async def _room(self) -> None:
         """Nobody is slow here."""
 
     async def until_sent(self, count: int) -> None:

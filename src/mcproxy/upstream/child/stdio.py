@@ -60,7 +60,7 @@ async def connect(
 
     child = Child(on_line, on_exit)
     peer = Peer(
-        child.post, child.flush, on_message=session.on_message, on_abandon=session.on_abandon
+        child.post, child.room, on_message=session.on_message, on_abandon=session.on_abandon
     )
     session.attach(peer)
     await child.start(command)

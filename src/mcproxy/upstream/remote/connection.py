@@ -56,14 +56,14 @@ async def connect(
     def post(data: bytes) -> None:
         channel.post(decode(data), data)
 
-    async def flush() -> None:
-        """Each message is a request of its own: there is nothing to wait for."""
+    async def room() -> None:
+        """Each request has a connection of its own: there is nothing to wait for."""
 
     def lose(reason: str) -> None:
         peer.close(reason)
         session.on_closed()
 
-    peer = Peer(post, flush, on_message=session.on_message, on_abandon=session.on_abandon)
+    peer = Peer(post, room, on_message=session.on_message, on_abandon=session.on_abandon)
     session.attach(peer)
     target = endpoint.Target(name, server.url or "", server.headers, _auth(server, login))
     async with endpoint.opened(target) as remote, running_tasks(name) as tasks:
