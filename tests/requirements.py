@@ -271,6 +271,8 @@ REQUIREMENTS: dict[str, str] = {
     "network.only-way": "there is no way around the proxy",
     "network.caps": "connections and bytes are bounded for each execution",
     "network.audit": "each connection leaves a log line",
+    "network.strangers": "connections without a token are bounded, and keep nobody out",
+    "network.look_ups": "a script whose names never resolve keeps only itself waiting",
     "packages.background": "packages are installed in the background, scripts are told to wait",
     "packages.failed": "a failed install says why",
     "packages.shared": "gateways that share a folder install once",
