@@ -130,6 +130,10 @@ REQUIREMENTS: dict[str, str] = {
     "execute.api": "a script can see the manifest, search, and read a tool's schema",
     "search.found": "search finds a tool by what it does and says how to call it",
     "stdio.sdk": "the official SDK client works over --stdio in both eras",
+    "transports.same": (
+        "results, errors, faults, progress, cancellation, limits, questions and batches are the "
+        "same over every transport"
+    ),
     "stdio.gone": "a client that reads no more ends the program as the end of input does",
     "stdio.clean": "stdout carries protocol only; at the end of input running calls are finished",
     "stdio.bounded": "a client has at most 256 requests under way",

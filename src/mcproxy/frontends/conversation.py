@@ -6,7 +6,7 @@ connection that brought it where the transport lets a client come back for the r
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -37,6 +37,10 @@ TOO_MANY = -32000  # JSON-RPC 2.0, section 5.1: of the range for the server's ow
 _encode = msgspec.json.Encoder().encode
 
 log = logging.getLogger(__name__)
+
+
+Work = Callable[[], Awaitable[Response | Failure | None]]
+Stay = Callable[[Request, ClientSession | None], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +78,26 @@ class Conversation:
         """Begin to answer a request; None where there are too many (the reply says so)."""
         if request.method == "initialize":
             self.meet(request)
-        if len(self._running) >= MAX_RUNNING:
-            way.reply(Failure(request.id, too_many()))
+
+        async def work() -> Response | Failure | None:
+            with self._gate.enter():
+                return await self._respond(request, where, way.notices)
+
+        return self._begin(request, work, way)
+
+    def keep(self, request: Request, stay: Stay, way: Way) -> None:
+        """Begin what lasts until the client cancels the request, or goes, and has no reply but for
+        an RpcError that it raises; the program does not wait for it to end."""
+
+        async def work() -> Failure | None:
+            try:
+                await stay(request, self._session)
+            except RpcError as error:
+                return Failure(request.id, error)
             return None
-        task = self._tasks.create_task(self._answer(request, where, way))
-        self._running[task] = request.id
-        task.add_done_callback(self._running.pop)
-        return task
+
+        if not self._gate.closed:
+            self._begin(request, work, way)
 
     def meet(self, initialize: Request) -> None:
         """Keep what the client can be asked for."""
@@ -109,17 +126,14 @@ class Conversation:
         for task in self._running:
             task.cancel()
 
-    async def _answer(self, request: Request, where: Where, way: Way) -> None:
-        reply: Response | Failure | None = None
-        try:
-            with self._gate.enter():
-                reply = await self._respond(request, where, way.notices)
-        except Exception:
-            log.exception("%s failed", request.method)
-            error = RpcError(RpcError.INTERNAL_ERROR, "internal error; the log has the details")
-            reply = Failure(request.id, error)
-        finally:
-            way.reply(reply)
+    def _begin(self, request: Request, work: Work, way: Way) -> asyncio.Task[None] | None:
+        if len(self._running) >= MAX_RUNNING:
+            way.reply(Failure(request.id, too_many()))
+            return None
+        task = self._tasks.create_task(_answer(request, work, way))
+        self._running[task] = request.id
+        task.add_done_callback(self._running.pop)
+        return task
 
     async def _respond(
         self, request: Request, where: Where, notices: Stream
@@ -141,8 +155,23 @@ class Conversation:
         )
 
 
+async def _answer(request: Request, work: Work, way: Way) -> None:
+    reply: Response | Failure | None = None
+    try:
+        reply = await work()
+    except Exception:
+        log.exception("%s failed", request.method)
+        error = RpcError(RpcError.INTERNAL_ERROR, "internal error; the log has the details")
+        reply = Failure(request.id, error)
+    finally:
+        way.reply(reply)
+
+
 def _notify(stream: Stream) -> Callable[[str, JsonObject], None]:
     def notify(method: str, params: JsonObject) -> None:
+        if stream.crowded:  # a server that talks without end must not cost the client its replies
+            log.info("a client reads too slowly: %s is dropped", method)
+            return
         stream.put(encode(Notification(method, _encode(params))))
 
     return notify
