@@ -134,6 +134,7 @@ REQUIREMENTS: dict[str, str] = {
         "results, errors, faults, progress, cancellation, limits, questions and batches are the "
         "same over every transport"
     ),
+    "logs.repeated": "lines that repeat are shown a few times a minute; the others are counted",
     "stdio.gone": "a client that reads no more ends the program as the end of input does",
     "stdio.clean": "stdout carries protocol only; at the end of input running calls are finished",
     "stdio.bounded": "a client has at most 256 requests under way",
@@ -274,7 +275,7 @@ REQUIREMENTS: dict[str, str] = {
     "network.libraries": "urllib, requests and httpx work unmodified inside",
     "network.only-way": "there is no way around the proxy",
     "network.caps": "connections and bytes are bounded for each execution",
-    "network.audit": "each connection leaves a log line",
+    "network.audit": "each connection leaves a log line; refusals beyond some are counted",
     "network.strangers": "connections without a token are bounded, and keep nobody out",
     "network.look_ups": "a script whose names never resolve keeps only itself waiting",
     "packages.background": "packages are installed in the background, scripts are told to wait",
