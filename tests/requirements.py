@@ -90,6 +90,13 @@ REQUIREMENTS: dict[str, str] = {
     "upstream.lines": "lines up to 16 MiB are read; a longer one fails its call only",
     "upstream.crash": "a dying server fails its calls at once, with its last words, and comes back",
     "upstream.timeout": "a tool that takes too long times out alone",
+    "upstream.unread": (
+        "a server that does not read is waited for by calls, and ended when too much of what "
+        "cannot wait is unread"
+    ),
+    "upstream.floods": "a server that sends without end keeps nobody else waiting",
+    "wire.unread": "what waits for a peer to read is bounded in messages and bytes",
+    "wire.pace": "after so much of one peer's messages it is the others' turn",
     "upstream.environment": "a stdio server gets a clean environment",
     "upstream.group": "no server, and nothing that it started, survives the gateway",
     "upstream.eras": (
@@ -133,6 +140,11 @@ REQUIREMENTS: dict[str, str] = {
     "execute.api": "a script can see the manifest, search, and read a tool's schema",
     "search.found": "search finds a tool by what it does and says how to call it",
     "stdio.sdk": "the official SDK client works over --stdio in both eras",
+    "transports.same": (
+        "results, errors, faults, progress, cancellation, limits, questions and batches are the "
+        "same over every transport"
+    ),
+    "logs.repeated": "lines that repeat are shown a few times a minute; the others are counted",
     "stdio.gone": "a client that reads no more ends the program as the end of input does",
     "stdio.clean": "stdout carries protocol only; at the end of input running calls are finished",
     "stdio.bounded": "a client has at most 256 requests under way",
@@ -229,6 +241,8 @@ REQUIREMENTS: dict[str, str] = {
     "sandbox.time": "endless scripts are stopped, whatever they do",
     "sandbox.heals": "the death of a worker or zygote costs only the calls it was running",
     "sandbox.concurrent": "more scripts than ready workers run all the same",
+    "sandbox.unread": "answers that a script does not read are bounded by its memory",
+    "sandbox.floods": "a worker that sends without end keeps nobody else waiting",
     "sandbox.queue": "scripts beyond those that may run wait, bounded in number and time",
     "sandbox.profiles": "new limits apply at once; running scripts keep theirs",
     "sandbox.leaves-nothing": "no process of the sandbox survives, even if the gateway is killed",
@@ -271,7 +285,9 @@ REQUIREMENTS: dict[str, str] = {
     "network.libraries": "urllib, requests and httpx work unmodified inside",
     "network.only-way": "there is no way around the proxy",
     "network.caps": "connections and bytes are bounded for each execution",
-    "network.audit": "each connection leaves a log line",
+    "network.audit": "each connection leaves a log line; refusals beyond some are counted",
+    "network.strangers": "connections without a token are bounded, and keep nobody out",
+    "network.look_ups": "a script whose names never resolve keeps only itself waiting",
     "packages.background": "packages are installed in the background, scripts are told to wait",
     "packages.failed": "a failed install says why",
     "packages.shared": "gateways that share a folder install once",

@@ -117,11 +117,15 @@ def _guarded_serve(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from mcproxy.observe.logs import tell_counts
     from mcproxy.observe.unblocked import Unblocked
 
     to_stdout = arguments.log and not arguments.stdio
     with contextlib.closing(Unblocked(sys.stdout if to_stdout else sys.stderr)) as stream:
-        return _serve_logging(arguments, stream)
+        try:
+            return _serve_logging(arguments, stream)
+        finally:
+            tell_counts()
 
 
 def _serve_logging(arguments: argparse.Namespace, stream: "Unblocked") -> int:

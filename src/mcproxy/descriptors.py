@@ -1,7 +1,7 @@
 """File descriptors: a connection takes one, a server four, a worker three.
 
-A gateway that runs out of them can neither answer ``/health`` nor start a server, so connections are
-bounded below what there is.
+A gateway that runs out of them can neither answer ``/health`` nor start a server, so connections
+are bounded below what there is.
 """
 
 import resource

@@ -1,5 +1,5 @@
 """The HTTP frontends on a real socket, in front of a real gateway whose scripts are told what to do
-by the test: each line of a script is ``say N``, ``ask METHOD``, or ``wait``."""
+by the test: each line of a script is ``say N``, ``ask METHOD``, ``fail``, or ``wait``."""
 
 import asyncio
 import json
@@ -62,11 +62,16 @@ class Scripts:
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     go: asyncio.Event = field(default_factory=asyncio.Event)
+    started: int = 0
+    starting: asyncio.Condition = field(default_factory=asyncio.Condition)
     ended: set[str] = field(default_factory=set)
     ending: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def run(self, job: Job, call: CallTool) -> Outcome:
         value: Json = None
+        async with self.starting:
+            self.started += 1
+            self.starting.notify_all()
         for line in job.source.splitlines():
             match line.split():
                 case ["say", count]:
@@ -76,6 +81,8 @@ class Scripts:
                     exchange = EXCHANGE.get()
                     assert exchange
                     value = await exchange.ask(method, {})
+                case ["fail"]:
+                    raise RuntimeError("a fault of the gateway")
                 case _:
                     await self._wait()
         async with self.ending:
@@ -173,8 +180,12 @@ async def serving(
     async with world.gateway.running(), sessions.running(), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(server._serve([listener]))
         try:
-            limit = httpx.Timeout(BOUND_SECS)
-            async with httpx.AsyncClient(base_url=address, timeout=limit, trust_env=False) as http:
+            async with httpx.AsyncClient(
+                base_url=address,
+                timeout=httpx.Timeout(BOUND_SECS),
+                limits=httpx.Limits(max_connections=None),
+                trust_env=False,
+            ) as http:
                 yield Served(http, world, sessions, gate, scripts)
         finally:
             sessions.close()

@@ -5,11 +5,13 @@ import json
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 
 import pytest
 
 from mcproxy.sandbox import bridge
 from mcproxy.types import Job, Json, Limits, Outcome, ScriptError, ToolRef, ToolResult
+from mcproxy.wire.pace import TURN_MESSAGES
 
 LIMITS = Limits(
     timeout_secs=5,
@@ -292,3 +294,57 @@ async def test_descriptors_that_are_sent_along_are_dropped(start: Start) -> None
         theirs.close()
         assert (await worker.outcome).value == 1
         assert ours.recv(1) == b""  # no copy of the other end is open anywhere
+
+
+@pytest.mark.requirement("sandbox.unread")
+async def test_answers_that_a_worker_does_not_read_end_its_script(start: Start) -> None:
+    large = ToolResult(b'{"content":"%b"}' % (b"x" * (1 << 20)))
+    limits = Limits(timeout_secs=30, memory_mb=16, max_calls=100)
+    asked = 0
+
+    async def tool(ref: ToolRef, args: Mapping[str, Json]) -> ToolResult:
+        nonlocal asked
+        asked += 1
+        return large
+
+    worker = await start(tool, limits)
+    await worker.send(*(call(number) for number in range(100)))
+    outcome = await worker.outcome
+    assert outcome.error
+    assert outcome.error.type == "MemoryLimit"
+    assert "did not read the answers" in outcome.error.message
+    assert asked > 16
+
+
+async def test_a_slow_worker_gets_all_answers(start: Start) -> None:
+    large = ToolResult(b'{"content":"%b"}' % (b"x" * (1 << 20)))
+
+    async def tool(ref: ToolRef, args: Mapping[str, Json]) -> ToolResult:
+        return large
+
+    worker = await start(tool, Limits(timeout_secs=30, memory_mb=64, max_calls=50))
+    await worker.send(*(call(number) for number in range(50)))
+    answers = [await worker.read() for _ in range(50)]
+    assert {answer["id"] for answer in answers if isinstance(answer, dict)} == set(range(50))
+    await worker.send(RESULT)
+    assert (await worker.outcome).error is None
+
+
+@pytest.mark.requirement("sandbox.floods")
+async def test_frames_without_end_leave_turns_to_others(start: Start) -> None:
+    worker = await start(limits=replace(LIMITS, timeout_secs=30))
+    frames = 20_000
+    flood = frame({"t": "out", "s": "x"}) * frames + RESULT
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while not worker.outcome.done():
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(worker.send(flood))
+        tasks.create_task(count())
+    assert (await worker.outcome).value == 1
+    assert turns > frames / TURN_MESSAGES / 2

@@ -6,7 +6,8 @@ that a call was run once.
 
 Its tools: ``echo``, ``grow`` (adds a tool and says so on the GET stream), ``ping`` (asks the client
 for a ping first), ``hang`` (never answers), ``drop`` (ends the connection without an answer),
-``page`` (answers with a page for people), ``big`` (a reply over the limit).
+``page`` (answers with a page for people), ``big`` (a reply over the limit). It answers ``pester``
+too, with requests without end, and takes no reply to them.
 """
 
 import asyncio
@@ -52,6 +53,7 @@ class Odd:
     ``refusals`` maps an HTTP verb, a method or a tool to the status that answers it; ``resumable``
     gives events ids and ``drop`` its answer when the stream is resumed; ``session_id`` is one that
     no server should give; ``endpoint`` is what the GET stream begins with, as with HTTP+SSE.
+    ``untaken`` counts the replies that wait to be taken.
     """
 
     streams: bool = False
@@ -65,6 +67,7 @@ class Odd:
     url: str = ""
     received: list[Received] = field(default_factory=list)
     ran: Counter[str] = field(default_factory=Counter)
+    untaken: int = 0
     pinged: asyncio.Event = field(default_factory=asyncio.Event)
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
     sessions: set[str] = field(default_factory=set)
@@ -123,6 +126,9 @@ class Odd:
         elif "id" not in request.message or not request.method:
             if request.message.get("id") == "ping":
                 self.pinged.set()
+            if request.message.get("id") == "pester":
+                self.untaken += 1
+                await asyncio.Event().wait()
             _write(writer, 202)
         else:
             self._reply(request, writer, self._result(request))
@@ -166,13 +172,8 @@ class Odd:
                 self._drop(request, writer)
             case "page":
                 _write(writer, 200, b"<html>hello</html>", {"Content-Type": "text/html"})
-            case "ping":
-                self._begin_stream(writer)
-                _event(writer, {"jsonrpc": "2.0", "id": "ping", "method": "ping"})
-                async with asyncio.timeout(20):
-                    await self.pinged.wait()
-                _event(writer, _answer_to(request, _text("pong")))
-                writer.close()
+            case "ping" | "pester":
+                await self._ask(request, writer)
             case "grow":
                 self.tools.append(f"grown_{len(self.tools)}")
                 for listener in self.listeners:
@@ -182,6 +183,18 @@ class Odd:
                 self._reply(request, writer, _text("x" * (17 << 20)))
             case _:
                 self._reply(request, writer, _text(json.dumps(request.message["params"])))
+
+    async def _ask(self, request: Received, writer: asyncio.StreamWriter) -> None:
+        self._begin_stream(writer)
+        while True:
+            _event(writer, {"jsonrpc": "2.0", "id": request.tool, "method": "ping"})
+            await writer.drain()
+            if request.tool == "ping":
+                break
+        async with asyncio.timeout(20):
+            await self.pinged.wait()
+        _event(writer, _answer_to(request, _text("pong")))
+        writer.close()
 
     def _drop(self, request: Received, writer: asyncio.StreamWriter) -> None:
         self._begin_stream(writer)

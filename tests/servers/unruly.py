@@ -10,6 +10,9 @@ Standard library only; run as ``sys.executable unruly.py [--fail-list] [--late-t
 - ``twice``: its answer comes two times
 - ``say`` (``line``): sends this line, in Latin-1; it is the answer where it has ``ID``, which
   stands for the call's id
+- ``doze`` (``secs``): reads nothing for so long, then goes on
+- ``pester``: sends requests without end instead of an answer, and reads nothing
+- ``flood`` (``lines``): from now on sends these lines without end, beside its work
 - ``relist``: says that its tools changed; with ``--fail-list`` they cannot be listed again
 """
 
@@ -18,14 +21,30 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 JsonObject: TypeAlias = "dict[str, Json]"
 
-NAMES = ("add", "hog", "detach", "mute", "hold", "twice", "say", "relist")
+NAMES = (
+    "add",
+    "hog",
+    "detach",
+    "mute",
+    "hold",
+    "twice",
+    "say",
+    "relist",
+    "doze",
+    "pester",
+    "flood",
+)
 MIB = 1 << 20
+FLOOD_BYTES = 1 << 16
+
+writing = threading.Lock()
 
 
 class Unruly:
@@ -80,8 +99,8 @@ class Unruly:
         content: list[Json] = [{"type": "text", "text": name}]
         done: JsonObject = {**reply, "result": {"content": content}}
         match name:
-            case "hog":
-                self._kept.append(bytearray(b"x" * (int(str(given["mb"])) * MIB)))
+            case "hog" | "doze" | "pester" | "flood":
+                self._strain(name, given)
             case "detach":
                 sleeper = subprocess.Popen(("sleep", "1000"), start_new_session=True)  # noqa: S607
                 Path(str(given["file"])).write_text(str(sleeper.pid), "utf-8")
@@ -99,6 +118,18 @@ class Unruly:
         while self._held:
             write(self._held.pop())
 
+    def _strain(self, name: str, given: JsonObject) -> None:
+        match name:
+            case "hog":
+                self._kept.append(bytearray(b"x" * (int(str(given["mb"])) * MIB)))
+            case "doze":
+                time.sleep(float(str(given["secs"])))
+            case "pester":
+                flood(json.dumps({"jsonrpc": "2.0", "id": "again", "method": "ping"}))
+            case "flood":
+                lines = str(given["lines"])
+                threading.Thread(target=flood, args=(lines,), daemon=True).start()
+
 
 def write(message: JsonObject) -> None:
     """Send a message."""
@@ -107,8 +138,16 @@ def write(message: JsonObject) -> None:
 
 def write_line(line: str) -> None:
     """Send what may be no message at all; what is written together arrives together."""
-    sys.stdout.buffer.write(line.encode("latin-1") + b"\n")
-    sys.stdout.buffer.flush()
+    with writing:
+        sys.stdout.buffer.write(line.encode("latin-1") + b"\n")
+        sys.stdout.buffer.flush()
+
+
+def flood(lines: str) -> None:
+    """Send lines until killed."""
+    many = "\n".join([lines] * (FLOOD_BYTES // len(lines) + 1))
+    while True:
+        write_line(many)
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ class Line:
         self.late: list[RequestId] = []
         self.peer = Peer(
             self._post,
-            self._flush,
+            self._room,
             on_message=lambda message, _: self.heard.append(message),
             on_abandon=_gone,
             on_late=self.late.append,
@@ -43,7 +43,7 @@ class Line:
         elif isinstance(message, Notification):
             self.notes.append(message)
 
-    async def _flush(self) -> None:
+    async def _room(self) -> None:
         """Nobody is slow here."""
 
     async def until_sent(self, count: int) -> None:

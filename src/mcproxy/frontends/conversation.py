@@ -6,7 +6,8 @@ connection that brought it where the transport lets a client come back for the r
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 
 import msgspec
@@ -43,6 +44,9 @@ log = logging.getLogger(__name__)
 Run = Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
 """Makes a task of the answering of a request."""
 
+Work = Callable[[], Awaitable[Response | Failure | None]]
+Stay = Callable[[Request, ClientSession | None], Awaitable[None]]
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -60,6 +64,11 @@ class Account:
     requests: Budget
     body_bytes: Budget
     owner: str
+
+    @classmethod
+    def of_the_only_client(cls) -> "Account":
+        """Without bounds: nobody else is there to be kept out."""
+        return cls(Budget(sys.maxsize), Budget(sys.maxsize), "")
 
     def take(self, request: Request) -> Callable[[], None] | None:
         """Count a request; what uncounts it, None where there is no room for it."""
@@ -105,22 +114,26 @@ class Conversation:
         """Begin to answer a request; None where there are too many (the reply says so)."""
         if request.method == "initialize":
             self.meet(request)
-        room = len(self._running) < MAX_RUNNING
-        give_back = self._account.take(request) if room else None
-        if give_back is None:
-            way.reply(Failure(request.id, too_many()))
+
+        async def work() -> Response | Failure | None:
+            with self._gate.enter():
+                return await self._respond(request, where, way.notices)
+
+        return self._begin(request, work, way)
+
+    def keep(self, request: Request, stay: Stay, way: Way) -> None:
+        """Begin what lasts until the client cancels the request, or goes, and has no reply but for
+        an RpcError that it raises; the program does not wait for it to end."""
+
+        async def work() -> Failure | None:
+            try:
+                await stay(request, self._session)
+            except RpcError as error:
+                return Failure(request.id, error)
             return None
 
-        def ended(task: asyncio.Task[None]) -> None:
-            del self._running[task]
-            if task.cancelled():  # before it began, perhaps: whoever waits is to hear of it
-                way.reply(Failure(request.id, stopped()) if self._gate.closed else None)
-
-        task = self._run(self._answer(request, where, way))
-        self._running[task] = request.id
-        task.add_done_callback(ended)
-        task.add_done_callback(lambda _: give_back())
-        return task
+        if not self._gate.closed:
+            self._begin(request, work, way)
 
     def meet(self, initialize: Request) -> None:
         """Keep what the client can be asked for."""
@@ -149,16 +162,22 @@ class Conversation:
         for task in self._running:
             task.cancel()
 
-    async def _answer(self, request: Request, where: Where, way: Way) -> None:
-        reply: Response | Failure | None
-        try:
-            with self._gate.enter():
-                reply = await self._respond(request, where, way.notices)
-        except Exception:
-            log.exception("%s failed", request.method)
-            error = RpcError(RpcError.INTERNAL_ERROR, "internal error; the log has the details")
-            reply = Failure(request.id, error)
-        way.reply(reply)
+    def _begin(self, request: Request, work: Work, way: Way) -> asyncio.Task[None] | None:
+        give_back = self._account.take(request) if len(self._running) < MAX_RUNNING else None
+        if give_back is None:
+            way.reply(Failure(request.id, too_many()))
+            return None
+
+        def ended(task: asyncio.Task[None]) -> None:
+            del self._running[task]
+            give_back()
+            if task.cancelled():  # before it began, perhaps: whoever waits is to hear of it
+                way.reply(Failure(request.id, stopped()) if self._gate.closed else None)
+
+        task = self._run(_answer(request, work, way))
+        self._running[task] = request.id
+        task.add_done_callback(ended)
+        return task
 
     async def _respond(
         self, request: Request, where: Where, notices: Stream
@@ -180,8 +199,22 @@ class Conversation:
         )
 
 
+async def _answer(request: Request, work: Work, way: Way) -> None:
+    reply: Response | Failure | None
+    try:
+        reply = await work()
+    except Exception:
+        log.exception("%s failed", request.method)
+        error = RpcError(RpcError.INTERNAL_ERROR, "internal error; the log has the details")
+        reply = Failure(request.id, error)
+    way.reply(reply)
+
+
 def _notify(stream: Stream) -> Callable[[str, JsonObject], None]:
     def notify(method: str, params: JsonObject) -> None:
+        if stream.crowded:  # a server that talks without end must not cost the client its replies
+            log.info("a client reads too slowly: %s is dropped", method)
+            return
         stream.put(encode(Notification(method, _encode(params))))
 
     return notify

@@ -1,50 +1,43 @@
 """The stdio transport towards one client: a message a line on stdin, replies on stdout.
 
-Nothing but protocol is written to stdout. Requests are answered side by side; a request that the
-client cancels is stopped and gets no reply (MCP, basic/utilities/cancellation). All that goes out
-stands in one queue, so that a request's notifications come before its reply.
+Nothing but protocol is written to stdout. What is asked and answered is a ``Conversation``, as over
+HTTP. All that goes out stands in one stream, so that a request's notifications come before its
+reply; a client that reads too little of it is not read either, and in the end is gone.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-
-import msgspec
-from msgspec.structs import replace
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from mcproxy.errors import RpcError
-from mcproxy.exchange import ClientSession, Exchange
-from mcproxy.frontends.asking import Asking
-from mcproxy.frontends.conversation import MAX_RUNNING, too_many
+from mcproxy.exchange import ClientSession
+from mcproxy.frontends.conversation import Account, Conversation, Way
 from mcproxy.frontends.gate import Gate
-from mcproxy.frontends.glance import glance
+from mcproxy.frontends.stream import QUEUED_BYTES, Stream
 from mcproxy.gateway.core import Gateway, Where
 from mcproxy.gateway.listen import METHOD as LISTEN
 from mcproxy.gateway.listen import listen
 from mcproxy.policy.access import AccessDenied
-from mcproxy.types import Caller, Json, JsonObject
+from mcproxy.types import Caller
 from mcproxy.wire.lines import MAX_LINE_BYTES, LineSplitter, Overlong
 from mcproxy.wire.message import (
     Failure,
     Message,
     Notification,
     Request,
-    RequestId,
     Response,
     decode_body,
     encode,
     encode_batch,
 )
+from mcproxy.wire.pace import Pace
 
-QUEUED_MESSAGES = 4096  # what a client may leave unread before notifications are dropped
 FLUSH_SECS = 5.0  # at the end, a client that still reads has taken what is queued by then
 
 log = logging.getLogger(__name__)
 
 Write = Callable[[bytes], Awaitable[None]]
-
-_encode = msgspec.json.Encoder().encode
 
 
 async def serve(gateway: Gateway, gate: Gate, chunks: AsyncIterator[bytes], write: Write) -> None:
@@ -59,178 +52,157 @@ async def serve(gateway: Gateway, gate: Gate, chunks: AsyncIterator[bytes], writ
 
 
 async def _serve(gateway: Gateway, gate: Gate, chunks: AsyncIterator[bytes], write: Write) -> None:
-    outbox = _Outbox()
-    client = _Client(gateway, gate, outbox)
-    lines = LineSplitter()
-    async with asyncio.TaskGroup() as writer:
-        writing = writer.create_task(outbox.write_to(write))
+    output = _Output(write)
+    async with asyncio.TaskGroup() as outside:
+        writing = outside.create_task(output.write_all())
+        watching = outside.create_task(output.fail_when_lost())
         async with asyncio.TaskGroup() as tasks:
-            async for chunk in chunks:
-                for line in lines.feed(chunk):
-                    tasks.create_task(client.take(line))
-                await outbox.room()  # who reads no replies is not read either
+            account = Account.of_the_only_client()
+            run = tasks.create_task
+            conversation = Conversation(gateway, gate, run, account, output.stream)
+            client = _Client(gateway, conversation)
+            await _read(chunks, client, output)
+            await asyncio.sleep(0)  # what came last has begun by then
             await gate.drain()
-            client.cancel_all()
-        await outbox.flush()
+            client.close()
+        output.stream.end()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_SECS):
+                await asyncio.wait([writing])
         writing.cancel()
+        watching.cancel()
 
 
-class _Outbox:
-    """The messages on their way out, in order."""
+async def _read(chunks: AsyncIterator[bytes], client: "_Client", output: "_Output") -> None:
+    lines, pace = LineSplitter(), Pace()
+    async for chunk in chunks:
+        for line in lines.feed(chunk):
+            client.take(line)
+            await pace.keep(0 if isinstance(line, Overlong) else len(line))
+            await output.room()  # who reads no replies is not read either
 
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[bytes] = asyncio.Queue(QUEUED_MESSAGES)
+
+class _Output:
+    """What goes out, in order."""
+
+    def __init__(self, write: Write) -> None:
+        self.stream = Stream()
+        self._write = write
+        self._reader = self.stream.attach()
         self._written = asyncio.Event()
 
     async def room(self) -> None:
-        """Return once the queue has room."""
-        while self._queue.full():
+        """Return once the client has read most of what it was sent."""
+        while self.stream.crowded:
             self._written.clear()
             await self._written.wait()
 
-    async def put(self, message: bytes) -> None:
-        """Append a reply; waits while the queue is full."""
-        await self._queue.put(message)
+    async def write_all(self) -> None:
+        """Write what comes, to the end of the stream. Raises OSError."""
+        while not self._reader.done:
+            await self._reader.wait()
+            for event in self._reader.next(QUEUED_BYTES):
+                await self._write(event.message)
+                self._reader.read([event])
+                self._written.set()
 
-    def post(self, message: Message) -> None:
-        """Append a notification or a request of our own; dropped where the client reads nothing."""
-        try:
-            self._queue.put_nowait(encode(message))
-        except asyncio.QueueFull:
-            log.warning("the client reads too slowly; a notification was dropped")
-
-    async def write_to(self, write: Write) -> None:
-        """Write what comes, until cancelled."""
-        while True:
-            await write(await self._queue.get())
-            self._queue.task_done()
-            self._written.set()
-
-    async def flush(self) -> None:
-        """Return when all is written, at most after FLUSH_SECS."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FLUSH_SECS):
-                await self._queue.join()
+    async def fail_when_lost(self) -> None:
+        """Raise OSError once the client has left too much unread."""
+        await self._reader.lost.wait()
+        raise BrokenPipeError("it does not read what it is sent")
 
 
 class _Client:
-    """The one client at the other end, and its requests that are being answered."""
+    """The one client at the other end."""
 
-    def __init__(self, gateway: Gateway, gate: Gate, outbox: _Outbox) -> None:
+    def __init__(self, gateway: Gateway, conversation: Conversation) -> None:
         self._gateway = gateway
-        self._gate = gate
-        self._outbox = outbox
+        self._conversation = conversation
         self._where = Where(Caller())
-        self._asking = Asking()
-        self._session = ClientSession(self._notify)
-        self._exchange = Exchange(self._notify, self._ask, self._session)
+        self._way = Way(conversation.home, self._reply)
         self._unsubscribe: Callable[[], None] | None = None
-        self._running: dict[asyncio.Task[Response | Failure | None], RequestId] = {}
 
-    async def take(self, line: bytes | Overlong) -> None:
-        """Answer one line."""
+    def take(self, line: bytes | Overlong) -> None:
+        """Take one line; a fault in it harms no other."""
         try:
-            received = _read(line)
+            received = _decoded(line)
+            if isinstance(received, list):
+                self._take_batch(received)
+            else:
+                self._take(received, self._way)
         except RpcError as error:
-            await self._outbox.put(encode(Failure(None, error)))
-            return
-        if isinstance(received, Request) and received.method == LISTEN:
-            await self._reply(await self._run(received.id, self._listen(received)))
-            return
-        with self._gate.enter():
-            if not isinstance(received, list):
-                await self._reply(await self._answer(received))
-                return
-            answers = await asyncio.gather(*map(self._answer, received))
-            replies = [answer for answer in answers if answer]
-            if replies:
-                await self._outbox.put(encode_batch(replies))
+            self._reply(Failure(None, error))
+        except Exception:
+            log.exception("a message could not be taken")
+            text = "internal error; the log has the details"
+            self._reply(Failure(None, RpcError(RpcError.INTERNAL_ERROR, text)))
 
-    def cancel_all(self) -> None:
+    def close(self) -> None:
         """Stop what is still being answered; the client is gone."""
-        self._session.ended.set()
-        for task in self._running:
-            task.cancel()
+        self._conversation.cancel_all()
+        if self._unsubscribe:
+            self._unsubscribe()
 
-    async def _reply(self, answer: Response | Failure | None) -> None:
-        if answer:
-            await self._outbox.put(encode(answer))
+    def _take(self, message: Message, way: Way) -> None:
+        if not isinstance(message, Request):
+            self._conversation.receive(message)
+        elif message.method == LISTEN:
+            self._conversation.keep(message, self._listen, way)
+        else:
+            self._conversation.start(message, self._where, way)
+            if message.method == "initialize":
+                self._subscribe()
 
-    async def _answer(self, item: Message | RpcError) -> Response | Failure | None:
-        match item:
-            case RpcError():
-                return Failure(None, item)
-            case Request():
-                return await self._respond(item)
-            case Notification(method="notifications/cancelled", params=params):
-                self._cancel(glance(params).requestId)
-            case Response() | Failure():
-                self._asking.answered(item)
-        return None
+    def _take_batch(self, batch: list[Message | RpcError]) -> None:
+        """Answer a batch by one, when all of its requests have ended."""
+        faults = [Failure(None, item) for item in batch if isinstance(item, RpcError)]
+        replies: list[Response | Failure | None] = [*faults]
+        messages = [item for item in batch if not isinstance(item, RpcError)]
+        wanted = len(faults) + sum(isinstance(item, Request) for item in messages)
 
-    async def _respond(self, request: Request) -> Response | Failure | None:
-        if len(self._running) >= MAX_RUNNING:
-            return Failure(request.id, too_many())
-        if request.method == "initialize":
-            self._meet(request.params)
-        work = self._gateway.respond(request, self._where, self._exchange)
-        return await self._run(request.id, work)
+        def put() -> None:
+            given = [reply for reply in replies if reply]
+            if given and len(replies) == wanted:
+                self._conversation.home.put(encode_batch(given))
 
-    def _cancel(self, cancelled: Json) -> None:
-        for task, id_ in self._running.items():
-            if id_ == cancelled:
-                task.cancel()
+        def reply(answer: Response | Failure | None) -> None:
+            replies.append(answer)
+            put()
 
-    async def _run(
-        self, id_: RequestId, work: Coroutine[None, None, Response | Failure | None]
-    ) -> Response | Failure | None:
-        async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(work)
-            self._running[task] = id_
-            try:
-                await asyncio.wait([task])
-            finally:
-                del self._running[task]
-        return None if task.cancelled() else task.result()
+        for message in messages:
+            self._take(message, Way(self._conversation.home, reply))
+        if wanted == len(faults):
+            put()
 
-    def _meet(self, params: bytes) -> None:
-        """A client of the handshake era says what it can be asked, and will hear of changes."""
-        declared = glance(params).capabilities
-        capabilities = declared if isinstance(declared, dict) else {}
-        self._exchange = replace(self._exchange, capabilities=capabilities)
+    def _subscribe(self) -> None:
+        """A client of the handshake era will hear of changes; the reply tells one that may not."""
         if self._unsubscribe is None:
-            self._unsubscribe = self._gateway.subscribe(
-                self._where, lambda method: self._notify(method, {})
-            )
+            with contextlib.suppress(AccessDenied):
+                self._unsubscribe = self._gateway.subscribe(
+                    self._where, self._conversation.announce
+                )
 
-    async def _listen(self, request: Request) -> Failure | None:
-        """Tell of changes until the client cancels, or goes."""
-        if self._gate.closed:
-            return None
+    async def _listen(self, request: Request, session: ClientSession | None) -> None:
+        """Tell of changes until the client cancels, or goes. Raises RpcError."""
+
+        def send(note: Notification) -> None:
+            self._conversation.home.put(encode(note))
+
         try:
-            subscription = await listen(
-                self._gateway, self._where, request, self._outbox.post, self._session
-            )
-        except RpcError as error:
-            return Failure(request.id, error)
+            subscription = await listen(self._gateway, self._where, request, send, session)
         except AccessDenied as denied:
-            return Failure(request.id, RpcError(RpcError.INVALID_PARAMS, str(denied)))
+            raise RpcError(RpcError.INVALID_PARAMS, str(denied)) from denied
         try:
             await asyncio.Event().wait()
         finally:
             subscription.close()
-        return None
 
-    def _notify(self, method: str, params: JsonObject) -> None:
-        self._outbox.post(Notification(method, _encode(params)))
-
-    async def _ask(self, method: str, params: JsonObject) -> JsonObject:
-        return await self._asking.ask(
-            method, params, self._exchange.capabilities, self._outbox.post
-        )
+    def _reply(self, reply: Response | Failure | None) -> None:
+        if reply:
+            self._conversation.home.put(encode(reply))
 
 
-def _read(line: bytes | Overlong) -> Message | list[Message | RpcError]:
+def _decoded(line: bytes | Overlong) -> Message | list[Message | RpcError]:
     if isinstance(line, Overlong):
         text = f"the message has {line.size} bytes, the limit is {MAX_LINE_BYTES}"
         raise RpcError(RpcError.INVALID_REQUEST, text)

@@ -17,6 +17,7 @@ QUEUED_MESSAGES = 4096  # that a reader has yet to take: a burst of small ones i
 QUEUED_BYTES = 40 << 20  # two of the largest
 BACKLOG_BYTES = 96 << 20  # that wait on all streams together
 _COUNTED_BYTES = 16 << 10  # smaller streams are not worth counting: a thousand are 16 MiB
+CROWDED_MESSAGES, CROWDED_BYTES = QUEUED_MESSAGES // 2, QUEUED_BYTES // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,14 @@ class Stream:
     def has_reader(self) -> bool:
         """Whether somebody reads."""
         return self._reader is not None
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the reader has yet to take so much that only replies should be added."""
+        if self._reader is None:
+            return False
+        waiting = self._last - self._reader.at
+        return waiting > CROWDED_MESSAGES or (waiting > 1 and self._size > CROWDED_BYTES)
 
     def put(self, message: bytes) -> None:
         """Append a message; after the end, nothing."""

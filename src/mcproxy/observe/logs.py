@@ -12,6 +12,7 @@ from typing import TextIO
 from pythonjsonlogger.json import JsonFormatter
 
 from mcproxy.observe.redact import RedactingFormatter, Redactor
+from mcproxy.observe.repeated import RepeatLimit
 
 READABLE = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 FIELDS = ("asctime", "levelname", "name", "message")
@@ -27,12 +28,22 @@ def configure(
     """
     handler = logging.StreamHandler(stream)
     handler.setFormatter(RedactingFormatter(_formatter(readable), redactor or Redactor()))
+    handler.addFilter(RepeatLimit(handler.handle))
+    tell_counts()
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
     logging.getLogger("mcproxy").setLevel(logging.DEBUG if readable else logging.INFO)
     for library in ("uvicorn", "httpx", "httpx2"):  # httpx tells every URL, and some hold a key
         logging.getLogger(library).setLevel(logging.WARNING)
+
+
+def tell_counts() -> None:
+    """Tell of the lines that were held back so far, see ``RepeatLimit``; before the end."""
+    for handler in logging.getLogger().handlers:
+        for each in handler.filters:
+            if isinstance(each, RepeatLimit):
+                each.close()
 
 
 def configure_for_command(redactor: Redactor | None = None) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 
 from mcproxy.patience import patient
 from mcproxy.sandbox import frames
-from mcproxy.sandbox.calls import Calls
-from mcproxy.types import CallTool, Job, Json, Outcome, ScriptError
+from mcproxy.sandbox.calls import Calls, unread
+from mcproxy.types import CallTool, Job, Json, Limits, Outcome, ScriptError
 
 Explain = Callable[[], Awaitable[ScriptError]]
 
@@ -54,6 +54,15 @@ def _gone() -> ScriptError:
     return ScriptError("SandboxError", "The worker ended without a result.")
 
 
+def _not_read(limits: Limits) -> ScriptError:
+    return ScriptError(
+        "MemoryLimit",
+        f"The script did not read the answers to its calls: they were more than its "
+        f"{limits.memory_mb} MiB of memory (sandbox.memory_mb of the namespace sets this limit).",
+        hint="Make fewer calls at once, or ask each for less.",
+    )
+
+
 _Ending = frames.Result | frames.Error | frames.WorkerGone | frames.BadFrame | ScriptError
 
 
@@ -63,7 +72,7 @@ class _Execution:
     def __init__(self, sock: socket.socket, job: Job, call: CallTool) -> None:
         self._job = job
         self._reader = frames.Reader(sock, frames.largest(job.limits))
-        self._writer = frames.Writer(sock)
+        self._writer = frames.Writer(sock, unread(job.limits))
         self._calls = Calls(self._writer, job.limits, call)
         self._stdout = _Stdout(job.limits.stdout_bytes)
 
@@ -83,6 +92,8 @@ class _Execution:
                 else:
                     self._stdout.add(frame.s)
         except (frames.WorkerGone, frames.BadFrame) as fault:
+            if self._writer.excess:
+                return _not_read(self._job.limits)
             return fault  # as a value: a TaskGroup would wrap the exception
         return frame
 

@@ -14,6 +14,8 @@ import msgspec
 from mcproxy.types import Job, Json, JsonObject, Limits
 from mcproxy.wire.depth import MAX_DEPTH, is_deep
 from mcproxy.wire.message import UNREADABLE
+from mcproxy.wire.outbox import Bounds, Unread
+from mcproxy.wire.pace import Pace
 
 _LENGTH = struct.Struct("<I")
 _CHUNK_BYTES = 1 << 18
@@ -108,16 +110,19 @@ def largest(limits: Limits) -> int:
 
 
 class Reader:
-    """Frames from a non-blocking socket, one after the other."""
+    """Frames from a non-blocking socket, one after the other, at a pace that leaves room for what
+    else the gateway does."""
 
     def __init__(self, sock: socket.socket, limit: int) -> None:
         self._sock, self._limit = sock, limit
         self._received = bytearray()
+        self._pace = Pace()
 
     async def next(self) -> Frame:
         """Wait for the next frame (the caller bounds the time). Raises ``WorkerGone``,
         ``BadFrame``."""
         body = await self._body()
+        await self._pace.keep(len(body))
         try:
             return _decoder.decode(body)
         except UNREADABLE as error:
@@ -147,17 +152,28 @@ class Reader:
 
 
 class Writer:
-    """Frames to a non-blocking socket; one at a time, so that a slow worker holds one back."""
+    """Frames to a non-blocking socket; one at a time, so that a slow worker holds one back.
 
-    def __init__(self, sock: socket.socket) -> None:
+    ``excess``: why nothing is sent or received any more, where more was unread than ``bounds`` are.
+    """
+
+    def __init__(self, sock: socket.socket, bounds: Bounds) -> None:
         self._sock = sock
         self._turn = asyncio.Lock()
+        self._unread = Unread(bounds)
+        self.excess = ""
 
     async def send(self, *bodies: bytes) -> None:
         """Send whole frames; waits while the worker does not read. Raises ``WorkerGone``."""
         data = b"".join(_LENGTH.pack(len(body)) + body for body in bodies)
-        async with self._turn:
-            try:
+        self._unread.add(len(data))
+        try:
+            if excess := self._unread.excess:
+                self.excess = self.excess or excess
+                self._sock.shutdown(socket.SHUT_RDWR)  # who reads or writes now is told
+            async with self._turn:
                 await asyncio.get_running_loop().sock_sendall(self._sock, data)
-            except OSError as error:
-                raise WorkerGone from error
+        except OSError as error:
+            raise WorkerGone from error
+        finally:
+            self._unread.remove(len(data))

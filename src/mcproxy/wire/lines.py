@@ -54,6 +54,8 @@ class LineSplitter:
         """Take one chunk; yield the lines that it completes."""
         *ended, rest = chunk.split(b"\n")
         for piece in ended:
+            if not (piece or self._size or self._blanks):
+                continue
             self._add(piece)
             line = self._take()
             if line or self._blanks:

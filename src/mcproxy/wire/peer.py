@@ -28,7 +28,7 @@ _MAX_DIGITS = 18  # of an id given back as text; Python refuses to read numbers 
 
 
 class Peer:
-    """The other end of a connection: ``post`` sends bytes, ``flush`` waits until they were taken.
+    """The other end of a connection: ``post`` sends bytes, ``room`` waits until it takes more.
 
     ``on_message`` is given what the other end sends of its own accord (requests and
     notifications), and the request of ours on whose stream it came, where the transport has a
@@ -40,14 +40,14 @@ class Peer:
     def __init__(
         self,
         post: Callable[[bytes], None],
-        flush: Callable[[], Awaitable[None]],
+        room: Callable[[], Awaitable[None]],
         *,
         on_message: Callable[[Request | Notification, RequestId | None], None],
         on_abandon: Callable[[RequestId], Notification | None],
         on_late: Callable[[RequestId], None],
     ) -> None:
         self._post = post
-        self._flush = flush
+        self._room = room
         self._on_message = on_message
         self._on_abandon = on_abandon
         self._on_late = on_late
@@ -75,6 +75,7 @@ class Peer:
         Has no time limit of its own: use ``asyncio.timeout`` around it. Raises RpcError for an
         error reply, PeerClosed when the connection ends first.
         """
+        await self._room()  # before it is written down: a slow peer holds back who calls it
         if ended := self.closed:
             raise ended
         id_ = self.new_id() if id_ is None else id_
@@ -82,7 +83,6 @@ class Peer:
         self._pending[id_] = reply
         try:
             self._post(encode(Request(id_, method, params)))
-            await self._flush()
             return await reply
         except asyncio.CancelledError:
             self._abandon(id_)

@@ -43,9 +43,9 @@ class Origins:
 
     @property
     def net(self) -> Net:
-        return Net(self._resolve, self._dial)
+        return Net(self._look_up, self._dial)
 
-    async def _resolve(self, host: str, port: int) -> Sequence[str]:
+    def _look_up(self, host: str, port: int) -> Sequence[str]:
         if host not in self.addresses:
             raise OSError(f"no such name: {host}")
         return self.addresses[host]

@@ -5,7 +5,8 @@ import base64
 import ipaddress
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterable
+import threading
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,8 +17,16 @@ from hypothesis import strategies as st
 from mcproxy.sandbox.network import tls
 from mcproxy.sandbox.network.addresses import is_public
 from mcproxy.sandbox.network.budget import Caps
-from mcproxy.sandbox.network.dialling import Net, connect, dial, resolve
-from mcproxy.sandbox.network.egress import Egress
+from mcproxy.sandbox.network.dialling import (
+    SHARE,
+    THREADS,
+    Net,
+    Resolver,
+    connect,
+    dial,
+    look_up,
+)
+from mcproxy.sandbox.network.egress import MAX_STRANGERS, Egress
 from mcproxy.sandbox.network.relay import Stream
 from mcproxy.sandbox.network.targets import (
     Refused,
@@ -27,7 +36,7 @@ from mcproxy.sandbox.network.targets import (
     http_target,
     is_allowed,
 )
-from tests.sandbox.network.origins import PUBLIC, Origins, origins
+from tests.sandbox.network.origins import NAMES, PUBLIC, Origins, origins
 
 ALLOWED = ("api.github.test", "*.suffix.test")
 LONGEST_SECS = 10.0
@@ -75,9 +84,10 @@ def test_the_same_for_ipv6(address: ipaddress.IPv6Address) -> None:
 
 @pytest.mark.requirement("network.public")
 async def test_the_real_resolver_leads_to_no_private_address() -> None:
-    assert "127.0.0.1" in await resolve("localhost", 80)
+    assert "127.0.0.1" in look_up("localhost", 80)
+    net = Net()
     with pytest.raises(Refused, match="not public"):
-        await connect(Net(), Target("localhost", 80))
+        await connect(net, Resolver(net), Target("localhost", 80), asyncio.Semaphore(1))
 
 
 async def test_a_real_connection_is_dialled() -> None:
@@ -318,7 +328,12 @@ async def outside(tmp_path: Path) -> AsyncIterator[Origins]:
 async def line(
     outside: Origins, allowed: tuple[str, ...] = ALLOWED, caps: Caps | None = None
 ) -> AsyncIterator[Line]:
-    egress = Egress(allowed, outside.net, caps)
+    async with dialling(Egress(allowed, outside.net, caps)) as dials:
+        yield dials
+
+
+@asynccontextmanager
+async def dialling(egress: Egress) -> AsyncIterator[Line]:
     ours, theirs = socket.socketpair()
     ours.settimeout(LONGEST_SECS)
     with ours, theirs:
@@ -541,6 +556,62 @@ async def test_at_a_shared_listener_too(outside: Origins) -> None:
             assert await stream.reader.read() == b""
             stream.close()
             serving.cancel()
+
+
+@pytest.mark.requirement("network.strangers")
+async def test_who_shows_no_token_keeps_nobody_out(outside: Origins) -> None:
+    egress = Egress(ALLOWED, outside.net)
+    with socket.create_server(("127.0.0.1", 0), backlog=1000) as listener:
+        async with asyncio.timeout(LONGEST_SECS), asyncio.TaskGroup() as group:
+            serving = group.create_task(egress.serve_listener(listener))
+            address = listener.getsockname()
+            silent = [
+                Stream(*await asyncio.open_connection(*address)) for _ in range(3 * MAX_STRANGERS)
+            ]
+            with egress.admitted("token"):
+                stream = Stream(*await asyncio.open_connection(*address))
+                login = base64.b64encode(b"script:token").decode()
+                head = get("http://api.github.test/", f"Proxy-Authorization: Basic {login}")
+                stream.writer.write(head)
+                assert (await stream.reader.read()).startswith(b"HTTP/1.1 200")
+                stream.close()
+            for oldest in silent[: 2 * MAX_STRANGERS]:
+                assert await oldest.reader.read() == b""  # closed: others came after it
+            for each in silent:
+                each.close()
+            serving.cancel()
+
+
+@pytest.mark.requirement("network.look_ups")
+async def test_names_that_never_resolve_keep_only_their_own_script_waiting(
+    outside: Origins,
+) -> None:
+    begun, end = threading.Semaphore(0), threading.Event()
+    at_once: list[str] = []
+
+    def look_up(host: str, port: int) -> Sequence[str]:
+        if host in NAMES:
+            return outside.addresses[host]
+        at_once.append(host)
+        begun.release()
+        end.wait(LONGEST_SECS)
+        raise OSError("no such name")
+
+    egress = Egress(ALLOWED, Net(look_up, outside.net.dial))
+    async with dialling(egress) as greedy, dialling(egress) as modest:
+        try:
+            streams = [await greedy.open() for _ in range(3 * THREADS)]
+            for number, stream in enumerate(streams):
+                stream.writer.write(get(f"http://slow{number}.suffix.test/"))
+            for _ in range(SHARE):
+                await asyncio.to_thread(begun.acquire)
+            for _ in range(5):
+                assert b"200" in await modest.ask(get("http://api.github.test/"))
+            assert len(at_once) == SHARE
+        finally:
+            end.set()
+        for stream in streams:
+            stream.close()
 
 
 async def test_a_script_that_goes_away_ends_its_exchange(outside: Origins) -> None:

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mcproxy.sandbox.network.dialling import SHARE
 from mcproxy.sandbox.network.targets import Refused
 
 
@@ -21,12 +22,14 @@ class Caps:
 
 
 class Budget:
-    """What is left for one execution, and its open connections."""
+    """What is left for one execution, and its open connections; ``look_ups``: how many of names may
+    be under way."""
 
     def __init__(self, caps: Caps) -> None:
         self._caps = caps
         self._connections = caps.connections
         self._bytes = caps.moved_bytes
+        self.look_ups = asyncio.Semaphore(SHARE)
         self._tasks: set[asyncio.Task[object]] = set()
 
     @contextlib.contextmanager

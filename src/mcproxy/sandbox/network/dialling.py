@@ -5,7 +5,9 @@ gains nothing. How names are resolved and addresses dialled is passed in; the re
 """
 
 import asyncio
+import contextlib
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,15 +15,16 @@ from mcproxy.sandbox.network.addresses import is_public
 from mcproxy.sandbox.network.relay import Stream
 from mcproxy.sandbox.network.targets import Refused, Target
 
-RESOLVE_SECS = 5.0
+RESOLVE_SECS = 5.0  # also for the wait until a thread is free
 DIAL_SECS = 5.0  # for each address
 MOST_DIALLED = 3  # addresses tried before giving up
+THREADS = 8  # look-ups at once; each may hang for as long as the machine's resolver waits
+SHARE = 2  # of these for one execution: names that never resolve must not keep others out
 
 
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """The addresses of ``host``, best first, as this machine sees them. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+def look_up(host: str, port: int) -> Sequence[str]:
+    """The addresses of ``host``, best first, as this machine sees them; blocks. Raises OSError."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
@@ -34,13 +37,63 @@ async def dial(address: str, port: int) -> Stream:
 class Net:
     """The way to the outside."""
 
-    resolve: Callable[[str, int], Awaitable[Sequence[str]]] = resolve
+    look_up: Callable[[str, int], Sequence[str]] = look_up
     dial: Callable[[str, int], Awaitable[Stream]] = dial
 
 
-async def connect(net: Net, target: Target) -> Stream:
-    """A connection to a public address of ``target``. Raises Refused."""
-    addresses = await _public_addresses(net, target)
+class Resolver:
+    """Looks names up in threads of its own, which nothing else in the program waits for.
+
+    A look-up cannot be stopped: its thread, and its part of the share, come back when it has ended.
+    """
+
+    def __init__(self, net: Net, threads: int = THREADS) -> None:
+        self._look_up = net.look_up
+        self._free = asyncio.Semaphore(threads)
+
+    async def addresses(self, host: str, port: int, share: asyncio.Semaphore) -> Sequence[str]:
+        """The addresses of ``host``; ``share`` is the execution's. Raises OSError, ValueError."""
+        async with contextlib.AsyncExitStack() as places:
+            for place in (share, self._free):
+                await places.enter_async_context(place)
+            found = self._in_thread(host, port, share)
+            places.pop_all()  # the thread gives them back
+        return await found
+
+    def _in_thread(
+        self, host: str, port: int, share: asyncio.Semaphore
+    ) -> asyncio.Future[Sequence[str]]:
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[Sequence[str]] = loop.create_future()
+
+        def done(result: Sequence[str] | OSError | ValueError) -> None:
+            share.release()
+            self._free.release()
+            if found.done():
+                return  # nobody waits any more
+            if isinstance(result, Exception):
+                found.set_exception(result)
+            else:
+                found.set_result(result)
+
+        def work() -> None:
+            result: Sequence[str] | OSError | ValueError
+            try:
+                result = self._look_up(host, port)
+            except (OSError, ValueError) as error:
+                result = error
+            with contextlib.suppress(RuntimeError):  # the loop has ended before
+                loop.call_soon_threadsafe(done, result)
+
+        # A daemon: the program's end does not wait for a resolver that hangs.
+        threading.Thread(target=work, name="look-up", daemon=True).start()
+        return found
+
+
+async def connect(net: Net, resolver: Resolver, target: Target, share: asyncio.Semaphore) -> Stream:
+    """A connection to a public address of ``target``, for the execution whose ``share`` of look-ups
+    it is. Raises Refused."""
+    addresses = await _public_addresses(resolver, target, share)
     problem = "it has no address"
     for address in addresses[:MOST_DIALLED]:
         try:
@@ -51,11 +104,13 @@ async def connect(net: Net, target: Target) -> Stream:
     raise Refused(502, f"cannot connect to {target.host}: {problem}")
 
 
-async def _public_addresses(net: Net, target: Target) -> Sequence[str]:
+async def _public_addresses(
+    resolver: Resolver, target: Target, share: asyncio.Semaphore
+) -> Sequence[str]:
     try:
         async with asyncio.timeout(RESOLVE_SECS):
-            addresses = await net.resolve(target.host, target.port)
-    except (OSError, UnicodeError) as error:
+            addresses = await resolver.addresses(target.host, target.port, share)
+    except (OSError, ValueError) as error:
         raise Refused(502, f"cannot resolve {target.host}: {error}") from error
     if not all(map(is_public, addresses)):
         raise Refused(403, f"{target.host} has an address that is not public")

@@ -18,7 +18,7 @@ import h11
 
 from mcproxy.sandbox.network import refusal, relay, tls
 from mcproxy.sandbox.network.budget import Budget, Caps
-from mcproxy.sandbox.network.dialling import Net, connect
+from mcproxy.sandbox.network.dialling import Net, Resolver, connect
 from mcproxy.sandbox.network.relay import HttpEnd, Stream, request_headers
 from mcproxy.sandbox.network.targets import (
     Refused,
@@ -30,6 +30,7 @@ from mcproxy.sandbox.network.targets import (
 )
 
 HEAD_SECS = 10.0  # for the head of a request, and for the ClientHello
+MAX_STRANGERS = 64  # connections at a shared listener whose token is not known yet, or was wrong
 REST_SECS = 0.5  # after a failed accept: usually all descriptors are in use
 
 _ENDINGS = (OSError, EOFError, h11.ProtocolError)  # of a connection that was allowed
@@ -46,6 +47,8 @@ class Egress:
         self._allowed = frozenset(allowed)
         self._rule = refusal.rule(allowed)
         self._net, self._caps = net or Net(), caps or Caps()
+        self._resolver = Resolver(self._net)
+        self._strangers: dict[asyncio.Task[None], None] = {}
         self._budgets: dict[str, Budget] = {}
 
     @contextlib.contextmanager
@@ -70,7 +73,8 @@ class Egress:
                     log.warning("cannot accept a connection of a script: %s", error)
                     await asyncio.sleep(REST_SECS)
                     continue
-                connections.create_task(self._serve(sock, None))
+                self._welcome(connections.create_task(self._serve(sock, None)))
+                await asyncio.sleep(0)  # who connects without end must not keep the loop to itself
 
     async def serve_dials(self, dial: socket.socket) -> None:
         """Answer each byte on ``dial`` with a connected AF_UNIX stream, until the worker ends."""
@@ -81,6 +85,7 @@ class Egress:
         async with asyncio.TaskGroup() as connections:
             with contextlib.suppress(OSError), _shut(dial):  # gone, or takes no more answers
                 while await loop.sock_recv(dial, 1):
+                    await asyncio.sleep(0)  # likewise
                     if len(running) >= self._caps.at_once:
                         dial.send(b"-")
                         continue
@@ -89,6 +94,20 @@ class Egress:
                     task.add_done_callback(running.discard)
                     with theirs:
                         socket.send_fds(dial, [b"+"], [theirs.fileno()])
+
+    def _welcome(self, connection: asyncio.Task[None]) -> None:
+        """Bound the connections that have shown no token: a script shows its own at once, so it is
+        the oldest that goes."""
+        if len(self._strangers) >= MAX_STRANGERS:
+            oldest = next(iter(self._strangers))
+            self._known(oldest)
+            oldest.cancel()
+        self._strangers[connection] = None
+        connection.add_done_callback(self._known)
+
+    def _known(self, connection: asyncio.Task[None] | None) -> None:
+        if connection:
+            self._strangers.pop(connection, None)
 
     async def _serve(self, sock: socket.socket, budget: Budget | None) -> None:
         """One connection, from its request to its end; a fault in it harms no other."""
@@ -104,9 +123,10 @@ class Egress:
         target: Target | None = None
         try:
             request = await _head(script)
-            target = _target(request)
             budget = budget or self._budget_of(request)
+            self._known(asyncio.current_task())
             with budget.connection():
+                target = _target(request)
                 self._judge(target.host)
                 await self._carry(script, request, target, budget)
         except Refused as refused:
@@ -121,7 +141,7 @@ class Egress:
     async def _carry(
         self, script: HttpEnd, request: h11.Request, target: Target, budget: Budget
     ) -> None:
-        host = await connect(self._net, target)
+        host = await connect(self._net, self._resolver, target, budget.look_ups)
         try:
             if request.method == b"CONNECT":
                 await _tunnel(script, host, target, budget)
@@ -206,11 +226,12 @@ async def _exchange(
 
 
 async def _tunnel(script: HttpEnd, host: Stream, target: Target, budget: Budget) -> None:
-    if not isinstance(await script.next(), h11.EndOfMessage):
-        raise Refused(400, "CONNECT has no body")
-    await script.send(h11.Response(status_code=200, headers=[], reason=b"Connected"))
     try:
-        hello = await _hello(script, target.host)
+        async with asyncio.timeout(HEAD_SECS):
+            if not isinstance(await script.next(), h11.EndOfMessage):
+                raise Refused(400, "CONNECT has no body")
+            await script.send(h11.Response(status_code=200, headers=[], reason=b"Connected"))
+            hello = await _hello(script, target.host)
     except tls.NotAClientHello as fault:
         _audit("refused", str(target), str(fault))
         await refusal.refuse_tls(script)
@@ -224,12 +245,11 @@ async def _tunnel(script: HttpEnd, host: Stream, target: Target, budget: Budget)
 async def _hello(script: HttpEnd, host: str) -> bytes:
     """What came first into a tunnel: a whole ClientHello for ``host``. Raises NotAClientHello."""
     data = bytes(script.http.trailing_data[0])
-    async with asyncio.timeout(HEAD_SECS):
-        while (name := tls.server_name(data)) is None:
-            chunk = await script.stream.reader.read(tls.MOST_BYTES)
-            if not chunk:
-                raise EOFError("closed within the ClientHello")
-            data += chunk
+    while (name := tls.server_name(data)) is None:
+        chunk = await script.stream.reader.read(tls.MOST_BYTES)
+        if not chunk:
+            raise EOFError("closed within the ClientHello")
+        data += chunk
     try:
         same = host_name(name) == host
     except Refused:

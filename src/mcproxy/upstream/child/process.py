@@ -18,6 +18,8 @@ from typing import cast
 from mcproxy.errors import PeerClosed
 from mcproxy.upstream.child.tree import Family, Table, family, marks, processes
 from mcproxy.wire.lines import LineSplitter, Overlong, head, tail
+from mcproxy.wire.outbox import Outbox
+from mcproxy.wire.pace import Paced
 
 STDERR_LINES = 20  # kept for error messages
 STDERR_LINE_BYTES = 2000
@@ -60,13 +62,12 @@ class Child(asyncio.SubprocessProtocol):
         self, on_line: Callable[[bytes | Overlong], None], on_exit: Callable[[], None]
     ) -> None:
         self.exited = asyncio.Event()
-        self._on_line = on_line
         self._on_exit = on_exit
         self._lines = LineSplitter()
+        self._heard = Paced(on_line, self._pause_reading, self._resume_reading)
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
         self._stderr_rest = b""
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._outbox = Outbox(self._write, self.kill)
         self._transport: asyncio.SubprocessTransport | None = None
         self._family: Family = frozenset()
         self.rss_mb: float | None = None
@@ -119,21 +120,22 @@ class Child(asyncio.SubprocessProtocol):
         return f"it {how}; stderr:\n{tail}" if tail else f"it {how} and wrote nothing to stderr"
 
     def post(self, data: bytes) -> None:
-        """Write a line without waiting for the child to read. Raises PeerClosed when it is gone.
+        """Write a line without waiting for the child to read; one that leaves too much unread is
+        killed. Raises PeerClosed when it is gone.
 
         Where it has only just gone, ``on_exit`` tells how, once its last words are read.
         """
-        stdin = self._transport.get_pipe_transport(0) if self._transport else None
+        stdin = self._stdin
         if stdin and not stdin.is_closing():
-            cast("asyncio.WriteTransport", stdin).write(data + b"\n")
+            self._outbox.post(data + b"\n")
         elif self._transport is None or self.exited.is_set() or self._stopping:
             raise PeerClosed(self.obituary)
         else:
             self._end_soon()
 
-    async def flush(self) -> None:
+    async def room(self) -> None:
         """Wait while the child does not read what was written."""
-        await self._writable.wait()
+        await self._outbox.room()
 
     def look(self, table: Table) -> float:
         """Take note of what the child has started; MiB that they and the child hold."""
@@ -159,9 +161,8 @@ class Child(asyncio.SubprocessProtocol):
             return
         self._stopping = True
         self.look(processes())
-        stdin = self._transport.get_pipe_transport(0)
-        if stdin:
-            stdin.close()
+        if self._stdin:
+            self._stdin.close()
         if not await self._ended_within(STDIN_CLOSE_SECS):
             self._signal_group(signal.SIGTERM)
             await self._ended_within(TERM_SECS)
@@ -198,8 +199,7 @@ class Child(asyncio.SubprocessProtocol):
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """Cut stdout into lines, keep the tail of stderr."""
         if fd == 1:
-            for line in self._lines.feed(data):
-                self._on_line(line)
+            self._heard.feed(self._lines.feed(data))
             return
         *lines, self._stderr_rest = (self._stderr_rest + data).split(b"\n")
         self._stderr_rest = tail(self._stderr_rest, STDERR_LINE_BYTES)
@@ -210,11 +210,11 @@ class Child(asyncio.SubprocessProtocol):
 
     def pause_writing(self) -> None:
         """The pipe to the child is full."""
-        self._writable.clear()
+        self._outbox.pause()
 
     def resume_writing(self) -> None:
         """The child reads again."""
-        self._writable.set()
+        self._outbox.resume()
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         """Without stdout there is no session left, even where the process lives on."""
@@ -233,7 +233,33 @@ class Child(asyncio.SubprocessProtocol):
         asyncio.get_running_loop().call_later(LAST_WORDS_SECS, self._end)
 
     def _end(self) -> None:
+        self._heard.close(self._ended)
+
+    def _ended(self) -> None:
         if not self.exited.is_set():
             self.exited.set()
-            self._writable.set()
+            self._outbox.close()
             self._on_exit()
+
+    @property
+    def _stdin(self) -> asyncio.WriteTransport | None:
+        stdin = self._transport.get_pipe_transport(0) if self._transport else None
+        return cast("asyncio.WriteTransport | None", stdin)
+
+    def _write(self, data: bytes) -> None:
+        stdin = self._stdin
+        if stdin and not stdin.is_closing():
+            stdin.write(data)
+
+    def _pause_reading(self) -> None:
+        if stdout := self._stdout:
+            stdout.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if stdout := self._stdout:
+            stdout.resume_reading()
+
+    @property
+    def _stdout(self) -> asyncio.ReadTransport | None:
+        stdout = self._transport.get_pipe_transport(1) if self._transport else None
+        return cast("asyncio.ReadTransport", stdout) if stdout and not stdout.is_closing() else None

@@ -61,7 +61,7 @@ async def connect(
     child = Child(on_line, on_exit)
     peer = Peer(
         child.post,
-        child.flush,
+        child.room,
         on_message=session.on_message,
         on_abandon=session.on_abandon,
         on_late=session.on_late,

@@ -25,6 +25,9 @@ from mcproxy.wire.message import UNREADABLE, Failure, Notification, Request, Req
 ASKABLE = ("sampling/createMessage", "elicitation/create", "roots/list")
 CAPABILITIES = ("sampling", "elicitation", "roots")
 
+MAX_ASKED = 64  # requests of one server that wait for people; each may wait for minutes
+TOO_MANY = -32000  # JSON-RPC 2.0, section 5.1: of the range for the server's own errors
+
 _LOG_LEVEL = "io.modelcontextprotocol/logLevel"
 _CLIENT_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 _OF_ONE_HOP = frozenset(  # members of a request's `_meta` that say who sends it, and how
@@ -142,6 +145,9 @@ class Relay:
         elif request.method not in ASKABLE:
             text = f"{request.method} is not offered by this client"
             self._reply(Failure(request.id, RpcError(RpcError.METHOD_NOT_FOUND, text)))
+        elif sum(len(each.asked) for each in self._passages.values()) >= MAX_ASKED:
+            text = f"{MAX_ASKED} requests of this server are being answered; wait for some"
+            self._reply(Failure(request.id, RpcError(TOO_MANY, text)))
         elif owner := self._owner(within):
             self._pass_on(owner, request)
         else:

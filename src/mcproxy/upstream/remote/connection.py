@@ -58,8 +58,8 @@ async def connect(
     def post(data: bytes) -> None:
         channel.post(decode(data), data)
 
-    async def flush() -> None:
-        """Each message is a request of its own: there is nothing to wait for."""
+    async def room() -> None:
+        """Each request has a connection of its own: there is nothing to wait for."""
 
     def lose(reason: str) -> None:
         peer.close(reason)
@@ -67,7 +67,7 @@ async def connect(
 
     peer = Peer(
         post,
-        flush,
+        room,
         on_message=session.on_message,
         on_abandon=session.on_abandon,
         on_late=session.on_late,

@@ -82,7 +82,7 @@ class Streamable:
             case Notification(method=INITIALIZED.method):
                 self._line.tasks.start(self._begun(data))
             case _:
-                self._line.tasks.start(self._tell(data))
+                self._line.tell(self._tell(data), len(data))
 
     async def close(self) -> None:
         """End the session (MCP 2025-11-25, Transports, "Session Management", 5)."""
@@ -233,7 +233,7 @@ class Streamable:
         if task:
             task.cancel()
         if self._agreed:
-            self._line.tasks.start(self._tell(data))
+            self._line.tell(self._tell(data), len(data))
 
     async def _listen(self, request: Request | None, data: bytes) -> None:
         """Keep the stream of the server's own messages open: by ``request``, or by GET."""

@@ -8,13 +8,16 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from mcproxy.errors import McproxyError, PeerClosed
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.message import Message
+from mcproxy.wire.outbox import Unread
 from mcproxy.wire.peer import Peer
+
+TOLD_AT_ONCE = 32  # messages without a reply on their way: each has a connection of its own
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +81,28 @@ class Line:
     tasks: Tasks
     lose: Callable[[str], None]
     renewed: Callable[[], None]
+    _unread: Unread = field(default_factory=Unread)
+    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(TOLD_AT_ONCE))
+
+    def tell(self, work: Coroutine[None, None, None], size: int) -> None:
+        """Have ``work`` send what has no reply, of that size; a server that leaves too much of it
+        is lost."""
+        self._unread.add(size)
+        if excess := self._unread.excess:
+            self._unread.remove(size)
+            work.close()
+            self.lose(excess)
+            return
+
+        async def in_turn() -> None:
+            try:
+                async with self._turns:
+                    await work
+            finally:
+                work.close()
+
+        task = self.tasks.start(in_turn())
+        task.add_done_callback(lambda _: self._unread.remove(size))
 
 
 class Channel(Protocol):

@@ -15,6 +15,7 @@ from mcproxy.upstream.remote.events import Event, EventParser
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong, head
 from mcproxy.wire.message import Message, decode, decode_body, stand_in
+from mcproxy.wire.pace import Pace
 
 RETRY_SECS = 1.0  # before a broken stream is opened again, where the server names no time
 MAX_RETRY_SECS = 60.0
@@ -41,12 +42,14 @@ class Replies:
             for message in await self._in_body(response):
                 yield message
             return
-        parser = EventParser()
+        parser, pace = EventParser(), Pace()
         async for chunk in response.aiter_bytes():
             for event in parser.feed(chunk):
                 found = event if isinstance(event, Overlong) else self._in_event(event)
                 if found is not None:
                     yield found
+                await pace.keep(0)
+            await pace.keep(len(chunk))
 
     async def _in_body(self, response: httpx.Response) -> list[Message | Overlong]:
         body = await read_body(response)

@@ -49,7 +49,10 @@ class Sse:
 
     def post(self, message: Message, data: bytes) -> None:
         """Send a message; replies go to the line's peer, and so do faults."""
-        self._line.tasks.start(self._send(message, data))
+        if isinstance(message, Request):
+            self._line.tasks.start(self._send(message, data))
+        else:
+            self._line.tell(self._send(message, data), len(data))
 
     async def close(self) -> None:
         """Nothing is said: the end of the stream, with its task, is the end of the session."""

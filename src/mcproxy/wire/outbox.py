@@ -1,0 +1,109 @@
+"""What goes out to one peer: at once while it reads, within bounds while it does not. No I/O.
+
+A peer that does not read must not cost memory without end. Whoever can wait waits (``Outbox.room``:
+our requests); what cannot (our replies, notifications) is kept, up to ``Bounds``, beyond which the
+peer is to be ended by its owner.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a peer may leave unread. A busy one catches up on less; none needs more."""
+
+    messages: int = 4096
+    bytes: int = 32 << 20  # two of the largest
+
+
+class Unread:
+    """Counts what one peer was sent and has not taken yet."""
+
+    def __init__(self, bounds: Bounds | None = None) -> None:
+        self._bounds = bounds or Bounds()
+        self._messages = 0
+        self._bytes = 0
+
+    @property
+    def excess(self) -> str:
+        """Why the peer is to be ended; empty while it is within its bounds."""
+        if self._messages <= self._bounds.messages and self._bytes <= self._bounds.bytes:
+            return ""
+        return (
+            f"it does not read what it is sent: {self._messages} messages of {self._bytes} bytes "
+            f"wait, the limits are {self._bounds.messages} and {self._bounds.bytes}"
+        )
+
+    def add(self, size: int) -> None:
+        """A message was sent."""
+        self._messages += 1
+        self._bytes += size
+
+    def remove(self, size: int) -> None:
+        """A message was taken, or given up."""
+        self._messages -= 1
+        self._bytes -= size
+
+
+class Outbox:
+    """The messages on their way through ``write``, in order.
+
+    ``pause`` and ``resume`` tell whether ``write`` finds room, as ``asyncio.Protocol`` has them;
+    ``on_excess`` is called, with the reason, when more is unread than may be.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[bytes], None],
+        on_excess: Callable[[str], None],
+        bounds: Bounds | None = None,
+    ) -> None:
+        self._write, self._on_excess = write, on_excess
+        self._unread = Unread(bounds)
+        self._waiting: deque[bytes] = deque()
+        self._turn = asyncio.Lock()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._closed = False
+
+    async def room(self) -> None:
+        """Wait, in order of arrival, until the peer takes more: then post without waiting again."""
+        if self._writable.is_set():
+            return
+        async with self._turn:
+            while not self._writable.is_set():  # who came by without waiting may have filled it
+                await self._writable.wait()
+
+    def post(self, data: bytes) -> None:
+        """Send a message without waiting; none once closed."""
+        if self._closed:
+            return
+        if self._writable.is_set():
+            self._write(data)
+            return
+        self._unread.add(len(data))
+        self._waiting.append(data)
+        if excess := self._unread.excess:
+            self.close()
+            self._on_excess(excess)
+
+    def pause(self) -> None:
+        """There is no room for more."""
+        self._writable.clear()
+
+    def resume(self) -> None:
+        """There is room again: first for what could not wait."""
+        self._writable.set()
+        while self._waiting and self._writable.is_set():
+            data = self._waiting.popleft()
+            self._unread.remove(len(data))
+            self._write(data)
+
+    def close(self) -> None:
+        """Nobody reads any more: what is kept is dropped, and nobody waits."""
+        self._closed = True
+        self._waiting.clear()
+        self._writable.set()
