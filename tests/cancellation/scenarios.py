@@ -1,29 +1,21 @@
 """Parts of the program that do something, for the driver: each is real but for what is outside."""
 
 import asyncio
-import contextlib
-import json
 import os
-import socket
 import sysconfig
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-import httpx
 
 from mcproxy.config.hooks import HookSpec
-from mcproxy.config.load import load
 from mcproxy.errors import CallError
 from mcproxy.frontends.sessions import Bounds
 from mcproxy.hooks import Hooks, Occasion
 from mcproxy.sandbox.network.egress import Egress
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Level, Profile
-from mcproxy.serve import serve_http, serve_stdio
-from mcproxy.types import Job, JsonObject, Limits
+from mcproxy.types import Job, Json, JsonObject, Limits, ToolRef, ToolResult
 from tests.cancellation.driver import Part
 from tests.frontends.serving import Served, request, script, serving
 from tests.sandbox.network.origins import origins
@@ -177,7 +169,7 @@ def scripts(level: Level) -> AbstractAsyncContextManager[Part]:
                 async def use() -> None:
                     async with asyncio.timeout(READY_SECS):
                         await ready.wait()
-                        outcome = await pool.run(Job(_FETCH, LIMITS), echo)
+                        outcome = await pool.run(Job(_FETCH, LIMITS), _later)
                     assert outcome.error is None, outcome.error
 
                 yield Part(run, use, lambda: pool._lanes)
@@ -190,6 +182,12 @@ import urllib.request
 api.call_tool("s", "t")
 result = urllib.request.urlopen("http://api.github.test/a").read().decode()
 """
+
+
+async def _later(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+    """A tool that has to be waited for."""
+    await asyncio.sleep(LOOK_SECS)
+    return await echo(ref, arguments)
 
 
 def frontends() -> AbstractAsyncContextManager[Part]:
@@ -226,99 +224,6 @@ def frontends() -> AbstractAsyncContextManager[Part]:
                 await one.http.post("/message", json=[request("ping"), request("ping", id_=2)])
 
         yield Part(run, use, lambda: [one for one in kept if len(one.sessions)])
-
-    return scenario()
-
-
-@contextlib.contextmanager
-def _program_file() -> Any:
-    """A configuration in a folder of its own, and the environment that leads to its state."""
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "mcproxy.json"
-        path.write_text(json.dumps(_DOCUMENT))
-        before = os.environ.get("XDG_STATE_HOME")
-        os.environ["XDG_STATE_HOME"] = name
-        try:
-            yield path
-        finally:
-            if before is None:
-                del os.environ["XDG_STATE_HOME"]
-            else:
-                os.environ["XDG_STATE_HOME"] = before
-
-
-_DOCUMENT: JsonObject = {
-    "servers": {"echo": server("echo.py")},
-    "sandbox": {"level": "none", "min_level": "none"},
-}
-
-
-def program() -> AbstractAsyncContextManager[Part]:
-    """The whole program on HTTP: a script with a call, and a changed configuration."""
-
-    @asynccontextmanager
-    async def scenario() -> AsyncIterator[Part]:
-        with _program_file() as path, socket.create_server(("127.0.0.1", 0)) as free:
-            address = ("127.0.0.1", free.getsockname()[1])
-            free.close()
-
-            async def run() -> None:
-                await serve_http(load(path), lambda _: None, address)
-
-            async def use() -> None:
-                url = f"http://127.0.0.1:{address[1]}"
-                async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
-                    await _listens(http)
-                    await http.post("/message", json=script("api.server('echo').add(a=1, b=2)"))
-                    path.write_text(json.dumps({**_DOCUMENT, "servers": {}}))
-                    await _until_no_servers(http)
-
-            yield Part(run, use)
-
-    return scenario()
-
-
-async def _listens(http: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(READY_SECS):
-        while True:
-            with suppress(httpx.HTTPError):
-                await http.get("/health")
-                return
-            await asyncio.sleep(LOOK_SECS)
-
-
-async def _until_no_servers(http: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(READY_SECS):
-        while (await http.get("/health")).json()["servers"]:  # noqa: ASYNC110  as above
-            await asyncio.sleep(LOOK_SECS)
-
-
-def stdio() -> AbstractAsyncContextManager[Part]:
-    """The whole program on its standard input and output: two requests, then a long one."""
-
-    @asynccontextmanager
-    async def scenario() -> AsyncIterator[Part]:
-        with _program_file() as path:
-            theirs_in, ours_out = os.pipe()
-            ours_in, theirs_out = os.pipe()
-
-            async def run() -> None:
-                await serve_stdio(load(path), lambda _: None, theirs_in, theirs_out)
-
-            async def use() -> None:
-                for line in (
-                    request("ping"),
-                    script("result = 1", 2),
-                    script("while True: pass", 3),
-                ):
-                    os.write(ours_out, json.dumps(line).encode() + b"\n")
-                await asyncio.to_thread(os.read, ours_in, 1)
-
-            try:
-                yield Part(run, use)
-            finally:
-                os.close(ours_out)
-                os.close(ours_in)
 
     return scenario()
 

@@ -44,17 +44,6 @@ TARGETS: list[tuple[Scenario, str]] = [
     (scenarios.frontends, "Conversation._answer"),
     (scenarios.frontends, "EventStream._write"),
     (scenarios.frontends, "disconnected"),
-    (scenarios.program, "App.running"),
-    (scenarios.program, "Live.run"),
-    (scenarios.program, "Reloader.run"),
-    (scenarios.program, "Reloader._watch"),
-    (scenarios.program, "Verifier.run"),
-    (scenarios.program, "Fleet.run"),
-    (scenarios.program, "program.<locals>.scenario.<locals>.run"),
-    (scenarios.stdio, "serve"),
-    (scenarios.stdio, "_Outbox.write_to"),
-    (scenarios.stdio, "_Client.take"),
-    (scenarios.stdio, "stdio.<locals>.scenario.<locals>.run"),
     (scenarios.hook, "hook.<locals>.scenario.<locals>.run"),
 ]
 
@@ -101,7 +90,15 @@ SITES: dict[str, tuple[str, ...]] = {
 }
 
 # Not driven, with the reason.
+_PROGRAM = "of the whole program, which tests/e2e end by signals, with scripts and calls under way"
 BRIEF: dict[str, str] = {
+    "Live.run": _PROGRAM,
+    "Reloader.run": _PROGRAM,
+    "Reloader._watch": _PROGRAM,
+    "Verifier.run": _PROGRAM,
+    "serve": _PROGRAM,
+    "_Outbox.write_to": _PROGRAM,
+    "_Client.take": _PROGRAM,
     "finish": "bounds the work that it runs itself; its own tests cancel it",
     "_raise_when_gone": "waits for one event of its request, holds nothing",
     "_item": "one request of a batch, within its request",
