@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import IO
 
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 16  # what a pipe holds; more costs a system call to allocate
 
 
 class Incoming:
