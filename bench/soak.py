@@ -23,7 +23,7 @@ import uvloop
 from mcproxy.config.load import Loaded, load_document
 from mcproxy.errors import ServerDown
 from mcproxy.types import JsonObject, ToolRef
-from mcproxy.upstream.fleet import Fleet
+from mcproxy.upstream.fleet import Fleet, wanted
 
 ECHO = Path(__file__).parents[1] / "tests/servers/echo.py"
 SETTLE_SECS = 60.0
@@ -124,7 +124,7 @@ class _Run:
             self.crashes += 1
 
     def _apply(self, guest: str) -> None:
-        self._fleet.apply(_loaded(self._state, self._servers, guest))
+        self._fleet.apply(wanted(_loaded(self._state, self._servers, guest)))
         self.reloads += 1
 
 

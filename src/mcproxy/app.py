@@ -11,6 +11,7 @@ import sysconfig
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -45,7 +46,7 @@ from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile, profile_for
 from mcproxy.types import Caller, CallTool, Change, Event, Job, Json, Outcome, RunCode, ServerHealth
 from mcproxy.upstream.actions import fleet_actions
-from mcproxy.upstream.fleet import Fleet
+from mcproxy.upstream.fleet import Fleet, wanted
 from mcproxy.wire.message import Notification
 
 KEEP_ALIVE_SECS = 75  # longer than most clients and proxies, so that they close first
@@ -98,9 +99,9 @@ class App:
         self._queues = Queues(capacities(self._policy))
         self._metrics = Metrics()
         self._mask = mask
-        self._secrets: frozenset[str] = frozenset()
-        self._redactor = Redactor()
-        self._hide(loaded)
+        self._secrets = secrets_of(loaded)  # those of earlier configurations stay secret
+        self._redactor = Redactor(self._secrets)
+        mask(self._redactor)
         self._audit = AuditLog(loaded.config.audit, _folder(loaded))
         fleet = self._fleet.upstream
         outside = Outside(
@@ -166,22 +167,35 @@ class App:
     def apply(self, loaded: Loaded) -> None:
         """Go by another configuration from now on; what runs ends as it began.
 
-        Raises ConfigError, having changed nothing, where this machine cannot enforce it.
+        All that may be refused is decided first: raises ConfigError, having changed nothing, where
+        this machine cannot enforce it. Then every part follows, whatever happens to another: half
+        a configuration would be nobody's. There is no await, so nothing comes in between.
         """
         policy, authority = policy_of(loaded.config), authority_of(loaded)
-        self._pool.apply(profiles_of(policy))
+        profiles, servers, places = profiles_of(policy), wanted(loaded), capacities(policy)
+        secrets = self._secrets | secrets_of(loaded)
+        redactor = Redactor(secrets)
+        self._pool.refuse_unenforceable(profiles)
+        self._tell_fixed(loaded)
+        self._policy, self._loaded = policy, loaded
+        self._secrets, self._redactor = secrets, redactor
+        _complete(
+            partial(self._mask, redactor),
+            partial(self._pool.apply, profiles),
+            partial(self._queues.apply, places),
+            partial(self._verifier.use, authority),
+            partial(self._install, policy),
+            partial(self._fleet.apply, servers),
+            self._live.refresh,
+        )
+
+    def _tell_fixed(self, loaded: Loaded) -> None:
+        """What of another configuration has no effect yet."""
         for name in _FIXED:
             if getattr(loaded.config.sandbox, name) != getattr(self._loaded.config.sandbox, name):
                 log.warning("sandbox.%s has changed: it counts from the next start on", name)
         if loaded.config.audit != self._loaded.config.audit:
             log.warning("audit has changed: it counts from the next start on")
-        self._policy, self._loaded = policy, loaded
-        self._queues.apply(capacities(policy))
-        self._verifier.use(authority)
-        self._hide(loaded)
-        self._install(policy)
-        self._fleet.apply(loaded)
-        self._live.refresh()
 
     async def verified(self, caller: Caller) -> Caller:
         """The caller with what its token proves, where it takes an issuer's keys to know that; may
@@ -240,12 +254,6 @@ class App:
 
         return discreet_work
 
-    def _hide(self, loaded: Loaded) -> None:
-        """Mask the secrets of this configuration from now on, and still those of earlier ones."""
-        self._secrets |= secrets_of(loaded)
-        self._redactor = Redactor(self._secrets)
-        self._mask(self._redactor)
-
     def _install(self, policy: Policy) -> None:
         """Begin to install the packages that scripts may import."""
         for profile in profiles_of(policy).values():
@@ -281,6 +289,19 @@ def _checked(run: RunCode) -> RunCode:
         return Outcome(error=refused) if refused else await run(job, call)
 
     return checked_run
+
+
+def _complete(*steps: Callable[[], None]) -> None:
+    """Take every step, whatever comes of the others; then raise what the first to fail raised."""
+    faults: list[Exception] = []
+    for step in steps:
+        try:
+            step()
+        except Exception as fault:
+            log.exception("a part of the gateway could not follow the changed configuration")
+            faults.append(fault)
+    if faults:
+        raise faults[0]
 
 
 def profiles_of(policy: Policy) -> Mapping[str, Profile]:

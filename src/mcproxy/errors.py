@@ -91,10 +91,13 @@ class RpcError(McproxyError):
 
 
 class PeerClosed(McproxyError):
-    """The session ended before the reply came; ``reason`` says why as far as it is known."""
+    """The session ended before the reply came; ``reason`` says why as far as it is known.
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
+    ``retry_after``: the server lives, and wants to be asked again in so many seconds.
+    """
+
+    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
+        self.reason, self.retry_after = reason, retry_after
         super().__init__(reason)
 
 

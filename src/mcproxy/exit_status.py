@@ -14,3 +14,10 @@ def signal_name(number: int) -> str:
         if signal.SIGRTMIN < number < signal.SIGRTMAX:
             return f"SIGRTMIN+{number - signal.SIGRTMIN}"
         return f"signal {number}"
+
+
+def how_ended(code: int | None) -> str:
+    """How a process ended, from its exit code; None while it runs on without its output."""
+    if code is None:
+        return "closed its output and ran on"
+    return f"was killed by {signal_name(-code)}" if code < 0 else f"exited with status {code}"

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+STOP_SECS = 60  # its calls, servers and workers have some 50 s at most; it is gone in 1 as a rule
 SWEEP_SECS = 5.0  # SIGKILL works at once; this bounds the wait for processes stuck in the kernel
 SWEEP_PAUSE_SECS = 0.01
 
@@ -46,6 +47,7 @@ def guarded(run: Callable[[], int]) -> int:
         return run()
     for number in _PASSED_ON:
         signal.signal(number, lambda received, _: _pass_on(gateway, received))
+    signal.signal(signal.SIGALRM, lambda *_: _give_up(gateway))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
     _let_go_of_stdio()
     status = _wait_for(gateway)
@@ -105,6 +107,18 @@ def _parent(pid: int) -> int | None:
 
 
 def _pass_on(gateway: int, number: int) -> None:
+    if number != signal.SIGHUP and not signal.getitimer(signal.ITIMER_REAL)[0]:
+        signal.alarm(STOP_SECS)
+    _signal(gateway, number)
+
+
+def _give_up(gateway: int) -> None:
+    """Nobody can rely on a program that may be asked to stop and does not."""
+    os.write(2, f"mcproxy: not stopped after {STOP_SECS} s, killed\n".encode())
+    _signal(gateway, signal.SIGKILL)
+
+
+def _signal(gateway: int, number: int) -> None:
     try:
         os.kill(gateway, number)
     except ProcessLookupError:

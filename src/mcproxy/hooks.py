@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from mcproxy.cancellation import finish
+from mcproxy.config.environment import passed
 from mcproxy.config.hooks import HookSpec
 from mcproxy.errors import McproxyError
 from mcproxy.types import Event
@@ -23,7 +25,7 @@ HOOK_SECS = 30.0  # a refresh, or a start, waits no longer for one hook
 LAST_WORDS_SECS = 0.5  # what a command wrote as it ended is still in the pipe
 _SHOWN_BYTES = 500
 _KEPT_BYTES = 4 << 10
-_PASSED = ("PATH", "HOME", "LANG", "TMPDIR")
+LEAVE_SECS = 5.0  # SIGKILL works at once; this bounds a wait on a process in the kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Hooks:
 
     def __init__(self, actions: Mapping[str, Action], environment: Mapping[str, str]) -> None:
         self._actions = actions
-        self._passed = {name: environment[name] for name in _PASSED if name in environment}
+        self._passed = passed(environment)
 
     async def run(self, hooks: Sequence[HookSpec], occasion: Occasion) -> None:
         """Run hooks one after another, up to the first that fails, each for at most HOOK_SECS.
@@ -94,6 +96,13 @@ class _Command(asyncio.SubprocessProtocol):
         self.exited, self.silent = asyncio.Event(), asyncio.Event()
         self.said = b""
 
+    async def ended(self) -> None:
+        """Return once it is gone and has said its last, or nobody can say when that will be."""
+        await self.exited.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_SECS):
+                await self.silent.wait()
+
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """Keep the end of what was said."""
         self.said = (self.said + data)[-_KEPT_BYTES:]
@@ -122,11 +131,10 @@ async def _command(hook: HookSpec, occasion: Occasion, environment: Mapping[str,
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(transport.get_pid(), signal.SIGKILL)  # nothing of its session stays behind
-        await command.exited.wait()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORDS_SECS):
-                await command.silent.wait()
-        transport.close()
+        try:
+            await finish(command.ended(), LEAVE_SECS)
+        finally:
+            transport.close()
     if status := transport.get_returncode():
         last = tail(command.said, _SHOWN_BYTES).decode("utf-8", "replace").strip()
         said = f": {last}" if last else ""

@@ -8,11 +8,14 @@ Knows neither calls nor scripts.
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 
 from msgspec.structs import replace
 
 from mcproxy.exchange import EXCHANGE, Exchange
 from mcproxy.types import JsonObject
+
+_LIMIT: ContextVar[asyncio.Timeout | None] = ContextVar("limit", default=None)
 
 
 @asynccontextmanager
@@ -22,11 +25,20 @@ async def patient(secs: float) -> AsyncIterator[asyncio.Timeout]:
     async with asyncio.timeout(secs) as limit:
         exchange, clock = EXCHANGE.get(), _Clock(limit)
         token = EXCHANGE.set(_stopping(clock, exchange) if exchange else None)
+        outer = _LIMIT.set(limit)
         try:
             yield limit
         finally:
+            _LIMIT.reset(outer)
             EXCHANGE.reset(token)
             clock.over = True
+
+
+def secs_left() -> float | None:
+    """Until the limit in force runs out; None where there is none, or its clock stands still."""
+    limit = _LIMIT.get()
+    until = limit.when() if limit else None
+    return None if until is None else until - asyncio.get_running_loop().time()
 
 
 class _Clock:

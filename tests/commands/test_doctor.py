@@ -93,6 +93,16 @@ def test_problems_are_counted_and_no_secret_is_printed(path: Path, place: Place)
     }
 
 
+@pytest.mark.requirement("upstream.proxies")
+def test_a_proxy_with_credentials_is_named_and_not_shown(
+    path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://ada:canary@proxy.corp:3128")
+    report = examined(path, place)
+    assert "HTTPS_PROXY has credentials in it and is not passed on to servers" in report.text
+    assert "canary" not in report.text
+
+
 def test_a_refused_configuration_is_a_finding(path: Path, place: Place) -> None:
     path.write_text('{"servers": {"a": {"comand": "c"}}}')
     report = examined(path, place)

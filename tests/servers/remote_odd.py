@@ -54,6 +54,8 @@ class Odd:
     gives events ids and ``drop`` its answer when the stream is resumed; ``session_id`` is one that
     no server should give; ``endpoint`` is what the GET stream begins with, as with HTTP+SSE.
     ``untaken`` counts the replies that wait to be taken.
+    ``retry_after`` goes with each refusal; with ``lost_code`` a lost session is told as a JSON-RPC
+    error of this code that bears the request's id.
     """
 
     streams: bool = False
@@ -63,6 +65,8 @@ class Odd:
     endpoint: str = ""
     token: str = ""
     location: str = ""
+    retry_after: str = ""
+    lost_code: int = 0
     refusals: dict[str, int] = field(default_factory=dict)
     url: str = ""
     received: list[Received] = field(default_factory=list)
@@ -114,8 +118,7 @@ class Odd:
     async def _answer(self, request: Received, writer: asyncio.StreamWriter) -> None:
         status = self._refused(request)
         if status:
-            location = {"Location": self.location} if status in (301, 307) else {}
-            _write(writer, status, b"refused", {"Content-Type": "text/plain", **location})
+            self._refuse(request, writer, status)
         elif request.verb == "GET":
             self._listen(request, writer)
         elif request.verb == "DELETE":
@@ -132,6 +135,16 @@ class Odd:
             _write(writer, 202)
         else:
             self._reply(request, writer, self._result(request))
+
+    def _refuse(self, request: Received, writer: asyncio.StreamWriter, status: int) -> None:
+        headers = {"Location": self.location} if status in (301, 307) else {}
+        headers |= {"Retry-After": self.retry_after} if self.retry_after else {}
+        if status == 404 and self.lost_code and "id" in request.message:
+            error: JsonObject = {"code": self.lost_code, "message": "who are you?"}
+            body: JsonObject = {"jsonrpc": "2.0", "id": request.message["id"], "error": error}
+            _write(writer, status, json.dumps(body).encode(), headers)
+        else:
+            _write(writer, status, b"refused", {"Content-Type": "text/plain", **headers})
 
     def _refused(self, request: Received) -> int:
         if self.location and request.path != self.location:
@@ -171,7 +184,9 @@ class Odd:
             case "drop":
                 self._drop(request, writer)
             case "page":
-                _write(writer, 200, b"<html>hello</html>", {"Content-Type": "text/html"})
+                _write(
+                    writer, 200, b"<html><title>Hello</title></html>", {"Content-Type": "text/html"}
+                )
             case "ping" | "pester":
                 await self._ask(request, writer)
             case "grow":

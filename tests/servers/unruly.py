@@ -1,6 +1,6 @@
 """An upstream for tests that breaks on request, in ways that ``echo.py`` does not.
 
-Standard library only; run as ``sys.executable unruly.py [--fail-list] [--late-tool SECS]``. Tools:
+Standard library only; run as ``sys.executable unruly.py [OPTIONS]``. Tools:
 
 - ``add``: a well tool, to see whether the server works
 - ``hog`` (``mb``): keeps that much memory
@@ -13,11 +13,17 @@ Standard library only; run as ``sys.executable unruly.py [--fail-list] [--late-t
 - ``doze`` (``secs``): reads nothing for so long, then goes on
 - ``pester``: sends requests without end instead of an answer, and reads nothing
 - ``flood`` (``lines``): from now on sends these lines without end, beside its work
+- ``close``: closes its output and lives on
 - ``relist``: says that its tools changed; with ``--fail-list`` they cannot be listed again
+
+With ``--never`` it is never ready, and says why on stderr. With ``--stubborn`` neither the end of
+its input nor SIGTERM ends it.
 """
 
 import argparse
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -40,6 +46,7 @@ NAMES = (
     "doze",
     "pester",
     "flood",
+    "close",
 )
 MIB = 1 << 20
 FLOOD_BYTES = 1 << 16
@@ -95,7 +102,7 @@ class Unruly:
             "serverInfo": {"name": "unruly", "version": "1"},
         }
 
-    def _call(self, name: str, given: JsonObject, reply: JsonObject) -> None:
+    def _call(self, name: str, given: JsonObject, reply: JsonObject) -> None:  # noqa: C901
         content: list[Json] = [{"type": "text", "text": name}]
         done: JsonObject = {**reply, "result": {"content": content}}
         match name:
@@ -113,6 +120,9 @@ class Unruly:
                 return
             case "hold":
                 self._held.append(done)
+                return
+            case "close":
+                os.close(sys.stdout.fileno())
                 return
         write(done)
         while self._held:
@@ -155,9 +165,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fail-list", action="store_true")
     parser.add_argument("--late-tool", type=float, default=0)
-    server = Unruly(parser.parse_args())
+    parser.add_argument("--stubborn", action="store_true")
+    parser.add_argument("--never", action="store_true")
+    options = parser.parse_args()
+    if options.never:
+        sys.stderr.write("fetching 3 packages\n")
+        sys.stderr.flush()
+        threading.Event().wait()
+    if options.stubborn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    server = Unruly(options)
     for line in sys.stdin:
         server.receive(json.loads(line))
+    if options.stubborn:
+        threading.Event().wait()
 
 
 if __name__ == "__main__":

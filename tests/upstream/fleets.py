@@ -13,7 +13,7 @@ import psutil
 
 from mcproxy.config.load import Loaded, load_document
 from mcproxy.types import Json, JsonObject, ServerHealth, ToolRef
-from mcproxy.upstream.fleet import Fleet
+from mcproxy.upstream.fleet import Fleet, wanted
 
 SERVERS = Path(__file__).parents[1] / "servers"
 WAIT_SECS = 20.0
@@ -35,7 +35,7 @@ class Watched:
 
     def apply(self, **servers: JsonObject) -> None:
         """Have the fleet follow other definitions."""
-        self.fleet.apply(self._loaded({"servers": {**servers}}))
+        self.fleet.apply(wanted(self._loaded({"servers": {**servers}})))
 
     def _loaded(self, document: JsonObject) -> Loaded:
         loaded = load_document(document)

@@ -19,7 +19,7 @@ async def test_a_child_that_died_before_it_was_asked_has_its_last_words() -> Non
     child = Child(lambda line: None, lambda: None)
     refused: list[str] = []
     async with asyncio.timeout(BOUND_SECS):
-        await child.start(Command([sys.executable, "-c", LAST_WORDS], {}))
+        child.start(Command([sys.executable, "-c", LAST_WORDS], {}))
         busy_until_dead(child)
         while not child.exited.is_set():
             try:

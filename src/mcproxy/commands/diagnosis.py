@@ -43,7 +43,7 @@ class Facts:
 
     ``problems`` are why the configuration is refused; then nothing was started. ``port`` is
     ``FREE``, ``OURS`` or why it cannot be bound. ``unwritable`` and ``exposed`` are places with
-    what is wrong there.
+    what is wrong there. ``withheld`` are variables that servers do not get since they are secrets.
     """
 
     configuration: str
@@ -58,6 +58,7 @@ class Facts:
     port: str = FREE
     unwritable: Mapping[str, str] = field(default_factory=dict)
     plaintext: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
     exposed: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -96,6 +97,7 @@ def diagnose(facts: Facts) -> Diagnosis:
             *_python(facts),
             *_sandbox(facts),
             *_servers(facts),
+            *_environment(facts),
             *_issuer(facts),
             *_address(facts),
             *_files(facts),
@@ -151,6 +153,12 @@ def _servers(facts: Facts) -> Iterator[Check]:
             yield Check(f"server {name}", "note", f"tool {repair}")
 
 
+def _environment(facts: Facts) -> Iterator[Check]:
+    for name in facts.withheld:
+        message = f"{name} has credentials in it and is not passed on to servers"
+        yield Check("environment", "note", message, f"name {name} in `env` of those that need it")
+
+
 def _server(subject: str, result: ServerResult) -> Check:
     health, took = result.health, f"{result.secs:.1f} s"
     why = health.last_error or "no reason known"
@@ -169,8 +177,8 @@ def _server(subject: str, result: ServerResult) -> Check:
         case "unconfigured":
             return Check(subject, "error", why, "set it in the environment or in .env")
         case "starting":
-            cure = "start its command by hand and see what it waits for"
-            return Check(subject, "error", f"was not ready after {took}", cure)
+            cure = "a first start may download it: try again, or start its command by hand"
+            return Check(subject, "error", f"was not ready after {took}: {why}", cure)
         case "restarting" | "failed":
             return Check(subject, "error", why, _cure_of(why))
 

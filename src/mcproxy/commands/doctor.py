@@ -28,6 +28,8 @@ from mcproxy.commands.diagnosis import (
     diagnose,
 )
 from mcproxy.commands.report import GOOD, PROBLEMS, Report, columns
+from mcproxy.config.environment import withheld
+from mcproxy.config.inherit import env_isolated
 from mcproxy.config.load import Loaded, read_document
 from mcproxy.config.paths import written
 from mcproxy.errors import ConfigError
@@ -107,9 +109,23 @@ def _gathered(
         address=f"{place.host}:{place.port}",
         port=_port(place.host, place.port),
         unwritable=dict(_unwritable(needed)),
+        withheld=tuple(sorted(_withheld(loaded))),
         plaintext=tuple(dict.fromkeys(written(each.steps) for each in plain if each.sure)),
         exposed=_exposed(path),
     ), Redactor({*secrets_of(loaded), *(each.secret for each in plain)})
+
+
+def _withheld(loaded: Loaded) -> frozenset[str]:
+    """Variables of the environment that some server does not get."""
+    secret = frozenset(withheld(loaded.environment))
+    servers = loaded.config.servers
+    return frozenset[str]().union(
+        *(
+            secret - server.env.keys()
+            for name, server in servers.items()
+            if server.enabled and server.command and env_isolated(loaded.config, name)
+        )
+    )
 
 
 def _exposed(path: Path | None) -> Mapping[str, str]:

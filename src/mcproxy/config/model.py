@@ -68,6 +68,11 @@ class ServerConfig(Section):
         default=True, description="false: in direct mode its tools keep their bare names."
     )
     timeout_secs: Seconds = Field(default=120.0, description="Time of one call, in seconds.")
+    start_timeout_secs: Seconds | None = Field(
+        default=None,
+        description="Time of a start until the server answers, in seconds: by default 300 for a "
+        "command (a first start may download it), 60 for a url.",
+    )
     tool_timeouts: Mapping[str, Seconds] = Field(
         default_factory=dict, description="Time of one call by tool, in seconds."
     )

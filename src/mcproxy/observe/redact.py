@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Iterable
 
+from mcproxy.config.environment import proxy_secrets
 from mcproxy.config.load import Loaded
 from mcproxy.config.secrets import MASK, forms
 from mcproxy.observe.plaintext import plaintexts
@@ -77,11 +78,12 @@ class RedactingFormatter(logging.Formatter):
 
 def secrets_of(loaded: Loaded) -> frozenset[str]:
     """The values of a configuration that are known to be secret: what came from variables, tokens,
-    and what stands there in plain text under a name or in a form that says so."""
+    what stands there in plain text under a name or in a form that says so, and the credentials of
+    the environment's proxies."""
     written = plaintexts(loaded.config.model_dump(mode="json"))
     plain = {each.secret for each in written if each.sure}
     tokens = {token.token for token in loaded.config.auth.tokens if token.token}
-    return frozenset(loaded.secrets | plain | tokens)
+    return frozenset(loaded.secrets | plain | tokens | proxy_secrets(loaded.environment))
 
 
 def _mask(match: re.Match[str]) -> str:

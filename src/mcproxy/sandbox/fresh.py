@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from mcproxy.cancellation import finish
 from mcproxy.exit_status import signal_name
 from mcproxy.sandbox import bridge
 from mcproxy.types import CallTool, Job, Outcome, ScriptError
@@ -35,7 +36,7 @@ async def run(job: Job, call: CallTool, package_path: Sequence[str] = ()) -> Out
         try:
             outcome = await bridge.serve(ours, job, call, lambda: _explain(process))
         finally:
-            await _kill(process)
+            await finish(_kill(process), 2 * _EXIT_SECS)
     return replace(outcome, notes=(*outcome.notes, NOTE))
 
 

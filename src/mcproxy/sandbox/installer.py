@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcproxy.cancellation import finish
+
 EXIT_SECS = 5.0  # SIGKILL works at once; this bounds the report of it
 
 _LINE_BYTES = 1 << 20
@@ -84,7 +86,7 @@ class Installer:
             if await process.wait():
                 raise InstallFailed(last_line or f"exit status {process.returncode}")
         finally:
-            await _stop(process)
+            await finish(_stop(process), 2 * EXIT_SECS)
 
 
 def installer_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -14,12 +14,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
+from mcproxy.cancellation import checkpoint, finish
 from mcproxy.sandbox.jail.walls import Own, Walls
 from mcproxy.sandbox.scratch import ScratchFolders
-from mcproxy.sandbox.seat import Dials, Seat
+from mcproxy.sandbox.seat import CLEAR_SECS, Dials, Seat
 from mcproxy.sandbox.zygote_process import Ready, Zygote, ZygoteFailed
 
 STARTS, STARTS_SECS = 3, 10.0  # more zygotes than that within that time: something is wrong
+CLOSE_SECS = 30.0  # for the end of a zygote with all its workers
 REFILL_SECS = 0.02  # into a script that still runs: a short one has the processors for itself
 _TOKEN_BYTES = 16
 
@@ -71,6 +73,7 @@ class Lane:
         """Keep workers ready until retired or cancelled; then stop all. The owner's task."""
         try:
             while not self._retired or self.running:
+                checkpoint()
                 # A failure is not lost: the next script meets it again and reports it.
                 with contextlib.suppress(ZygoteFailed, TimeoutError, OSError):
                     while len(self._seats) < self._size and not self._retired:
@@ -78,7 +81,7 @@ class Lane:
                 await self._changed.wait()
                 self._changed.clear()
         finally:
-            await self.close()
+            await finish(self.close(), CLOSE_SECS)
 
     def retire(self) -> None:
         """No new scripts; what runs may end."""
@@ -104,7 +107,7 @@ class Lane:
                 async with seat.attended(self._walls.scratch_mb << 20, self._egress):
                     yield seat
             finally:
-                await seat.clear_away()
+                await finish(seat.clear_away(), CLEAR_SECS)
         finally:
             if refill is not None:
                 refill.cancel()
@@ -122,7 +125,7 @@ class Lane:
             seat = self._seats.popleft()
             if seat.worker.is_alive:
                 return seat
-            await seat.clear_away()
+            await finish(seat.clear_away(), CLEAR_SECS)
         try:
             return await self._seat(await self._living(), warm=False)
         except ZygoteFailed:
@@ -162,7 +165,7 @@ class Lane:
         self._allow_start(asyncio.get_running_loop().time())
         async with contextlib.AsyncExitStack() as life:
             zygote, ready = await Zygote.start(self._walls, self._changed.set)
-            life.push_async_callback(zygote.close)
+            life.push_async_callback(lambda: finish(zygote.close(), CLOSE_SECS))
             if ready.listener:
                 life.enter_context(ready.listener)
                 if self._egress:
@@ -177,6 +180,9 @@ class Lane:
         return zygote
 
     async def _end_life(self) -> None:
+        await finish(self._clear_away(), CLOSE_SECS)
+
+    async def _clear_away(self) -> None:
         while self._seats:
             await self._seats.pop().clear_away()
         if self._life:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Self
 
+from mcproxy.cancellation import finish
 from mcproxy.errors import ConfigError, SandboxUnavailable
 from mcproxy.queues import Queues
 from mcproxy.sandbox import bridge, fate, fresh, levels, selftest
 from mcproxy.sandbox.jail.walls import Wall, Walls
-from mcproxy.sandbox.lane import Egress, Lane
+from mcproxy.sandbox.lane import CLOSE_SECS, Egress, Lane
 from mcproxy.sandbox.levels import Failure, lacking
 from mcproxy.sandbox.packages import Installed, PackagesUnavailable
 from mcproxy.sandbox.profile import LEVELS, Level, Profile, refusals, walls_for
@@ -88,8 +89,10 @@ class Pool:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-        await self._tasks.__aexit__(None, None, None)  # whatever was raised stays as it is
+        try:
+            await finish(self.aclose(), CLOSE_SECS)
+        finally:
+            await self._tasks.__aexit__(None, None, None)  # whatever was raised stays as it is
 
     @property
     def stats(self) -> PoolStats:
@@ -114,7 +117,7 @@ class Pool:
         for level in levels.candidates(settings.level, settings.min_level):
             failure = await self._reach(level)
             if failure is None:
-                self._refuse_unenforceable(self._profiles)
+                self.refuse_unenforceable(self._profiles)
                 return self.report
             failures.append(failure)
             self._above = tuple(map(str, failures))
@@ -125,7 +128,7 @@ class Pool:
 
         Raises ConfigError, and changes nothing, for profiles that the level cannot enforce.
         """
-        self._refuse_unenforceable(profiles)
+        self.refuse_unenforceable(profiles)
         self._profiles = dict(profiles)
         for profile in set(self._lanes) - set(profiles.values()):
             lane = self._lanes.pop(profile)
@@ -194,7 +197,8 @@ class Pool:
         worst = failures[-1] if failures else Failure(reached, "sandbox.level is below min_level")
         return SandboxUnavailable(reached, lowest, worst.reason, levels.cure(worst))
 
-    def _refuse_unenforceable(self, profiles: Mapping[str, Profile]) -> None:
+    def refuse_unenforceable(self, profiles: Mapping[str, Profile]) -> None:
+        """Raise ConfigError for profiles that the level cannot enforce."""
         level = self.report.level
         problems = [fault for one in profiles.values() for fault in refusals(one, level)]
         if problems:

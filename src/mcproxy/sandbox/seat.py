@@ -15,6 +15,8 @@ from typing import Protocol
 from mcproxy.sandbox import scratch
 from mcproxy.sandbox.zygote_process import EXIT_SECS, Exit, Worker
 
+CLEAR_SECS = 10.0  # for a killed worker to end and its folder to be removed
+
 
 class Dials(Protocol):
     """What carries the connections of a worker."""

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mcproxy.cancellation import finish
 from mcproxy.errors import CallError
 from mcproxy.sandbox import bridge
 from mcproxy.sandbox.probes import PROBES
 from mcproxy.sandbox.profile import Level
-from mcproxy.sandbox.seat import Seat
+from mcproxy.sandbox.seat import CLEAR_SECS, Seat
 from mcproxy.types import Job, Json, Limits, Outcome, ToolRef, ToolResult
 
 PROBE_SECS = 10.0  # the probes take about 20 ms
@@ -138,7 +139,7 @@ async def _run(seat: Seat, job: Job) -> Outcome:
     try:
         return await bridge.serve(seat.worker.sock, job, _no_tools)
     finally:
-        await seat.clear_away()
+        await finish(seat.clear_away(), CLEAR_SECS)
 
 
 async def _no_tools(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:

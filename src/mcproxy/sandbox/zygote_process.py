@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from mcproxy.cancellation import finish
 from mcproxy.sandbox.jail.walls import Own, Walls
 
 START_SECS = 20.0  # importing the library on a busy machine
@@ -130,7 +131,7 @@ class Zygote:
             last_words = await zygote.close()
             raise ZygoteFailed(error.reason + last_words, error.errno) from error
         except BaseException:
-            await zygote.close()
+            await finish(zygote.close(), 2 * EXIT_SECS)
             raise
 
     async def spawn(self, own: Own, dial: socket.socket | None = None) -> Worker:

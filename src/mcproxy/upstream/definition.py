@@ -13,18 +13,22 @@ from pathlib import Path, PurePath
 
 import msgspec
 
+from mcproxy.config.environment import child_environment
 from mcproxy.config.inherit import env_isolated
 from mcproxy.config.load import Loaded
 from mcproxy.config.model import ServerConfig
 from mcproxy.hooks import Hooks, Occasion
 from mcproxy.types import ServerHealth
 from mcproxy.upstream.child import stdio
-from mcproxy.upstream.child.process import Command, child_environment
+from mcproxy.upstream.child.process import Command
 from mcproxy.upstream.remote import connection as remote
 from mcproxy.upstream.remote.tokens import login_path
 from mcproxy.upstream.supervision.restart import REMOTE
 from mcproxy.upstream.supervision.terms import CallTimes, Sharing, Terms, Way
 from mcproxy.upstream.supervision.upkeep import Upkeep
+
+CHILD_START_SECS = 300.0  # `npx` and `uvx` download the server first; its death is seen at once
+REMOTE_START_SECS = 60.0
 
 _CONTAINERS = ("docker", "podman")
 
@@ -63,6 +67,7 @@ def _definition(name: str, server: ServerConfig, loaded: Loaded) -> Definition:
     terms = Terms(
         CallTimes(server.timeout_secs, server.tool_timeouts, server.sandbox.timeout_secs),
         server.description or "",
+        server.start_timeout_secs or (REMOTE_START_SECS if server.url else CHILD_START_SECS),
         server.manifests.startup_dwell_secs or 0.0,
         _upkeep(server, loaded),
         Sharing(server.affinity, server.max_instances, server.instance_idle_secs),

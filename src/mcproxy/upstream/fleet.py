@@ -7,6 +7,7 @@ is for its supervisor, how a changed one takes over from the old for ``roster``.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from mcproxy.config.load import Loaded
 from mcproxy.config.state import state_directory
@@ -14,7 +15,7 @@ from mcproxy.errors import CallError, ServerDown, UnknownServer
 from mcproxy.exchange import Tenant, Upstream
 from mcproxy.types import Change, Json, JsonObject, ServerHealth, ServerView, ToolRef, ToolResult
 from mcproxy.upstream.child.tree import processes
-from mcproxy.upstream.definition import definitions, not_running
+from mcproxy.upstream.definition import Definition, definitions, not_running
 from mcproxy.upstream.member import Around, Member, OnEvent
 from mcproxy.upstream.roster import Roster
 from mcproxy.upstream.supervision.supervisor import Supervisor
@@ -29,6 +30,19 @@ def _unheard(server: str, note: Notification, tenant: Tenant | None) -> None:
     """For those who do not want to hear of servers' notifications."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a configuration asks for: servers that are to run, and those that are not, by name."""
+
+    running: Mapping[str, Definition]
+    idle: Mapping[str, ServerHealth]
+
+
+def wanted(loaded: Loaded) -> Wanted:
+    """What this configuration asks for. Pure: what is wrong with it shows here."""
+    return Wanted(definitions(loaded), not_running(loaded))
+
+
 class Fleet:
     """The configured servers. ``run`` keeps them up; ``on_change`` is told each change,
     ``on_event`` with a server's name, what it tells of its prompts and resources, and to whom."""
@@ -40,22 +54,23 @@ class Fleet:
         on_event: OnEvent = _unheard,
     ) -> None:
         self._on_change = on_change
-        self._idle = not_running(loaded)
+        first = wanted(loaded)
+        self._idle = first.idle
         around = Around(on_change, on_event, state_directory(loaded.environment) / "tools")
-        self._roster = Roster(definitions(loaded), around)
+        self._roster = Roster(first.running, around)
 
     async def run(self) -> None:
         """Start all servers and keep them up; cancelled, stop them all."""
         async with self._roster.running():
             await self._patrol()
 
-    def apply(self, loaded: Loaded) -> None:
+    def apply(self, new: Wanted) -> None:
         """Follow another configuration: start, replace and stop what differs, leave the rest.
 
         Usable while ``run`` runs. Returns at once; what starts and stops takes its time.
         """
-        self._idle = not_running(loaded)
-        self._roster.apply(definitions(loaded))
+        self._idle = new.idle
+        self._roster.apply(new.running)
         self._on_change("tools_changed")
 
     async def call(self, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:

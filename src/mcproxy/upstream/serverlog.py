@@ -3,6 +3,8 @@
 import logging
 from collections.abc import MutableMapping
 
+log = logging.getLogger(__name__)
+
 
 class ServerLog(logging.LoggerAdapter[logging.Logger]):
     """``logger`` for what is said of ``server``; ``title`` stands before the text instead."""
@@ -16,3 +18,9 @@ class ServerLog(logging.LoggerAdapter[logging.Logger]):
     ) -> tuple[object, MutableMapping[str, object]]:
         """Add the name (``logging.LoggerAdapter``)."""
         return super().process(f"{self._prefix}{msg}", kwargs)
+
+
+def log_stderr(server: str, text: str) -> None:
+    """Log a line that a server wrote for people, which is what most of them log with."""
+    if log.isEnabledFor(logging.DEBUG):  # some write thousands of lines a second
+        ServerLog(log, server).debug("stderr: %s", text)

@@ -10,6 +10,7 @@ import pytest
 from mcproxy.errors import CallTimeout, ServerDown, UpstreamError
 from mcproxy.types import Json, JsonObject
 from mcproxy.upstream.remote import sse
+from mcproxy.upstream.supervision.breaker import THRESHOLD
 from tests.servers.remote_odd import Odd, serving
 from tests.upstream.fleets import WAIT_SECS, Watched, running
 
@@ -51,6 +52,27 @@ async def test_a_forgotten_session_is_begun_anew() -> None:
         assert odd.ran["echo"] == 5
         assert len(odd.seen("initialize")) == 2
         assert watched.fleet.health()["odd"].restarts == 0
+
+
+@pytest.mark.requirement("remote.session_lost")
+async def test_a_session_that_is_unknown_in_any_words_is_begun_anew() -> None:
+    async with serving(Odd(lost_code=-32001)) as odd, running(odd=remote(odd)) as watched:
+        await odd.until_seen("GET")
+        odd.forget()
+        assert words(await watched.call("odd", "echo"))
+        assert odd.ran["echo"] == 1
+
+
+@pytest.mark.requirement("remote.retry_after")
+async def test_a_busy_server_says_when_it_is_to_be_asked_again() -> None:
+    async with serving(Odd(retry_after="7")) as odd, running(odd=remote(odd)) as watched:
+        odd.refusals["echo"] = 429
+        for _ in range(THRESHOLD + 1):  # it lives: it is not closed off
+            with pytest.raises(ServerDown, match="is busy: it answered 429") as caught:
+                await watched.call("odd", "echo")
+        assert (caught.value.retryable, caught.value.retry_after) == (True, 7)
+        del odd.refusals["echo"]
+        assert words(await watched.call("odd", "echo"))
 
 
 @pytest.mark.requirement("remote.once")
@@ -134,9 +156,10 @@ async def test_a_refused_call_says_why(status: int, error: type[Exception], said
         assert odd.ran["echo"] == 0
 
 
-async def test_an_answer_that_is_no_message() -> None:
+@pytest.mark.requirement("remote.web_page")
+async def test_a_web_page_is_told_as_one() -> None:
     async with serving(Odd()) as odd, running(odd=remote(odd)) as watched:
-        with pytest.raises(ServerDown, match="not known"):
+        with pytest.raises(ServerDown, match=r"web page \(200 OK, 'Hello'\).*not an MCP endpoint"):
             await watched.call("odd", "page")
 
 

@@ -12,7 +12,7 @@ from mcproxy.config.hosts import is_public_host
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.types import Json, JsonObject
 from mcproxy.upstream.remote.mirror import header_value, marks_in, mirrored
-from mcproxy.upstream.remote.refusal import Gone, fault, is_older, refusal, session_lost
+from mcproxy.upstream.remote.refusal import Gone, fault, is_older, refusal, retry_secs, session_lost
 from mcproxy.wire.message import Request
 
 META: JsonObject = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
@@ -102,7 +102,7 @@ def test_header_values_can_be_sent_and_read_back(text: str) -> None:
     [
         (401, ERROR, Gone, "set its `headers`.*or run `mcproxy login NAME`"),
         (403, b"no entry", RpcError, "403 Forbidden: no entry"),
-        (404, b"<html>not here</html>", RpcError, r"404 Not Found \(is the path"),
+        (404, b"<html>not here</html>", RpcError, "404 Not Found with a web page \\(is the path"),
         (400, ERROR, RpcError, "^Unsupported$"),
         (500, b"token sk-123456 is odd", RpcError, r"token \*\*\* is odd"),
         (503, b"", PeerClosed, "503 Service Unavailable$"),
@@ -124,6 +124,7 @@ def test_what_a_refusal_says(status: int, body: bytes, kind: type[Exception], sa
         (404, MISSING, False),
         (404, b'{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"No such tool"}}', False),
         (404, b'{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"Session not found"}}', True),
+        (404, b'{"jsonrpc":"2.0","id":1,"error":{"code":-32001,"message":"who are you"}}', True),
         (400, b"Bad Request: No valid session ID provided", True),
         (400, b'{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"session id"}}', False),
         (400, b'{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":"No session ID"}}', True),
@@ -133,6 +134,23 @@ def test_what_a_refusal_says(status: int, body: bytes, kind: type[Exception], sa
 )
 def test_when_a_session_is_lost(status: int, body: bytes, lost: bool) -> None:
     assert session_lost(status, body, 1) is lost
+
+
+@pytest.mark.parametrize(
+    ("value", "secs"),
+    [
+        (None, None),
+        ("7", 7),
+        (" 120 ", 120),
+        ("Thu, 01 Jan 1970 00:01:10 GMT", 10),
+        ("Thu, 01 Jan 1970 00:00:10 GMT", 0),
+        ("99999999999", 86_400),
+        ("soon", None),
+        ("-3", None),
+    ],
+)
+def test_when_to_come_back(value: str | None, secs: float | None) -> None:
+    assert retry_secs(value, now=60) == secs
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,13 @@
 """One server's life: what it survives, what ends it, what its callers are told."""
 
 import asyncio
+import logging
+import os
+import re
 import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +16,20 @@ import pytest
 
 from mcproxy.errors import CallTimeout, ServerDown, UpstreamError
 from mcproxy.hooks import Occasion
+from mcproxy.patience import patient
+from mcproxy.types import JsonObject
 from mcproxy.upstream.actions import fleet_actions
 from mcproxy.upstream.supervision.breaker import CLOSED, OPEN_SECS, THRESHOLD
 from mcproxy.upstream.supervision.turns import Turns
-from tests.upstream.fleets import SERVERS, WAIT_SECS, Watched, running, server, until_gone
+from tests.upstream.fleets import (
+    LOOK_SECS,
+    SERVERS,
+    WAIT_SECS,
+    Watched,
+    running,
+    server,
+    until_gone,
+)
 
 ADD = {"a": 1, "b": 1}
 
@@ -121,6 +137,78 @@ async def _held(watched: Watched) -> str:
         await asyncio.sleep(0)
 
 
+@pytest.mark.requirement("upstream.signals")
+async def test_a_server_ended_by_a_real_time_signal_comes_back() -> None:
+    async with running(echo=server("echo.py")) as watched:
+        before = watched.fleet.health()["echo"].pid
+        assert before
+        os.kill(before, 40)
+        told = await watched.until("echo", lambda health: health.restarts == 1)
+        assert "it was killed by SIGRTMIN" in str(told.last_error)
+        after = await watched.until("echo", lambda health: health.state == "ready")
+        assert after.pid not in (None, before)
+
+
+@pytest.mark.requirement("upstream.closed_output")
+async def test_a_server_that_closes_its_output_and_lives_on_is_started_again() -> None:
+    async with running(unruly=server("unruly.py")) as watched:
+        with pytest.raises(ServerDown, match="it closed its output and ran on"):
+            await watched.call("unruly", "close")
+        await watched.until("unruly", lambda health: health.state == "ready")
+        assert watched.fleet.health()["unruly"].restarts == 1
+
+
+async def test_a_server_inherits_no_descriptor_but_its_three_pipes() -> None:
+    async with running(unruly=server("unruly.py")) as watched:
+        pid = watched.fleet.health()["unruly"].pid
+        held = [os.readlink(f"/proc/{pid}/fd/{one}") for one in os.listdir(f"/proc/{pid}/fd")]  # noqa: PTH115, PTH208
+        inherited = os.listdir("/proc/self/fd")  # noqa: PTH208
+        assert len(inherited) > 3
+        assert len([one for one in held if one.startswith(("pipe:", "socket:"))]) == 3
+
+
+@pytest.mark.requirement("upstream.start_timeout")
+async def test_a_start_that_takes_long_says_what_it_does_and_has_its_own_limit() -> None:
+    slow = server("unruly.py", "--never", start_timeout_secs=3)
+    async with running_at_once(slow=slow) as watched:
+        with pytest.raises(ServerDown, match="it is still starting") as caught:
+            async with patient(1.5):  # as a script's limit does, it counts for the call
+                await watched.call("slow", "add")
+        assert "fetching 3 packages" in str(caught.value)
+        health = watched.fleet.health()["slow"]
+        assert health.state == "starting"
+        assert "it last wrote: fetching 3 packages" in str(health.last_error)
+        told = await watched.until("slow", lambda health: health.state == "restarting")
+        assert "start_timeout_secs: 3" in str(told.last_error)
+
+
+@asynccontextmanager
+async def running_at_once(**servers: JsonObject) -> AsyncIterator[Watched]:
+    """Run a fleet, without a wait for its servers."""
+    with tempfile.TemporaryDirectory() as state:
+        watched = Watched({"servers": {**servers}}, Path(state))
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(watched.fleet.run())
+            async with asyncio.timeout(WAIT_SECS):
+                while "fetching" not in str(watched.fleet.health()["slow"].last_error):  # noqa: ASYNC110
+                    await asyncio.sleep(LOOK_SECS)
+            yield watched
+            task.cancel()
+
+
+@pytest.mark.requirement("upstream.ready_line")
+async def test_a_ready_server_and_its_words_are_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, "mcproxy")
+    async with running(echo=server("echo.py")) as watched:
+        await watched.call("echo", "stderr", text="for people")
+        await watched.call("echo", "add", **ADD)
+    lines = [record.getMessage() for record in caplog.records]
+    assert any(re.fullmatch(r"echo: ready in \d+\.\d s: \S+ \S+, \d+ tools", one) for one in lines)
+    assert "echo: stderr: for people" in lines
+
+
 @pytest.mark.requirement("upstream.list_kept")
 async def test_tools_that_cannot_be_listed_again_stay() -> None:
     async with running(unruly=server("unruly.py", "--fail-list")) as watched:
@@ -129,14 +217,14 @@ async def test_tools_that_cannot_be_listed_again_stay() -> None:
         await watched.call("unruly", "add")
         after = watched.fleet.health()["unruly"]
         assert replace(after, rss_mb=before.rss_mb) == before
-        assert after.tools == 8
+        assert after.tools == 9
 
 
 @pytest.mark.requirement("upstream.dwell")
 async def test_a_server_may_be_given_time_to_register_its_tools() -> None:
     late = server("unruly.py", "--late-tool", "0.4", manifests={"startup_dwell_secs": 1.5})
     async with running(unruly=late) as watched:
-        assert watched.fleet.health()["unruly"].tools == 9
+        assert watched.fleet.health()["unruly"].tools == 10
 
 
 @pytest.mark.requirement("upstream.breaker")

@@ -1,7 +1,7 @@
 """One child process: start it in a group of its own, read its lines, stop it whatever it does.
 
-Owns pipes, signals and the tail of stderr. Knows no JSON and no MCP: lines go to a callback. The
-child gets a clean environment; stderr is always drained, so that a chatty child never blocks.
+Owns pipes, signals and the tail of stderr. Knows no JSON and no MCP: lines go to a callback.
+Stderr is always drained, so that a chatty child never blocks.
 """
 
 import asyncio
@@ -9,13 +9,15 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from mcproxy.errors import PeerClosed
+from mcproxy.exit_status import how_ended
+from mcproxy.upstream.child.pipes import Incoming, Outgoing, on_end
 from mcproxy.upstream.child.tree import Family, Table, family, marks, processes
 from mcproxy.wire.lines import LineSplitter, Overlong, head, tail
 from mcproxy.wire.outbox import Outbox
@@ -28,54 +30,52 @@ TERM_SECS = 2.0  # then SIGTERM, then SIGKILL
 LAST_WORDS_SECS = 0.2  # what the child wrote as it died is still in the pipe
 BYTES_PER_MIB = 1 << 20
 KILL_SECS = 5.0  # SIGKILL works at once; this bounds a wait on a process in the kernel
+STOP_SECS = STDIN_CLOSE_SECS + TERM_SECS + KILL_SECS + 2.0  # and the processor's share in between
 
 _NO_COMMAND = "there is no command {!r}; is it installed, and in the PATH of the gateway?"
-
-PASSED_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", "TERM")
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to start. ``env`` is the child's whole environment, see ``child_environment``."""
+    """What to start. ``env`` is the child's whole environment, see ``config.environment``."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
     cwd: Path | None = None
 
 
-def child_environment(
-    own: Mapping[str, str], configured: Mapping[str, str], *, isolated: bool
-) -> dict[str, str]:
-    """What a child gets: the configured variables over a few (not isolated: all) of ours."""
-    base = {name: own[name] for name in PASSED_VARIABLES if name in own} if isolated else dict(own)
-    return {**base, **configured}
-
-
-class Child(asyncio.SubprocessProtocol):
+class Child:
     """A child, once ``start`` has returned.
 
-    ``exited`` is set, and ``on_exit`` called, once it can say no more. ``rss_mb`` is what the last
-    ``look`` found, None where there was nothing to see.
+    ``exited`` is set, and ``on_exit`` called, once it can say no more: its output has ended, or it
+    has. ``on_stderr`` is given each line for people. ``rss_mb`` is what the last ``look`` found,
+    None where there was nothing to see.
     """
 
     def __init__(
-        self, on_line: Callable[[bytes | Overlong], None], on_exit: Callable[[], None]
+        self,
+        on_line: Callable[[bytes | Overlong], None],
+        on_exit: Callable[[], None],
+        on_stderr: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.exited = asyncio.Event()
-        self._on_exit = on_exit
+        self.rss_mb: float | None = None
+        self._on_exit, self._on_stderr = on_exit, on_stderr
         self._lines = LineSplitter()
         self._heard = Paced(on_line, self._pause_reading, self._resume_reading)
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
         self._stderr_rest = b""
+        self._process: subprocess.Popen[bytes] | None = None
         self._outbox = Outbox(self._write, self.kill)
-        self._transport: asyncio.SubprocessTransport | None = None
+        self._in: Outgoing | None = None
+        self._out: tuple[Incoming, ...] = ()
+        self._gone = asyncio.Event()
         self._family: Family = frozenset()
-        self.rss_mb: float | None = None
         self._verdict = ""
         self._stopping = False
 
-    async def start(self, command: Command) -> None:
-        """Start the command as the leader of a new session.
+    def start(self, command: Command) -> None:
+        """Start the command as the leader of a new session; it is to be stopped whatever comes.
 
         Raises OSError when it cannot be started (no such command, not executable, no such cwd).
         """
@@ -84,19 +84,29 @@ class Child(asyncio.SubprocessProtocol):
             raise FileNotFoundError(_NO_COMMAND.format(command.argv[0]))
         if command.cwd and not command.cwd.is_dir():
             raise NotADirectoryError(f"its cwd {str(command.cwd)!r} is no directory")
-        await asyncio.get_running_loop().subprocess_exec(
-            lambda: self,
-            program,
-            *command.argv[1:],
+        self._process = process = subprocess.Popen(
+            [program, *command.argv[1:]],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env=dict(command.env),
             cwd=command.cwd,
             start_new_session=True,
         )
+        assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018  asked for
+        outbox = self._outbox
+        self._in = Outgoing(process.stdin, self._end_soon, outbox.pause, outbox.resume)
+        self._out = (
+            Incoming(process.stdout, self._read, self._end_soon),
+            Incoming(process.stderr, self._warned, self._end_if_silent),
+        )
+        on_end(process, self._process_ended)
 
     @property
     def pid(self) -> int | None:
         """The process id, None before the start."""
-        return self._transport.get_pid() if self._transport else None
+        return self._process.pid if self._process else None
 
     @property
     def stderr_tail(self) -> str:
@@ -105,30 +115,26 @@ class Child(asyncio.SubprocessProtocol):
         return "\n".join([*self._stderr, rest] if rest else self._stderr)
 
     @property
+    def last_words(self) -> str:
+        """The last line of those: what the child is busy with, as a rule."""
+        return self.stderr_tail.rpartition("\n")[2]
+
+    @property
     def obituary(self) -> str:
         """How the process ended, with its last words."""
-        code = self._transport.get_returncode() if self._transport else None
-        if self._verdict:
-            how = f"was stopped: {self._verdict}"
-        elif code is None:
-            how = "closed its output"
-        elif code < 0:
-            how = f"was killed by {signal.Signals(-code).name}"
-        else:
-            how = f"exited with status {code}"
+        code = self._process.returncode if self._process else None
+        how = f"was stopped: {self._verdict}" if self._verdict else how_ended(code)
         tail = self.stderr_tail
         return f"it {how}; stderr:\n{tail}" if tail else f"it {how} and wrote nothing to stderr"
 
     def post(self, data: bytes) -> None:
-        """Write a line without waiting for the child to read; one that leaves too much unread is
-        killed. Raises PeerClosed when it is gone.
+        """Write a line without waiting for the child to read. Raises PeerClosed when it is gone.
 
         Where it has only just gone, ``on_exit`` tells how, once its last words are read.
         """
-        stdin = self._stdin
-        if stdin and not stdin.is_closing():
+        if self._in and not self._in.closed:
             self._outbox.post(data + b"\n")
-        elif self._transport is None or self.exited.is_set() or self._stopping:
+        elif self._in is None or self.exited.is_set() or self._stopping:
             raise PeerClosed(self.obituary)
         else:
             self._end_soon()
@@ -155,27 +161,31 @@ class Child(asyncio.SubprocessProtocol):
     async def stop(self) -> None:
         """End the child and all that it started: end of input, then SIGTERM, then SIGKILL.
 
-        What it started in a session of its own is found as it is now, or was at the last ``look``.
+        Takes at most STOP_SECS; cut short, it kills at once. What the child started in a session of
+        its own is found as it is now, or was at the last ``look``.
         """
-        if self._transport is None:
-            return
         self._stopping = True
-        self.look(processes())
-        if self._stdin:
-            self._stdin.close()
-        if not await self._ended_within(STDIN_CLOSE_SECS):
-            self._signal_group(signal.SIGTERM)
-            await self._ended_within(TERM_SECS)
-        self._signal_group(signal.SIGKILL)
-        self._kill_family()
-        await self._ended_within(KILL_SECS)
-        self._transport.close()
+        try:
+            self.look(processes())
+            if self._in:
+                self._in.close()
+            if not await self._gone_within(STDIN_CLOSE_SECS):
+                self._signal_group(signal.SIGTERM)
+                await self._gone_within(TERM_SECS)
+        finally:
+            self._signal_group(signal.SIGKILL)
+            self._kill_family()
+            try:
+                await self._gone_within(KILL_SECS)
+            finally:
+                self._close()
 
-    async def _ended_within(self, secs: float) -> bool:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(secs):
-                await self.exited.wait()
-        return self.exited.is_set()
+    async def _gone_within(self, secs: float) -> bool:
+        if self._process:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(secs):
+                    await self._gone.wait()
+        return self._process is None or self._gone.is_set()
 
     def _kill_family(self) -> None:
         """Kill who left the process group, and who they have started since."""
@@ -190,47 +200,45 @@ class Child(asyncio.SubprocessProtocol):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
 
-    # asyncio.SubprocessProtocol
+    def _read(self, data: bytes) -> None:
+        self._heard.feed(self._lines.feed(data))
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport; the child runs."""
-        self._transport = cast("asyncio.SubprocessTransport", transport)
+    def _write(self, data: bytes) -> None:
+        if self._in:
+            self._in.write(data)
 
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """Cut stdout into lines, keep the tail of stderr."""
-        if fd == 1:
-            self._heard.feed(self._lines.feed(data))
-            return
+    def _pause_reading(self) -> None:
+        if self._out:
+            self._out[0].pause()
+
+    def _resume_reading(self) -> None:
+        if self._out:
+            self._out[0].resume()
+
+    def _warned(self, data: bytes) -> None:
+        """Keep the tail of what is said to people."""
         *lines, self._stderr_rest = (self._stderr_rest + data).split(b"\n")
         self._stderr_rest = tail(self._stderr_rest, STDERR_LINE_BYTES)
         for line in lines[-STDERR_LINES:]:
             text = head(line, STDERR_LINE_BYTES).rstrip()
             if text:
                 self._stderr.append(text)
+                self._on_stderr(text)
 
-    def pause_writing(self) -> None:
-        """The pipe to the child is full."""
-        self._outbox.pause()
-
-    def resume_writing(self) -> None:
-        """The child reads again."""
-        self._outbox.resume()
-
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        """Without stdout there is no session left, even where the process lives on."""
-        if fd == 1:
-            self._end_soon()
-
-    def process_exited(self) -> None:
-        """The process is gone; as a grandchild may hold its pipes open, do not wait for them."""
+    def _process_ended(self) -> None:
+        """As a grandchild may hold its pipes open, their end is not waited for."""
+        self._gone.set()
         self._end_soon()
+        self._end_if_silent()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The process is gone and all its output was read."""
-        self._end()
+    def _end_if_silent(self) -> None:
+        if self._gone.is_set() and all(pipe.closed for pipe in self._out):
+            self._end()
 
     def _end_soon(self) -> None:
+        """Without its output there is no session left, even where the process lives on."""
         asyncio.get_running_loop().call_later(LAST_WORDS_SECS, self._end)
+        self._end_if_silent()
 
     def _end(self) -> None:
         self._heard.close(self._ended)
@@ -238,28 +246,12 @@ class Child(asyncio.SubprocessProtocol):
     def _ended(self) -> None:
         if not self.exited.is_set():
             self.exited.set()
-            self._outbox.close()
+            self._close()
             self._on_exit()
 
-    @property
-    def _stdin(self) -> asyncio.WriteTransport | None:
-        stdin = self._transport.get_pipe_transport(0) if self._transport else None
-        return cast("asyncio.WriteTransport | None", stdin)
-
-    def _write(self, data: bytes) -> None:
-        stdin = self._stdin
-        if stdin and not stdin.is_closing():
-            stdin.write(data)
-
-    def _pause_reading(self) -> None:
-        if stdout := self._stdout:
-            stdout.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if stdout := self._stdout:
-            stdout.resume_reading()
-
-    @property
-    def _stdout(self) -> asyncio.ReadTransport | None:
-        stdout = self._transport.get_pipe_transport(1) if self._transport else None
-        return cast("asyncio.ReadTransport", stdout) if stdout and not stdout.is_closing() else None
+    def _close(self) -> None:
+        """Let go of the pipes; whoever waits to write waits no more."""
+        self._outbox.close()
+        for pipe in (self._in, *self._out):
+            if pipe:
+                pipe.close()

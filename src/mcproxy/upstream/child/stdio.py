@@ -7,11 +7,13 @@ passed over: one bad line never harms the session.
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
+from mcproxy.cancellation import finish
 from mcproxy.errors import RpcError
-from mcproxy.upstream.child.process import Child, Command
+from mcproxy.upstream.child.process import STOP_SECS, Child, Command
 from mcproxy.upstream.protocol.session import Session
-from mcproxy.upstream.serverlog import ServerLog
+from mcproxy.upstream.serverlog import ServerLog, log_stderr
 from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong, head
 from mcproxy.wire.message import decode, stand_in
 from mcproxy.wire.peer import Peer
@@ -58,7 +60,7 @@ async def connect(
         peer.close(child.obituary)
         session.on_closed()
 
-    child = Child(on_line, on_exit)
+    child = Child(on_line, on_exit, partial(log_stderr, name))
     peer = Peer(
         child.post,
         child.room,
@@ -67,9 +69,11 @@ async def connect(
         on_late=session.on_late,
     )
     session.attach(peer)
-    await child.start(command)
     try:
+        child.start(command)
         yield session, child
     finally:
-        await child.stop()
-        peer.close(f"the server was stopped; {child.obituary}")
+        try:
+            await finish(child.stop(), STOP_SECS)
+        finally:
+            peer.close(f"the server was stopped; {child.obituary}")

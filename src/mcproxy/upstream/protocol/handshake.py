@@ -18,7 +18,6 @@ from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.message import UNREADABLE
 
 DISCOVER_SECS = 5.0  # servers that ignore unknown requests stay silent; then `initialize`
-HANDSHAKE_SECS = 60.0  # `npx` and `uvx` may download the server first
 
 # What is offered to servers of the handshake era. Whether a client can really be asked is known
 # only when one is there; if it cannot, the server gets an error.
@@ -50,17 +49,20 @@ class ServerInfo:
 
     protocol: str
     name: str
+    version: str
     instructions: str
     capabilities: JsonObject
 
 
-async def shake_hands(name: str, send: Send) -> ServerInfo:
-    """Find the era, exchange capabilities. Raises HandshakeFailed, PeerClosed or TimeoutError.
+async def shake_hands(name: str, send: Send, secs: float) -> ServerInfo:
+    """Find the era, exchange capabilities, within ``secs``.
+
+    Raises HandshakeFailed, PeerClosed or TimeoutError.
 
     A server of the handshake era is still to be told ``notifications/initialized``.
     """
-    async with asyncio.timeout(HANDSHAKE_SECS):
-        return await _discover(name, send, DISCOVER_SECS) or await _initialize(name, send)
+    async with asyncio.timeout(secs):
+        return await _discover(name, send, DISCOVER_SECS) or await _initialize(name, send, secs)
 
 
 async def _discover(name: str, send: Send, secs: float) -> ServerInfo | None:
@@ -76,7 +78,7 @@ async def _discover(name: str, send: Send, secs: float) -> ServerInfo | None:
     return _server_info(MODERN, name, answer)
 
 
-async def _initialize(name: str, send: Send) -> ServerInfo:
+async def _initialize(name: str, send: Send, secs: float) -> ServerInfo:
     params: JsonObject = {
         "protocolVersion": HANDSHAKE[0],
         "capabilities": CAPABILITIES,
@@ -86,7 +88,7 @@ async def _initialize(name: str, send: Send) -> ServerInfo:
         answer = _object.decode(await send("initialize", params))
     except RpcError as error:
         # A slow start makes the probe above run out; a modern server then refuses this.
-        if found := await _discover(name, send, HANDSHAKE_SECS):
+        if found := await _discover(name, send, secs):
             return found
         raise HandshakeFailed(f"it refused `initialize`: {error.message}") from error
     except UNREADABLE as error:
@@ -104,10 +106,12 @@ def _server_info(protocol: str, name: str, answer: JsonObject) -> ServerInfo:
     info = answer.get("serverInfo") or meta.get("io.modelcontextprotocol/serverInfo")
     capabilities = answer.get("capabilities")
     instructions = answer.get("instructions")
-    said = info.get("name") if isinstance(info, dict) else None
+    named = info if isinstance(info, dict) else {}
+    said, version = named.get("name"), named.get("version")
     return ServerInfo(
         protocol,
         said if isinstance(said, str) else name,
+        version if isinstance(version, str) else "",
         instructions if isinstance(instructions, str) else "",
         capabilities if isinstance(capabilities, dict) else {},
     )

@@ -63,7 +63,7 @@ class Session:
 
     def __init__(self, name: str, wake: Callable[["Session"], None], lag_secs: float = 0.0) -> None:
         self.name = name
-        self.info = ServerInfo("", name, "", {})
+        self.info = ServerInfo("", name, "", "", {})
         self.tools_changed = False
         self._wake = wake
         self.closed = False
@@ -90,9 +90,12 @@ class Session:
         """Tie the session to a connection, before anything is read from it."""
         self._peer = peer
 
-    async def open(self) -> None:
-        """Find the era, shake hands. Raises HandshakeFailed, PeerClosed or TimeoutError."""
-        self.info = await shake_hands(self.name, self._send)
+    async def open(self, secs: float) -> None:
+        """Find the era, shake hands, within ``secs``.
+
+        Raises HandshakeFailed, PeerClosed or TimeoutError.
+        """
+        self.info = await shake_hands(self.name, self._send, secs)
         if self.modern:
             self._meta = REQUEST_META
             self._listening.open(self.info.capabilities, REQUEST_META)

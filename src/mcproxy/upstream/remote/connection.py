@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mcproxy.cancellation import finish
 from mcproxy.config.model import ServerConfig
 from mcproxy.errors import PeerClosed
 from mcproxy.upstream.child.tree import Table
@@ -24,12 +25,15 @@ from mcproxy.wire.peer import Peer
 if TYPE_CHECKING:
     import httpx
 
+GOODBYE_SECS = 5.0  # more than any channel takes
+
 
 class NoProcess:
     """What stands for the process of a server that runs elsewhere."""
 
     pid = None
     rss_mb = None
+    last_words = ""
 
     def look(self, table: Table) -> float:
         """It holds no memory here."""
@@ -90,7 +94,7 @@ async def connect(
             yield session, NoProcess()
         finally:
             peer.close("the connection was ended")
-            await channel.close()
+            await finish(channel.close(), GOODBYE_SECS)
 
 
 def _auth(server: ServerConfig, login: Path) -> "httpx.Auth | None":

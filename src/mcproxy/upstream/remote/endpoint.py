@@ -4,20 +4,23 @@ Owns the HTTP client. The configured headers go to the configured host and nowhe
 is followed within its origin only. Knows no JSON-RPC and no session.
 """
 
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import httpx
 
+from mcproxy.cancellation import finish
 from mcproxy.config.hosts import is_public_host
 from mcproxy.errors import PeerClosed, RpcError
-from mcproxy.upstream.remote.refusal import Gone, fault, refusal
+from mcproxy.upstream.remote.refusal import Gone, fault, refusal, retry_secs, web_page
 from mcproxy.wire.lines import MAX_LINE_BYTES
 
 CONNECT_SECS = 4.0  # less than `server/discover` is waited for: a dead address is told as such
 WRITE_SECS = 30.0  # for one chunk of a request to be taken
 IDLE_SECS = 4.0  # common servers close an idle connection after 5; a race would lose a call
+CLOSE_SECS = 2.0  # for what is left of a response to be let go
 MAX_REDIRECTS = 3
 MAX_REFUSAL_BYTES = 64 << 10
 
@@ -32,6 +35,15 @@ class Target:
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     auth: httpx.Auth | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A response that is none of success; ``retry_after`` in seconds, where the server says."""
+
+    status: int
+    body: bytes
+    retry_after: float | None = None
 
 
 class Endpoint:
@@ -82,19 +94,28 @@ class Endpoint:
                     else:
                         url = location
                 finally:
-                    await response.aclose()
+                    await finish(response.aclose(), CLOSE_SECS)
         except (httpx.HTTPError, OSError) as error:
             raise fault(error, self.origin) from error
         raise Gone(f"{self.origin} redirects in a circle")
 
     async def refusal(self, response: httpx.Response) -> PeerClosed | RpcError:
         """The fault for a response that is none of success."""
-        return self.refused(response.status_code, await read_refusal(response))
+        return self.refused(await read_refused(response))
 
-    def refused(self, status: int, body: bytes) -> PeerClosed | RpcError:
+    def refused(self, refused: Refused) -> PeerClosed | RpcError:
         """The fault for a status that is none of success; secrets are kept out of it."""
-        secrets = tuple(self._target.headers.values())
-        return refusal(status, body, secrets, self._target.name)
+        return refusal(
+            refused.status, refused.body, self._secrets, self._target.name, refused.retry_after
+        )
+
+    async def page(self, response: httpx.Response) -> PeerClosed:
+        """The fault for an answer in HTML."""
+        return web_page(response.status_code, await read_refusal(response), self._secrets)
+
+    @property
+    def _secrets(self) -> Collection[str]:
+        return tuple(self._target.headers.values())
 
     def inside(self, location: str) -> httpx.URL:
         """A URL that the server named, relative to its own. Raises Gone for one elsewhere."""
@@ -153,6 +174,12 @@ async def read_body(response: httpx.Response, limit: int = MAX_LINE_BYTES) -> by
         if len(body) > limit:
             return None
     return bytes(body)
+
+
+async def read_refused(response: httpx.Response) -> Refused:
+    """What a response of no success says."""
+    after = retry_secs(response.headers.get("retry-after"), time.time())
+    return Refused(response.status_code, await read_refusal(response), after)
 
 
 async def read_refusal(response: httpx.Response) -> bytes:

@@ -10,18 +10,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import TypeAlias
 
 import httpx
 import msgspec
 
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.upstream.remote.agreed import INITIALIZED, Agreed, agreed_in, headers_of
-from mcproxy.upstream.remote.endpoint import Endpoint, read_refusal
+from mcproxy.upstream.remote.endpoint import Endpoint, Refused, read_refused
 from mcproxy.upstream.remote.line import Channel, Line
 from mcproxy.upstream.remote.mirror import Marks, marks_in, mirrored
 from mcproxy.upstream.remote.refusal import Gone, is_older, session_lost
-from mcproxy.upstream.remote.replies import Replies, is_stream
+from mcproxy.upstream.remote.replies import Replies, is_page, is_stream
 from mcproxy.upstream.remote.standing import QUIET_SECS, Source, listen
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong
@@ -47,9 +46,6 @@ log = logging.getLogger(__name__)
 
 class _Cancelled(msgspec.Struct):
     requestId: RequestId = ""
-
-
-Refused: TypeAlias = tuple[int, bytes]
 
 
 class Streamable:
@@ -85,7 +81,8 @@ class Streamable:
                 self._line.tell(self._tell(data), len(data))
 
     async def close(self) -> None:
-        """End the session (MCP 2025-11-25, Transports, "Session Management", 5)."""
+        """End the session (MCP 2025-11-25, Transports, "Session Management", 5), within
+        GOODBYE_SECS."""
         if self._agreed and self._agreed.session_id:
             with suppress(PeerClosed, TimeoutError):
                 async with asyncio.timeout(GOODBYE_SECS):
@@ -112,14 +109,19 @@ class Streamable:
         async with self._beginning:
             agreed = self._agreed
         refused = await self._try(request, data, agreed)
-        if refused and agreed and agreed.session_id and session_lost(*refused, request.id):
+        if (
+            refused
+            and agreed
+            and agreed.session_id
+            and session_lost(refused.status, refused.body, request.id)
+        ):
             renewed = await self._renew(agreed)
             refused = await self._try(request, data, renewed)
-        if refused and request.method == "initialize" and is_older(*refused):
+        if refused and request.method == "initialize" and is_older(refused.status, refused.body):
             channel = await self._fall_back(refused)
             channel.post(request, data)
         elif refused:
-            raise self._endpoint.refused(*refused)
+            raise self._endpoint.refused(refused)
 
     async def _try(self, request: Request, data: bytes, agreed: Agreed | None) -> Refused | None:
         """Send a request once and see it answered; or give the refusal."""
@@ -128,7 +130,9 @@ class Streamable:
         try:
             async with self._endpoint.stream("POST", headers, data) as response:
                 if not response.is_success:
-                    return response.status_code, await read_refusal(response)
+                    return await read_refused(response)
+                if is_page(response):
+                    raise await self._endpoint.page(response)
                 await self._read(request, response, replies)
         except PeerClosed:
             if not (agreed and replies.last_id):
@@ -257,7 +261,7 @@ class Streamable:
         try:
             return await self._older()
         except PeerClosed as error:
-            first = self._endpoint.refused(*refused)
+            first = self._endpoint.refused(refused)
             raise PeerClosed(
                 f"it takes neither Streamable HTTP ({first}) nor HTTP+SSE ({error.reason})"
             ) from error

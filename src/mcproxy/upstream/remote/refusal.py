@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 from collections.abc import Collection, Iterator, Sequence
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 import httpx
@@ -21,7 +22,16 @@ SHOWN_BYTES = 200  # of a body that is not for machines
 MIN_SECRET_CHARS = 6  # shorter parts of a header are words, such as Bearer
 
 _BUSY = (429, 502, 503, 504)  # too much to do, or a proxy's word for a server that is not there
-_NO_SESSION = re.compile(rb"session[ -]?id|session (?:not found|expired)|no valid session", re.I)
+_NO_SESSION = re.compile(
+    rb"session[ -]?id|session (?:is )?(?:not found|unknown|expired|terminated|closed|invalid)"
+    rb"|(?:no valid|unknown|invalid|expired) session",
+    re.IGNORECASE,
+)
+# With these a request was judged, whatever the status; other codes under a 404 mean the session.
+_JUDGED = (RpcError.METHOD_NOT_FOUND, RpcError.INVALID_PARAMS, RpcError.INTERNAL_ERROR)
+_TITLE = re.compile(rb"<title[^>]*>(.{0,500}?)</title>", re.IGNORECASE | re.DOTALL)
+TITLE_CHARS = 80
+MAX_RETRY_SECS = 86_400.0  # a server that names a later time is as good as gone
 _OLD_TRANSPORT = (400, 404, 405)  # MCP 2025-11-25, Transports, "Backwards Compatibility"
 _LOST = "the connection was lost before the answer was complete: {0}"
 _WORDS: Sequence[tuple[type[Exception], str]] = (
@@ -51,9 +61,14 @@ def fault(error: Exception, origin: str) -> PeerClosed:
 
 
 def refusal(
-    status: int, body: bytes, secrets: Collection[str] = (), name: str = "NAME"
+    status: int,
+    body: bytes,
+    secrets: Collection[str] = (),
+    name: str = "NAME",
+    retry_after: float | None = None,
 ) -> PeerClosed | RpcError:
-    """The fault for a status that is none of success; ``name`` is the server's."""
+    """The fault for a status that is none of success; ``name`` is the server's, ``retry_after``
+    what it says of later, in seconds."""
     if status == HTTPStatus.UNAUTHORIZED:
         return Gone(
             f"it answered {_named(status)}: the server wants (other) credentials; "
@@ -61,10 +76,10 @@ def refusal(
         )
     failure = _failure_in(body)
     if failure:
-        return failure.error
+        return failure.error if status not in _BUSY else _busy(failure.error.message, retry_after)
     text = f"it answered {_named(status)}{_excerpt(body, secrets)}"
     if status in _BUSY:
-        return PeerClosed(text)
+        return _busy(text, retry_after)
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
         text += " (is the path of its `url` right?)"
     return RpcError(RpcError.INTERNAL_ERROR, text)
@@ -75,15 +90,41 @@ def session_lost(status: int, body: bytes, request: RequestId) -> bool:
 
     404 is what the specification wants (MCP 2025-11-25, Transports, "Session Management"); older
     servers say 400 and name the session. Either way the request was not processed: what was
-    processed and failed has an error that bears the request's id.
+    processed and failed has an error that bears the request's id, and a code of a judgement.
     """
     failure = _failure_in(body)
     answered = failure is not None and failure.id == request
     named = _NO_SESSION.search(body) is not None
     if status == HTTPStatus.NOT_FOUND:
-        unknown = failure is not None and failure.error.code == RpcError.METHOD_NOT_FOUND
-        return named or not (answered or unknown)
+        code = failure.error.code if failure else None
+        unknown = code == RpcError.METHOD_NOT_FOUND
+        return named or not (unknown or (answered and code in _JUDGED))
     return status == HTTPStatus.BAD_REQUEST and named and not answered
+
+
+def retry_secs(value: str | None, now: float) -> float | None:
+    """The header ``Retry-After`` in seconds (RFC 9110, 10.2.3); ``now`` since the epoch."""
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return min(float(value), MAX_RETRY_SECS)
+    try:
+        until = parsedate_to_datetime(value).timestamp()
+    except ValueError:
+        return None
+    return min(max(0.0, until - now), MAX_RETRY_SECS)
+
+
+def web_page(status: int, body: bytes, secrets: Collection[str] = ()) -> PeerClosed:
+    """The fault for an answer in HTML: the URL is that of a page for people."""
+    return PeerClosed(
+        f"its `url` answers with a web page ({_named(status)}{_titled(body, secrets)}); "
+        "it is probably not an MCP endpoint"
+    )
+
+
+def _busy(text: str, retry_after: float | None) -> PeerClosed:
+    return PeerClosed(text, retry_after=retry_after)
 
 
 def is_older(status: int, body: bytes) -> bool:
@@ -127,9 +168,21 @@ def _named(status: int) -> str:
 
 def _excerpt(body: bytes, secrets: Collection[str]) -> str:
     text = " ".join(body.decode("utf-8", "replace").split())
-    if not text or text.startswith("<"):  # a page for people
-        return ""
+    if text.startswith("<"):
+        return f" with a web page{_titled(body, secrets)}"
+    text = _without(text, secrets)
+    return f": {head(text.encode(), SHOWN_BYTES)}" if text else ""
+
+
+def _titled(body: bytes, secrets: Collection[str]) -> str:
+    found = _TITLE.search(body)
+    words = " ".join(found[1].decode("utf-8", "replace").split()) if found else ""
+    shown = "".join(char for char in words if char.isprintable())[:TITLE_CHARS]
+    return f", {_without(shown, secrets)!r}" if shown else ""
+
+
+def _without(text: str, secrets: Collection[str]) -> str:
     for secret in secrets:
         for part in re.split(r"\s+", secret):
             text = text.replace(part, "***") if len(part) >= MIN_SECRET_CHARS else text
-    return f": {head(text.encode(), SHOWN_BYTES)}"
+    return text

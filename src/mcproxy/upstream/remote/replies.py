@@ -88,5 +88,13 @@ class Replies:
 
 def is_stream(response: httpx.Response) -> bool:
     """Whether the response is an event stream."""
-    kind = str(response.headers.get("content-type", ""))
-    return kind.partition(";")[0].strip().lower() == "text/event-stream"
+    return _media_type(response) == "text/event-stream"
+
+
+def is_page(response: httpx.Response) -> bool:
+    """Whether the response is a page for people."""
+    return _media_type(response) in ("text/html", "application/xhtml+xml")
+
+
+def _media_type(response: httpx.Response) -> str:
+    return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()

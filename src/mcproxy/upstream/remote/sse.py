@@ -13,7 +13,7 @@ from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.upstream.remote.agreed import INITIALIZED
 from mcproxy.upstream.remote.endpoint import Endpoint
 from mcproxy.upstream.remote.line import Line
-from mcproxy.upstream.remote.replies import Replies, is_stream
+from mcproxy.upstream.remote.replies import Replies, is_page, is_stream
 from mcproxy.upstream.remote.standing import deliver
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.message import Message, Request
@@ -66,6 +66,8 @@ class Sse:
                     replies = Replies(self._line.name, self._found)
                     await deliver(self._line, replies, response)
                     self._ended("it closed the event stream")
+                elif is_page(response):
+                    self._ended((await self._endpoint.page(response)).reason)
                 else:
                     self._ended("it answered GET with something else than an event stream")
         except (PeerClosed, RpcError) as error:

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import httpx
 
+from mcproxy.cancellation import checkpoint
 from mcproxy.errors import PeerClosed
 from mcproxy.upstream.remote.line import Line
 from mcproxy.upstream.remote.refusal import Gone
@@ -54,6 +55,7 @@ async def listen(line: Line, source: Source) -> None:
     delay = replies.retry_secs
     was_open = False
     while True:
+        checkpoint()
         began = _now()
         try:
             async with source.opened(replies) as response:

@@ -69,6 +69,11 @@ class Door:
                 await self._doubt(session)
                 raise CallTimeout(ref, secs, safe=safe) from error
             except PeerClosed as error:
+                if error.retry_after is not None:
+                    self._breaker = CLOSED  # it lives, and says when
+                    raise ServerDown(
+                        ref, error.reason, how="is busy", retry_after=error.retry_after
+                    ) from error
                 await self._doubt(session)
                 raise ServerDown(ref, error.reason) from error
             except RpcError as error:

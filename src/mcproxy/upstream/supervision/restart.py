@@ -5,9 +5,23 @@ given up; a remote server is not, since it may come back without anybody here do
 instance that serves one client alone waits for that client's next call.
 """
 
+import errno
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 STABLE_SECS = 60.0  # uptime after which earlier failures no longer count
+SCARCE_SECS = 5.0  # before a start is tried again for which this machine had no means
+
+# It went down; another start cannot help (there is no such command); the machine has no means left.
+Ending: TypeAlias = Literal["down", "hopeless", "scarce"]
+
+_SCARCE: Mapping[int, str] = {
+    errno.EMFILE: "the gateway has as many files open as it may (`ulimit -n`)",
+    errno.ENFILE: "this machine has as many files open as it can (fs.file-max)",
+    errno.ENOMEM: "this machine has no memory left",
+    errno.EAGAIN: "there are as many processes as there may be (`ulimit -u`, pids.max)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +69,24 @@ class Rest:
     """Start again when somebody calls."""
 
 
-def next_step(
-    state: RestartState, *, uptime_secs: float, startable: bool, policy: Policy = CHILD
-) -> Restart | GiveUp | Rest:
-    """Decide what follows a server's end.
+def ending_of(error: OSError) -> tuple[Ending, str]:
+    """What a start that the system refused means, and why it refused."""
+    if isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError):
+        return "hopeless", str(error)
+    lacking = _SCARCE.get(error.errno or 0)
+    return ("scarce", f"it cannot be started: {lacking}") if lacking else ("down", str(error))
 
-    ``startable`` is False where another try cannot help (there is no such command).
-    """
+
+def next_step(
+    state: RestartState, *, uptime_secs: float, ending: Ending, policy: Policy = CHILD
+) -> Restart | GiveUp | Rest:
+    """Decide what follows a server's end. What the machine lacks is not counted against it."""
     if policy.on_demand:
         return Rest()
-    if not startable:
+    if ending == "hopeless":
         return GiveUp("starting it again would not help")
+    if ending == "scarce":
+        return Restart(SCARCE_SECS, state)
     if uptime_secs >= STABLE_SECS:
         state = replace(state, in_a_row=0)
     if state.in_a_row >= len(policy.backoff_secs) and not policy.endless:

@@ -12,8 +12,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from mcproxy.cancellation import checkpoint
 from mcproxy.errors import PeerClosed, RpcError, ServerDown
 from mcproxy.hooks import HookFailed
+from mcproxy.patience import secs_left
 from mcproxy.types import ServerHealth, ServerState, ServerView, Tool, ToolRef
 from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.handshake import HandshakeFailed
@@ -21,13 +23,22 @@ from mcproxy.upstream.protocol.session import Session
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.upstream.supervision.calls import Calls
 from mcproxy.upstream.supervision.door import Door
+from mcproxy.upstream.supervision.progress import Progress
 from mcproxy.upstream.supervision.remembered import Offer, offer_of
-from mcproxy.upstream.supervision.restart import GiveUp, Rest, RestartState, next_step
+from mcproxy.upstream.supervision.restart import (
+    Ending,
+    GiveUp,
+    Rest,
+    RestartState,
+    ending_of,
+    next_step,
+)
 from mcproxy.upstream.supervision.terms import Process, Surroundings, Terms, Way
 from mcproxy.upstream.supervision.upkeep import Condition, Kill, measure
 from mcproxy.wire.message import Notification
 
 START_WAIT_SECS = 30.0  # a call that arrives while the server starts waits this long at most
+START_WAIT_SHARE = 0.8  # and leaves its script a fifth of the time to do without it
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +59,8 @@ class Supervisor:
         self._last_error: str | None = None
         self._restarts = RestartState()
         self._ready_at: float | None = None
+        self._start: Progress | None = None
+        self._fault: str | None = None  # of the gateway, the last that was logged whole
         self._order: Literal["renew", "rest"] | None = None
         self._settled = asyncio.Event()
         self._decided = asyncio.Event()
@@ -73,7 +86,8 @@ class Supervisor:
         """How the server is."""
         pid, rss_mb = (self._child.pid, self._child.rss_mb) if self._child else (None, None)
         tools, total = len(self._tools), self._restarts.total
-        return ServerHealth(self._state, tools, total, pid, self._last_error, rss_mb=rss_mb)
+        error = self._still_starting or self._last_error
+        return ServerHealth(self._state, tools, total, pid, error, rss_mb=rss_mb)
 
     @property
     def asleep(self) -> bool:
@@ -108,8 +122,11 @@ class Supervisor:
             self._wake_up()
 
     def tend(self, table: Table) -> None:
-        """Look after a server that is ready: its memory, its age, and whether anybody needs it."""
+        """Look after a server that is ready: its memory, its age, and whether anybody needs it. Of
+        one that takes long to start, tell the log how far it is."""
         held = self._child.look(table) if self._child else 0.0
+        if self._still_starting and self._start and self._start.due(time.monotonic()):
+            self._log.info("%s", self._still_starting)
         if self._state != "ready" or self._child is None or self._ready_at is None:
             return
         age = time.monotonic() - self._ready_at
@@ -127,31 +144,46 @@ class Supervisor:
         """Keep the server up until cancelled."""
         try:
             while True:
-                startable = await self._live()
+                ending = await self._live()
+                checkpoint()
                 if self._order:
                     await self._obey()
                 else:
-                    await self._come_back(startable=startable)
+                    await self._come_back(ending)
         finally:
-            self._last_error = self._last_error or "it was stopped"
             self._state = "failed"  # whoever still waits is told
+            self._last_error = self._last_error or "it was stopped"
             self._settled.set()
+
+    @property
+    def _still_starting(self) -> str | None:
+        """How far a start is; None where the server does not start, or has no process yet."""
+        if self._child is None or self._start is None or self._ready_at is not None:
+            return None
+        return self._start.words(time.monotonic(), self._child.last_words)
 
     async def _open_session(self, ref: ToolRef) -> Session:
         if self._state == "idle":
             self._wake_up()
         if not self._session and self._state in ("starting", "restarting"):
-            try:
-                async with asyncio.timeout(START_WAIT_SECS):
-                    await self._settled.wait()
-            except TimeoutError as error:
-                raise ServerDown(ref, f"still starting after {START_WAIT_SECS:g} s") from error
+            await self._started(ref)
         if not self._session:
             raise ServerDown(ref, self._last_error or f"it is {self._state}")
         return self._session
 
-    async def _live(self) -> bool:
-        """One life of the server, from its start to its end; whether another can be tried."""
+    async def _started(self, ref: ToolRef) -> None:
+        """Wait for the start, but not so long that the script behind the call ends with it."""
+        left = secs_left()
+        secs = START_WAIT_SECS if left is None else min(START_WAIT_SECS, left * START_WAIT_SHARE)
+        try:
+            async with asyncio.timeout(secs):
+                await self._settled.wait()
+        except TimeoutError as error:
+            how = self._still_starting or f"it is still starting; {secs:.0f} s were waited"
+            raise ServerDown(ref, how) from error
+
+    async def _live(self) -> Ending:
+        """One life of the server, from its start to its end."""
         self._settled.clear()
         self._wanted.clear()
         self._ready_at = None
@@ -160,27 +192,36 @@ class Supervisor:
                 self._around.turns.turn() as leave,
                 self._way.connect(self._wake) as (session, child),
             ):
-                self._child = child
-                await session.open()
+                self._child, self._start = child, Progress(time.monotonic())
+                await session.open(self._terms.start_secs)
                 await self._dwell(session)
                 self._publish(session, await session.list_tools())
                 leave()
                 await self._keep(session)
-        except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
-            self._last_error = str(error)
-            return False
         except TimeoutError:
-            self._last_error = "it started but did not answer in time"
-        except (HookFailed, HandshakeFailed, PeerClosed, RpcError, OSError) as error:
+            self._last_error = self._too_late
+        except OSError as error:
+            ending, self._last_error = ending_of(error)
+            return ending
+        except (HookFailed, HandshakeFailed, PeerClosed, RpcError) as error:
             self._last_error = str(error)
         except Exception as error:
-            log.exception("%s: a fault of the gateway", self.name, extra=self._log.extra)
             self._last_error = f"a fault of the gateway: {error!r}"
+            if self._last_error != self._fault:  # the same one, met again, says nothing new
+                self._fault = self._last_error
+                log.exception("%s: %s", self.name, self._fault, extra=self._log.extra)
         finally:
+            self._session = self._child = self._start = None
             if self._ready_at is None:
                 self._settled.set()  # the start failed; who waits for it is told
-            self._session = self._child = None
-        return True
+        return "down"
+
+    @property
+    def _too_late(self) -> str:
+        words = self._child.last_words if self._child else ""
+        last = f"; it last wrote: {words}" if words else ""
+        secs = self._terms.start_secs
+        return f"it started but did not answer in time (start_timeout_secs: {secs:g}){last}"
 
     async def _dwell(self, session: Session) -> None:
         """Give a server that registers its tools late the time that it is said to need."""
@@ -200,6 +241,9 @@ class Supervisor:
         if self._ready_at is None:
             self._ready_at = time.monotonic()
             self._door.reset()
+            took = self._start.secs(self._ready_at) if self._start else 0.0
+            about = f"{info.name} {info.version}".strip()
+            self._log.info("ready in %.1f s: %s, %d tools", took, about, len(tools))
         self._session = session
         self._last_error = None
         if self.view != before:
@@ -215,7 +259,7 @@ class Supervisor:
             if session.take_fresh():
                 await self._greet(session)
             if session.closed:
-                raise session.end
+                raise PeerClosed(session.end.reason)  # a new one: the stored one has other readers
             if session.tools_changed:
                 await self._refresh(session)
             else:
@@ -266,11 +310,11 @@ class Supervisor:
             self._become("idle")
             await self._wanted.wait()
 
-    async def _come_back(self, *, startable: bool) -> None:
+    async def _come_back(self, ending: Ending) -> None:
         """The server has ended by itself; wait until it is to be started again."""
         up_secs = 0.0 if self._ready_at is None else time.monotonic() - self._ready_at
         step = next_step(
-            self._restarts, uptime_secs=up_secs, startable=startable, policy=self._way.policy
+            self._restarts, uptime_secs=up_secs, ending=ending, policy=self._way.policy
         )
         if isinstance(step, Rest):
             self._log.warning("down until its next call: %s", self._last_error)

@@ -23,7 +23,8 @@ from mcproxy.wire.message import Notification
 class Process(Protocol):
     """What is known of a server's process; ``pid`` is None for a server that runs elsewhere.
 
-    ``rss_mb`` is what the last ``look`` found, None before the first.
+    ``rss_mb`` is what the last ``look`` found, None before the first; ``last_words`` is the last
+    line that it wrote for people.
     """
 
     @property
@@ -33,6 +34,10 @@ class Process(Protocol):
     @property
     def rss_mb(self) -> float | None:
         """MiB that it and what it has started hold."""
+
+    @property
+    def last_words(self) -> str:
+        """What it said last, empty where nothing is known."""
 
     def look(self, table: Table) -> float:
         """Take note of what it has started; MiB that they and it hold."""
@@ -82,11 +87,12 @@ class Sharing:
 class Terms:
     """What a configuration says of a server that holds without starting it anew.
 
-    ``dwell_secs``: time between the handshake and the reading of its tools.
+    ``start_secs``: for the handshake. ``dwell_secs``: between that and the reading of its tools.
     """
 
     times: CallTimes
     description: str = ""
+    start_secs: float = 60.0
     dwell_secs: float = 0.0
     upkeep: Upkeep = field(default_factory=Upkeep)
     sharing: Sharing = Sharing()

@@ -1,0 +1,61 @@
+"""The rules of cancellation, as functions that are hard to use wrongly.
+
+A task that is cancelled ends: it begins nothing more (``checkpoint``), and what it has to clear
+away first is bounded in time, is cut short by no further cancellation, and never takes the place of
+the ``CancelledError`` (``finish``). Everything in this program that awaits while it ends goes
+through here.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+GRACE_SECS = 1.0  # work that is out of time is cancelled, and has this time for its own end
+
+log = logging.getLogger(__name__)
+
+
+def checkpoint() -> None:
+    """Raise CancelledError where the running task is being cancelled.
+
+    Belongs at the head of every loop that goes on after a failure: whatever had come in place of
+    the cancellation, the loop ends with the next round.
+    """
+    task = asyncio.current_task()
+    if task and task.cancelling():
+        raise asyncio.CancelledError
+
+
+async def finish(work: Coroutine[Any, Any, object], secs: float) -> None:
+    """Do ``work``, which clears something away, to its end, for at most ``secs``.
+
+    It runs in a task of its own, so that it is not cancelled with the task that waits for it; a
+    cancellation that arrives meanwhile is raised once the work is done. What the work raises is
+    logged and goes no further: whatever made it necessary counts for more.
+    """
+    what = getattr(work, "__qualname__", repr(work))
+    task = asyncio.get_running_loop().create_task(work, name=f"finish {what}")
+    cancelled = await _over(task, secs)
+    if not task.done():
+        log.warning("%s: not done after %g s, given up", what, secs)
+        task.cancel()
+        cancelled |= await _over(task, GRACE_SECS)
+    if not task.done():
+        log.error("%s: cannot be cancelled", what)
+    elif not task.cancelled() and (error := task.exception()):
+        log.error("%s failed", what, exc_info=error)
+    if cancelled:
+        raise asyncio.CancelledError
+
+
+async def _over(task: asyncio.Task[object], secs: float) -> bool:
+    """Wait until the task is done, at most ``secs``; whether a cancellation came meanwhile."""
+    now = asyncio.get_running_loop().time
+    until, cancelled = now() + secs, False
+    while not task.done() and now() < until:
+        try:
+            await asyncio.wait([task], timeout=until - now())
+        except asyncio.CancelledError:
+            cancelled = True
+    return cancelled

@@ -1,0 +1,245 @@
+"""Parts of the program that do something, for the driver: each is real but for what is outside."""
+
+import asyncio
+import os
+import sysconfig
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from pathlib import Path
+
+from mcproxy.config.hooks import HookSpec
+from mcproxy.errors import CallError
+from mcproxy.frontends.sessions import Bounds
+from mcproxy.hooks import Hooks, Occasion
+from mcproxy.sandbox.network.egress import Egress
+from mcproxy.sandbox.pool import Pool, PoolSettings
+from mcproxy.sandbox.profile import Level, Profile
+from mcproxy.types import Job, Json, JsonObject, Limits, ToolRef, ToolResult
+from tests.cancellation.driver import Part
+from tests.frontends.serving import Served, request, script, serving
+from tests.sandbox.network.origins import origins
+from tests.sandbox.walls import WITHHELD, echo
+from tests.servers.remote_odd import Odd
+from tests.servers.remote_odd import serving as odd_serving
+from tests.upstream.fleets import Watched, server
+from tests.upstream.test_instances import Client
+
+READY_SECS = 15.0  # for a part to be ready to be used
+LOOK_SECS = 0.02
+LIMITS = Limits(timeout_secs=10, memory_mb=128)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(READY_SECS):
+        while not condition():  # noqa: ASYNC110  most of what is waited for tells nobody
+            await asyncio.sleep(LOOK_SECS)
+
+
+def _fleet(
+    servers: Mapping[str, JsonObject], use: Callable[[Watched], Awaitable[None]]
+) -> AbstractAsyncContextManager[Part]:
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Part]:
+        with tempfile.TemporaryDirectory() as state:
+            watched = Watched({"servers": {**servers}}, Path(state))
+            fleet = watched.fleet
+
+            async def used() -> None:
+                async with asyncio.timeout(READY_SECS):
+                    await fleet.settled()
+                await use(watched)
+
+            yield Part(fleet.run, used, fleet._roster.all)
+
+    return scenario()
+
+
+def child() -> AbstractAsyncContextManager[Part]:
+    """One server: it starts, is called, changes its tools, dies, and is about to start again."""
+
+    async def use(watched: Watched) -> None:
+        await watched.call("echo", "add", a=1, b=2)
+        await watched.call("echo", "grow")
+        with suppress(CallError):
+            await watched.call("echo", "exit", code=3)
+        await watched.until("echo", lambda health: health.state == "restarting")
+
+    return _fleet({"echo": server("echo.py", "--list-changed")}, use)
+
+
+def stubborn() -> AbstractAsyncContextManager[Part]:
+    """A server that ends neither with its input nor at SIGTERM."""
+
+    async def use(watched: Watched) -> None:
+        await watched.call("unruly", "add")
+
+    return _fleet({"unruly": server("unruly.py", "--stubborn")}, use)
+
+
+def replaced() -> AbstractAsyncContextManager[Part]:
+    """A server whose definition changes, and one that is removed."""
+
+    async def use(watched: Watched) -> None:
+        watched.apply(echo=server("echo.py", env={"A": "b"}))
+        fleet = watched.fleet
+        await _until(lambda: len(fleet._roster.all()) == 1)
+
+    return _fleet({"echo": server("echo.py"), "gone": server("echo.py")}, use)
+
+
+def instances() -> AbstractAsyncContextManager[Part]:
+    """A server of which each client has an instance; a client comes and goes."""
+
+    async def use(watched: Watched) -> None:
+        ada = Client(watched)
+        await ada.pid()
+        ada.tenant.ended.set()
+        await _until(lambda: len(watched.fleet._roster.all()) == 1)
+
+    return _fleet({"echo": server("echo.py", affinity="client")}, use)
+
+
+def remote() -> AbstractAsyncContextManager[Part]:
+    """A remote server that is called, and forgets the session."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Part]:
+        async with odd_serving(Odd(streams=True)) as odd:
+
+            async def use(watched: Watched) -> None:
+                await watched.call("odd", "echo")
+                await odd.until_seen("GET")
+                odd.forget()
+                await watched.call("odd", "echo")
+
+            async with _fleet({"odd": {"url": odd.url}}, use) as part:
+                yield part
+
+    return scenario()
+
+
+def sse() -> AbstractAsyncContextManager[Part]:
+    """A server of the older transport, whose stream breaks off."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Part]:
+        odd = Odd(keeps_session=False, endpoint="/mcp")
+        async with odd_serving(odd):
+
+            async def use(watched: Watched) -> None:
+                """It never answers on the stream, so its start is all that there is."""
+
+            definition: JsonObject = {
+                "url": odd.url,
+                "transport": "sse",
+                "start_timeout_secs": 0.3,
+            }
+            async with _fleet({"odd": definition}, use) as part:
+                yield part
+
+    return scenario()
+
+
+def scripts(level: Level) -> AbstractAsyncContextManager[Part]:
+    """The sandbox: a script that calls a tool and fetches a page."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Part]:
+        with tempfile.TemporaryDirectory() as name:
+            async with origins(Path(name)) as outside:
+                profile = Profile(LIMITS, ("api.github.test",))
+                pool = Pool(
+                    PoolSettings(
+                        size=1,
+                        withhold=WITHHELD[level],
+                        package_path=(sysconfig.get_path("purelib"),),
+                    ),
+                    {"": profile},
+                    lambda one: Egress(one.allowed_hosts, outside.net),
+                )
+                ready = asyncio.Event()
+
+                async def run() -> None:
+                    async with pool:
+                        await pool.start()
+                        ready.set()
+                        await asyncio.Event().wait()
+
+                async def use() -> None:
+                    async with asyncio.timeout(READY_SECS):
+                        await ready.wait()
+                        outcome = await pool.run(Job(_FETCH, LIMITS), _later)
+                    assert outcome.error is None, outcome.error
+
+                yield Part(run, use, lambda: pool._lanes)
+
+    return scenario()
+
+
+_FETCH = """
+import urllib.request
+api.call_tool("s", "t")
+result = urllib.request.urlopen("http://api.github.test/a").read().decode()
+"""
+
+
+async def _later(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+    """A tool that has to be waited for."""
+    await asyncio.sleep(LOOK_SECS)
+    return await echo(ref, arguments)
+
+
+def frontends() -> AbstractAsyncContextManager[Part]:
+    """Clients over HTTP: a session, its streams, a script that tells of itself, one of a stateless
+    client."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Part]:
+        served: asyncio.Future[Served] = asyncio.get_running_loop().create_future()
+        kept: list[Served] = []
+
+        async def run() -> None:
+            async with serving(Bounds(heartbeat_secs=0.05, sweep_secs=0.05)) as one:
+                kept.append(one)
+                served.set_result(one)
+                await asyncio.Event().wait()
+
+        async def use() -> None:
+            async with asyncio.timeout(READY_SECS):
+                one = await asyncio.shield(served)
+                headers = await one.open()
+                async with one.http.stream("GET", "/mcp", headers=headers) as stream:
+                    one.world.publish("a")
+                    await anext(stream.aiter_lines())
+                    told = script("say 2", token="t")
+                    await one.http.post("/mcp", json=told, headers=headers)
+                    async with asyncio.TaskGroup() as tasks:
+                        waits = tasks.create_task(
+                            one.http.post("/mcp", json=script("wait", 2), headers=headers)
+                        )
+                        await one.scripts.waiting.wait()
+                        waits.cancel()
+                await one.http.post("/message", json=request("ping"))
+                await one.http.post("/message", json=[request("ping"), request("ping", id_=2)])
+
+        yield Part(run, use, lambda: [one for one in kept if len(one.sessions)])
+
+    return scenario()
+
+
+def hook() -> AbstractAsyncContextManager[Part]:
+    """A command of an operator that takes its time."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Part]:
+        async def run() -> None:
+            spec = HookSpec(command=("sleep", "1000"))
+            await Hooks({}, os.environ).run([spec], Occasion("manual"))
+
+        async def use() -> None:
+            await asyncio.sleep(0.2)
+
+        yield Part(run, use)
+
+    return scenario()

@@ -1,0 +1,157 @@
+"""Every long-lived task ends when it is cancelled, wherever it waits, and leaves nothing behind.
+
+``SITES`` lists every place in ``src/`` that begins a task; a test compares both ways, so that a new
+one is driven too, or says why it need not be.
+"""
+
+import ast
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import mcproxy
+from tests.cancellation import scenarios
+from tests.cancellation.driver import Scenario, check
+
+SOURCE = Path(mcproxy.__file__).parent
+
+hardened = partial(scenarios.scripts, "hardened")
+strict = partial(scenarios.scripts, "strict")
+
+TARGETS: list[tuple[Scenario, str]] = [
+    (scenarios.child, "Supervisor.run"),
+    (scenarios.child, "Fleet.run"),
+    (scenarios.stubborn, "Supervisor.run"),
+    (scenarios.replaced, "Roster._replace"),
+    (scenarios.replaced, "Lives.end"),
+    (scenarios.instances, "_run_until"),
+    (scenarios.remote, "Supervisor.run"),
+    (scenarios.remote, "Streamable._ask"),
+    (scenarios.remote, "Streamable._begun"),
+    (scenarios.sse, "Supervisor.run"),
+    (scenarios.sse, "Sse._listen"),
+    (scenarios.sse, "Sse._send"),
+    (strict, "Lane.serve"),
+    (strict, "Egress.serve_listener"),
+    (strict, "Egress._serve"),
+    (hardened, "Lane.serve"),
+    (hardened, "Egress.serve_dials"),
+    (hardened, "Seat._watch"),
+    (hardened, "Calls._answer"),
+    (scenarios.frontends, "Sessions._keep_sweeping"),
+    (scenarios.frontends, "Conversation._answer"),
+    (scenarios.frontends, "EventStream._write"),
+    (scenarios.frontends, "disconnected"),
+    (scenarios.hook, "hook.<locals>.scenario.<locals>.run"),
+]
+
+
+# What such a task runs, by the place that begins it; the names in ``BRIEF`` are not driven.
+SITES: dict[str, tuple[str, ...]] = {
+    "app.py App running": ("Fleet.run", "Verifier.run", "Live.run", "Reloader.run"),
+    "cancellation.py finish": ("finish",),
+    "frontends/connection.py while_connected": ("_raise_when_gone",),
+    "frontends/conversation.py Conversation start": ("Conversation._answer",),
+    "frontends/events.py EventStream __call__": ("EventStream._write", "disconnected"),
+    "frontends/plain.py _batch": ("_item",),
+    "frontends/progress.py with_signs": ("_signs",),
+    "frontends/sessions.py Sessions running": ("Sessions._keep_sweeping",),
+    "frontends/stdio.py _serve": ("_Outbox.write_to", "_Client.take"),
+    "frontends/stdio.py _Client _run": ("Gateway.respond",),
+    "gateway/merged.py items": ("of",),
+    "gateway/paused.py Paused start": ("Paused._run",),
+    "login.py _first": ("_answer",),
+    "policy/verifier.py Verifier run": ("Authority.run",),
+    "reload.py Reloader run": ("Reloader._watch",),
+    "sandbox/calls.py Calls take": ("Calls._answer", "Calls._refuse"),
+    "sandbox/lane.py Lane _start": ("Egress.serve_listener",),
+    "sandbox/network/egress.py Egress serve_listener": ("Egress._serve",),
+    "sandbox/network/egress.py Egress serve_dials": ("Egress._serve",),
+    "sandbox/network/relay.py tunnel": ("_pump",),
+    "sandbox/network/relay.py exchange": ("_send_body",),
+    "sandbox/packages.py Packages _begin": ("Packages._install",),
+    "sandbox/pool.py Pool _serve": ("Lane.serve",),
+    "sandbox/seat.py Seat attended": ("Seat._watch", "Egress.serve_dials"),
+    "serve.py serve_http": ("Server.serve",),
+    "serve.py serve_stdio": ("serve", "_stop_signal"),
+    "trial.py _tried": ("Fleet.run",),
+    "upstream/fleet.py Fleet check": ("Supervisor.answers",),
+    "upstream/lives.py Lives begin": ("Supervisor.run", "_run_until"),
+    "upstream/lives.py Lives spawn": ("Lives.end", "Roster._replace"),
+    "upstream/lives.py _run_until": ("Supervisor.run",),
+    "upstream/protocol/relay.py Relay asked": ("Relay._ask",),
+    "upstream/remote/landing.py Landing answer": ("Landing._accept",),
+    "upstream/remote/landing.py Landing _accept": ("_serve",),
+    "upstream/remote/line.py Tasks start": (
+        *("Streamable._ask", "Streamable._begun", "Sse._listen", "Sse._send"),
+    ),
+}
+
+# Not driven, with the reason.
+_PROGRAM = "of the whole program, which tests/e2e end by signals, with scripts and calls under way"
+BRIEF: dict[str, str] = {
+    "Live.run": _PROGRAM,
+    "Reloader.run": _PROGRAM,
+    "Reloader._watch": _PROGRAM,
+    "Verifier.run": _PROGRAM,
+    "serve": _PROGRAM,
+    "_Outbox.write_to": _PROGRAM,
+    "_Client.take": _PROGRAM,
+    "finish": "bounds the work that it runs itself; its own tests cancel it",
+    "_raise_when_gone": "waits for one event of its request, holds nothing",
+    "_item": "one request of a batch, within its request",
+    "_signs": "sleeps and notifies, within its request",
+    "Gateway.respond": "one request, within its task",
+    "of": "one list of a server, bounded by it",
+    "Paused._run": "one call; nothing of its own to clear away",
+    "_answer": "a command for a person",
+    "Authority.run": "needs an issuer; waits and asks, holds nothing",
+    "Calls._refuse": "writes one frame",
+    "_pump": "one direction of a connection that is driven",
+    "_send_body": "likewise",
+    "Packages._install": "needs a registry",
+    "Server.serve": "uvicorn's own",
+    "_stop_signal": "waits for a signal, holds nothing",
+    "Supervisor.answers": "one ping, bounded",
+    "Relay._ask": "one question, within its call",
+    "Landing._accept": "a command for a person",
+    "_serve": "likewise",
+}
+
+
+@pytest.mark.requirement("cancellation.leaves_nothing")
+@pytest.mark.timeout(180)  # each place has a run of its own, and some of a killed process
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(("scenario", "target"), TARGETS)
+async def test_a_cancelled_task_ends_and_leaves_nothing(
+    scenario: Scenario, target: str, times: int
+) -> None:
+    assert await check(scenario, target, times)
+
+
+def _sites() -> Iterator[str]:
+    """Where tasks are begun: file and function."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        if "jail" in path.parts or "demo" in path.parts:
+            continue
+        yield from _in(ast.parse(path.read_text()), str(path.relative_to(SOURCE)))
+
+
+def _in(node: ast.AST, place: str) -> Iterator[str]:
+    for inner in ast.iter_child_nodes(node):
+        called = inner.func if isinstance(inner, ast.Call) else None
+        if isinstance(called, ast.Attribute) and called.attr == "create_task":
+            yield place
+        if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield from _in(inner, f"{place} {inner.name}")
+        else:
+            yield from _in(inner, place)
+
+
+def test_every_place_that_begins_a_task_is_in_the_table() -> None:
+    found = set(_sites())
+    assert found == SITES.keys()
+    driven = {target for _, target in TARGETS}
+    assert {target for targets in SITES.values() for target in targets} - driven == set(BRIEF)
