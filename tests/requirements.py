@@ -238,6 +238,7 @@ REQUIREMENTS: dict[str, str] = {
     "sandbox.seccomp": "the compiled system call filter means what its rules say, on both machines",
     "sandbox.files": "read_only, read_write and denied hold, or the configuration is refused",
     "sandbox.memory": "a script over its memory fails with an error that names the setting",
+    "sandbox.memory.unseen": "memory that limits of a process do not count is bounded too",
     "sandbox.time": "endless scripts are stopped, whatever they do",
     "sandbox.heals": "the death of a worker or zygote costs only the calls it was running",
     "sandbox.concurrent": "more scripts than ready workers run all the same",

@@ -15,7 +15,7 @@ from mcproxy.sandbox.packages import Installed, Packages, PackagesUnavailable, k
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Level, Profile
 from mcproxy.types import Job, Limits, Outcome
-from tests.sandbox.walls import WITHHELD, echo, settles
+from tests.sandbox.walls import WITHHELD, echo, is_running, settles
 
 LIMITS = Limits(timeout_secs=20)
 DEMO = ("demo>=1",)
@@ -185,7 +185,7 @@ async def test_leaving_stops_the_installer(uv: Obedient) -> None:
             packages.get(DEMO)
         await settles(lambda: len(uv.processes()) == 2)
     pids = [int(line.split()[0]) for line in uv.processes()]
-    await settles(lambda: not any(Path(f"/proc/{pid}/fd").exists() for pid in pids))
+    await settles(lambda: not any(map(is_running, pids)))
     assert [path.suffix for path in (uv.folder / "packages").iterdir()] == [".lock"]
 
 

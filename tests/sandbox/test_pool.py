@@ -272,7 +272,7 @@ async def test_new_profiles_count_at_once_and_running_scripts_keep_theirs() -> N
             assert outcome.value == 100 << 20
             meeting.go.set()
         assert running.result().value == "wait"
-        await settles(lambda: len(descendants()) == 3)  # the new zygote (two) and a worker
+        await settles(lambda: len(descendants()) == 4)  # the new zygote (three) and a worker
 
 
 async def test_equal_profiles_share_their_workers() -> None:

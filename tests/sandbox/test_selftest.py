@@ -2,6 +2,7 @@
 
 import errno
 import signal
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -62,6 +63,10 @@ def test_the_walls_that_hold_are_named() -> None:
     assert judge("strict", 0, ALL_HELD).guarantees["files_read"] == "enforced:mount namespace"
     assert judge("hardened", 3, ALL_HELD).guarantees["files_write"] == "enforced:Landlock"
     assert judge("seccomp", 0, ALL_HELD).guarantees["files_read"] == "enforced:seccomp"
+    assert judge("seccomp", 0, ALL_HELD).guarantees["memory"] == "enforced:RLIMIT_DATA, RLIMIT_AS"
+    assert judge("strict", 7, replace(ALL_HELD, watched=True), cgroup=2).guarantees["memory"] == (
+        "enforced:RLIMIT_DATA, RLIMIT_AS and watching; of all workers: cgroup v2"
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,6 +119,7 @@ def test_what_is_lacking_is_said() -> None:
         (Exit(-signal.SIGSYS, 1000), "SandboxError", "system call"),
         (Exit(-signal.SIGKILL, 1000), "SandboxError", "outside"),
         (Exit(-signal.SIGXCPU, 1000), "Timeout", "processor time"),
+        (Exit(-signal.SIGKILL, 1000, cpu_secs=31.5), "Timeout", "processor time"),
         (Exit(-40, 1000), "SandboxError", "ended by SIGRTMIN+6"),
         (Exit(-signal.SIGSEGV, 250 << 10), "MemoryLimit", "sandbox.memory_mb"),
     ],
@@ -125,7 +131,7 @@ def test_why_a_worker_ended(ended: Exit | None, kind: str, says: str) -> None:
 
 
 def test_a_full_scratch_folder_is_named() -> None:
-    error = fate.explain(Exit(-9, 0), Limits(), scratch_full=True)
+    error = fate.explain(Exit(-9, 0), Limits(), "scratch")
     assert "16 MiB" in error.message
 
 

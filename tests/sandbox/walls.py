@@ -50,6 +50,14 @@ async def run(pool: Pool, source: str, limits: Limits = SMALL) -> Outcome:
     return await pool.run(Job(source, limits), echo)
 
 
+def is_running(pid: int) -> bool:
+    """A process that has ended, and is not yet waited for by its parent, is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def descendants() -> set[int]:
     """The processes below this one that are not dead."""
     parents: dict[int, int] = {}

@@ -3,6 +3,7 @@
 import signal
 
 from mcproxy.exit_status import signal_name
+from mcproxy.sandbox.seat import Over
 from mcproxy.sandbox.zygote_process import Exit
 from mcproxy.types import Limits, ScriptError
 
@@ -12,12 +13,13 @@ _MIB_IN_KIB = 1 << 10
 _RESTARTED = ScriptError(
     "SandboxError", "The sandbox was restarted while the script ran.", retryable=True
 )
+_CPU_LIMIT = ScriptError(
+    "Timeout",
+    "The script used up its processor time.",
+    hint="Compute less per execution; it counts while somebody is asked, too.",
+)
 _BY_SIGNAL: dict[int, ScriptError] = {
-    signal.SIGXCPU: ScriptError(
-        "Timeout",
-        "The script used up its processor time.",
-        hint="Compute less per execution; it counts while somebody is asked, too.",
-    ),
+    signal.SIGXCPU: _CPU_LIMIT,
     signal.SIGSYS: ScriptError("SandboxError", "The script made a foreign machine's system call."),
     signal.SIGSEGV: ScriptError(
         "SandboxError",
@@ -33,10 +35,11 @@ _BY_SIGNAL: dict[int, ScriptError] = {
 }
 
 
-def explain(ended: Exit | None, limits: Limits, *, scratch_full: bool = False) -> ScriptError:
-    """``ended`` is None when the zygote itself is gone, and its workers with it."""
-    if scratch_full:
-        return _scratch_limit(limits)
+def explain(ended: Exit | None, limits: Limits, over: Over | None = None) -> ScriptError:
+    """``ended`` is None when the zygote itself is gone, and its workers with it; ``over`` the limit
+    for which the gateway killed it, if it did."""
+    if over:
+        return _memory_limit(limits) if over == "memory" else _scratch_limit(limits)
     if ended is None:
         return _RESTARTED
     if ended.peak_kib >= limits.memory_mb * _MIB_IN_KIB * _NEARLY_ALL:
@@ -44,6 +47,8 @@ def explain(ended: Exit | None, limits: Limits, *, scratch_full: bool = False) -
     if ended.code >= 0:
         text = f"The script ended its process (exit status {ended.code}) without a result."
         return ScriptError("SandboxError", text, hint="Assign to `result`, or define run().")
+    if ended.code == -signal.SIGKILL and ended.cpu_secs >= limits.timeout_secs:
+        return _CPU_LIMIT  # SIGXCPU does not end the first process of a namespace
     unusual = ScriptError("SandboxError", f"The worker was ended by {signal_name(-ended.code)}.")
     return _BY_SIGNAL.get(-ended.code, unusual)
 

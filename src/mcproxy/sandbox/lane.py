@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from mcproxy.cancellation import checkpoint, finish
+from mcproxy.sandbox import cgroup, memory
+from mcproxy.sandbox.cgroup import MemoryGroup
 from mcproxy.sandbox.jail.walls import Own, Walls
 from mcproxy.sandbox.scratch import ScratchFolders
 from mcproxy.sandbox.seat import CLEAR_SECS, Dials, Seat
@@ -52,6 +54,8 @@ class Lane:
         self._life: contextlib.AsyncExitStack | None = None
         self._zygote: Zygote | None = None
         self._folders: ScratchFolders | None = None
+        self._group: MemoryGroup | None = None
+        self._most_kib = 0  # of one worker; known once a zygote has started
         self._starting = asyncio.Lock()
         self._changed = asyncio.Event()
         self._recent: deque[float] = deque(maxlen=STARTS)
@@ -102,10 +106,12 @@ class Lane:
         refill = None
         try:
             seat = await self._take()
+            self._allow_memory()
             refill = asyncio.get_running_loop().call_later(REFILL_SECS, self._changed.set)
             try:
-                async with seat.attended(self._walls.scratch_mb << 20, self._egress):
-                    yield seat
+                with memory.watched(seat, self._most_kib):
+                    async with seat.attended(self._walls.scratch_mb << 20, self._egress):
+                        yield seat
             finally:
                 await finish(seat.clear_away(), CLEAR_SECS)
         finally:
@@ -164,8 +170,14 @@ class Lane:
         """Start a zygote with all that lives as long as it, and have it judged."""
         self._allow_start(asyncio.get_running_loop().time())
         async with contextlib.AsyncExitStack() as life:
-            zygote, ready = await Zygote.start(self._walls, self._changed.set)
+            group = self._make_group()
+            if group:
+                life.push_async_callback(lambda: finish(group.remove(), CLOSE_SECS))
+            zygote, ready = await Zygote.start(self._walls, self._changed.set, group)
             life.push_async_callback(lambda: finish(zygote.close(), CLOSE_SECS))
+            self._most_kib = memory.most_kib(self._walls, ready.data_bytes)
+            self._group = group if ready.cgroup else None
+            self._allow_memory()
             if ready.listener:
                 life.enter_context(ready.listener)
                 if self._egress:
@@ -187,7 +199,20 @@ class Lane:
             await self._seats.pop().clear_away()
         if self._life:
             await self._life.aclose()
-        self._life = self._zygote = self._folders = None
+        self._life = self._zygote = self._folders = self._group = None
+
+    def _make_group(self) -> MemoryGroup | None:
+        place = None if "cgroup" in self._walls.withhold else cgroup.find()
+        with contextlib.suppress(OSError):
+            return MemoryGroup(place) if place else None
+        return None
+
+    def _allow_memory(self) -> None:
+        """The zygote and each worker have their share of it; it grows as more run at once."""
+        if self._group:
+            processes = 1 + self._size + self.running
+            with contextlib.suppress(OSError):
+                self._group.allow(processes * self._most_kib << 10)
 
     def _allow_start(self, now: float) -> None:
         if len(self._recent) == STARTS and now - self._recent[0] < STARTS_SECS:

@@ -241,7 +241,7 @@ class Pool:
         """Judge a new zygote; what it says is the report from now on."""
         level = self.report.level
         findings = await selftest.examine(make_seat, profile.limits, network=walls.network)
-        verdict = selftest.judge(level, ready.landlock_abi, findings)
+        verdict = selftest.judge(level, ready.landlock_abi, findings, cgroup=ready.cgroup)
         if verdict.broken:
             raise ZygoteFailed("self-test: " + "; ".join(verdict.broken))
         missing = (*self._above, *lacking(level, ready))
@@ -249,7 +249,7 @@ class Pool:
 
 
 async def _explain(seat: Seat, limits: Limits) -> ScriptError:
-    return fate.explain(await seat.fate(), limits, scratch_full=seat.scratch_full)
+    return fate.explain(await seat.fate(), limits, seat.over)
 
 
 def _no_packages(error: PackagesUnavailable) -> Outcome:

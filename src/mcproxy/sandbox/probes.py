@@ -6,7 +6,7 @@ what it finds is what a script would find.
 """
 
 PROBES = """
-import _socket, ctypes, mmap, os, pathlib, signal, socket, tempfile
+import _socket, ctypes, fcntl, mmap, os, pathlib, signal, socket, tempfile
 
 given = api.manifest()
 libc = ctypes.CDLL(None, use_errno=True)
@@ -30,6 +30,19 @@ def fork():
 
 def shared_memory():
     mmap.mmap(-1, given["memory_bytes"], mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)
+
+def shared_device():
+    with open("/dev/zero", "rb") as device:
+        mmap.mmap(device.fileno(), mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ)
+
+def unwritable_memory():  # as if it had been written before
+    kind = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    mmap.mmap(-1, 2 * given["memory_bytes"] + (1 << 28), kind, mmap.PROT_READ)
+
+def larger_buffers():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
 
 def tcp():  # the real one, where the worker has a substitute
     return _socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -64,6 +77,10 @@ attempt("kernel", "become root", lambda: call("setuid", 0))
 attempt("kernel", "lift its limits", lambda: call("prctl", 4, 1, 0, 0, 0))
 attempt("memory", "take twice the limit", lambda: bytearray(2 * given["memory_bytes"]))
 attempt("memory", "share memory", shared_memory)
+attempt("memory", "share memory of a device", shared_device)
+attempt("memory", "map memory that it may not write", unwritable_memory)
+attempt("memory", "have larger socket buffers", larger_buffers)
+attempt("memory", "have larger pipes", lambda: fcntl.fcntl(os.pipe()[1], 1031, 1 << 20))
 
 try:
     with tempfile.TemporaryFile() as file:

@@ -24,12 +24,10 @@ class ScratchFolders:
         self._uid = uid
         self._base = Path(tempfile.mkdtemp(prefix="mcproxy-scratch-"))
         self._base.chmod(0o711)  # workers may be another user: they pass through, and cannot list
-        self._made = 0
 
     def make(self) -> Path:
         """A new, empty folder that only the workers' user can enter."""
-        self._made += 1
-        folder = self._base / f"{self._made}-{os.urandom(8).hex()}"
+        folder = self._base / os.urandom(8).hex()  # no number: it would count other scripts
         folder.mkdir(mode=0o700)
         if os.geteuid() == 0:
             os.chown(folder, self._uid, self._uid)

@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from mcproxy.sandbox import scratch
 from mcproxy.sandbox.zygote_process import EXIT_SECS, Exit, Worker
 
 CLEAR_SECS = 10.0  # for a killed worker to end and its folder to be removed
+
+Over = Literal["memory", "scratch"]  # what is bounded by looking
 
 
 class Dials(Protocol):
@@ -30,13 +32,13 @@ class Dials(Protocol):
 
 @dataclass(slots=True)
 class Seat:
-    """One worker. ``scratch_full``: it was killed because it wrote too much."""
+    """One worker. ``over``: the limit for which it was killed, if it was."""
 
     worker: Worker
     folder: Path | None = None
     dial: socket.socket | None = None
     token: str | None = None
-    scratch_full: bool = False
+    over: Over | None = None
 
     async def fate(self) -> Exit | None:
         """How the worker ended; None where nobody can say."""
@@ -76,5 +78,5 @@ class Seat:
     async def _watch(self, folder: Path, limit_bytes: int) -> None:
         while not scratch.is_over(folder, limit_bytes):  # noqa: ASYNC110 - disks tell nobody
             await asyncio.sleep(scratch.LOOK_EVERY_SECS)
-        self.scratch_full = True
+        self.over = "scratch"
         self.worker.kill()

@@ -16,6 +16,7 @@ from pathlib import Path
 from mcproxy.cancellation import finish
 from mcproxy.errors import CallError
 from mcproxy.sandbox import bridge
+from mcproxy.sandbox.memory import used_kib
 from mcproxy.sandbox.probes import PROBES
 from mcproxy.sandbox.profile import Level
 from mcproxy.sandbox.seat import CLEAR_SECS, Seat
@@ -48,11 +49,13 @@ MakeSeat = Callable[[], Awaitable[Seat]]
 class Findings:
     """What the probes saw: by guarantee, what was possible; where scratch is, if anywhere.
 
+    ``watched``: the memory of a worker is seen from outside (not where /proc hides processes).
     ``fault``: the probes themselves came to no end, and nothing is known.
     """
 
     opened: Mapping[str, tuple[str, ...]]
     scratch: str | None = None
+    watched: bool = False
     fault: str | None = None
 
 
@@ -75,8 +78,9 @@ async def examine(make_seat: MakeSeat, limits: Limits, *, network: bool) -> Find
             "proxy_variables": list(_PROXY_VARIABLES) if network else [],
         }
         probes = Job(PROBES, replace(limits, timeout_secs=PROBE_SECS), json.dumps(facts).encode())
-        outcome = await _run(await make_seat(), probes)
-    findings = read(outcome)
+        seat = await make_seat()
+        watched = used_kib(seat.worker.pidfd) > 0
+        findings = replace(read(await _run(seat, probes)), watched=watched)
     seat = await make_seat()
     hang = await _run(seat, Job(_HANG, replace(limits, timeout_secs=HANG_SECS)))
     in_time = hang.error is not None and hang.error.type == "Timeout"
@@ -97,10 +101,14 @@ def read(outcome: Outcome) -> Findings:
     return Findings({}, fault=outcome.error.message if outcome.error else "it gave no findings")
 
 
-def judge(level: Level, landlock_abi: int, findings: Findings) -> Verdict:
-    """What holds, by what, and what of the level's promises does not. Pure."""
+def judge(level: Level, landlock_abi: int, findings: Findings, *, cgroup: int = 0) -> Verdict:
+    """What holds, by what, and what of the level's promises does not. Pure.
+
+    ``cgroup`` is the version of the memory cgroup around the workers, 0 for none.
+    """
     guarantees, broken = {}, []
-    for name, by_what in _enforcers(level, landlock_abi).items():
+    memory = _memory_walls(cgroup, watched=findings.watched)
+    for name, by_what in _enforcers(level, landlock_abi, memory).items():
         possible = findings.opened.get(name)
         if name == "scratch":
             possible = () if findings.scratch else ("write a scratch file",)
@@ -117,7 +125,13 @@ def _what_failed(name: str, possible: tuple[str, ...] | None) -> str:
     return f"a script could {', '.join(possible)}" if possible else "it was not probed"
 
 
-def _enforcers(level: Level, landlock_abi: int) -> dict[str, str]:
+def _memory_walls(cgroup: int, *, watched: bool) -> str:
+    watching = " and watching" if watched else ""
+    around_all = f"; of all workers: cgroup v{cgroup}" if cgroup else ""
+    return f"RLIMIT_DATA, RLIMIT_AS{watching}{around_all}"
+
+
+def _enforcers(level: Level, landlock_abi: int, memory: str) -> dict[str, str]:
     """What is expected to hold each guarantee up."""
     strict = level == "strict"
     files = {"strict": "mount namespace", "hardened": "Landlock"}.get(level, "seccomp")
@@ -129,7 +143,7 @@ def _enforcers(level: Level, landlock_abi: int) -> dict[str, str]:
         "environment": "own process",
         "network": "network namespace and seccomp" if strict else "seccomp",
         **dict.fromkeys(_BY_SECCOMP, "seccomp"),
-        "memory": "RLIMIT_DATA",
+        "memory": memory,
         "time": "kill and RLIMIT_CPU",
         "scratch": "tmpfs of its own" if strict else "RLIMIT_FSIZE and watching",
     }

@@ -15,11 +15,12 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from mcproxy.cancellation import finish
+from mcproxy.sandbox.cgroup import MemoryGroup
 from mcproxy.sandbox.jail.walls import Own, Walls
 
 START_SECS = 20.0  # importing the library on a busy machine
@@ -48,20 +49,26 @@ class ZygoteFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a worker ended: its exit code, or minus the signal; the most memory it had, in KiB."""
+    """How a worker ended: its exit code, or minus the signal; the most memory it had, in KiB, and
+    the processor time that it used."""
 
     code: int
     peak_kib: int
+    cpu_secs: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What a zygote found: Landlock's version, its user, packages that are not installed."""
+    """What a zygote found: Landlock's version, its user, packages that are not installed, the size
+    of its own data, which each worker begins with; the version of the memory cgroup that it is in,
+    0 for none."""
 
     landlock_abi: int
     uid: int
     absent: tuple[str, ...]
     listener: socket.socket | None
+    data_bytes: int = 0
+    cgroup: int = 0
 
 
 @dataclass(slots=True)
@@ -109,8 +116,11 @@ class Zygote:
         self._loop.add_reader(control, self._on_readable)
 
     @classmethod
-    async def start(cls, walls: Walls, on_gone: Callable[[], None]) -> tuple["Zygote", Ready]:
-        """Start one; raises ZygoteFailed with the step that this machine refused."""
+    async def start(
+        cls, walls: Walls, on_gone: Callable[[], None], group: MemoryGroup | None = None
+    ) -> tuple["Zygote", Ready]:
+        """Start one, in ``group`` if that can be; raises ZygoteFailed with the step that this
+        machine refused."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         try:
@@ -124,9 +134,11 @@ class Zygote:
         zygote = cls(process, ours, on_gone)
         try:
             async with asyncio.timeout(START_SECS):
+                is_within = group is not None and await zygote._enter(group)
                 with contextlib.suppress(ConnectionError):  # it has died: what it sent tells more
                     ours.send(walls.encode())
-                return zygote, await zygote._started
+                ready = await zygote._started
+                return zygote, replace(ready, cgroup=group.version if group and is_within else 0)
         except ZygoteFailed as error:
             last_words = await zygote.close()
             raise ZygoteFailed(error.reason + last_words, error.errno) from error
@@ -173,6 +185,14 @@ class Zygote:
                 return f": {stderr[-_STDERR_BYTES:].decode(errors='replace')}" if stderr else ""
         return ""
 
+    async def _enter(self, group: MemoryGroup) -> bool:
+        """Before its orders are sent: what it forks then is in the group too."""
+        try:
+            await asyncio.to_thread(group.add, self._process.pid)
+        except OSError:
+            return False
+        return True
+
     def _ask(self, message: bytes, fds: list[int]) -> None:
         try:
             socket.send_fds(self._control, [message], fds)
@@ -203,9 +223,16 @@ class Zygote:
 
     def _take(self, message: dict[str, object], fds: list[int]) -> None:
         match message:
-            case {"ready": {"landlock": int(abi), "uid": int(uid), "absent": list(absent)}}:
+            case {
+                "ready": {
+                    "landlock": int(abi),
+                    "uid": int(uid),
+                    "absent": list(absent),
+                    "data_bytes": int(data_bytes),
+                }
+            }:
                 listener = socket.socket(fileno=fds[0]) if fds else None
-                self._started.set_result(Ready(abi, uid, tuple(absent), listener))
+                self._started.set_result(Ready(abi, uid, tuple(absent), listener, data_bytes))
             case {"failed": str(reason), "errno": errno}:
                 number = errno if isinstance(errno, int) else None
                 self._started.set_exception(ZygoteFailed(reason, number))
@@ -214,9 +241,14 @@ class Zygote:
                 self._asked.popleft().set_result((fds[0], self._workers[pid]))
             case {"refused": str(reason)}:
                 self._asked.popleft().set_exception(ZygoteFailed(f"it cannot fork: {reason}"))
-            case {"exited": int(pid), "status": int(status), "peak_kib": int(peak)}:
+            case {
+                "exited": int(pid),
+                "status": int(status),
+                "peak_kib": int(peak),
+                "cpu_secs": float(cpu),
+            }:
                 code = os.waitstatus_to_exitcode(status)
-                self._workers.pop(pid).set_result(Exit(code, peak))
+                self._workers.pop(pid).set_result(Exit(code, peak, cpu))
 
     def _lost(self) -> None:
         """No more messages will come: say so to everybody who waits for one."""

@@ -1,7 +1,7 @@
 """How deeply JSON may nest that others wrote, where the program is to walk it. Pure.
 
-Reading is bounded by Python's recursion limit of about 1000; what walks a value (masking,
-comparing) takes several frames a level, and stands deeper itself.
+Reading is bounded by the interpreter (some 1000 levels in Python 3.11, 10,000 in 3.13); what walks
+a value (masking, comparing) takes several frames a level, of which there are 1000 in all.
 """
 
 from collections.abc import Iterable

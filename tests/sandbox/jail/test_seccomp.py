@@ -27,12 +27,12 @@ from mcproxy.sandbox.jail.confine.syscalls import AUDIT_ARCH, NUMBERS
 MACHINES = sorted(NUMBERS)
 STACK_FLOOR = 0x7FFC_1234_5000
 SHAPES = [
-    Shape(paths=paths, attributes=attributes, network=network, stack_floor=STACK_FLOOR)
-    for paths, attributes, network in [
-        (True, True, False),
-        (True, True, True),
-        (True, False, False),
-        (False, False, False),
+    Shape(paths=paths, attributes=attributes, network=network, locks=locks, stack_floor=STACK_FLOOR)
+    for paths, attributes, network, locks in [
+        (True, True, False, True),
+        (True, True, True, False),
+        (True, False, False, False),
+        (False, False, False, False),
     ]
 ]
 HEADERS = Path("/usr/include")
@@ -65,6 +65,11 @@ def verdict(rule: Rule | None, arguments: Sequence[int]) -> int:
     """The meaning of a rule, said directly."""
     if rule is None:
         return REFUSE
+    if (
+        rule.first
+        and arguments[rule.first[0].argument] & rule.first[0].mask in rule.first[0].values
+    ):
+        return rule.first[1]
     for check in rule.checks:
         value = arguments[check.argument]
         if isinstance(check, Below):
@@ -79,7 +84,8 @@ def verdict(rule: Rule | None, arguments: Sequence[int]) -> int:
 def samples(rule: Rule | None) -> list[list[int]]:
     """Arguments around every edge of a rule's checks."""
     found = [[0] * 6, [2**64 - 1] * 6]
-    for check in rule.checks if rule else ():
+    checks = [*([rule.first[0]] if rule.first else []), *rule.checks] if rule else []
+    for check in checks:
         edges = [check.limit] if isinstance(check, Below) else list(check.values)
         near = {(edge + step) % 2**64 for edge in edges for step in (-1, 0, 1, 1 << 32, -(1 << 32))}
         near |= {edge ^ 1 << bit for edge in edges for bit in (0, 1, 5, 8, 18, 31, 32, 63)}
@@ -122,10 +128,17 @@ CHECKS = st.one_of(
     ),
     st.builds(Below, argument=st.integers(0, 5), limit=st.integers(1, 2**64 - 1)),
 )
+FIRST_CHECKS = st.builds(
+    OneOf,
+    argument=st.integers(0, 5),
+    values=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=5).map(tuple),
+    mask=st.sampled_from([bpf.WORD, 0xFF]),
+)
 RULES = st.builds(
     Rule,
     then=st.sampled_from([ALLOW, errno_action(errno.ENOSYS)]),
     checks=st.lists(CHECKS, max_size=3).map(tuple),
+    first=st.none() | st.tuples(FIRST_CHECKS, st.just(errno_action(0))),
 )
 
 
@@ -155,6 +168,7 @@ fork vfork clone3 execve execveat kill tgkill tkill ptrace process_vm_readv unsh
 umount2 pivot_root chroot io_uring_setup bpf perf_event_open keyctl userfaultfd memfd_create shmget
 bind listen accept accept4 prctl seccomp setuid setgid capset init_module link linkat symlink
 symlinkat mknod mknodat chown fchown truncate fallocate pidfd_open pidfd_getfd personality reboot
+sendfile splice tee vmsplice
 """
 
 

@@ -2,12 +2,11 @@
 
 Decides from ``Walls`` what is built and fails with an ``OSError`` that names the step, so that the
 gateway can say why a level is out of reach. In namespaces ``prepare`` forks: it returns in the
-child, the parent only waits for it.
+last child, the others only wait for it.
 """
 
 import asyncio
 import errno
-import fcntl
 import gc
 import os
 import platform
@@ -22,7 +21,7 @@ from mcproxy.sandbox.jail.confine.lockdown import DIAL_FD, PROXY_PORT, Prepared
 from mcproxy.sandbox.jail.confine.syscalls import NUMBERS
 from mcproxy.sandbox.jail.walls import Wall, Walls
 
-_HIGH_FD = 30  # away from the numbers that workers give a meaning
+_END_OF_FDS = 64  # a zygote that has just started has a handful
 _SCRATCH, _OTHER_SCRATCH = "/tmp", "/scratch"  # noqa: S108 - in the sandbox's own tree
 _BACKLOG = 128
 _PROXY = ("127.0.0.1", PROXY_PORT)
@@ -43,7 +42,6 @@ def prepare(walls: Walls) -> tuple[Prepared, Found]:
     """Build the walls that all workers share. OSError: which step the machine refused."""
     if platform.machine() not in NUMBERS:
         raise OSError(errno.ENOSYS, f"no system call table for {platform.machine()}")
-    null_fd = fcntl.fcntl(os.open(os.devnull, os.O_RDWR), fcntl.F_DUPFD_CLOEXEC, _HIGH_FD)
     readable = (
         *rootfs.runtime_paths(network=walls.network),
         *walls.package_path,
@@ -62,6 +60,7 @@ def prepare(walls: Walls) -> tuple[Prepared, Found]:
         paths=walls.paths,
         attributes=walls.namespaces,
         network=listener is not None,
+        locks=bool(walls.read_write),
         stack_floor=stack_floor,
     )
     prepared = Prepared(
@@ -71,7 +70,6 @@ def prepare(walls: Walls) -> tuple[Prepared, Found]:
         readable=readable,
         data_bytes=data_bytes,
         address_bytes=address_bytes,
-        null_fd=null_fd,
         scratch=scratch,
     )
     return prepared, Found(abi, os.geteuid(), absent, listener)
@@ -128,23 +126,28 @@ def _enter_namespaces(walls: Walls, readable: tuple[str, ...]) -> str | None:
     hides = any(path.startswith(_SCRATCH + "/") for path, _ in tree.mounts)
     scratch = _OTHER_SCRATCH if hides else _SCRATCH
     namespaces.enter(lambda: rootfs.build(tree, scratch), walls.uid)
-    _continue_as_first_process()
+    _continue_as_second_process()
     libc.drop_bounding_set()
     if walls.network:
         namespaces.loopback_up()
     return scratch
 
 
-def _continue_as_first_process() -> None:
-    """Process namespaces begin with a child; its end is the end of all in it."""
-    child = os.fork()
-    if child:
-        _wait_and_exit(child)
-    libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
+def _continue_as_second_process() -> None:
+    """Process namespaces begin with a child; its end is the end of all in it.
+
+    The zygote is not that child but the next. Workers are number one of theirs, and libraries
+    (OpenSSL, SQLite, tempfile) draw new random numbers after a fork only if the number changed.
+    """
+    for _ in range(2):
+        child = os.fork()
+        if child:
+            _wait_and_exit(child)
+        libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _wait_and_exit(child: int) -> NoReturn:
-    os.closerange(0, _HIGH_FD)  # the control socket above all: its end must be the gateway's end
+    os.closerange(0, _END_OF_FDS)  # the control socket above all: its end must be the gateway's end
     os.waitpid(child, 0)
     os._exit(0)
 

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-Wall = Literal["namespaces", "landlock"]
+Wall = Literal["namespaces", "landlock", "cgroup"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ socket, its only tie to the gateway: when that closes, it ends, and its workers 
     zygote:  {"ready": …} + listener       or {"failed": what, "errno": n}
     gateway: Own + sockets                 for each worker
     zygote:  {"spawned": pid} + pidfd      or {"refused": why}
-    zygote:  {"exited": pid, "status": n, "peak_kib": n}
+    zygote:  {"exited": pid, "status": n, "peak_kib": n, "cpu_secs": x}
 """
 
 import asyncio
@@ -18,10 +18,12 @@ import os
 import select
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NoReturn
 
 from mcproxy.sandbox.jail import preload, worker
+from mcproxy.sandbox.jail.confine import namespaces
 from mcproxy.sandbox.jail.confine.lockdown import RPC_FD, Prepared, confine, own_descriptors
 from mcproxy.sandbox.jail.prepare import prepare
 from mcproxy.sandbox.jail.walls import Own, Walls
@@ -62,7 +64,12 @@ def main(control_fd: int, library: Sequence[str]) -> NoReturn:
     except OSError as error:
         control.send({"failed": error.strerror or str(error), "errno": error.errno})
         os._exit(1)
-    ready = {"landlock": found.landlock_abi, "uid": found.uid, "absent": found.absent}
+    ready = {
+        "landlock": found.landlock_abi,
+        "uid": found.uid,
+        "absent": found.absent,
+        "data_bytes": prepared.data_bytes,
+    }
     if found.listener:
         control.send({"ready": ready}, [found.listener.fileno()])
         found.listener.close()
@@ -75,39 +82,42 @@ def _serve(control: Control, prepared: Prepared) -> NoReturn:
     """Fork for each request, reap and report each end."""
     events = select.poll()
     events.register(control, select.POLLIN)
+    fork = os.fork
+    if prepared.walls.namespaces:
+        fork = partial(namespaces.fork_as_first_process, os.pidfd_open(os.getpid()))
     workers: dict[int, int] = {}  # pidfd: pid
     while True:
         for fd, _ in events.poll():
             if fd in workers:
                 events.unregister(fd)
                 _reap(control, fd, workers.pop(fd))
-                continue
-            message, fds = control.receive()
-            if not message:
-                os._exit(0)  # the workers get SIGKILL: it is their parent-death signal
-            if pidfd := _spawn(control, prepared, Own.decode(message), fds):
-                events.register(pidfd[0], select.POLLIN)
-                workers[pidfd[0]] = pidfd[1]
+            elif pidfd := _spawn(control, prepared, fork, workers):
+                events.register(pidfd, select.POLLIN)
 
 
 def _spawn(
-    control: Control, prepared: Prepared, own: Own, fds: list[int]
-) -> tuple[int, int] | None:
-    """Fork one worker: its pidfd and pid; None when the kernel will not fork."""
+    control: Control, prepared: Prepared, fork: Callable[[], int], workers: dict[int, int]
+) -> int | None:
+    """Fork one worker, as asked: its pidfd; None when the kernel will not fork."""
+    message, fds = control.receive()
+    if not message:
+        os._exit(0)  # the workers get SIGKILL: it is their parent-death signal
     try:
-        pid = os.fork()
+        pid = fork()
     except OSError as error:
         control.send({"refused": str(error)})
         pid = -1
     if pid == 0:
-        _work(prepared, own, fds)
+        workers.clear()  # or a script that finds it could count the others
+        _work(prepared, Own.decode(message), fds)
     for fd in fds:
         os.close(fd)
     if pid < 0:
         return None
     pidfd = os.pidfd_open(pid)
     control.send({"spawned": pid}, [pidfd])
-    return pidfd, pid
+    workers[pidfd] = pid
+    return pidfd
 
 
 def _work(prepared: Prepared, own: Own, fds: list[int]) -> NoReturn:
@@ -124,7 +134,7 @@ def _work(prepared: Prepared, own: Own, fds: list[int]) -> NoReturn:
 
 def _ready(prepared: Prepared, own: Own, fds: list[int]) -> asyncio.AbstractEventLoop | None:
     """Lock down, warm up; the loop to use. None, and the reason is sent, when that fails."""
-    own_descriptors(fds[0], fds[1] if len(fds) > 1 else None, prepared.null_fd)
+    own_descriptors(fds[0], fds[1] if len(fds) > 1 else None)
     try:
         confine(prepared, own)
         preload.reseed()
@@ -137,4 +147,5 @@ def _ready(prepared: Prepared, own: Own, fds: list[int]) -> asyncio.AbstractEven
 def _reap(control: Control, pidfd: int, pid: int) -> None:
     _, status, usage = os.wait4(pid, 0)
     os.close(pidfd)
-    control.send({"exited": pid, "status": status, "peak_kib": usage.ru_maxrss})
+    used = {"peak_kib": usage.ru_maxrss, "cpu_secs": usage.ru_utime + usage.ru_stime}
+    control.send({"exited": pid, "status": status, **used})

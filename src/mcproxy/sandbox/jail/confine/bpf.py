@@ -49,11 +49,15 @@ class Below:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``then`` when all ``checks`` hold, else ``otherwise`` (both are actions)."""
+    """``then`` when all ``checks`` hold, else ``otherwise`` (both are actions).
+
+    ``first`` is judged before them and has an action of its own; its mask is of 32 bits.
+    """
 
     then: int = ALLOW
     checks: tuple[OneOf | Below, ...] = ()
     otherwise: int = REFUSE
+    first: tuple[OneOf, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,10 @@ def _tree(ranges: list[tuple[int, Rule]]) -> Program:
 def _body(rule: Rule) -> Program:
     refuse = Instruction(_RETURN, rule.otherwise)
     program: Program = []
+    if rule.first:
+        check_first, action = rule.first
+        program += _one_of(check_first, Instruction(_JUMP, 1))  # past the return
+        program.append(Instruction(_RETURN, action))
     for check in rule.checks:
         program += _below(check, refuse) if isinstance(check, Below) else _one_of(check, refuse)
     return [*program, Instruction(_RETURN, rule.then)]

@@ -52,6 +52,10 @@ def unshare(flags: int, what: str) -> None:
     _checked(_libc.unshare(flags), f"unshare({what})")
 
 
+def setns(fd: int, kind: int, what: str) -> None:
+    _checked(_libc.setns(fd, kind), f"setns({what})")
+
+
 def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
     """mount(2)."""
     status = _libc.mount(

@@ -21,7 +21,7 @@ PROXY_PORT = 3128  # of the sandbox's own loopback
 STACK_BYTES = 8 << 20  # a thread's and the main one's: the usual default of Linux
 _MIB = 1 << 20
 _SCRATCH_ENTRIES = 1024
-_ADDRESS_SPACE_SPARE = 1 << 30  # reservations that are no memory: thread arenas, mapped files
+_ADDRESS_SPACE_SPARE = 128 << 20  # no memory: what malloc reserves for threads; libraries, files
 _THREADS_IN_NAMESPACE = 256  # counted over the workers of one zygote
 _TASKS_OF_USER = 4096  # counted over everything of that user: no namespace to count in
 _SAFE_FD = 20  # above every number that is given a meaning here
@@ -39,7 +39,6 @@ class Prepared:
     readable: tuple[str, ...]
     data_bytes: int
     address_bytes: int
-    null_fd: int
     scratch: str | None
 
 
@@ -74,11 +73,13 @@ def measure() -> tuple[int, int, int]:
     return kib["VmData"] << 10, kib["VmSize"] << 10, end - STACK_BYTES - _MIB
 
 
-def own_descriptors(rpc: int, dial: int | None, null: int) -> None:
+def own_descriptors(rpc: int, dial: int | None) -> None:
     """``rpc`` becomes RPC_FD, ``dial`` DIAL_FD; the standard three lead nowhere, others are closed.
 
+    Nowhere is opened anew: flags are of the open file, which an inherited one shares with others.
     First all away from the numbers to be given: one of them may hold another.
     """
+    null = os.open(os.devnull, os.O_RDWR)
     safe_rpc, safe_null = (fcntl.fcntl(fd, fcntl.F_DUPFD, _SAFE_FD) for fd in (rpc, null))
     safe_dial = None if dial is None else fcntl.fcntl(dial, fcntl.F_DUPFD, _SAFE_FD)
     for standard in (0, 1, 2):
@@ -111,13 +112,13 @@ def _set_proxy(token: str | None) -> None:
 
 
 def _set_limits(prepared: Prepared) -> None:
-    """setrlimit(2). RLIMIT_DATA is the memory wall; the address space is bounded loosely."""
+    """setrlimit(2). RLIMIT_DATA bounds what a script can write to, RLIMIT_AS whatever it maps."""
     walls = prepared.walls
     memory = walls.memory_mb * _MIB
     tasks = _THREADS_IN_NAMESPACE if walls.namespaces else _TASKS_OF_USER
     limits = {
         resource.RLIMIT_DATA: prepared.data_bytes + memory,
-        resource.RLIMIT_AS: prepared.address_bytes + 4 * memory + _ADDRESS_SPACE_SPARE,
+        resource.RLIMIT_AS: prepared.address_bytes + memory + _ADDRESS_SPACE_SPARE,
         resource.RLIMIT_STACK: STACK_BYTES,
         resource.RLIMIT_FSIZE: walls.scratch_mb * _MIB,
         resource.RLIMIT_NOFILE: walls.open_files,

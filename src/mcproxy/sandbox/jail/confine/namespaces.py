@@ -1,7 +1,8 @@
 """Put this process into namespaces of its own: user, mount, network, process, and the small ones.
 
-Done once per zygote; workers inherit them. Works for root and for an ordinary user alike, unless
-the machine forbids user namespaces (Docker's and Kubernetes' default profiles do).
+Done once per zygote; workers inherit them, but for a process namespace of their own. Works for root
+and for an ordinary user alike, unless the machine forbids user namespaces (Docker's and Kubernetes'
+default profiles do).
 """
 
 import contextlib
@@ -24,6 +25,9 @@ _ALL = (
 )
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _HOST_NAME = "sandbox"
+# tcp(7): least, default and most bytes of a connection's buffer. It grows up to the machine's most,
+# often 4 to 32 MiB, and is nobody's memory: here never above what a pair of local sockets has.
+_TCP_BUFFER = "4096 131072 212992"
 
 
 def enter(build_root: Callable[[], None], uid: int) -> None:
@@ -54,6 +58,22 @@ def drop_root(uid: int) -> None:
     libc.prctl(libc.PR_SET_DUMPABLE, 1)
 
 
+def fork_as_first_process(zygote: int) -> int:
+    """Fork a child that is the first process of a new namespace: no number in it counts others.
+
+    ``zygote`` is a pidfd of this process: its next child goes into this one's namespace again, for
+    the kernel makes no second namespace out of one that waits for its first process.
+    """
+    libc.unshare(libc.CLONE_NEWPID, "process")
+    child = -1
+    try:
+        child = os.fork()
+    finally:
+        if child:
+            libc.setns(zygote, libc.CLONE_NEWPID, "process")
+    return child
+
+
 def loopback_up() -> None:
     """Start ``lo`` of this network namespace: it comes into being switched off."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -77,6 +97,9 @@ def _unshare_and_map(proc: int, uid: int) -> None:
     _write(proc, "self/setgroups", "deny")
     _write(proc, "self/uid_map", f"{uid} {outer_uid} 1")
     _write(proc, "self/gid_map", f"{uid} {outer_gid} 1")
+    for name in ("tcp_rmem", "tcp_wmem"):
+        with contextlib.suppress(OSError):  # in most containers these files are read-only
+            _write(proc, f"sys/net/ipv4/{name}", _TCP_BUFFER)
 
 
 def _write(folder: int, name: str, text: str) -> None:

@@ -15,7 +15,8 @@ from typing import Literal
 
 from mcproxy.sandbox.jail.confine import libc
 
-DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
+# Not /dev/zero: what is shared by mapping it is memory that no limit of a process counts.
+DEVICES = ("/dev/null", "/dev/urandom")
 
 # Where the new root is assembled: exists on every Linux, and nothing that is shown lies below it.
 _STAGE = "/sys"
@@ -114,7 +115,7 @@ def _mount_all(mounts: Sequence[tuple[str, Kind]]) -> None:
             libc.set_attributes(_STAGE + path, libc.ATTR_RDONLY, recursive=False)
     for device in filter(os.path.exists, DEVICES):
         _mount_point(device, is_folder=False)
-        libc.bind(device, _STAGE + device, libc.ATTR_NOSUID)
+        libc.bind(device, _STAGE + device, libc.ATTR_NOSUID | libc.ATTR_RDONLY)  # its times
 
 
 def _show(path: str, kind: Kind) -> None:

@@ -13,7 +13,8 @@ from mcproxy.sandbox.jail.confine import bpf, libc
 from mcproxy.sandbox.jail.confine.bpf import REFUSE, WORD, Below, OneOf, Rule, errno_action
 from mcproxy.sandbox.jail.confine.syscalls import AUDIT_ARCH, NUMBERS
 
-# What an interpreter does with its own memory, descriptors, clocks and threads.
+# What an interpreter does with its own memory, descriptors, clocks and threads. Without sendfile:
+# a page that it puts into a pipe stays there when the file is gone, and nobody counts it.
 _PLAIN = """
 read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 close lseek fstat
 mprotect munmap madvise brk membarrier set_robust_list rseq sched_yield sched_getaffinity
@@ -24,7 +25,7 @@ clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times get
 setitimer getitimer alarm getpid gettid getppid getuid geteuid getgid getegid getgroups getpgrp
 getpgid getsid getrlimit getrandom uname umask getcwd exit exit_group restart_syscall
 recvfrom recvmsg sendmsg shutdown getsockopt getsockname getpeername
-sendfile copy_file_range fadvise64 ftruncate fsync fdatasync fstatfs
+copy_file_range fadvise64 ftruncate fsync fdatasync fstatfs
 """
 
 # What takes a path. Where it leads is for the mount namespace and Landlock. Without truncate, which
@@ -41,12 +42,14 @@ _NO_ATTRIBUTES = "listxattr llistxattr flistxattr"
 
 _POINTER = WORD << 32 | WORD
 _AF_UNIX, _AF_INET, _SOCK_STREAM, _SOCK_TYPE, _IPPROTO_TCP = 1, 2, 1, 0xF, 6
-_F_GETLK_SETLK = (5, 6, 7)
-_FCNTL = (0, 1, 2, 3, 4, *_F_GETLK_SETLK, 1030)  # DUPFD, GETFD … SETFL, DUPFD_CLOEXEC
+_F_GETLK, _F_SETLK, _F_SETLKW = 5, 6, 7
+_FCNTL = (0, 1, 2, 3, 4, _F_GETLK, _F_SETLK, _F_SETLKW, 1030)  # DUPFD GETFD … DUPFD_CLOEXEC
+_PRETEND_SUCCESS = errno_action(0)
 _IOCTL = (0x5421, 0x5450, 0x5451, 0x541B)  # FIONBIO FIONCLEX FIOCLEX FIONREAD
 _SOCKET_LEVELS = (1, _IPPROTO_TCP)  # SOL_SOCKET
-# SO_ and TCP_ options of buffers, time-outs, keep-alive, linger; no filters, no repair, no ULP.
-_SOCKET_OPTIONS = (1, 2, 4, 5, 6, 7, 8, 9, 12, 13, 18, 20, 21)
+# SO_ and TCP_ options of time-outs, keep-alive, linger; no filters, no repair, no ULP. No buffers
+# either (SNDBUF 7, RCVBUF 8, RCVLOWAT 18): the kernel's memory in them is bounded by their default.
+_SOCKET_OPTIONS = (1, 2, 4, 5, 6, 9, 12, 13, 20, 21)
 
 # O_ACCMODE | O_TRUNC: an access mode, with truncation only where writing is asked for too, because
 # older Landlock sees the mode and not the truncation (nor access mode 3, neither read nor write).
@@ -56,7 +59,8 @@ _SET_ID = 0o6000  # a program that others run as us must not be made, not even w
 # FUTEX_ WAIT WAKE REQUEUE CMP_REQUEUE WAKE_OP WAIT_BITSET WAKE_BITSET: no priority inheritance.
 _FUTEX_COMMAND, _FUTEX_COMMANDS = 0x7F, (0, 1, 3, 4, 5, 9, 10)
 
-_MAP_SHARED, _MAP_ANONYMOUS, _MAP_GROWSDOWN, _MAP_HUGETLB = 0x1, 0x20, 0x100, 0x40000
+_MAP_SHARED, _MAP_PRIVATE, _MAP_TYPE = 0x1, 0x2, 0xF
+_MAP_ANONYMOUS, _MAP_GROWSDOWN, _MAP_HUGETLB = 0x20, 0x100, 0x40000
 _THREAD = 0x00010000 | 0x00000100 | 0x00000800  # CLONE_THREAD | CLONE_VM | CLONE_SIGHAND
 # CLONE_PIDFD PTRACE VFORK PARENT UNTRACED, and every CLONE_NEW*
 _NOT_A_THREAD = 0x1000 | 0x2000 | 0x4000 | 0x8000 | 0x800000 | 0x7E020000 | 0x80
@@ -68,12 +72,14 @@ class Shape:
 
     ``paths``: calls that take a path are made (else ENOENT, as if no file existed).
     ``attributes``: modes and times of files may be changed. ``network``: TCP may be dialled.
-    ``stack_floor``: below the main thread's stack, which must not be remapped (see ``_memory``).
+    ``locks``: files are shared with others, who must see a lock. ``stack_floor``: below the main
+    thread's stack, which must not be remapped (see ``_memory``).
     """
 
     paths: bool
     attributes: bool
     network: bool
+    locks: bool
     stack_floor: int
 
 
@@ -90,7 +96,13 @@ def rules(shape: Shape) -> dict[str, Rule]:
     listed |= dict.fromkeys(_NO_ATTRIBUTES.split(), Rule(then=errno_action(errno.ENOTSUP)))
     if shape.attributes:
         listed |= _attributes()
-    return listed | _memory(shape.stack_floor) | _sockets(network=shape.network) | _arguments()
+    return (
+        listed
+        | _memory(shape.stack_floor)
+        | _sockets(network=shape.network)
+        | _arguments()
+        | _locks(real=shape.locks)
+    )
 
 
 def program(shape: Shape, machine: str) -> bytes:
@@ -128,13 +140,14 @@ def _attributes() -> dict[str, Rule]:
 
 
 def _memory(stack_floor: int) -> dict[str, Rule]:
-    """Close what RLIMIT_DATA does not count, so that it bounds all memory.
+    """Close what RLIMIT_DATA does not count, so that it bounds what a script can write to.
 
     Shared anonymous and huge pages are not counted, and neither is a mapping that grows down: not a
-    new one, and not the main thread's stack moved and widened by mremap.
+    new one, and not the main thread's stack moved and widened by mremap. What was written and then
+    made read-only is not counted any more: that is left to RLIMIT_AS.
     """
-    kind = _MAP_SHARED | _MAP_ANONYMOUS | _MAP_GROWSDOWN | _MAP_HUGETLB
-    private_or_file = OneOf(3, (0, _MAP_SHARED, _MAP_ANONYMOUS), kind)
+    kind = _MAP_TYPE | _MAP_ANONYMOUS | _MAP_GROWSDOWN | _MAP_HUGETLB
+    private_or_file = OneOf(3, (_MAP_PRIVATE, _MAP_SHARED, _MAP_PRIVATE | _MAP_ANONYMOUS), kind)
     return {
         "mmap": Rule(checks=(private_or_file,), otherwise=errno_action(errno.ENOMEM)),
         "mremap": Rule(checks=(Below(0, stack_floor),), otherwise=errno_action(errno.ENOMEM)),
@@ -161,7 +174,6 @@ def _arguments() -> dict[str, Rule]:
     own_limits = (OneOf(0, (0,)), OneOf(2, (0,), _POINTER))
     thread = OneOf(0, (_THREAD,), _THREAD | _NOT_A_THREAD)
     return {
-        "fcntl": Rule(checks=(OneOf(1, _FCNTL),)),
         "ioctl": Rule(checks=(OneOf(1, _IOCTL),), otherwise=errno_action(errno.ENOTTY)),
         "prlimit64": Rule(checks=own_limits),
         "clone": Rule(checks=(thread,)),
@@ -170,3 +182,10 @@ def _arguments() -> dict[str, Rule]:
             otherwise=errno_action(errno.ENOSYS),
         ),
     }
+
+
+def _locks(*, real: bool) -> dict[str, Rule]:
+    """A lock on a file that only this process has never conflicts: it is said to be taken, and not
+    made. The kernel counts no locks, and each costs it some 200 bytes."""
+    lock = None if real else (OneOf(1, (_F_SETLK, _F_SETLKW)), _PRETEND_SUCCESS)
+    return {"fcntl": Rule(checks=(OneOf(1, _FCNTL),), first=lock)}
