@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mcproxy.observe.repeated import MAX_KINDS, SHOWN, WINDOW_SECS, RepeatLimit
+from mcproxy.observe.repeated import MAX_KINDS, SHOWN, TIMER, WINDOW_SECS, RepeatLimit
 
 
 class Log(logging.Handler):
@@ -56,7 +56,7 @@ def test_the_count_is_told_when_nothing_else_happens() -> None:
     told = log.limit = RepeatLimit(log.handle, window_secs=0.05)
     log.filters[:] = [told]
     log.say(SHOWN + 5)
-    timers = [each for each in threading.enumerate() if each.name.startswith("Thread-")]
+    timers = [each for each in threading.enumerate() if each.name == TIMER]
     for timer in timers:
         timer.join(10)
     assert (

@@ -212,7 +212,7 @@ async def _answer(request: Request, work: Work, way: Way) -> None:
 
 def _notify(stream: Stream) -> Callable[[str, JsonObject], None]:
     def notify(method: str, params: JsonObject) -> None:
-        if stream.crowded:  # a server that talks without end must not cost the client its replies
+        if stream.crowded and not stream.returns:  # a server that talks must not cost it replies
             log.info("a client reads too slowly: %s is dropped", method)
             return
         stream.put(encode(Notification(method, _encode(params))))

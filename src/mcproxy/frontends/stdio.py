@@ -86,7 +86,7 @@ class _Output:
     """What goes out, in order."""
 
     def __init__(self, write: Write) -> None:
-        self.stream = Stream()
+        self.stream = Stream(returns=False)
         self._write = write
         self._reader = self.stream.attach()
         self._written = asyncio.Event()

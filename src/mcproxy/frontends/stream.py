@@ -53,11 +53,20 @@ class Backlog:
 class Stream:
     """Messages in order. One reader at a time: a new one takes the place of the old.
 
-    ``owner`` is whose share of the ``backlog`` it takes.
+    ``owner`` is whose share of the ``backlog`` it takes. ``returns``: a reader that was let go can
+    come back; one that cannot is rather spared what it can do without, see ``crowded``.
     """
 
-    def __init__(self, name: str = "", owner: str = "", backlog: Backlog | None = None) -> None:
+    def __init__(
+        self,
+        name: str = "",
+        owner: str = "",
+        backlog: Backlog | None = None,
+        *,
+        returns: bool = True,
+    ) -> None:
         self.name = name
+        self.returns = returns
         self.owner = owner
         self._backlog = backlog
         self.ended = False

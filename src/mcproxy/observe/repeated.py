@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 SHOWN = 20  # in WINDOW_SECS: enough to see what it is about
 WINDOW_SECS = 60.0
+TIMER = "log counts"  # the name of its threads
 MAX_KINDS = 1000  # texts are ours and servers are configured: a gateway has some dozens
 
 _Kind: TypeAlias = tuple[str, str, str]
@@ -80,7 +81,7 @@ class RepeatLimit(logging.Filter):
         """The count is told at the end of the window, even if nothing else happens."""
         secs = max(0.0, window.began + self._window_secs - self._now())
         timer = threading.Timer(secs, self._end, (kind, window))
-        timer.daemon = True
+        timer.name, timer.daemon = TIMER, True
         timer.start()
 
     def _end(self, kind: _Kind, window: _Window) -> None:
