@@ -129,8 +129,9 @@ class Relay:
                     owner.exchange.notify(note.method, _read(note.params))
             case "notifications/elicitation/complete":
                 params = _read(note.params)
+                elicitation = str(params.get("elicitationId"))
                 for passage in self._passages.values():
-                    if params.get("elicitationId") in passage.elicitations:
+                    if elicitation in passage.elicitations:
                         passage.exchange.notify(note.method, params)
             case "notifications/cancelled":
                 self._withdrawn(_read(note.params).get("requestId"), within)
