@@ -16,10 +16,6 @@ else:
 
 JsonObject: TypeAlias = dict[str, Json]
 
-# Revisions of MCP, newest first: the stateless one, and those that begin with ``initialize``.
-MODERN = "2026-07-28"
-HANDSHAKE = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
-
 ServerState = Literal[
     "starting", "ready", "idle", "restarting", "failed", "disabled", "unconfigured"
 ]
@@ -29,19 +25,6 @@ Change: TypeAlias = Literal["server_health", "tools_changed"]
 
 Event: TypeAlias = Literal["startup", "manual", "config_change", "tools_changed", "server_health"]
 """What causes the manifest to be refreshed, the strongest first: of several, it gives the name."""
-
-
-LOG_LEVELS = (
-    "debug",
-    "info",
-    "notice",
-    "warning",
-    "error",
-    "critical",
-    "alert",
-    "emergency",
-)
-"""Of log messages, the least severe first (MCP, server/utilities/logging)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from mcproxy.frontends.conversation import MAX_RUNNING, TOO_MANY
+from mcproxy import mcp
+from mcproxy.frontends.conversation import MAX_RUNNING
 from mcproxy.types import JsonObject
 from tests.e2e.gateways import MAIN, ROOT, TIME, echo
 
@@ -160,7 +161,7 @@ def test_requests_under_way_are_bounded(config: Path) -> None:
             process.stdin.write(f"{line}\n")
         process.stdin.flush()
         refused = json.loads(process.stdout.readline())
-        assert (refused["id"], refused["error"]["code"]) == ("one more", TOO_MANY)
+        assert (refused["id"], refused["error"]["code"]) == ("one more", mcp.TOO_MANY_REQUESTS)
         answer = refused
         while "error" in answer:  # the place of the cancelled one is free soon
             process.stdin.write(f"{json.dumps(ping)}\n")

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
+from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.frontends.entry import EVENTS, JSON, is_json, takes, takes_events
 from mcproxy.frontends.glance import Glance, glance
-from mcproxy.frontends.routing_headers import HEADER_MISMATCH, check, check_parameters, decoded
+from mcproxy.frontends.routing_headers import check, check_parameters, decoded
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import Request
 
@@ -97,13 +98,23 @@ def test_headers_that_agree_with_the_body(message: Request, changed: dict[str, s
             RpcError.INVALID_PARAMS,
             "clientCapabilities",
         ),
-        (_request(), {}, HEADER_MISMATCH, "mcp-protocol-version is missing"),
-        (_request(), {**MIRRORED, "MCP-Protocol-Version": "2025-11-25"}, HEADER_MISMATCH, "2025"),
-        (_request(), {**MIRRORED, "Mcp-Method": "Tools/Call"}, HEADER_MISMATCH, "'Tools/Call'"),
-        (_request(), {**MIRRORED, "Mcp-Name": "execute"}, HEADER_MISMATCH, "'search'"),
-        (_request(), {**MIRRORED, "Mcp-Name": "=?base64?%%%?="}, HEADER_MISMATCH, "unreadable"),
-        (_request(), {**MIRRORED, "Mcp-Name": "=?base64?/w==?="}, HEADER_MISMATCH, "unreadable"),
-        (_request(name=5), MIRRORED, HEADER_MISMATCH, "says 5"),
+        (_request(), {}, mcp.HEADER_MISMATCH, "MCP-Protocol-Version is missing"),
+        (
+            _request(),
+            {**MIRRORED, "MCP-Protocol-Version": "2025-11-25"},
+            mcp.HEADER_MISMATCH,
+            "2025",
+        ),
+        (_request(), {**MIRRORED, "Mcp-Method": "Tools/Call"}, mcp.HEADER_MISMATCH, "'Tools/Call'"),
+        (_request(), {**MIRRORED, "Mcp-Name": "execute"}, mcp.HEADER_MISMATCH, "'search'"),
+        (_request(), {**MIRRORED, "Mcp-Name": "=?base64?%%%?="}, mcp.HEADER_MISMATCH, "unreadable"),
+        (
+            _request(),
+            {**MIRRORED, "Mcp-Name": "=?base64?/w==?="},
+            mcp.HEADER_MISMATCH,
+            "unreadable",
+        ),
+        (_request(name=5), MIRRORED, mcp.HEADER_MISMATCH, "says 5"),
     ],
 )
 def test_headers_that_do_not(
@@ -156,7 +167,7 @@ def test_parameters_that_are_repeated(arguments: Json, headers: dict[str, str]) 
 def test_parameters_that_are_not(arguments: Json, headers: dict[str, str], words: str) -> None:
     with pytest.raises(RpcError, match=words) as refused:
         check_parameters(_request(arguments=arguments), Headers(headers), REGION)
-    assert refused.value.code == HEADER_MISMATCH
+    assert refused.value.code == mcp.HEADER_MISMATCH
 
 
 @given(st.text())

@@ -13,11 +13,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 import httpx
 import pytest
 
+from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.frontends import stdio
-from mcproxy.frontends.conversation import MAX_RUNNING, TOO_MANY
+from mcproxy.frontends.conversation import MAX_RUNNING
 from mcproxy.frontends.pipes import reading, writing
-from mcproxy.types import MODERN, Json, JsonObject
+from mcproxy.types import Json, JsonObject
 from tests.frontends.serving import (
     BOTH,
     BOUND_SECS,
@@ -115,10 +116,10 @@ class Stateless(Posting):
         given = params.get("_meta")
         meta: JsonObject = {
             **(given if isinstance(given, dict) else {}),
-            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/protocolVersion": mcp.STATELESS_VERSION,
             "io.modelcontextprotocol/clientCapabilities": {},
         }
-        headers = {**self.headers, "MCP-Protocol-Version": MODERN}
+        headers = {**self.headers, "MCP-Protocol-Version": mcp.STATELESS_VERSION}
         headers["Mcp-Method"] = str(message["method"])
         if "name" in params:
             headers["Mcp-Name"] = str(params["name"])
@@ -325,7 +326,7 @@ async def test_requests_under_way_are_bounded(served: Served, opened: Open) -> N
         async with asyncio.timeout(BOUND_SECS), served.scripts.starting:
             await served.scripts.starting.wait_for(lambda: served.scripts.started == MAX_RUNNING)
         await talk.send(request("ping", id_="one more"))
-        assert _error(await talk.reply()) == ("one more", TOO_MANY)
+        assert _error(await talk.reply()) == ("one more", mcp.TOO_MANY_REQUESTS)
         served.scripts.go.set()
         ids = {(await talk.reply())["id"] for _ in range(MAX_RUNNING)}
         assert ids == set(range(MAX_RUNNING))

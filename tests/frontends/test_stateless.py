@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from mcproxy import mcp
 from mcproxy.frontends.sessions import Bounds
-from mcproxy.gateway.era import HANDSHAKE_ONLY
 from mcproxy.types import Json, JsonObject
 from tests.frontends.serving import BOTH, BOUND_SECS, Served, events, request, serving
 
@@ -91,7 +91,7 @@ async def test_who_waits_when_the_gateway_stops_is_told_so(
 
 
 @pytest.mark.requirement("mcp.stateless")
-@pytest.mark.parametrize("method", sorted(HANDSHAKE_ONLY))
+@pytest.mark.parametrize("method", sorted(mcp.HANDSHAKE_ONLY))
 async def test_methods_that_are_no_more(served: Served, method: str) -> None:
     body = request(method, {"_meta": META})
     reply = await served.http.post("/mcp", json=body, headers=headers(method))

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection
 
 import msgspec
 
-from mcproxy.errors import RpcError
+from mcproxy import mcp
+from mcproxy.errors import RpcError, not_declared
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import (
     UNREADABLE,
@@ -23,12 +24,6 @@ from mcproxy.wire.message import (
 )
 
 ANSWER_SECS = 600.0  # elicitation asks a person, who may be away from the desk
-
-_CAPABILITIES = {
-    "sampling/createMessage": "sampling",
-    "elicitation/create": "elicitation",
-    "roots/list": "roots",
-}
 
 _encode = msgspec.json.Encoder().encode
 _object = msgspec.json.Decoder(dict[str, Json])
@@ -49,13 +44,9 @@ class Asking:
         send: Callable[[Message], None],
     ) -> JsonObject:
         """Ask the client. Raises RpcError: it cannot be asked, it refused, or it did not answer."""
-        needed = _CAPABILITIES.get(method)
+        needed = mcp.ASKABLE.get(method)
         if method != "ping" and needed not in capabilities:
-            raise RpcError(
-                RpcError.METHOD_NOT_FOUND,
-                f"the client cannot be asked for {method}: it has not declared the capability "
-                f"{needed or method!r}",
-            )
+            raise not_declared(method)
         id_ = f"mcproxy-{next(self._ids)}"
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[id_] = reply
@@ -64,7 +55,7 @@ class Asking:
             async with asyncio.timeout(ANSWER_SECS):
                 return _object.decode(await reply)
         except (TimeoutError, asyncio.CancelledError) as error:
-            send(Notification("notifications/cancelled", _encode({"requestId": id_})))
+            send(Notification(mcp.CANCELLED, _encode({"requestId": id_})))
             if isinstance(error, asyncio.CancelledError):
                 raise
             text = f"the client did not answer {method} within {ANSWER_SECS:g} s"

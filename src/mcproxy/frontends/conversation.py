@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession, Exchange
 from mcproxy.frontends.asking import Asking
@@ -34,7 +35,6 @@ from mcproxy.wire.message import (
 
 MAX_RUNNING = 256  # requests of one client at a time; more than any agent has
 RETRY_SECS = 1  # with so many under way, one ends every moment
-TOO_MANY = -32000  # JSON-RPC 2.0, section 5.1: of the range for the server's own errors
 
 _encode = msgspec.json.Encoder().encode
 
@@ -144,7 +144,7 @@ class Conversation:
         """Take what needs no answer."""
         if not isinstance(message, Notification):
             self._asking.answered(message)
-        elif message.method == "notifications/cancelled":
+        elif message.method == mcp.CANCELLED:
             cancelled = glance(message.params).requestId
             for task, id_ in self._running.items():
                 if id_ == cancelled:
@@ -232,4 +232,4 @@ def too_many() -> RpcError:
         f"as many of your requests are being answered as may be (of one client {MAX_RUNNING}); "
         f"send this one when some have ended: try again in {RETRY_SECS} s"
     )
-    return RpcError(TOO_MANY, text, retry_after=RETRY_SECS)
+    return RpcError(mcp.TOO_MANY_REQUESTS, text, retry_after=RETRY_SECS)

@@ -5,10 +5,8 @@ Nothing is refused here: parameters that are odd say nothing, and the gateway te
 
 import msgspec
 
+from mcproxy import mcp
 from mcproxy.types import Json, JsonObject
-
-META_VERSION = "io.modelcontextprotocol/protocolVersion"
-META_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 
 
 class Glance(msgspec.Struct, frozen=True):
@@ -30,7 +28,7 @@ class Glance(msgspec.Struct, frozen=True):
     @property
     def progress_token(self) -> int | str | None:
         """The token with which the client wants to hear of progress."""
-        token = self.meta.get("progressToken")
+        token = self.meta.get(mcp.META_PROGRESS_TOKEN)
         return token if isinstance(token, int | str) else None
 
 

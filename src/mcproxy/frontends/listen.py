@@ -6,6 +6,7 @@ When the server ends it, the request gets its result (MCP 2026-07-28, basic/patt
 import msgspec
 from starlette.responses import Response
 
+from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.frontends.entry import Site
 from mcproxy.frontends.events import EventStream
@@ -17,8 +18,6 @@ from mcproxy.gateway.listen import listen
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import JsonObject
 from mcproxy.wire import message as wire
-
-_SERVER = "io.modelcontextprotocol/serverInfo"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -36,7 +35,7 @@ async def response(site: Site, message: wire.Request, place: Where, share: str) 
         raise RpcError(RpcError.INVALID_PARAMS, str(denied)) from denied
 
     def end() -> None:
-        meta: JsonObject = {**listening.meta, _SERVER: server_info()}
+        meta: JsonObject = {**listening.meta, mcp.META_SERVER_INFO: server_info()}
         result = _encode({"resultType": "complete", "_meta": meta})
         stream.end(wire.encode(wire.Response(message.id, result)))
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
+from mcproxy import mcp
 from mcproxy.frontends.glance import glance
 from mcproxy.types import JsonObject
 from mcproxy.wire.message import Request
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 def wants_signs(request: Request) -> int | str | None:
     """The progress token of a script; tools of servers tell of their progress themselves."""
-    if request.method != "tools/call":
+    if request.method != mcp.CALL_TOOL:
         return None
     seen = glance(request.params)
     return seen.progress_token if seen.name in _SCRIPTS else None
@@ -51,6 +52,4 @@ async def _signs(
         await asyncio.sleep(every_secs)
         secs = round(time.monotonic() - started, 3)
         text = f"the script has been running for {secs:.0f} s"
-        notify(
-            "notifications/progress", {"progressToken": token, "progress": secs, "message": text}
-        )
+        notify(mcp.PROGRESS, {mcp.META_PROGRESS_TOKEN: token, "progress": secs, "message": text})

@@ -10,23 +10,12 @@ import re
 
 from starlette.datastructures import Headers
 
+from mcproxy import mcp
 from mcproxy.errors import RpcError
-from mcproxy.frontends.glance import (
-    META_CAPABILITIES,
-    META_VERSION,
-    Glance,
-    arguments_in,
-    glance,
-)
+from mcproxy.frontends.glance import Glance, arguments_in, glance
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.marks import header_text, marked, value_at
 from mcproxy.wire.message import Request
-
-HEADER_MISMATCH = -32020
-
-VERSION = "mcp-protocol-version"
-METHOD = "mcp-method"
-NAME = "mcp-name"
 
 _SENTINEL = re.compile(r"=\?base64\?(.*)\?=")
 
@@ -38,33 +27,38 @@ def check(request: Request, headers: Headers) -> Glance:
     HEADER_MISMATCH (-32020) where a header is missing or differs from the body.
     """
     seen = glance(request.params)
-    for key in (META_VERSION, META_CAPABILITIES):
+    for key in (mcp.META_VERSION, mcp.META_CLIENT_CAPABILITIES):
         if key not in seen.meta:
             text = f"params._meta lacks {key!r}; every request of protocol 2026-07-28 carries it"
             raise RpcError(RpcError.INVALID_PARAMS, text)
-    _same(VERSION, _value(headers, VERSION), seen.meta[META_VERSION], f"_meta {META_VERSION!r}")
-    _same(METHOD, _value(headers, METHOD), request.method, "method")
+    _same(
+        mcp.VERSION_HEADER,
+        _value(headers, mcp.VERSION_HEADER),
+        seen.meta[mcp.META_VERSION],
+        f"_meta {mcp.META_VERSION!r}",
+    )
+    _same(mcp.METHOD_HEADER, _value(headers, mcp.METHOD_HEADER), request.method, "method")
     field, value = _named(request.method, seen)
     if value is not None:
-        _same(NAME, decoded(_value(headers, NAME)), value, f"params.{field}")
+        _same(mcp.NAME_HEADER, decoded(_value(headers, mcp.NAME_HEADER)), value, f"params.{field}")
     return seen
 
 
 def check_parameters(request: Request, headers: Headers, schema: JsonObject) -> None:
     """Hold the headers that repeat a tool's parameters against the body ("Custom Headers").
 
-    Raises RpcError, HEADER_MISMATCH, where one is missing or differs.
+    Raises RpcError, mcp.HEADER_MISMATCH, where one is missing or differs.
     """
     marks = dict(marked(schema))
     arguments = arguments_in(request.params) if marks else {}
     for path, header in marks.items():
-        name, what = f"Mcp-Param-{header}", f"params.arguments.{'.'.join(path)}"
+        name, what = f"{mcp.PARAMETER_HEADER_PREFIX}{header}", f"params.arguments.{'.'.join(path)}"
         value, sent = value_at(arguments, path), _value(headers, name)
         text = header_text(value)
         if text is not None:
             _same(name, decoded(sent), text, what)
         elif value is None and sent is not None:
-            raise RpcError(HEADER_MISMATCH, f"the header {name} is there, {what} is not")
+            raise RpcError(mcp.HEADER_MISMATCH, f"the header {name} is there, {what} is not")
 
 
 def decoded(value: str | None) -> str | None:
@@ -85,15 +79,15 @@ def _value(headers: Headers, name: str) -> str | None:
     """
     values = headers.getlist(name)
     if len(values) > 1:
-        raise RpcError(HEADER_MISMATCH, f"the header {name} is there more than once")
+        raise RpcError(mcp.HEADER_MISMATCH, f"the header {name} is there more than once")
     return values[0].strip(" \t") if values else None
 
 
 def _named(method: str, seen: Glance) -> tuple[str, Json]:
     match method:
-        case "tools/call" | "prompts/get":
+        case mcp.CALL_TOOL | mcp.GET_PROMPT:
             return "name", seen.name
-        case "resources/read":
+        case mcp.READ_RESOURCE:
             return "uri", seen.uri
         case _:
             return "", None
@@ -102,7 +96,7 @@ def _named(method: str, seen: Glance) -> tuple[str, Json]:
 def _same(header: str, value: str | None, wanted: Json, what: str) -> None:
     if value is None:
         text = f"the header {header} is missing or unreadable; it repeats {what} of the body"
-        raise RpcError(HEADER_MISMATCH, text)
+        raise RpcError(mcp.HEADER_MISMATCH, text)
     if value != wanted:
         text = f"the header {header} says {value!r}, {what} of the body says {wanted!r}"
-        raise RpcError(HEADER_MISMATCH, text)
+        raise RpcError(mcp.HEADER_MISMATCH, text)

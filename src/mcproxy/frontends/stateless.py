@@ -8,6 +8,7 @@ whose answer is a stream of what changes, for as long as the client listens.
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.frontends import listen
 from mcproxy.frontends.answering import Answer, Terms, deliver
@@ -24,25 +25,20 @@ from mcproxy.frontends.entry import (
 )
 from mcproxy.frontends.glance import glance
 from mcproxy.frontends.replies import accepted, raw, refusal, rpc_error
-from mcproxy.frontends.routing_headers import HEADER_MISMATCH, check, check_parameters
+from mcproxy.frontends.routing_headers import check, check_parameters
 from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.core import Where
-from mcproxy.gateway.era import UNSUPPORTED_VERSION
-from mcproxy.gateway.listen import METHOD
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire import message as wire
-
-MISSING_CAPABILITY = -32021
 
 STATUSES = {
     RpcError.PARSE_ERROR: 400,
     RpcError.INVALID_REQUEST: 400,
     RpcError.INVALID_PARAMS: 400,
     RpcError.METHOD_NOT_FOUND: 404,
-    HEADER_MISMATCH: 400,
-    MISSING_CAPABILITY: 400,
-    UNSUPPORTED_VERSION: 400,
+    mcp.HEADER_MISMATCH: 400,
+    mcp.UNSUPPORTED_VERSION: 400,
 }
 
 
@@ -60,9 +56,9 @@ async def answer(
         return rpc_error(400, None, RpcError.INVALID_REQUEST, text)
     try:
         seen = check(received, request.headers)
-        if received.method == "tools/call":
+        if received.method == mcp.CALL_TOOL:
             check_parameters(received, request.headers, _schema(site, place, seen.name))
-        if received.method == METHOD:
+        if received.method == mcp.LISTEN:
             return await _listen(site, request, received, place)
     except RpcError as error:
         status = STATUSES.get(error.code, 200)
@@ -72,7 +68,7 @@ async def answer(
 
 def wants_progress(message: wire.Request) -> bool:
     """Whether the client waits for news of a tool call."""
-    return message.method == "tools/call" and glance(message.params).progress_token is not None
+    return message.method == mcp.CALL_TOOL and glance(message.params).progress_token is not None
 
 
 def _schema(site: Site, place: Where, tool: Json) -> JsonObject:
@@ -110,5 +106,5 @@ async def _answer(site: Site, request: Request, message: wire.Request, place: Wh
 
 async def _listen(site: Site, request: Request, message: wire.Request, place: Where) -> Response:
     if not takes(request.headers.get("accept", ""), EVENTS):
-        return refusal(406, f"{METHOD} is a stream: send 'Accept: {JSON}, {EVENTS}'")
+        return refusal(406, f"{mcp.LISTEN} is a stream: send 'Accept: {JSON}, {EVENTS}'")
     return await listen.response(site, message, place, share_of(site, request))

@@ -10,13 +10,13 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession
 from mcproxy.frontends.conversation import Account, Conversation, Way
 from mcproxy.frontends.gate import Gate
 from mcproxy.frontends.stream import QUEUED_BYTES, Stream
 from mcproxy.gateway.core import Gateway, Where
-from mcproxy.gateway.listen import METHOD as LISTEN
 from mcproxy.gateway.listen import listen
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Caller
@@ -146,7 +146,7 @@ class _Client:
     def _take(self, message: Message, way: Way) -> None:
         if not isinstance(message, Request):
             self._conversation.receive(message)
-        elif message.method == LISTEN:
+        elif message.method == mcp.LISTEN:
             self._conversation.keep(message, self._listen, way)
         else:
             self._conversation.start(message, self._where, way)

@@ -10,6 +10,7 @@ from functools import partial
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange
 from mcproxy.frontends import plain, stateless
@@ -30,18 +31,15 @@ from mcproxy.frontends.entry import (
     where,
 )
 from mcproxy.frontends.events import EventStream, event
-from mcproxy.frontends.glance import META_VERSION, glance
+from mcproxy.frontends.glance import glance
 from mcproxy.frontends.replies import accepted, raw, refusal, rpc_error, unavailable
-from mcproxy.frontends.routing_headers import VERSION
 from mcproxy.frontends.session import Session
 from mcproxy.frontends.sessions import FULL_SECS, Full
 from mcproxy.frontends.stream import Reader
 from mcproxy.gateway.core import Where
-from mcproxy.gateway.era import UNSUPPORTED_VERSION
-from mcproxy.types import HANDSHAKE, MODERN, JsonObject
+from mcproxy.types import JsonObject
 from mcproxy.wire import message as wire
 
-SESSION_ID = "Mcp-Session-Id"
 PRIMED = "2025-11-25"  # from this version on, a stream begins with an event that has only an id
 
 
@@ -112,7 +110,7 @@ async def _initialize(
         return unavailable("all sessions are in use", FULL_SECS)
     session.conversation.meet(message)
     session.version = str(glance(answered.result).protocolVersion)
-    return raw(wire.encode(answered), headers={SESSION_ID: session.id})
+    return raw(wire.encode(answered), headers={mcp.SESSION_HEADER: session.id})
 
 
 async def _in_session(
@@ -121,7 +119,7 @@ async def _in_session(
     received: Received,
     place: Where,
 ) -> Response:
-    if SESSION_ID not in request.headers:
+    if mcp.SESSION_HEADER not in request.headers:
         return await plain.reply(site, request, received, place)
     session = _session(site, request, place)
     if isinstance(session, Response):
@@ -179,9 +177,9 @@ def _priming(session: Session, stream: str, number: int) -> bytes:
 
 def _session(site: Site, request: Request, place: Where) -> Session | Response:
     """The request's session, or why there is none."""
-    id_ = request.headers.get(SESSION_ID)
+    id_ = request.headers.get(mcp.SESSION_HEADER)
     if id_ is None:
-        text = f"the header {SESSION_ID} is missing; POST initialize answers with one"
+        text = f"the header {mcp.SESSION_HEADER} is missing; POST initialize answers with one"
         return rpc_error(400, None, RpcError.INVALID_REQUEST, text)
     session = site.sessions.find(id_, "streamable", place)
     if session is None:
@@ -201,24 +199,29 @@ def _unfit(request: Request, accept: str) -> Response | None:
 
 def _refused_without_body(site: Site, request: Request) -> Response | None:
     turned_away = refused(site, request, where(request))
-    if request.headers.get(VERSION) == MODERN:
-        text = f"protocol {MODERN} has no sessions: {request.method} is not answered"
+    if request.headers.get(mcp.VERSION_HEADER) == mcp.STATELESS_VERSION:
+        text = f"protocol {mcp.STATELESS_VERSION} has no sessions: {request.method} is not answered"
         return turned_away or refusal(405, text, {"Allow": "POST"})
     return turned_away or _unknown_version(request)
 
 
 def _is_stateless(received: Received, request: Request) -> bool:
-    if request.headers.get(VERSION) == MODERN:
+    if request.headers.get(mcp.VERSION_HEADER) == mcp.STATELESS_VERSION:
         return True
-    return isinstance(received, wire.Request) and META_VERSION in glance(received.params).meta
+    return isinstance(received, wire.Request) and mcp.META_VERSION in glance(received.params).meta
 
 
 def _unknown_version(request: Request) -> Response | None:
-    version = request.headers.get(VERSION)
-    if version is None or version in HANDSHAKE:
+    version = request.headers.get(mcp.VERSION_HEADER)
+    if version is None or version in mcp.HANDSHAKE_VERSIONS:
         return None
-    data: JsonObject = {"supported": [MODERN, *HANDSHAKE], "requested": version}
-    error = RpcError(UNSUPPORTED_VERSION, f"protocol version {version!r} is not spoken here", data)
+    data: JsonObject = {
+        "supported": [mcp.STATELESS_VERSION, *mcp.HANDSHAKE_VERSIONS],
+        "requested": version,
+    }
+    error = RpcError(
+        mcp.UNSUPPORTED_VERSION, f"protocol version {version!r} is not spoken here", data
+    )
     return raw(wire.encode(wire.Failure(None, error)), 400)
 
 

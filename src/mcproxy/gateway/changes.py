@@ -7,15 +7,12 @@ restart with the same tools wakes nobody. Of prompts and resources the server it
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mcproxy import mcp
 from mcproxy.config.model import Mode
 from mcproxy.gateway import offers
 from mcproxy.gateway.scope import Scope
 from mcproxy.gateway.snapshot import Snapshot
 from mcproxy.types import JsonObject
-
-TOOLS_CHANGED = "notifications/tools/list_changed"
-PROMPTS_CHANGED = "notifications/prompts/list_changed"
-RESOURCES_CHANGED = "notifications/resources/list_changed"
 
 OnChange = Callable[[str], None]
 """Is given the method of a notification; must not wait."""
@@ -49,7 +46,7 @@ class Changes:
         """Tell those whose tools are others now."""
         places = {place for place, _ in self._subscribers.values()}
         changed = {place for place in places if _tools(before, place) != _tools(after, place)}
-        self._tell(TOOLS_CHANGED, changed)
+        self._tell(mcp.TOOLS_CHANGED, changed)
 
     def announce(self, method: str, server: str, snapshot: Snapshot) -> None:
         """Pass on to those who see this server that one of its lists changed."""

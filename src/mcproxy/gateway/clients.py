@@ -9,10 +9,11 @@ from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
 
+from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession, Exchange, Tenant
 from mcproxy.gateway.era import Call
-from mcproxy.types import LOG_LEVELS, Json, JsonObject
+from mcproxy.types import Json, JsonObject
 
 
 class Clients:
@@ -35,12 +36,12 @@ class Clients:
         given = given or Exchange(_drop, _refuse)
         if call.modern:
             level = None if call.log_level is None else _level(call.log_level)
-            heard = LOG_LEVELS[LOG_LEVELS.index(level) :] if level else ()
+            heard = mcp.LOG_LEVELS[mcp.LOG_LEVELS.index(level) :] if level else ()
             given = replace(given, capabilities=call.capabilities)
         else:
             level = self._levels.get(given.session) if given.session else None
             # One that never said gets what servers choose to send.
-            heard = LOG_LEVELS[LOG_LEVELS.index(level) if level else 0 :]
+            heard = mcp.LOG_LEVELS[mcp.LOG_LEVELS.index(level) if level else 0 :]
         notify = _heard(given, heard)
         # Without a session, state is kept for this request only.
         tenant = Tenant(given.session.ended) if given.session else Tenant()
@@ -59,17 +60,17 @@ def can_be_told(exchange: Exchange | None) -> bool:
 
 def _heard(exchange: Exchange, levels: Sequence[str]) -> Callable[[str, JsonObject], None]:
     def notify(method: str, params: JsonObject) -> None:
-        if method != "notifications/message" or params.get("level") in levels:
+        if method != mcp.LOG_MESSAGE or params.get("level") in levels:
             exchange.notify(method, params)
 
     return notify
 
 
 def _level(level: Json) -> str:
-    if level not in LOG_LEVELS:
+    if level not in mcp.LOG_LEVELS:
         raise RpcError(
             RpcError.INVALID_PARAMS,
-            f"there is no log level {level!r}; levels are {', '.join(LOG_LEVELS)}",
+            f"there is no log level {level!r}; levels are {', '.join(mcp.LOG_LEVELS)}",
         )
     return str(level)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from mcproxy import mcp
 from mcproxy.config.auth import JwtConfig
 from mcproxy.config.model import Mode
 from mcproxy.errors import CallError, McproxyError, RpcError
@@ -23,19 +24,12 @@ from mcproxy.gateway.calls import Admission
 from mcproxy.gateway.changes import Changes, OnChange
 from mcproxy.gateway.clients import Clients, can_be_told, listener
 from mcproxy.gateway.direct import Direct, tools_in
-from mcproxy.gateway.era import (
-    HANDSHAKE_ONLY,
-    LIST_TTL_MS,
-    Call,
-    negotiate,
-    read_call,
-    server_info,
-)
+from mcproxy.gateway.era import LIST_TTL_MS, Call, negotiate, read_call, server_info
 from mcproxy.gateway.merged import page
 from mcproxy.gateway.metatools import MetaTools, fault_result
 from mcproxy.gateway.passing import Passing
 from mcproxy.gateway.reading import resource_reader
-from mcproxy.gateway.rounds import METHODS, Rounds
+from mcproxy.gateway.rounds import Rounds
 from mcproxy.gateway.scope import Scope
 from mcproxy.gateway.snapshot import Snapshot
 from mcproxy.gateway.toolcalls import ToolCalls
@@ -43,7 +37,7 @@ from mcproxy.observe.metrics import Metrics
 from mcproxy.policy.access import AccessDenied, admit, identify, shares
 from mcproxy.policy.audit import AuditLog
 from mcproxy.policy.namespaces import Namespace
-from mcproxy.types import HANDSHAKE, MODERN, Caller, CallTool, Json, JsonObject, RunCode
+from mcproxy.types import Caller, CallTool, Json, JsonObject, RunCode
 from mcproxy.wire.message import Failure, Message, Notification, Request, Response
 
 log = logging.getLogger(__name__)
@@ -96,10 +90,10 @@ class Gateway:
         self._methods: dict[str, Method] = {
             "initialize": self._initialize,
             "ping": self._ping,
-            "server/discover": self._discover,
-            "tools/list": self._list_tools,
-            "tools/call": self._call_tool,
-            "logging/setLevel": self._set_log_level,
+            mcp.DISCOVER: self._discover,
+            mcp.LIST_TOOLS: self._list_tools,
+            mcp.CALL_TOOL: self._call_tool,
+            mcp.SET_LOG_LEVEL: self._set_log_level,
             **{name: self._scoped(method) for name, method in self._passing.methods.items()},
         }
 
@@ -187,8 +181,8 @@ class Gateway:
                 f"unknown method {request.method!r}; this server has: {known}",
             )
         call = read_call(request.params)
-        if call.modern and request.method in HANDSHAKE_ONLY:
-            text = f"protocol {MODERN} has no method {request.method!r}"
+        if call.modern and request.method in mcp.HANDSHAKE_ONLY:
+            text = f"protocol {mcp.STATELESS_VERSION} has no method {request.method!r}"
             raise RpcError(RpcError.METHOD_NOT_FOUND, text)
         try:
             answer = self._answer(request.method, call, where, self._clients.exchange(call, given))
@@ -206,7 +200,7 @@ class Gateway:
                 if exchange.session is None:
                     exchange.tenant.ended.set()
 
-        if not call.modern or method not in METHODS:
+        if not call.modern or method not in mcp.INPUT_REQUIRED_METHODS:
             return await work(exchange)
         thing = call.params.get("uri", call.params.get("name"))
         place = where.path or where.header or ""
@@ -233,7 +227,7 @@ class Gateway:
     async def _discover(self, call: Call, where: Where) -> bytes:
         scope = self._scope(where)
         body: JsonObject = {
-            "supportedVersions": [MODERN, *HANDSHAKE],
+            "supportedVersions": [mcp.STATELESS_VERSION, *mcp.HANDSHAKE_VERSIONS],
             "capabilities": offers.capabilities(scope, told=True),
             "instructions": offers.instructions(scope),
         }

@@ -10,25 +10,12 @@ from dataclasses import dataclass
 import msgspec
 
 import mcproxy
+from mcproxy import mcp
 from mcproxy.errors import RpcError
-from mcproxy.types import HANDSHAKE, MODERN, Json, JsonObject
-
-UNSUPPORTED_VERSION = -32022
-
-HANDSHAKE_ONLY = frozenset(
-    {
-        "initialize",
-        "ping",
-        "logging/setLevel",
-        "resources/subscribe",
-        "resources/unsubscribe",
-    }
-)
-"""Methods that 2026-07-28 has no more."""
+from mcproxy.types import Json, JsonObject
 
 LIST_TTL_MS = 5_000  # tool lists change when servers come and go
 
-_PREFIX = "io.modelcontextprotocol/"
 _object = msgspec.json.Decoder(dict[str, Json])
 _encode = msgspec.json.Encoder().encode
 
@@ -57,7 +44,7 @@ class Call:
         own = body.get("_meta")
         meta: JsonObject = {
             **(own if isinstance(own, dict) else {}),
-            f"{_PREFIX}serverInfo": server_info(),
+            mcp.META_SERVER_INFO: server_info(),
         }
         return _encode({"resultType": "complete", **body, **caching, "_meta": meta})
 
@@ -89,13 +76,13 @@ class Call:
     @property
     def capabilities(self) -> JsonObject:
         """What a stateless client says that it can be asked for."""
-        declared = self.meta.get(f"{_PREFIX}clientCapabilities")
+        declared = self.meta.get(mcp.META_CLIENT_CAPABILITIES)
         return declared if isinstance(declared, dict) else {}
 
     @property
     def log_level(self) -> Json:
         """The least severe log messages that a stateless client wants to have."""
-        return self.meta.get(f"{_PREFIX}logLevel")
+        return self.meta.get(mcp.META_LOG_LEVEL)
 
 
 def read_call(raw: bytes) -> Call:
@@ -109,21 +96,22 @@ def read_call(raw: bytes) -> Call:
     except (msgspec.DecodeError, RecursionError) as error:
         raise RpcError(RpcError.INVALID_PARAMS, f"params must be an object: {error}") from error
     meta = params.get("_meta")
-    version = meta.get(f"{_PREFIX}protocolVersion") if isinstance(meta, dict) else None
+    version = meta.get(mcp.META_VERSION) if isinstance(meta, dict) else None
     if version is None:
         return Call(params, modern=False)
-    if version != MODERN:
+    if version != mcp.STATELESS_VERSION:
         raise RpcError(
-            UNSUPPORTED_VERSION,
+            mcp.UNSUPPORTED_VERSION,
             f"protocol version {version!r} is not spoken without a handshake",
-            {"supported": [MODERN], "requested": str(version)},
+            {"supported": [mcp.STATELESS_VERSION], "requested": str(version)},
         )
     return Call(params, modern=True)
 
 
 def negotiate(asked: Json) -> str:
     """The version that ``initialize`` answers: the one asked for, else our newest."""
-    return asked if isinstance(asked, str) and asked in HANDSHAKE else HANDSHAKE[0]
+    known = isinstance(asked, str) and asked in mcp.HANDSHAKE_VERSIONS
+    return str(asked) if known else mcp.HANDSHAKE_VERSIONS[0]
 
 
 def server_info() -> JsonObject:

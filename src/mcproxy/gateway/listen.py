@@ -10,24 +10,21 @@ from dataclasses import dataclass
 
 import msgspec
 
+from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession
-from mcproxy.gateway.changes import PROMPTS_CHANGED, RESOURCES_CHANGED, TOOLS_CHANGED
 from mcproxy.gateway.core import Gateway, Where
 from mcproxy.gateway.era import read_call
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import Notification, Request
 
-METHOD = "subscriptions/listen"
-ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 MAX_URIS = 100  # of one subscription; each is looked up at its server
 
 _KINDS = {
-    "toolsListChanged": TOOLS_CHANGED,
-    "promptsListChanged": PROMPTS_CHANGED,
-    "resourcesListChanged": RESOURCES_CHANGED,
+    "toolsListChanged": mcp.TOOLS_CHANGED,
+    "promptsListChanged": mcp.PROMPTS_CHANGED,
+    "resourcesListChanged": mcp.RESOURCES_CHANGED,
 }
-_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -57,7 +54,7 @@ async def listen(
     RpcError for a filter that is none, and AccessDenied.
     """
     wanted = _filter(request)
-    meta: JsonObject = {_SUBSCRIPTION: request.id}
+    meta: JsonObject = {mcp.META_SUBSCRIPTION: request.id}
 
     def notify(method: str, params: JsonObject) -> None:
         send(Notification(method, _encode({**params, "_meta": meta})))
@@ -81,7 +78,7 @@ async def listen(
         if uris := _uris(wanted.get("resourceSubscriptions")):
             honoured["resourceSubscriptions"] = [*await gateway.watch(where, uris, session)]
         closing.callback(gateway.subscribe(where, tell))
-        notify(ACKNOWLEDGED, {"notifications": honoured})
+        notify(mcp.SUBSCRIPTION_ACKNOWLEDGED, {"notifications": honoured})
         opened = True
         return Listening(meta, closing.pop_all().close, session)
 
@@ -89,7 +86,7 @@ async def listen(
 def _filter(request: Request) -> JsonObject:
     wanted = read_call(request.params).params.get("notifications")
     if not isinstance(wanted, dict):
-        text = f'{METHOD} needs "notifications", an object such as {{"toolsListChanged": true}}'
+        text = f'{mcp.LISTEN} needs "notifications", an object such as {{"toolsListChanged": true}}'
         raise RpcError(RpcError.INVALID_PARAMS, text)
     return wanted
 

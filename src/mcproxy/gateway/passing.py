@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
+from mcproxy import mcp
 from mcproxy.errors import CallError, RpcError
 from mcproxy.exchange import EXCHANGE, ClientSession, Tenant, Upstream
 from mcproxy.gateway.era import Call
@@ -15,7 +16,7 @@ from mcproxy.gateway.forward import forward
 from mcproxy.gateway.prompts import Prompts
 from mcproxy.gateway.resources import Resources
 from mcproxy.gateway.scope import Scope
-from mcproxy.gateway.watching import UPDATED, Watching
+from mcproxy.gateway.watching import Watching
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import UNREADABLE, Notification
 
@@ -31,14 +32,14 @@ class Passing:
         self._resources = Resources(upstream)
         self._watching = Watching(upstream)
         self.methods: Mapping[str, Callable[[Call, Scope], Awaitable[bytes]]] = {
-            "prompts/list": self._prompts.list,
-            "prompts/get": self._prompts.get,
-            "resources/list": self._resources.list,
-            "resources/templates/list": self._resources.list_templates,
-            "resources/read": self._resources.read,
-            "resources/subscribe": self._subscribe,
-            "resources/unsubscribe": self._unsubscribe,
-            "completion/complete": self._complete,
+            mcp.LIST_PROMPTS: self._prompts.list,
+            mcp.GET_PROMPT: self._prompts.get,
+            mcp.LIST_RESOURCES: self._resources.list,
+            mcp.LIST_TEMPLATES: self._resources.list_templates,
+            mcp.READ_RESOURCE: self._resources.read,
+            mcp.SUBSCRIBE: self._subscribe,
+            mcp.UNSUBSCRIBE: self._unsubscribe,
+            mcp.COMPLETE: self._complete,
         }
 
     async def watch(
@@ -61,7 +62,7 @@ class Passing:
     def heard(self, server: str, note: Notification, tenant: Tenant | None) -> bool:
         """Take a server's notification, which is for ``tenant`` alone where there is one; False for
         one that is not about a single resource."""
-        if note.method != UPDATED:
+        if note.method != mcp.RESOURCE_UPDATED:
             return False
         with contextlib.suppress(*UNREADABLE):  # what names no resource concerns nobody
             self._watching.updated(server, _object.decode(note.params), tenant)
@@ -86,7 +87,7 @@ class Passing:
             return call.result({"completion": {"values": []}})
         params = {key: value for key, value in call.params.items() if key != "_meta"}
         return call.passed(
-            await forward(self._upstream, server, "completion/complete", {**params, "ref": ref})
+            await forward(self._upstream, server, mcp.COMPLETE, {**params, "ref": ref})
         )
 
     async def _completed(self, scope: Scope, ref: Json) -> tuple[str, JsonObject]:

@@ -8,23 +8,17 @@ from itertools import count
 
 from msgspec.structs import replace
 
-from mcproxy.errors import RpcError
+from mcproxy import mcp
+from mcproxy.errors import RpcError, not_declared
 from mcproxy.exchange import Exchange
 from mcproxy.types import Json, JsonObject
-
-_CAPABILITIES = {
-    "sampling/createMessage": "sampling",
-    "elicitation/create": "elicitation",
-    "roots/list": "roots",
-}
-
 
 _ENDED = "the gateway ended this call before it had a result; whether its servers ran is not known"
 
 
 def can_be_asked(exchange: Exchange) -> bool:
     """Whether the client says that it takes any request of a server."""
-    return any(name in exchange.capabilities for name in _CAPABILITIES.values())
+    return any(name in exchange.capabilities for name in mcp.ASKABLE.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +114,9 @@ class Paused:
         self._turned.set()
 
     async def _ask(self, method: str, params: JsonObject) -> JsonObject:
-        needed = _CAPABILITIES.get(method, method)
+        needed = mcp.ASKABLE.get(method, method)
         if needed not in self._exchange.capabilities:
-            raise RpcError(
-                RpcError.METHOD_NOT_FOUND,
-                f"the client cannot be asked for {method}: it has not declared the capability "
-                f"{needed!r}",
-            )
+            raise not_declared(method)
         key = next(self._keys)
         answer: asyncio.Future[JsonObject] = asyncio.get_running_loop().create_future()
         self._inputs[key] = _Input(method, params, answer)
@@ -139,9 +129,9 @@ class Paused:
     def _notify(self, method: str, params: JsonObject) -> None:
         if self._open is None:
             return
-        if method == "notifications/progress":
-            token = self._open.meta.get("progressToken")
+        if method == mcp.PROGRESS:
+            token = self._open.meta.get(mcp.META_PROGRESS_TOKEN)
             if token is None:
                 return
-            params = {**params, "progressToken": token}
+            params = {**params, mcp.META_PROGRESS_TOKEN: token}
         self._open.notify(method, params)

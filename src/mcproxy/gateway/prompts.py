@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Upstream
 from mcproxy.gateway.era import LIST_TTL_MS, Call
@@ -31,7 +32,7 @@ class Prompts:
         params: JsonObject = {"name": prompt}
         if "arguments" in call.params:
             params["arguments"] = call.params["arguments"]
-        return call.passed(await forward(self._upstream, server, "prompts/get", params))
+        return call.passed(await forward(self._upstream, server, mcp.GET_PROMPT, params))
 
     async def find(self, scope: Scope, name: object) -> Item:
         """The server and its own name of a prompt. Raises RpcError for an unknown one."""
@@ -43,7 +44,7 @@ class Prompts:
         return names[name]
 
     async def _prompts(self, scope: Scope) -> Mapping[Item, JsonObject]:
-        listed = await items(self._upstream, offering(scope, "prompts"), "prompts/list")
+        listed = await items(self._upstream, offering(scope, "prompts"), mcp.LIST_PROMPTS)
         return {
             (server, str(prompt["name"])): prompt for server, prompt in listed if "name" in prompt
         }

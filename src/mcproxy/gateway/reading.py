@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from mcproxy import mcp
 from mcproxy.errors import RpcError, UpstreamError
 from mcproxy.exchange import Upstream
 from mcproxy.types import CallTool, Json, ToolRef, ToolResult
@@ -17,7 +18,7 @@ def resource_reader(upstream: Upstream) -> CallTool:
     """A ``CallTool`` whose "tool" is the URI. Raises CallError."""
 
     async def read(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        raw = await upstream.request(ref.server, "resources/read", {"uri": ref.tool})
+        raw = await upstream.request(ref.server, mcp.READ_RESOURCE, {"uri": ref.tool})
         try:
             contents = _object.decode(raw).get("contents")
         except UNREADABLE as error:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import jsonschema_rs
 
+from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Upstream
 from mcproxy.gateway.era import LIST_TTL_MS, Call
@@ -18,8 +19,6 @@ from mcproxy.gateway.forward import forward
 from mcproxy.gateway.merged import items, offering, page
 from mcproxy.gateway.scope import Scope
 from mcproxy.types import Json, JsonObject
-
-NOT_FOUND = -32002  # handshake era, server/resources, "Error Handling"; since then INVALID_PARAMS
 
 MAX_TEMPLATE_CHARS = 2000  # of one that is matched; real ones have a hundred
 _LINEAR = jsonschema_rs.RegexOptions()  # templates come from servers, URIs from clients
@@ -35,35 +34,36 @@ class Resources:
 
     async def list(self, call: Call, scope: Scope) -> bytes:
         """All resources; of several with one URI, the one that ``read`` reads."""
-        return await self._list(call, scope, "resources/list", "resources", "uri")
+        return await self._list(call, scope, mcp.LIST_RESOURCES, "resources", "uri")
 
     async def list_templates(self, call: Call, scope: Scope) -> bytes:
         """All templates."""
-        return await self._list(
-            call, scope, "resources/templates/list", "resourceTemplates", "uriTemplate"
-        )
+        return await self._list(call, scope, mcp.LIST_TEMPLATES, "resourceTemplates", "uriTemplate")
 
     async def read(self, call: Call, scope: Scope) -> bytes:
         """The contents of one resource. Raises RpcError."""
         uri = call.params.get("uri")
         if not isinstance(uri, str):
             raise RpcError(RpcError.INVALID_PARAMS, 'resources/read needs "uri", a string')
-        missing = RpcError.INVALID_PARAMS if call.modern else NOT_FOUND
+        missing = RpcError.INVALID_PARAMS if call.modern else mcp.RESOURCE_NOT_FOUND
         refused = RpcError(missing, f"there is no resource {uri!r}; resources/list has their URIs")
         for server in await self.owners(scope, uri):
             try:
-                raw = await forward(self._upstream, server, "resources/read", {"uri": uri})
+                raw = await forward(self._upstream, server, mcp.READ_RESOURCE, {"uri": uri})
                 return call.passed(raw, cacheable=True)
             except RpcError as error:
                 refused = error
-        if refused.code in (NOT_FOUND, RpcError.INVALID_PARAMS):  # the eras name it differently
+        if refused.code in (
+            mcp.RESOURCE_NOT_FOUND,
+            RpcError.INVALID_PARAMS,
+        ):  # the eras name it differently
             raise RpcError(missing, refused.message, refused.data)
         raise refused
 
     async def owners(self, scope: Scope, uri: str) -> Sequence[str]:
         """The servers that may have a resource, to be tried in this order."""
         servers = offering(scope, "resources")
-        listed = await items(self._upstream, servers, "resources/list")
+        listed = await items(self._upstream, servers, mcp.LIST_RESOURCES)
         for server, item in listed:
             if item.get("uri") == uri:
                 return (server,)
@@ -72,7 +72,7 @@ class Resources:
     async def template_owner(self, scope: Scope, uri: str) -> Sequence[str]:
         """The first server with a template that is this, or that matches it; none where none is."""
         servers = offering(scope, "resources")
-        for server, item in await items(self._upstream, servers, "resources/templates/list"):
+        for server, item in await items(self._upstream, servers, mcp.LIST_TEMPLATES):
             template = str(item.get("uriTemplate"))
             if template == uri or matches(template, uri):
                 return (server,)

@@ -22,7 +22,6 @@ from mcproxy.gateway.paused import Paused, can_be_asked
 from mcproxy.gateway.seal import Seal
 from mcproxy.types import Json, JsonObject
 
-METHODS = frozenset({"tools/call", "prompts/get", "resources/read"})  # mrtr, "Supported Requests"
 LIFETIME_SECS = 600.0  # a person may have to fill in a form meanwhile
 MAX_WAITING = 256  # calls; each holds one of a server, or a worker
 RETRY_SECS = 10  # they wait for people

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 from weakref import WeakSet
 
+from mcproxy import mcp
 from mcproxy.errors import CallError, RpcError
 from mcproxy.exchange import ClientSession, Tenant, Upstream
 from mcproxy.types import JsonObject
@@ -18,7 +19,6 @@ from mcproxy.types import JsonObject
 MAX_WATCHED = 1000  # resources, of all clients; a server is told of each one again at its restart
 OFF_SECS = 5.0  # to turn one off; a client that subscribes to something else waits meanwhile
 
-UPDATED = "notifications/resources/updated"
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Watching:
         uri = params.get("uri")
         watched = self._watched.get((server, str(uri), tenant))
         for session in tuple(watched.listeners) if watched else ():
-            session.notify(UPDATED, {"uri": uri})
+            session.notify(mcp.RESOURCE_UPDATED, {"uri": uri})
 
     async def _forget_unheard(self) -> None:
         for key, watched in list(self._watched.items()):

@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
+from mcproxy import mcp
 from mcproxy.errors import RpcError, ServerDown, UpstreamError
 from mcproxy.exchange import EXCHANGE, Tenant
 from mcproxy.types import Change, Json, JsonObject, ServerHealth, ToolRef, ToolResult
@@ -80,7 +81,7 @@ class Instances:
 
         Raises as ``call`` does, and UpstreamError where there is no instance that lasts.
         """
-        ref = ToolRef(self._name, "resources/subscribe")
+        ref = ToolRef(self._name, mcp.SUBSCRIBE)
         supervisor = self._of.get(tenant) if tenant else None
         if wanted:
             if tenant is None or self._terms.sharing.affinity == "call":

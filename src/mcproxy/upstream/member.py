@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from mcproxy import mcp
 from mcproxy.exchange import Tenant
 from mcproxy.types import Change, Json, JsonObject, ServerHealth, ToolRef, ToolResult
 from mcproxy.upstream.definition import Definition
@@ -21,8 +22,6 @@ from mcproxy.upstream.supervision.turns import Turns
 from mcproxy.wire.message import Notification
 
 OnEvent: TypeAlias = Callable[[str, Notification, Tenant | None], None]
-
-_UPDATED = "notifications/resources/updated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ class Member:
 
     def _surroundings(self, tenant: Tenant, on_change: Callable[[Change], None]) -> Surroundings:
         def heard(server: str, note: Notification) -> None:
-            if note.method == _UPDATED:  # of lists, the shared one tells
+            if note.method == mcp.RESOURCE_UPDATED:  # of lists, the shared one tells
                 self._around.on_event(server, note, tenant)
 
         return Surroundings(on_change, heard, self._turns, NoMemory())

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import msgspec
 
 import mcproxy
+from mcproxy import mcp
 from mcproxy.errors import McproxyError, RpcError
-from mcproxy.types import HANDSHAKE, MODERN, Json, JsonObject
+from mcproxy.types import Json, JsonObject
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.message import UNREADABLE
 
@@ -26,9 +27,9 @@ CAPABILITIES: JsonObject = {"elicitation": {"form": {}, "url": {}}, "sampling": 
 CLIENT_INFO: JsonObject = {"name": "mcproxy", "version": mcproxy.__version__}
 
 REQUEST_META: JsonObject = {
-    "io.modelcontextprotocol/protocolVersion": MODERN,
-    "io.modelcontextprotocol/clientInfo": CLIENT_INFO,
-    "io.modelcontextprotocol/clientCapabilities": {},
+    mcp.META_VERSION: mcp.STATELESS_VERSION,
+    mcp.META_CLIENT_INFO: CLIENT_INFO,
+    mcp.META_CLIENT_CAPABILITIES: {},
 }
 """What each of our own requests to a server of the stateless era carries."""
 
@@ -68,19 +69,19 @@ async def shake_hands(name: str, send: Send, secs: float) -> ServerInfo:
 async def _discover(name: str, send: Send, secs: float) -> ServerInfo | None:
     try:
         async with asyncio.timeout(secs):
-            answer = _object.decode(await send("server/discover", {"_meta": REQUEST_META}))
+            answer = _object.decode(await send(mcp.DISCOVER, {"_meta": REQUEST_META}))
     except (RpcError, TimeoutError, *UNREADABLE) as error:
         ServerLog(log, name).debug("no server/discover: %s", error)
         return None
     versions = answer.get("supportedVersions")
-    if not isinstance(versions, list) or MODERN not in versions:
+    if not isinstance(versions, list) or mcp.STATELESS_VERSION not in versions:
         return None
-    return _server_info(MODERN, name, answer)
+    return _server_info(mcp.STATELESS_VERSION, name, answer)
 
 
 async def _initialize(name: str, send: Send, secs: float) -> ServerInfo:
     params: JsonObject = {
-        "protocolVersion": HANDSHAKE[0],
+        "protocolVersion": mcp.HANDSHAKE_VERSIONS[0],
         "capabilities": CAPABILITIES,
         "clientInfo": CLIENT_INFO,
     }
@@ -94,7 +95,7 @@ async def _initialize(name: str, send: Send, secs: float) -> ServerInfo:
     except UNREADABLE as error:
         raise HandshakeFailed(f"its answer to `initialize` is no object: {error}") from error
     protocol = answer.get("protocolVersion")
-    if protocol not in HANDSHAKE:
+    if protocol not in mcp.HANDSHAKE_VERSIONS:
         ServerLog(log, name).warning("unknown protocol version %r, trying anyway", protocol)
     return _server_info(str(protocol), name, answer)
 
@@ -103,7 +104,7 @@ def _server_info(protocol: str, name: str, answer: JsonObject) -> ServerInfo:
     meta = answer.get("_meta")
     if not isinstance(meta, dict):
         meta = {}
-    info = answer.get("serverInfo") or meta.get("io.modelcontextprotocol/serverInfo")
+    info = answer.get("serverInfo") or meta.get(mcp.META_SERVER_INFO)
     capabilities = answer.get("capabilities")
     instructions = answer.get("instructions")
     named = info if isinstance(info, dict) else {}

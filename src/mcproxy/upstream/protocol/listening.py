@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from mcproxy import mcp
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import Message, Notification, Request
 
@@ -58,6 +59,6 @@ class Listening:
         if wanted:
             self._open = f"listen-{next(self._numbers)}"  # the peer numbers its own requests
             params: JsonObject = {"notifications": wanted, "_meta": self._meta}
-            self._post(Request(self._open, "subscriptions/listen", _encode(params)))
+            self._post(Request(self._open, mcp.LISTEN, _encode(params)))
         if closing:
-            self._post(Notification("notifications/cancelled", _encode({"requestId": closing})))
+            self._post(Notification(mcp.CANCELLED, _encode({"requestId": closing})))

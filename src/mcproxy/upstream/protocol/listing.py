@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
+from mcproxy import mcp
 from mcproxy.types import Json, JsonObject
 
 LISTS: Mapping[str, str] = {
-    "tools/list": "tools",
-    "prompts/list": "prompts",
-    "resources/list": "resources",
-    "resources/templates/list": "resourceTemplates",
+    mcp.LIST_TOOLS: "tools",
+    mcp.LIST_PROMPTS: "prompts",
+    mcp.LIST_RESOURCES: "resources",
+    mcp.LIST_TEMPLATES: "resourceTemplates",
 }
 """By method: the member of the result that has the items."""
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from mcproxy import mcp
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.exchange import Exchange
 from mcproxy.types import Json, JsonObject
@@ -22,21 +23,15 @@ from mcproxy.upstream.protocol.possible_owners import PossibleOwners
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.message import UNREADABLE, Failure, Notification, Request, RequestId, Response
 
-ASKABLE = ("sampling/createMessage", "elicitation/create", "roots/list")
-CAPABILITIES = ("sampling", "elicitation", "roots")
-
 MAX_ASKED = 64  # requests of one server that wait for people; each may wait for minutes
-TOO_MANY = -32000  # JSON-RPC 2.0, section 5.1: of the range for the server's own errors
 
-_LOG_LEVEL = "io.modelcontextprotocol/logLevel"
-_CLIENT_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 _OF_ONE_HOP = frozenset(  # members of a request's `_meta` that say who sends it, and how
     {
-        "progressToken",
-        "io.modelcontextprotocol/protocolVersion",
-        "io.modelcontextprotocol/clientInfo",
-        _CLIENT_CAPABILITIES,
-        _LOG_LEVEL,
+        mcp.META_PROGRESS_TOKEN,
+        mcp.META_VERSION,
+        mcp.META_CLIENT_INFO,
+        mcp.META_CLIENT_CAPABILITIES,
+        mcp.META_LOG_LEVEL,
     }
 )
 _SEVERAL = (
@@ -122,18 +117,18 @@ class Relay:
         ``within``: the request on whose stream it came, where the transport has such streams.
         """
         match note.method:
-            case "notifications/progress":
+            case mcp.PROGRESS:
                 self._progress(_read(note.params), within)
-            case "notifications/message":
+            case mcp.LOG_MESSAGE:
                 if owner := self._owner(within):
                     owner.exchange.notify(note.method, _read(note.params))
-            case "notifications/elicitation/complete":
+            case mcp.ELICITATION_COMPLETE:
                 params = _read(note.params)
                 elicitation = str(params.get("elicitationId"))
                 for passage in self._passages.values():
                     if elicitation in passage.elicitations:
                         passage.exchange.notify(note.method, params)
-            case "notifications/cancelled":
+            case mcp.CANCELLED:
                 self._withdrawn(_read(note.params).get("requestId"), within)
             case _:
                 return False
@@ -143,12 +138,12 @@ class Relay:
         """Pass a request of the server on to a client, and its answer back; ``within`` as above."""
         if request.method == "ping":
             self._reply(Response(request.id, b"{}"))
-        elif request.method not in ASKABLE:
+        elif request.method not in mcp.ASKABLE:
             text = f"{request.method} is not offered by this client"
             self._reply(Failure(request.id, RpcError(RpcError.METHOD_NOT_FOUND, text)))
         elif sum(len(each.asked) for each in self._passages.values()) >= MAX_ASKED:
             text = f"{MAX_ASKED} requests of this server are being answered; wait for some"
-            self._reply(Failure(request.id, RpcError(TOO_MANY, text)))
+            self._reply(Failure(request.id, RpcError(mcp.TOO_MANY_REQUESTS, text)))
         elif owner := self._owner(within):
             self._pass_on(owner, request)
         else:
@@ -201,11 +196,11 @@ class Relay:
             self._reply(Failure(id_, RpcError(RpcError.INVALID_REQUEST, text)))
 
     def _progress(self, params: JsonObject, within: RequestId | None) -> None:
-        ours = params.get("progressToken")
+        ours = params.get(mcp.META_PROGRESS_TOKEN)
         passage = self._passages.get(ours) if type(ours) is int and within in (None, ours) else None
-        theirs = passage.exchange.meta.get("progressToken") if passage else None
+        theirs = passage.exchange.meta.get(mcp.META_PROGRESS_TOKEN) if passage else None
         if passage and theirs is not None:
-            passage.exchange.notify("notifications/progress", params | {"progressToken": theirs})
+            passage.exchange.notify(mcp.PROGRESS, params | {mcp.META_PROGRESS_TOKEN: theirs})
 
     def _withdrawn(self, request_id: Json, within: RequestId | None) -> None:
         """The server wants no answer any more."""
@@ -223,17 +218,17 @@ def request_meta(own: Mapping[str, Json], exchange: Exchange, token: int) -> Jso
     session says of itself (nothing in the handshake era), the progress token is ours.
     """
     meta = {key: value for key, value in exchange.meta.items() if key not in _OF_ONE_HOP}
-    if "progressToken" in exchange.meta:
-        meta["progressToken"] = token
+    if mcp.META_PROGRESS_TOKEN in exchange.meta:
+        meta[mcp.META_PROGRESS_TOKEN] = token
     if own:
         meta |= own
-        meta[_CLIENT_CAPABILITIES] = {
+        meta[mcp.META_CLIENT_CAPABILITIES] = {
             name: exchange.capabilities[name]
-            for name in CAPABILITIES
+            for name in mcp.ASKABLE.values()
             if name in exchange.capabilities
         }
         if exchange.log_level:
-            meta[_LOG_LEVEL] = exchange.log_level
+            meta[mcp.META_LOG_LEVEL] = exchange.log_level
     return meta
 
 
@@ -245,7 +240,7 @@ async def answers(exchange: Exchange, wanted: Mapping[str, Json]) -> JsonObject:
     given: JsonObject = {}
     for key, request in wanted.items():
         method = request.get("method") if isinstance(request, dict) else None
-        if not isinstance(request, dict) or method not in ASKABLE:
+        if not isinstance(request, dict) or method not in mcp.ASKABLE:
             raise RpcError(RpcError.INVALID_PARAMS, f"the server wants an unknown input: {method}")
         params = request.get("params")
         given[key] = await exchange.ask(str(method), params if isinstance(params, dict) else {})

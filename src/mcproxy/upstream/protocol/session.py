@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from mcproxy import mcp
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.exchange import EXCHANGE, Exchange
-from mcproxy.types import LOG_LEVELS, MODERN, Json, JsonObject, Tool, ToolRef, ToolResult
+from mcproxy.types import Json, JsonObject, Tool, ToolRef, ToolResult
 from mcproxy.upstream.protocol.handshake import (
     REQUEST_META,
     HandshakeFailed,
@@ -29,11 +30,10 @@ from mcproxy.wire.peer import Peer
 LIST_SECS = 30.0
 MAX_ROUNDS = 10  # a server that always wants further input must not hold us for ever
 
-_TOOLS_CHANGED = "notifications/tools/list_changed"
 _EVENTS = (
-    "notifications/prompts/list_changed",
-    "notifications/resources/list_changed",
-    "notifications/resources/updated",
+    mcp.PROMPTS_CHANGED,
+    mcp.RESOURCES_CHANGED,
+    mcp.RESOURCE_UPDATED,
 )
 
 _encode = msgspec.json.Encoder().encode
@@ -79,7 +79,7 @@ class Session:
     @property
     def modern(self) -> bool:
         """Whether the server is of the stateless era."""
-        return self.info.protocol == MODERN
+        return self.info.protocol == mcp.STATELESS_VERSION
 
     @property
     def end(self) -> PeerClosed:
@@ -100,14 +100,14 @@ class Session:
             self._meta = REQUEST_META
             self._listening.open(self.info.capabilities, REQUEST_META)
         else:
-            self._post(Notification("notifications/initialized"))
+            self._post(Notification(mcp.INITIALIZED))
 
     async def list_tools(self) -> tuple[Tool, ...]:
         """All tools, every page. A server without the tools capability has none."""
         self.tools_changed = False
-        self._lists.pop("tools/list", None)
+        self._lists.pop(mcp.LIST_TOOLS, None)
         try:
-            listed = await self.list("tools/list")
+            listed = await self.list(mcp.LIST_TOOLS)
         except UNREADABLE as error:
             raise HandshakeFailed(f"its answer to `tools/list` is odd: {error}") from error
         return tuple(
@@ -131,7 +131,7 @@ class Session:
 
     async def call_tool(self, tool: str, arguments: Mapping[str, Json]) -> ToolResult:
         """Call a tool. Raises RpcError for a JSON-RPC error, PeerClosed when the server dies."""
-        raw = await self.request("tools/call", {"name": tool, "arguments": dict(arguments)})
+        raw = await self.request(mcp.CALL_TOOL, {"name": tool, "arguments": dict(arguments)})
         try:
             head = _call_head.decode(raw)
         except UNREADABLE as error:
@@ -178,7 +178,7 @@ class Session:
         if self.modern:
             self._listening.watch(uri, wanted=wanted)
         else:
-            method = "resources/subscribe" if wanted else "resources/unsubscribe"
+            method = mcp.SUBSCRIBE if wanted else mcp.UNSUBSCRIBE
             # What is turned off is not of the client whose request happens to do it.
             exchange = EXCHANGE.get() if wanted else None
             await self._carry(exchange or NOBODY, method, {"uri": uri})
@@ -195,7 +195,7 @@ class Session:
             self._relay.asked(message, within)
         elif self._relay.notified(message, within):
             pass
-        elif message.method == _TOOLS_CHANGED:
+        elif message.method == mcp.TOOLS_CHANGED:
             self.tools_changed = True
             self._wake(self)
         elif message.method in _EVENTS:
@@ -229,7 +229,7 @@ class Session:
     def on_abandon(self, id_: RequestId) -> Notification:
         """The notification for a request that nobody waits for any more."""
         return Notification(
-            "notifications/cancelled",
+            mcp.CANCELLED,
             _encode({"requestId": id_, "reason": "the caller gave up or timed out"}),
         )
 
@@ -260,10 +260,12 @@ class Session:
         """Have a server of the handshake era send what the most curious client wants to hear."""
         if wanted is None or self.modern or "logging" not in self.info.capabilities:
             return
-        if self._log_level is None or LOG_LEVELS.index(wanted) < LOG_LEVELS.index(self._log_level):
+        if self._log_level is None or mcp.LOG_LEVELS.index(wanted) < mcp.LOG_LEVELS.index(
+            self._log_level
+        ):
             self._log_level = wanted
             with contextlib.suppress(RpcError):
-                await self._request("logging/setLevel", {"level": wanted})
+                await self._request(mcp.SET_LOG_LEVEL, {"level": wanted})
 
 
 def _wanted(raw: bytes) -> _InputRequired | None:

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import httpx
 import msgspec
 
-from mcproxy.upstream.remote.mirror import VERSION_HEADER
+from mcproxy import mcp
 from mcproxy.wire.message import UNREADABLE, Notification
 
-INITIALIZED = Notification("notifications/initialized")
+INITIALIZED = Notification(mcp.INITIALIZED)
 FIRST_VERSION = "2025-03-26"  # of Streamable HTTP
 
-_SESSION_HEADER = "Mcp-Session-Id"
 _VISIBLE = re.compile(r"[!-~]+")  # what a session id may consist of; sent back in a header
 
 
@@ -37,7 +36,7 @@ def agreed_in(response: httpx.Response, result: bytes) -> Agreed:
         version = msgspec.json.decode(result, type=_Initialized).protocolVersion
     except UNREADABLE:
         version = ""
-    session_id = response.headers.get(_SESSION_HEADER, "")
+    session_id = response.headers.get(mcp.SESSION_HEADER, "")
     return Agreed(
         session_id if _VISIBLE.fullmatch(session_id) else "",
         version if _VISIBLE.fullmatch(version) else FIRST_VERSION,
@@ -51,7 +50,7 @@ def headers_of(agreed: Agreed | None) -> dict[str, str]:
         "Content-Type": "application/json",
     }
     if agreed:
-        headers[VERSION_HEADER] = agreed.version
+        headers[mcp.VERSION_HEADER] = agreed.version
     if agreed and agreed.session_id:
-        headers[_SESSION_HEADER] = agreed.session_id
+        headers[mcp.SESSION_HEADER] = agreed.session_id
     return headers

@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 import httpx
 import msgspec
 
+from mcproxy import mcp
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.upstream.remote.agreed import INITIALIZED, Agreed, agreed_in, headers_of
 from mcproxy.upstream.remote.endpoint import Endpoint, Refused, read_refused
@@ -69,11 +70,11 @@ class Streamable:
         """Send a message; replies go to the line's peer, and so do faults."""
         match message:
             case Request(id=id_, method=method):
-                send = self._listen if method == "subscriptions/listen" else self._ask
+                send = self._listen if method == mcp.LISTEN else self._ask
                 task = self._line.tasks.start(send(message, data))
                 self._asked[id_] = task
                 task.add_done_callback(lambda _: self._asked.pop(id_, None))
-            case Notification(method="notifications/cancelled"):
+            case Notification(method=mcp.CANCELLED):
                 self._cancel(message, data)
             case Notification(method=INITIALIZED.method):
                 self._line.tasks.start(self._begun(data))
@@ -180,7 +181,7 @@ class Streamable:
         """Keep what later requests need of a reply."""
         if request.method == "initialize":
             self._agreed = agreed_in(response, reply.result)
-        elif request.method == "tools/list":
+        elif request.method == mcp.LIST_TOOLS:
             self._listed = True
             self._marks = {**self._marks, **marks_in(reply.result)}
 

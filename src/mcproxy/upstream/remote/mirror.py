@@ -12,21 +12,19 @@ from typing import TypeAlias
 
 import msgspec
 
+from mcproxy import mcp
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.marks import Path, header_text, marked, value_at
 from mcproxy.wire.message import UNREADABLE, Request
-
-VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
-VERSION_HEADER = "MCP-Protocol-Version"
 
 Marks: TypeAlias = Mapping[str, Mapping[Path, str]]
 """By tool: which of its parameters, by path, is mirrored in which header."""
 
 _MARK = b"x-mcp-header"
 _NAMED_BY: Mapping[str, str] = {
-    "tools/call": "name",
-    "prompts/get": "name",
-    "resources/read": "uri",
+    mcp.CALL_TOOL: "name",
+    mcp.GET_PROMPT: "name",
+    mcp.READ_RESOURCE: "uri",
 }
 _PLAIN = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")
 _SENTINEL = re.compile(r"=\?base64\?.*\?=", re.DOTALL)
@@ -36,19 +34,19 @@ _object = msgspec.json.Decoder(dict[str, Json])
 def mirrored(request: Request, marks: Marks) -> dict[str, str]:
     """The headers of a request; none where it is not of the stateless era."""
     params = _read(request.params)
-    version = _dict(params.get("_meta")).get(VERSION_KEY)
+    version = _dict(params.get("_meta")).get(mcp.META_VERSION)
     if not isinstance(version, str):
         return {}
-    headers = {VERSION_HEADER: version, "Mcp-Method": request.method}
+    headers = {mcp.VERSION_HEADER: version, mcp.METHOD_HEADER: request.method}
     name = params.get(_NAMED_BY.get(request.method, ""))
     if not isinstance(name, str):
         return headers
-    headers["Mcp-Name"] = header_value(name)
+    headers[mcp.NAME_HEADER] = header_value(name)
     arguments = _dict(params.get("arguments"))
-    for path, header in marks.get(name, {}).items() if request.method == "tools/call" else ():
+    for path, header in marks.get(name, {}).items() if request.method == mcp.CALL_TOOL else ():
         text = header_text(value_at(arguments, path))
         if text is not None:
-            headers[f"Mcp-Param-{header}"] = header_value(text)
+            headers[f"{mcp.PARAMETER_HEADER_PREFIX}{header}"] = header_value(text)
     return headers
 
 

@@ -27,10 +27,10 @@ from mcp.shared.auth import (
 )
 from pydantic import AnyUrl, ValidationError
 
+from mcproxy import mcp
 from mcproxy.errors import McproxyError
 from mcproxy.types import Json, JsonObject
 from mcproxy.upstream.remote.answer import Answer
-from mcproxy.upstream.remote.mirror import VERSION_HEADER
 from mcproxy.upstream.remote.tokens import Login, LoginFile
 
 HTTP_SECS = 30.0  # for one request of the flow
@@ -104,7 +104,7 @@ class Bearer(httpx.Auth):
             provider = _provider(self._url, store, None)
             provider.context.oauth_metadata = OAuthMetadata.model_validate(login.metadata)
             provider.context.token_expiry_time = 1.0  # long ago: have it refreshed
-            probe = httpx2.Request("GET", self._url, headers={VERSION_HEADER: _VERSION})
+            probe = httpx2.Request("GET", self._url, headers={mcp.VERSION_HEADER: _VERSION})
             async with (
                 httpx2.AsyncClient(timeout=HTTP_SECS) as client,
                 aclosing(provider.async_auth_flow(probe)) as flow,
@@ -123,7 +123,7 @@ async def log_in(url: str, file: LoginFile, person: Person) -> None:
     """Log in at a server and keep the tokens. Raises LoginFailed."""
     store = _Store(Login(url=url), lambda login: None)
     provider = _provider(url, store, person)
-    headers = {VERSION_HEADER: _VERSION, "Accept": "application/json, text/event-stream"}
+    headers = {mcp.VERSION_HEADER: _VERSION, "Accept": "application/json, text/event-stream"}
     try:
         async with (
             asyncio.timeout(LOGIN_SECS),

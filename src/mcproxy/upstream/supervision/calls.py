@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
+from mcproxy import mcp
 from mcproxy.errors import CallError, RpcError
 from mcproxy.exchange import Tenant
 from mcproxy.types import Json, JsonObject, Tool, ToolRef, ToolResult
@@ -61,7 +62,7 @@ class Calls:
         """
         if self._watched.get(uri) is (True if wanted else None):
             return
-        ref, secs = ToolRef(self._name, "resources/subscribe"), self._times().default
+        ref, secs = ToolRef(self._name, mcp.SUBSCRIBE), self._times().default
         if wanted:
             self._watched[uri] = False  # set first: whoever gives up does not know
         else:
