@@ -122,7 +122,16 @@ REQUIREMENTS: dict[str, str] = {
     ),
     "http.not_found": "unknown paths name the real endpoints",
     "http.too_large": "a body over 4 MiB is refused",
-    "http.rebinding": "foreign Host and Origin headers are refused on a loopback bind",
+    "http.origins": (
+        "a page of another site is refused on every route, whatever the gateway listens on, and "
+        "runs no script"
+    ),
+    "http.rebinding": (
+        "a Host that is not the gateway's is refused on a loopback bind, and elsewhere where "
+        "allowed_hosts is set; it makes no page the gateway's own"
+    ),
+    "http.forwarded": "what came through a proxy is not local; nobody passes for local by a header",
+    "http.no_reflection": "nobody is redirected, and no answer repeats a Host that is not known",
     "http.pages": "pages of listed origins, and of this machine's, can use the MCP routes",
     "http.pages_refused": (
         "no other page reads an answer; a preflight tells nothing of guarded namespaces"
