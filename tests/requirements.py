@@ -286,6 +286,9 @@ REQUIREMENTS: dict[str, str] = {
         "the browser brings the answer to a loopback port; only the login's own state counts"
     ),
     "remote.login_pasted": "a pasted address, or the code in it, serves as well",
+    "remote.login_confined": (
+        "a login asks nobody inside this machine's network for a server that is outside"
+    ),
     "remote.login_refused": "a login that the server refuses is told in clear words",
     "network.public": "scripts reach public addresses only",
     "network.names": "addresses in every spelling are refused in place of host names",

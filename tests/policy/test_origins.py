@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mcproxy.config.hosts import origin as configured
 from mcproxy.config.hosts import served_host
-from mcproxy.policy.origins import Arrival, Verdict, bind_to, judge, origin_allowed
+from mcproxy.policy.origins import Arrival, OriginVerdict, bind_to, judge, origin_allowed
 from mcproxy.types import Caller
 
 NAMED = ("mcp.example.org", "192.168.1.9")
@@ -81,7 +81,7 @@ CASES = [
 ]
 
 
-def verdict(bind: str, host: str, origin: str | None, peer: str = "127.0.0.1") -> Verdict:
+def verdict(bind: str, host: str, origin: str | None, peer: str = "127.0.0.1") -> OriginVerdict:
     allowed = frozenset(map(served_host, NAMED)) if bind == "NAMED" else frozenset[str]()
     reached = {"127.0.0.1": bind, "::1": bind}.get(bind, "192.168.1.5")
     listens = bind_to("0.0.0.0" if bind == "NAMED" else bind)
@@ -133,7 +133,7 @@ SENT: dict[str, tuple[Arrival, bool, str]] = {
 @pytest.mark.parametrize("title", SENT)
 def test_from_where_a_request_was_sent(title: str) -> None:
     arrival, local, base = SENT[title]
-    found = judge(arrival, bind_to("127.0.0.1"), ())
+    found = judge(arrival, bind_to("127.0.0.1"))
     assert (found.local, found.base) == (local, base)
 
 
@@ -160,7 +160,8 @@ def test_a_page_on_the_machine_of_another_is_not_on_this_one() -> None:
     behind = Arrival("127.0.0.1:12010", "http://localhost:3000", "127.0.0.1", forwarded=True)
     named = Arrival("mcp.example.org", "http://localhost:3000", "127.0.0.1")
     judged = [
-        judge(one, bind_to("127.0.0.1"), ("mcp.example.org",)) for one in (here, behind, named)
+        judge(one, bind_to("127.0.0.1"), frozenset({"mcp.example.org"}))
+        for one in (here, behind, named)
     ]
     assert [bool(found.foreign) for found in judged] == [False, True, True]
 

@@ -23,7 +23,7 @@ from mcproxy.frontends.resource import challenge
 from mcproxy.frontends.sessions import Sessions
 from mcproxy.gateway.core import Gateway, Where
 from mcproxy.policy.access import AccessDenied
-from mcproxy.policy.origins import Arrival, Bind, Verdict, judge
+from mcproxy.policy.origins import Arrival, Bind, OriginVerdict, judge
 from mcproxy.types import Caller, Json
 from mcproxy.wire import message as wire
 
@@ -79,9 +79,9 @@ def judged(site: Site, app: ASGIApp) -> ASGIApp:
     return answer
 
 
-def verdict(request: Request) -> Verdict:
+def verdict(request: Request) -> OriginVerdict:
     """How the request was judged by where it comes from."""
-    found: Verdict = request.state.verdict
+    found: OriginVerdict = request.state.verdict
     return found
 
 

@@ -12,6 +12,7 @@ import ipaddress
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from mcproxy.addresses import LOCALHOST, is_loopback
@@ -58,7 +59,7 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class OriginVerdict:
     """What to make of a request.
 
     ``refusal``: why it is refused, whatever it asks for. ``foreign``: why it is refused where no
@@ -87,7 +88,8 @@ def bind_to(host: str) -> Bind:
     return Bind(name, is_loopback(name))
 
 
-def judge(arrival: Arrival, bind: Bind, allowed: Collection[str] = ()) -> Verdict:
+@lru_cache(maxsize=64)  # a client's requests come alike, again and again
+def judge(arrival: Arrival, bind: Bind, allowed: frozenset[str] = frozenset()) -> OriginVerdict:
     """Judge a request; ``allowed`` are the entries of ``allowed_hosts``.
 
     A request without ``Host`` or ``Origin`` comes from no page: every browser sends the one always,
@@ -100,10 +102,10 @@ def judge(arrival: Arrival, bind: Bind, allowed: Collection[str] = ()) -> Verdic
     name = host.host if host and not host.scheme else None
     known = name is not None and _is_known(name, bind, arrival.reached, allowed)
     if arrival.host and not known and (bind.loopback or allowed):
-        return Verdict(_unknown_host(arrival.host), local=local)
+        return OriginVerdict(_unknown_host(arrival.host), local=local)
     trusted = host if name is not None and (known or _is_address(name)) else None
     here = bind.loopback and local and is_loopback(name or LOCALHOST)
-    return Verdict(
+    return OriginVerdict(
         foreign=_foreign(arrival, trusted, here=here),
         local=local,
         base=f"{_scheme(arrival, near=near)}://{arrival.host}" if trusted else None,
