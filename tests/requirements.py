@@ -122,7 +122,16 @@ REQUIREMENTS: dict[str, str] = {
     ),
     "http.not_found": "unknown paths name the real endpoints",
     "http.too_large": "a body over 4 MiB is refused",
-    "http.rebinding": "foreign Host and Origin headers are refused on a loopback bind",
+    "http.origins": (
+        "a page of another site is refused on every route, whatever the gateway listens on, and "
+        "runs no script"
+    ),
+    "http.rebinding": (
+        "a Host that is not the gateway's is refused on a loopback bind, and elsewhere where "
+        "allowed_hosts is set; it makes no page the gateway's own"
+    ),
+    "http.forwarded": "what came through a proxy is not local; nobody passes for local by a header",
+    "http.no_reflection": "nobody is redirected, and no answer repeats a Host that is not known",
     "http.pages": "pages of listed origins, and of this machine's, can use the MCP routes",
     "http.pages_refused": (
         "no other page reads an answer; a preflight tells nothing of guarded namespaces"
@@ -277,6 +286,9 @@ REQUIREMENTS: dict[str, str] = {
         "the browser brings the answer to a loopback port; only the login's own state counts"
     ),
     "remote.login_pasted": "a pasted address, or the code in it, serves as well",
+    "remote.login_confined": (
+        "a login asks nobody inside this machine's network for a server that is outside"
+    ),
     "remote.login_refused": "a login that the server refuses is told in clear words",
     "network.public": "scripts reach public addresses only",
     "network.names": "addresses in every spelling are refused in place of host names",

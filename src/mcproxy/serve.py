@@ -19,12 +19,12 @@ from mcproxy.config.load import Loaded
 from mcproxy.descriptors import connection_limits, raise_descriptor_limit
 from mcproxy.frontends import stdio
 from mcproxy.frontends.entry import Site
-from mcproxy.frontends.guard import is_loopback
 from mcproxy.frontends.http import application
 from mcproxy.frontends.http_connection import ConnectionLimits, Connections, HttpConnection
 from mcproxy.frontends.pipes import reading, writing
 from mcproxy.frontends.sessions import Bounds, Sessions
 from mcproxy.observe.redact import Redactor
+from mcproxy.policy.origins import bind_to
 
 FLUSH_SECS = 1.0  # at the end, a client that still reads has read what was written by then
 KEEP_ALIVE_SECS = 75  # longer than most clients and proxies, so that they close first
@@ -53,13 +53,12 @@ async def serve_http(
     Raises OSError when the port cannot be bound.
     """
     host, _ = address
+    bind = bind_to(host)
     listener = socket.create_server(address, family=_family(host), backlog=2048)
     connections = Connections(limits or connection_limits(raise_descriptor_limit()))
     app = App(loaded, mask, watch=watch)
     sessions = Sessions(app.gateway, app.gate, bounds)
-    site = Site(
-        app.gateway, app.gate, app.health, app.metrics, is_loopback(host), sessions, app.verified
-    )
+    site = Site(app.gateway, app.gate, app.health, app.metrics, bind, sessions, app.verified)
     server = _Server(
         uvicorn.Config(
             application(site),
@@ -68,16 +67,18 @@ async def serve_http(
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # which of them counts is for policy.origins
             timeout_keep_alive=KEEP_ALIVE_SECS,
             timeout_graceful_shutdown=1,
         )
     )
-    if not is_loopback(host) and not app.has_auth:
+    if not bind.loopback and not app.has_auth:
         log.warning(_OPEN, host)
     async with app.running(), sessions.running(), asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(server.serve([listener]), name="http")
         sweeping = tasks.create_task(connections.run(), name="connections")
-        log.info("listening on http://%s:%d", host, listener.getsockname()[1])
+        named = f"[{host}]" if ":" in host else host
+        log.info("listening on http://%s:%d", named, listener.getsockname()[1])
         await _stop_signal()
         await app.gate.drain()
         sessions.close()

@@ -93,9 +93,9 @@ class Claims:
 class Caller:
     """Who sends a request, as the transport knows it; what it may do is for ``policy`` to say.
 
-    ``local``: the connection comes from this machine. ``foreign``: a page of another site sends it
-    to a gateway that only this machine can reach (DNS rebinding). ``claims`` are those of a token
-    that proved to be an issuer's; ``fault`` says why it did not.
+    ``local``: it is sent from this machine. ``foreign``: a page of another site sends it. Both are
+    as ``policy.origins`` judged. ``claims`` are those of a token that proved to be an issuer's;
+    ``fault`` says why it did not.
     """
 
     token: str | None = field(default=None, repr=False)

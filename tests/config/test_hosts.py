@@ -1,4 +1,6 @@
-"""What may stand in ``allowed_hosts`` and ``allowed_origins``."""
+"""What may stand in both ``allowed_hosts`` and ``allowed_origins``."""
+
+import ipaddress
 
 import pytest
 from hypothesis import given
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.provisional import domains
 from pydantic_core import PydanticCustomError
 
-from mcproxy.config.hosts import NEVER_PUBLIC, origin, public_host
+from mcproxy.config.hosts import NEVER_PUBLIC, one_form, origin, public_host, served_host
 
 ADDRESS = "is an IP address"
 PRIVATE = "is never a public host"
@@ -100,3 +102,61 @@ def test_origins(entry: str) -> None:
 def test_what_is_no_origin(entry: str) -> None:
     with pytest.raises(PydanticCustomError):
         origin(entry)
+
+
+@pytest.mark.parametrize(
+    ("entry", "form"),
+    [
+        ("HTTPS://Bücher.example.", "https://xn--bcher-kva.example"),
+        ("http://[0:0::1]:80", "http://[::1]:80"),
+        ("localhost.", "localhost"),
+    ],
+)
+def test_an_origin_is_brought_to_the_form_that_browsers_send(entry: str, form: str) -> None:
+    assert origin(entry) == form
+
+
+@pytest.mark.parametrize(
+    ("entry", "form"),
+    [
+        ("MCP.Example.org.", "mcp.example.org"),
+        ("nas", "nas"),
+        ("münchen.lan", "xn--mnchen-3ya.lan"),
+        ("192.168.1.7", "192.168.1.7"),
+        ("[FD00:0::7]", "fd00::7"),
+        ("fd00::7", "fd00::7"),
+        ("::ffff:192.168.1.7", "192.168.1.7"),
+    ],
+)
+def test_names_of_the_gateway_are_brought_to_one_form(entry: str, form: str) -> None:
+    assert served_host(entry) == form
+    assert served_host(form) == form
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("https://mcp.example.org", URL),
+        ("mcp.example.org:443", PORT),
+        ("[::1]:80", PORT),
+        ("*", NO_HOST),
+        ("*.example.org", NO_HOST),
+        ("127.1", NO_HOST),
+        ("user@x.org", NO_HOST),
+        ("", NO_HOST),
+    ],
+)
+def test_what_is_no_name_of_the_gateway(entry: str, words: str) -> None:
+    with pytest.raises(PydanticCustomError) as refused:
+        served_host(entry)
+    assert str(refused.value) == f"{entry!r} {words}"
+
+
+@given(domains())
+def test_a_name_has_one_form(name: str) -> None:
+    assert one_form(name) == one_form(f"{name.upper()}.") == name.lower()
+
+
+@given(st.ip_addresses(v=6))
+def test_an_address_has_one_form(address: ipaddress.IPv6Address) -> None:
+    assert one_form(address.exploded) == one_form(f"[{address}]")

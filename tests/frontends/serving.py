@@ -27,6 +27,7 @@ from mcproxy.manifest.model import build
 from mcproxy.observe.metrics import Metrics
 from mcproxy.policy.access import Policy, policy_of
 from mcproxy.policy.audit import AuditLog
+from mcproxy.policy.origins import bind_to
 from mcproxy.queues import Queues
 from mcproxy.types import (
     Caller,
@@ -155,9 +156,9 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    bounds: Bounds | None = None, config: JsonObject = CONFIG, *, loopback: bool = True
+    bounds: Bounds | None = None, config: JsonObject = CONFIG, *, bind: str = "127.0.0.1"
 ) -> AsyncIterator[Served]:
-    """Listen on a free port; ``loopback``: as if only this machine could connect."""
+    """Listen on a free port; ``bind``: what it is told to listen on."""
     scripts, gate = Scripts(), Gate()
     world = World(scripts, config)
     sessions = Sessions(world.gateway, gate, bounds)
@@ -166,7 +167,7 @@ async def serving(
         gate,
         health=lambda _: {},
         metrics=lambda _: b"",
-        loopback=loopback,
+        bind=bind_to(bind),
         sessions=sessions,
         verified=_unchanged,
     )

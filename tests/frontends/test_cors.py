@@ -193,7 +193,7 @@ async def test_a_preflight_tells_nothing_of_guarded_namespaces(served: Served) -
 
 @pytest.mark.requirement("http.pages_refused")
 async def test_where_others_connect_only_lists_count() -> None:
-    async with serving(config=CONFIG, loopback=False) as served:
+    async with serving(config=CONFIG, bind="0.0.0.0") as served:
         assert await page(served, APP).may_send("POST", "/mcp/app")
         for origin in (LOCAL, EVIL):
             assert not await page(served, origin).may_send("POST", "/mcp")

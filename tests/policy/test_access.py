@@ -12,7 +12,6 @@ from mcproxy.policy.access import (
     Policy,
     admit,
     identify,
-    origin_allowed,
     policy_of,
     usable,
 )
@@ -255,46 +254,3 @@ def test_only_a_configured_token_is_one(token: str) -> None:
     digests = {each.digest for each in POLICY.identities.tokens}
     if hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest() not in digests:
         assert refusal(POLICY, Caller(token=token), None).status == 401
-
-
-ORIGINS: dict[tuple[str, str | None, bool], bool] = {
-    # entry, Origin, from this machine -> allowed
-    ("*", "https://evil.org", False): True,
-    ("*", None, False): True,
-    ("localhost", None, True): True,
-    ("localhost", None, False): False,
-    ("localhost", "http://localhost:3000", False): True,
-    ("localhost", "http://localhost.evil.org", True): False,
-    ("localhost", "https://evil.org", True): False,
-    ("localhost:3000", "http://localhost:3000", True): True,
-    ("localhost:3000", "http://localhost:4000", True): False,
-    ("https://x.org", "https://x.org", False): True,
-    ("https://x.org", "HTTPS://X.ORG", False): True,
-    ("https://x.org", "https://x.org:443", False): True,
-    ("https://x.org:443", "https://x.org", False): True,
-    ("https://x.org", "https://x.org:8443", False): False,
-    ("https://x.org", "http://x.org", False): False,
-    ("https://x.org", "https://x.org.evil.com", False): False,
-    ("https://x.org", "https://evil.com/https://x.org", False): False,
-    ("https://x.org", "https://user@x.org", False): False,
-    ("x.org:443", "https://x.org", False): True,
-    ("x.org", "https://sub.x.org", False): False,
-    ("https://x.org", None, True): False,
-    ("https://x.org", "null", True): False,
-    ("https://x.org", "", True): False,
-    ("[::1]:80", "http://[::1]", True): True,
-}
-
-
-@pytest.mark.requirement("access.origins")
-@pytest.mark.parametrize(("entry", "origin", "local"), ORIGINS)
-def test_origins(entry: str, origin: str | None, local: bool) -> None:
-    caller = Caller(origin=origin, local=local)
-    assert origin_allowed((entry,), caller) == ORIGINS[entry, origin, local]
-
-
-@given(st.text())
-def test_no_list_allows_every_origin_and_an_empty_one_none(origin: str) -> None:
-    assert origin_allowed(None, Caller(origin=origin))
-    assert not origin_allowed(None, Caller(origin=origin, foreign=True))
-    assert not origin_allowed((), Caller(origin=origin))

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from mcproxy.config.auth import Auth
 from mcproxy.config.fields import Name, Pause, Seconds, Section, Text, no_boolean, refusal
 from mcproxy.config.hooks import RefreshHooks, ServerHooks
-from mcproxy.config.hosts import origin
+from mcproxy.config.hosts import origin, served_host
 from mcproxy.config.sandbox import Sandbox, SandboxOverride
 
 ANY = "*"  # in a token's namespaces and in allowed_origins
@@ -27,6 +27,7 @@ AuditMegabytes = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(no_boole
 AuditFiles = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
 InstanceCount = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
 OriginEntry = Annotated[str, AfterValidator(origin)]
+HostEntry = Annotated[str, AfterValidator(served_host)]
 
 
 class ServerManifests(Section):
@@ -229,6 +230,11 @@ class Config(Section):
     servers: Mapping[Name, ServerConfig] = Field(default_factory=dict)
     namespaces: Namespaces = Field(default_factory=dict)
     groups: Groups = Field(default_factory=dict)
+    allowed_hosts: tuple[HostEntry, ...] = Field(
+        default=(),
+        description="Names and addresses under which clients reach the gateway, beside those of "
+        "the address that it listens on; a request for any other Host is refused.",
+    )
     auth: Auth = Auth()
     audit: Audit = Audit()
     sandbox: Sandbox = Sandbox()

@@ -13,9 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mcproxy.config.model import ANY
-from mcproxy.frontends.entry import Handler, Site, destination, elsewhere
+from mcproxy.frontends.entry import Handler, Site, destination
 from mcproxy.frontends.replies import refusal
-from mcproxy.gateway.core import Where
 
 PREFLIGHT_SECS = 600  # that a browser may go by an answer, so also by a configuration that is gone
 
@@ -34,8 +33,8 @@ def open_to_pages(handlers: Mapping[str, Handler]) -> Mapping[str, Handler]:
     methods = ", ".join(handlers)
 
     async def options(site: Site, request: Request) -> Response:
-        if "access-control-request-method" in request.headers:
-            return _preflight(site, request, methods)
+        if "origin" in request.headers:
+            return _to_page(site, request, methods)
         return Response(status_code=204, headers={"Allow": f"{methods}, OPTIONS", **_VARY})
 
     shown = {method: _shown(handler) for method, handler in handlers.items()}
@@ -46,7 +45,7 @@ def _shown(handler: Handler) -> Handler:
     async def answer(site: Site, request: Request) -> Response:
         # Asked before, since a session may end meanwhile; most requests come from no page.
         paged = "origin" in request.headers
-        shared = paged and _shared(site, request, destination(site, request))
+        shared = paged and site.gateway.shares(destination(site, request))
         response = await handler(site, request)
         response.headers.update(_VARY)
         if shared:
@@ -57,34 +56,28 @@ def _shown(handler: Handler) -> Handler:
     return answer
 
 
-def _preflight(site: Site, request: Request, methods: str) -> Response:
-    """It carries no token, and not what ``X-Namespace`` will say: where either decides, an origin
-    passes that any namespace lists, so that guarded and unknown namespaces have one answer."""
+def _to_page(site: Site, request: Request, methods: str) -> Response:
+    """What a page of this origin may ask. A preflight carries no token, and not what
+    ``X-Namespace`` will say: where either decides, an origin passes that any namespace lists, so
+    that guarded and unknown namespaces have one answer."""
     place = destination(site, request)
     asked = [name.strip() for name in _asked(request).split(",")]
     if place.path is None and _NAMESPACE in asked:
         place = replace(place, header=ANY)
-    if not _shared(site, request, place):
+    if not site.gateway.shares(place):
         text = "pages of this origin may not ask here; list it in the namespace's allowed_origins"
         return refusal(403, text, _VARY)
     parameters = [name for name in asked if _PARAMETER.fullmatch(name)]
     return Response(
         status_code=204,
         headers={
+            "Allow": f"{methods}, OPTIONS",
             **_allowing(request),
             "Access-Control-Allow-Methods": methods,
             "Access-Control-Allow-Headers": ", ".join([_HEADERS, *parameters]),
             "Access-Control-Max-Age": str(PREFLIGHT_SECS),
         },
     )
-
-
-def _shared(site: Site, request: Request, place: Where) -> bool:
-    origin = place.caller.origin
-    if not origin or elsewhere(site, request):
-        return False
-    local = site.loopback and not place.caller.foreign
-    return site.gateway.shares(place, unlisted=local)
 
 
 def _allowing(request: Request) -> Mapping[str, str]:

@@ -1,5 +1,6 @@
 """What every HTTP request passes before it is understood: who it comes from, whether it may come
-in, and its body. A wrong token, a foreign page or a body without end are turned away here."""
+in, and its body. A wrong token, a foreign page or a body without end are turned away here; what a
+foreign page is, ``policy.origins`` knows."""
 
 import asyncio
 import math
@@ -10,18 +11,19 @@ from typing import TypeAlias, get_args
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcproxy.config.model import Mode
 from mcproxy.errors import RpcError
 from mcproxy.frontends.budget import owner_of
 from mcproxy.frontends.conversation import RETRY_SECS
 from mcproxy.frontends.gate import DRAIN_SECS, Gate
-from mcproxy.frontends.guard import foreign_host, foreign_origin, is_loopback
 from mcproxy.frontends.replies import CLOSE, raw, refusal, unavailable
 from mcproxy.frontends.resource import challenge
 from mcproxy.frontends.sessions import Sessions
 from mcproxy.gateway.core import Gateway, Where
 from mcproxy.policy.access import AccessDenied
+from mcproxy.policy.origins import Arrival, Bind, OriginVerdict, judge
 from mcproxy.types import Caller, Json
 from mcproxy.wire import message as wire
 
@@ -37,6 +39,12 @@ SESSION = "session_id"  # the parameter of MESSAGE that names a session of ``/ss
 Received: TypeAlias = wire.Message | list[wire.Message | RpcError]
 """A message, or a batch with the faults of its parts."""
 
+_PROXY_MARKS = frozenset(
+    {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"}
+    | {b"x-real-ip"}
+)
+_JUDGED = _PROXY_MARKS | {b"host", b"origin"}
+
 # curl says "form" unless told otherwise; a web page's form is stopped by its Origin.
 _JSON_TYPES = re.compile(
     r"application/([\w.-]+\+)?json|application/x-www-form-urlencoded|text/plain"
@@ -46,18 +54,55 @@ _JSON_TYPES = re.compile(
 @dataclass(frozen=True, slots=True)
 class Site:
     """What the routes need: the gateway, the gate, the sessions, what ``/health`` and ``/metrics``
-    tell a caller, whether only this machine can connect, and what verifies an issuer's tokens."""
+    tell a caller, where it listens, and what verifies an issuer's tokens."""
 
     gateway: Gateway
     gate: Gate
     health: Callable[[Caller], Json]
     metrics: Callable[[Caller], bytes]
-    loopback: bool
+    bind: Bind
     sessions: Sessions
     verified: Callable[[Caller], Awaitable[Caller]]
 
 
 Handler = Callable[[Site, Request], Awaitable[Response]]
+
+
+def judged(site: Site, app: ASGIApp) -> ASGIApp:
+    """The application, reached by what may come at all, whatever its path and method."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        found = judge(_arrival(scope), site.bind, site.gateway.allowed_hosts())
+        scope.setdefault("state", {})["verdict"] = found
+        await (refusal(403, found.refusal) if found.refusal else app)(scope, receive, send)
+
+    return answer
+
+
+def verdict(request: Request) -> OriginVerdict:
+    """How the request was judged by where it comes from."""
+    found: OriginVerdict = request.state.verdict
+    return found
+
+
+def _arrival(scope: Scope) -> Arrival:
+    """The facts to judge. A header that is there twice is joined, so that it means nothing."""
+    said: dict[bytes, str] = {}
+    for name, value in scope["headers"]:
+        if name in _JUDGED:
+            text = value.decode("latin-1").strip()
+            said[name] = f"{said[name]}, {text}" if name in said else text
+    peer, reached = scope.get("client"), scope.get("server")
+    return Arrival(
+        host=said.get(b"host", ""),
+        origin=said.get(b"origin"),
+        peer=peer[0] if peer else None,
+        reached=reached[0] if reached else None,
+        scheme=scope["scheme"],
+        forwarded=not _PROXY_MARKS.isdisjoint(said),
+        forwarded_scheme=said.get(b"x-forwarded-proto", ""),
+        forwarded_for=said.get(b"x-forwarded-for", ""),
+    )
 
 
 def where(request: Request) -> Where:
@@ -71,7 +116,7 @@ def where(request: Request) -> Where:
 def destination(site: Site, request: Request) -> Where:
     """The same, but a message to the caller's session of ``/sse`` goes where that session is."""
     place = where(request)
-    if request.url.path != MESSAGE or SESSION not in request.query_params:
+    if not _is_message(request) or SESSION not in request.query_params:
         return place
     try:
         session = site.sessions.find(request.query_params[SESSION], "sse", place)
@@ -80,14 +125,17 @@ def destination(site: Site, request: Request) -> Where:
     return session.place(place) if session else place
 
 
+def _is_message(request: Request) -> bool:
+    path: str = request.scope["path"]
+    return path.rstrip("/") == MESSAGE
+
+
 async def recognise(site: Site, request: Request) -> None:
     """Find out who asks, once for each request; may wait for an issuer, for a bounded time."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    local = request.client is None or is_loopback(request.client.host)
     bearer = token.strip() if scheme.lower() == "bearer" else None
-    origin = request.headers.get("origin")
-    foreign = site.loopback and foreign_origin(origin) is not None
-    shown = Caller(bearer, origin, local, foreign)
+    found = verdict(request)
+    shown = Caller(bearer, request.headers.get("origin"), found.local, bool(found.foreign))
     request.state.caller = await site.verified(shown)
 
 
@@ -99,7 +147,8 @@ def caller(request: Request) -> Caller:
 
 def denied(site: Site, request: Request, fault: AccessDenied) -> Response:
     """The refusal of a caller that may not use the endpoint."""
-    text = challenge(fault.challenge, site.gateway.issuer(), request)
+    path: str = request.scope["path"]
+    text = challenge(fault.challenge, site.gateway.issuer(), verdict(request).base, path)
     headers = {"WWW-Authenticate": text} if text else None
     return refusal(fault.status, str(fault), headers)
 
@@ -112,9 +161,6 @@ def refused(site: Site, request: Request, place: Where) -> Response | None:
     """
     if site.gate.closed:
         return stopping()
-    why = elsewhere(site, request)
-    if why:
-        return refusal(403, why)
     if place.mode is None and "mode" in request.query_params:
         return refusal(400, f"the parameter mode is one of: {', '.join(MODES)}")
     try:
@@ -122,8 +168,8 @@ def refused(site: Site, request: Request, place: Where) -> Response | None:
     except AccessDenied as fault:
         if place.path or fault.wrong_token:
             return denied(site, request, fault)
-        why = foreign(site, request)
-    return refusal(403, why) if why else None
+        return foreign(request)
+    return None
 
 
 def stopping() -> Response:
@@ -131,23 +177,17 @@ def stopping() -> Response:
     return unavailable("the gateway is stopping", math.ceil(DRAIN_SECS))
 
 
-def foreign(site: Site, request: Request) -> str | None:
-    """Why a request to a loopback bind is refused where no namespace judges its origin."""
-    if not site.loopback:
-        return None
-    return elsewhere(site, request) or foreign_origin(request.headers.get("origin"))
-
-
-def elsewhere(site: Site, request: Request) -> str | None:
-    """Why a request to a loopback bind is refused for its ``Host``."""
-    return foreign_host(request.headers.get("host")) if site.loopback else None
+def foreign(request: Request) -> Response | None:
+    """The refusal of a foreign page where no namespace judges its origin."""
+    why = verdict(request).foreign
+    return refusal(403, why) if why else None
 
 
 def share_of(site: Site, request: Request) -> str:
     """Whose share of what the gateway can carry the request takes."""
     who = caller(request)
     name = site.gateway.identify(who) if who.token else None
-    return owner_of(name, request.client.host if request.client else "")
+    return owner_of(name, verdict(request).sender)
 
 
 async def read_message(site: Site, request: Request, bad: int) -> Received | Response:

@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from mcproxy.frontends import plain, sse, streamable
 from mcproxy.frontends.cors import open_to_pages
@@ -18,8 +19,10 @@ from mcproxy.frontends.entry import (
     caller,
     denied,
     foreign,
+    judged,
     recognise,
     stopping,
+    verdict,
 )
 from mcproxy.frontends.replies import http_error, json, refusal
 from mcproxy.frontends.resource import WELL_KNOWN, document
@@ -27,9 +30,14 @@ from mcproxy.observe.metrics import CONTENT_TYPE as METRICS_CONTENT_TYPE
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Caller
 
+_NO_BASE = (
+    "the gateway does not know under which URL you reach it: set auth.jwt.resource, or list the "
+    "host in allowed_hosts"
+)
 
-def application(site: Site) -> Starlette:
-    """The ASGI application."""
+
+def application(site: Site) -> ASGIApp:
+    """The ASGI application. A final slash makes no difference, so that nobody is redirected."""
     mcp: dict[str, Handler] = {
         "POST": streamable.post,
         "GET": streamable.get,
@@ -37,20 +45,20 @@ def application(site: Site) -> Starlette:
     }
     events: dict[str, Handler] = {"POST": plain.answer, "GET": sse.get}
     resource: dict[str, Handler] = {"GET": _resource, "HEAD": _resource}
-    return Starlette(
-        routes=[
-            _route(site, MESSAGE, open_to_pages({"POST": _message})),
-            _route(site, "/sse", open_to_pages(events)),
-            _route(site, "/sse/{namespace}", open_to_pages(events)),
-            _route(site, "/mcp", open_to_pages(mcp)),
-            _route(site, "/mcp/{namespace}", open_to_pages(mcp)),
-            _route(site, "/health", {"GET": _health, "HEAD": _health}),
-            _route(site, "/metrics", {"GET": _metrics}),
-            _route(site, WELL_KNOWN, resource),
-            _route(site, WELL_KNOWN + "/{path:path}", resource),
-        ],
-        exception_handlers={HTTPException: http_error},
-    )
+    handlers: dict[str, Mapping[str, Handler]] = {
+        MESSAGE: open_to_pages({"POST": _message}),
+        "/sse": open_to_pages(events),
+        "/sse/{namespace}": open_to_pages(events),
+        "/mcp": open_to_pages(mcp),
+        "/mcp/{namespace}": open_to_pages(mcp),
+        "/health": {"GET": _health, "HEAD": _health},
+        "/metrics": {"GET": _metrics},
+    }
+    routes = [_route(site, path + end, by) for end in ("", "/") for path, by in handlers.items()]
+    documents = [_route(site, WELL_KNOWN + end, resource) for end in ("", "/{path:path}")]
+    app = Starlette(routes=[*routes, *documents], exception_handlers={HTTPException: _http_error})
+    app.router.redirect_slashes = False
+    return judged(site, app)
 
 
 def _route(site: Site, path: str, handlers: Mapping[str, Handler]) -> Route:
@@ -65,6 +73,10 @@ def _route(site: Site, path: str, handlers: Mapping[str, Handler]) -> Route:
 
 
 _ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    return foreign(request) or http_error(request, error)
 
 
 async def _message(site: Site, request: Request) -> Response:
@@ -90,18 +102,16 @@ async def _resource(site: Site, request: Request) -> Response:
         raise HTTPException(404)
     if site.gate.closed:
         return stopping()
-    why = foreign(site, request)
-    if why:
-        return refusal(403, why)
-    told = document(rules, request)
-    return json(told) if told else refusal(400, "the Host header names no host")
+    path: str = request.scope["path"]
+    told = document(rules, verdict(request).base, path)
+    return foreign(request) or (json(told) if told else refusal(400, _NO_BASE))
 
 
 def _told(site: Site, request: Request, tell: Callable[[Caller], Response]) -> Response:
     """What is told without JSON-RPC: to no foreign page, and to no wrong token."""
-    why = foreign(site, request)
-    if why:
-        return refusal(403, why)
+    turned_away = foreign(request)
+    if turned_away:
+        return turned_away
     try:
         return tell(caller(request))
     except AccessDenied as fault:

@@ -73,10 +73,11 @@ def accepted() -> Response:
     return Response(status_code=202)
 
 
-async def http_error(request: Request, error: Exception) -> Response:
+def http_error(request: Request, error: Exception) -> Response:
     """What the routes raise: no such path, or a method that the path does not have."""
+    path: str = request.scope["path"]
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 405 and isinstance(error, HTTPException):
-        text = f"{request.method} is not answered at {request.url.path}"
+        text = f"{request.method} is not answered at {path}"
         return refusal(405, text, error.headers)
-    return refusal(status, f"there is nothing at {request.method} {request.url.path}")
+    return refusal(status, f"there is nothing at {request.method} {path}")

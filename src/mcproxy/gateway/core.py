@@ -130,10 +130,13 @@ class Gateway:
         """The namespace that path or header name, before anything is read. Raises AccessDenied."""
         return self._scope(where).namespace
 
-    def shares(self, where: Where, *, unlisted: bool) -> bool:
+    def shares(self, where: Where) -> bool:
         """May a page of the caller's origin read what is answered there? As ``access.shares``."""
-        name = where.path or where.header
-        return shares(self._snapshot().policy, where.caller, name, unlisted=unlisted)
+        return shares(self._snapshot().policy, where.caller, where.path or where.header)
+
+    def allowed_hosts(self) -> frozenset[str]:
+        """The names under which clients reach the gateway, beside those of its address."""
+        return self._snapshot().policy.allowed_hosts
 
     def input_schema(self, where: Where, tool: Json) -> JsonObject:
         """The schema of the arguments of a server's tool, by the name that the client sees; empty

@@ -4,36 +4,34 @@ A guarded namespace and one that does not exist are refused in the same words, a
 caller may not use appear in no hint: a refusal must not tell what there is.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from mcproxy.config.model import ANONYMOUS, ANY, Config
+from mcproxy.config.model import ANONYMOUS, Config
 from mcproxy.errors import McproxyError
 from mcproxy.policy.groups import resolve_groups
 from mcproxy.policy.identity import Identities, Identity, identities
 from mcproxy.policy.namespaces import Namespace, resolve
+from mcproxy.policy.origins import origin_allowed
 from mcproxy.types import Caller
 
-LOCALHOST = "localhost"
 MAX_NAMES_SHOWN = 20
-_DEFAULT_PORTS = {"http": "80", "https": "443"}
-# RFC 6454, section 6.2; an entry of allowed_origins may leave out scheme and port.
-_ORIGIN = re.compile(r"(?:(?P<scheme>[^:/]+)://)?(?P<host>\[[^\]]+\]|[^:/]+)(?::(?P<port>\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """One configuration's rules: endpoints (namespaces and groups) by name, and who callers are.
 
-    ``bare`` are the servers whose tools keep their own names in direct mode.
+    ``bare`` are the servers whose tools keep their own names in direct mode; ``allowed_hosts`` are
+    the names under which clients reach the gateway, beside its own.
     """
 
     endpoints: Mapping[str, Namespace]
     identities: Identities
     default: str
     bare: frozenset[str] = frozenset()
+    allowed_hosts: frozenset[str] = frozenset()
 
     @property
     def has_auth(self) -> bool:
@@ -66,7 +64,8 @@ def policy_of(config: Config) -> Policy:
     groups = resolve_groups(config, namespaces)
     default = config.sandbox.default_namespace
     bare = frozenset(name for name, server in config.servers.items() if not server.prefix)
-    return Policy({**namespaces, **groups}, identities(config), default, bare)
+    hosts = frozenset(config.allowed_hosts)
+    return Policy({**namespaces, **groups}, identities(config), default, bare, hosts)
 
 
 def admit(policy: Policy, caller: Caller, name: str | None = None) -> Namespace:
@@ -79,9 +78,8 @@ def admit(policy: Policy, caller: Caller, name: str | None = None) -> Namespace:
     endpoint = policy.endpoints.get(wanted)
     if endpoint is None or not _opened(endpoint, who):
         raise _hidden(policy, caller, who, wanted)
-    for member in endpoint.members():
-        if not origin_allowed(member.allowed_origins, caller):
-            raise AccessDenied(403, _foreign_origin(wanted, caller))
+    if not _accepts(endpoint, caller):
+        raise AccessDenied(403, _foreign_origin(wanted, caller))
     return endpoint
 
 
@@ -95,40 +93,21 @@ def usable(policy: Policy, caller: Caller) -> tuple[Namespace, ...]:
     return _usable(policy, caller, _known(policy, caller))
 
 
-def origin_allowed(allowed: Sequence[str] | None, caller: Caller) -> bool:
-    """Does the request come from an origin that ``allowed_origins`` lists (None: not set)?
-
-    Where it is not set, every origin is fine but a foreign page's. A request without ``Origin``
-    comes from no web page; it passes from this machine where ``localhost`` is listed. An entry
-    without a scheme is a host, of any port unless it has one.
-    """
-    if allowed is None:
-        return not caller.foreign
-    if ANY in allowed:
-        return True
-    if caller.origin is None:
-        return caller.local and LOCALHOST in allowed
-    return any(_allows(entry, caller.origin) for entry in allowed)
-
-
-def shares(policy: Policy, caller: Caller, name: str | None = None, *, unlisted: bool) -> bool:
+def shares(policy: Policy, caller: Caller, name: str | None = None) -> bool:
     """May a page of the caller's origin read what an endpoint answers (Fetch, "CORS protocol")?
 
-    ``unlisted``: may it where ``allowed_origins`` is not set? An endpoint that is hidden from the
-    caller, existing or not, shares what any other shares: that tells nothing about it.
+    An endpoint that is hidden from the caller, existing or not, shares what any other shares: that
+    tells nothing about it.
     """
     who = policy.identities.of(caller) or Identity(ANONYMOUS)
     endpoint = policy.endpoints.get(name or policy.default)
     if endpoint is None or not _opened(endpoint, who):
-        return any(_shares(each, caller, unlisted) for each in policy.endpoints.values())
-    return _shares(endpoint, caller, unlisted)
+        return any(_accepts(each, caller) for each in policy.endpoints.values())
+    return _accepts(endpoint, caller)
 
 
-def _shares(endpoint: Namespace, caller: Caller, unlisted: bool) -> bool:
-    return all(
-        unlisted if part.allowed_origins is None else origin_allowed(part.allowed_origins, caller)
-        for part in endpoint.members()
-    )
+def _accepts(endpoint: Namespace, caller: Caller) -> bool:
+    return all(origin_allowed(part.allowed_origins, caller) for part in endpoint.members())
 
 
 def _known(policy: Policy, caller: Caller) -> Identity:
@@ -153,8 +132,7 @@ def _usable(policy: Policy, caller: Caller, who: Identity) -> tuple[Namespace, .
     return tuple(
         endpoint
         for endpoint in policy.endpoints.values()
-        if _opened(endpoint, who)
-        and all(origin_allowed(part.allowed_origins, caller) for part in endpoint.members())
+        if _opened(endpoint, who) and _accepts(endpoint, caller)
     )
 
 
@@ -179,14 +157,3 @@ def _foreign_origin(wanted: str, caller: Caller) -> str:
         f"Namespace {wanted!r} does not accept {sender}; "
         "add it to the namespace's allowed_origins if it is yours."
     )
-
-
-def _allows(entry: str, origin: str) -> bool:
-    wanted, found = _ORIGIN.fullmatch(entry.lower()), _ORIGIN.fullmatch(origin.lower())
-    if not wanted or not found or wanted["host"] != found["host"]:
-        return False
-    port = found["port"] or _DEFAULT_PORTS.get(found["scheme"])
-    if wanted["scheme"] is None:
-        return wanted["port"] in (None, port)
-    same_port = (wanted["port"] or _DEFAULT_PORTS.get(wanted["scheme"])) == port
-    return same_port and bool(wanted["scheme"] == found["scheme"])

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcproxy.addresses import is_public
 from mcproxy.sandbox.network import tls
-from mcproxy.sandbox.network.addresses import is_public
 from mcproxy.sandbox.network.budget import Caps
 from mcproxy.sandbox.network.dialling import (
     SHARE,

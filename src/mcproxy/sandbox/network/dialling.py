@@ -11,7 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from mcproxy.sandbox.network.addresses import is_public
+from mcproxy.addresses import is_public
 from mcproxy.sandbox.network.relay import Stream
 from mcproxy.sandbox.network.targets import Refused, Target
 

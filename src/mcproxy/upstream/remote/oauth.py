@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -31,6 +31,7 @@ from mcproxy import mcp
 from mcproxy.errors import McproxyError
 from mcproxy.types import Json, JsonObject
 from mcproxy.upstream.remote.answer import Answer
+from mcproxy.upstream.remote.confined import AddressRules, Confined
 from mcproxy.upstream.remote.tokens import Login, LoginFile
 
 HTTP_SECS = 30.0  # for one request of the flow
@@ -70,8 +71,9 @@ class Person:
 class Bearer(httpx.Auth):
     """Puts a token of the login into each request, refreshed where it expired or is refused."""
 
-    def __init__(self, url: str, file: LoginFile) -> None:
+    def __init__(self, url: str, file: LoginFile, rules: AddressRules | None = None) -> None:
         self._url = url
+        self._rules = rules
         self._file = file
         self._refreshing = asyncio.Lock()
 
@@ -106,7 +108,9 @@ class Bearer(httpx.Auth):
             provider.context.token_expiry_time = 1.0  # long ago: have it refreshed
             probe = httpx2.Request("GET", self._url, headers={mcp.VERSION_HEADER: _VERSION})
             async with (
-                httpx2.AsyncClient(timeout=HTTP_SECS) as client,
+                httpx2.AsyncClient(
+                    timeout=HTTP_SECS, transport=Confined(self._url, self._rules)
+                ) as client,
                 aclosing(provider.async_auth_flow(probe)) as flow,
             ):
                 step = await anext(flow)
@@ -119,15 +123,23 @@ class Bearer(httpx.Auth):
         return tokens.access_token if tokens else ""
 
 
-async def log_in(url: str, file: LoginFile, person: Person) -> None:
+async def log_in(
+    url: str, file: LoginFile, person: Person, rules: AddressRules | None = None
+) -> None:
     """Log in at a server and keep the tokens. Raises LoginFailed."""
     store = _Store(Login(url=url), lambda login: None)
-    provider = _provider(url, store, person)
+    confined = Confined(url, rules)
+
+    async def show(page: str) -> None:
+        await confined.check(page)
+        await person.show(page)
+
+    provider = _provider(url, store, replace(person, show=show))
     headers = {mcp.VERSION_HEADER: _VERSION, "Accept": "application/json, text/event-stream"}
     try:
         async with (
             asyncio.timeout(LOGIN_SECS),
-            httpx2.AsyncClient(auth=provider, timeout=HTTP_SECS) as client,
+            httpx2.AsyncClient(auth=provider, timeout=HTTP_SECS, transport=confined) as client,
             client.stream("POST", url, json=_HELLO, headers=headers) as response,
         ):
             status = response.status_code

@@ -1,9 +1,10 @@
-"""Which IP addresses a script may be connected to: public unicast ones, and no others. Pure.
+"""Which IP addresses are public unicast ones, and which are this machine's own. Pure.
 
-An own list instead of ``ipaddress``'s ``is_global``, whose meaning differs between versions of
-Python. IPv6 is allowed by its one public block and then narrowed, because what embeds an IPv4
-address (mapped, NAT64, 6to4, Teredo) would lead around the IPv4 list. From the IANA registries of
-special-purpose addresses (RFC 6890).
+The public ones are those that a script may be connected to, and that a remote server may send a
+login to. An own list instead of ``ipaddress``'s ``is_global``, whose meaning differs between
+versions of Python. IPv6 is allowed by its one public block and then narrowed, because what embeds
+an IPv4 address (mapped, NAT64, 6to4, Teredo) would lead around the IPv4 list. From the IANA
+registries of special-purpose addresses (RFC 6890).
 """
 
 import ipaddress
@@ -38,6 +39,27 @@ _IPV6_REFUSED = tuple(
         "3fff::/20",  # documentation
     )
 )
+
+
+LOCALHOST = "localhost"
+
+
+def is_loopback(host: str) -> bool:
+    """Does an address or name mean this machine only, whoever resolves it (RFC 6761, 6.3)?"""
+    if host in (LOCALHOST, "127.0.0.1", "::1"):
+        return True
+    try:
+        return plain(ipaddress.ip_address(host)).is_loopback
+    except ValueError:
+        return False
+
+
+def plain(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address; of an IPv4 one that is mapped into IPv6 (as sockets show it), the IPv4 one."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
 
 
 def is_public(text: str) -> bool:

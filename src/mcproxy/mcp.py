@@ -1,0 +1,105 @@
+"""The vocabulary of the Model Context Protocol, each word in one place: revisions, methods,
+notifications, members of ``_meta``, HTTP headers, error codes, what a client can be asked.
+
+Texts of the specification are named by revision and page (2025-11-25, 2026-07-28). Constants only;
+what they mean for a message is for whoever handles it.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+# Revisions, newest first: the stateless one, and those that begin with ``initialize``.
+STATELESS_VERSION: Final = "2026-07-28"
+HANDSHAKE_VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+
+# Requests of clients.
+INITIALIZE: Final = "initialize"
+PING: Final = "ping"
+DISCOVER: Final = "server/discover"
+LIST_TOOLS: Final = "tools/list"
+CALL_TOOL: Final = "tools/call"
+LIST_PROMPTS: Final = "prompts/list"
+GET_PROMPT: Final = "prompts/get"
+LIST_RESOURCES: Final = "resources/list"
+LIST_TEMPLATES: Final = "resources/templates/list"
+READ_RESOURCE: Final = "resources/read"
+SUBSCRIBE: Final = "resources/subscribe"
+UNSUBSCRIBE: Final = "resources/unsubscribe"
+COMPLETE: Final = "completion/complete"
+SET_LOG_LEVEL: Final = "logging/setLevel"
+LISTEN: Final = "subscriptions/listen"
+
+HANDSHAKE_ONLY: Final = frozenset({INITIALIZE, PING, SET_LOG_LEVEL, SUBSCRIBE, UNSUBSCRIBE})
+"""Methods that 2026-07-28 has no more."""
+
+INPUT_REQUIRED_METHODS: Final = frozenset({CALL_TOOL, GET_PROMPT, READ_RESOURCE})
+"""What may be answered with ``input_required`` (2026-07-28, basic/patterns/mrtr)."""
+
+# Requests of servers.
+CREATE_MESSAGE: Final = "sampling/createMessage"
+ELICIT: Final = "elicitation/create"
+LIST_ROOTS: Final = "roots/list"
+
+ASKABLE: Final[Mapping[str, str]] = {
+    CREATE_MESSAGE: "sampling",
+    ELICIT: "elicitation",
+    LIST_ROOTS: "roots",
+}
+"""What a server may ask a client for, each with the capability that the client must declare."""
+
+# Notifications.
+INITIALIZED: Final = "notifications/initialized"
+CANCELLED: Final = "notifications/cancelled"
+PROGRESS: Final = "notifications/progress"
+LOG_MESSAGE: Final = "notifications/message"
+TOOLS_CHANGED: Final = "notifications/tools/list_changed"
+PROMPTS_CHANGED: Final = "notifications/prompts/list_changed"
+RESOURCES_CHANGED: Final = "notifications/resources/list_changed"
+RESOURCE_UPDATED: Final = "notifications/resources/updated"
+ROOTS_CHANGED: Final = "notifications/roots/list_changed"
+ELICITATION_COMPLETE: Final = "notifications/elicitation/complete"
+SUBSCRIPTION_ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
+
+# Members of ``_meta``.
+META_VERSION: Final = "io.modelcontextprotocol/protocolVersion"
+META_CLIENT_CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
+META_CLIENT_INFO: Final = "io.modelcontextprotocol/clientInfo"
+META_SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
+META_LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
+META_SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
+META_PROGRESS_TOKEN: Final = "progressToken"  # noqa: S105 - no secret
+
+# Values of ``resultType`` (2026-07-28).
+COMPLETE_RESULT: Final = "complete"
+INPUT_REQUIRED_RESULT: Final = "input_required"
+
+# HTTP headers; their names are not case-sensitive.
+SESSION_HEADER: Final = "Mcp-Session-Id"
+VERSION_HEADER: Final = "MCP-Protocol-Version"
+METHOD_HEADER: Final = "Mcp-Method"
+NAME_HEADER: Final = "Mcp-Name"
+PARAMETER_HEADER_PREFIX: Final = "Mcp-Param-"
+
+# Error codes: JSON-RPC 2.0 section 5.1, then those of MCP.
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+METHOD_NOT_FOUND: Final = -32601
+INVALID_PARAMS: Final = -32602
+INTERNAL_ERROR: Final = -32603
+TOO_MANY_REQUESTS: Final = -32000  # of the range for the server's own
+RESOURCE_NOT_FOUND: Final = -32002  # handshake era; since then INVALID_PARAMS
+HEADER_MISMATCH: Final = -32020
+UNSUPPORTED_VERSION: Final = -32022
+URL_ELICITATION_REQUIRED: Final = -32042
+
+LOG_LEVELS: Final = (
+    "debug",
+    "info",
+    "notice",
+    "warning",
+    "error",
+    "critical",
+    "alert",
+    "emergency",
+)
+"""Of log messages, the least severe first (server/utilities/logging)."""
