@@ -107,7 +107,7 @@ REQUIREMENTS: dict[str, str] = {
     "http.hostile_heads": "requests that never end their head are closed and keep nobody out",
     "http.hostile_bodies": "bodies that never end take a bounded share of memory and time",
     "http.idle_connections": "connections stay below the descriptors that servers and health need",
-    "http.slow_readers": "what waits for clients that read nothing is bounded, then they are let go",
+    "http.slow_readers": "what waits for clients that do not read is bounded, then they are let go",
     "http.stop_unread": "clients that read nothing do not hold up the end",
     "sessions.share": "one client's sessions and streams leave room for others",
     "http.faults": (
@@ -165,6 +165,7 @@ REQUIREMENTS: dict[str, str] = {
     "meta.budget": "both tools and the instructions take at most 900 tokens",
     "upstream.no_orphans": "SIGKILL of the program leaves no server, and nothing that one started",
     "cli.stop": "SIGTERM and SIGINT stop everything, with status 0",
+    "cli.port_in_use": "a port in use is one clear line and status 1, before anything is printed",
     "cli.status": "a refused configuration is exit status 78",
     "http.stopping": "while stopping, running calls end and new requests get 503",
     "reload.noticed": "each way to change a configuration file is noticed",

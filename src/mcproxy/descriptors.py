@@ -1,5 +1,5 @@
-"""File descriptors: a connection takes one, a server four, a worker three. A gateway that runs out
-can neither answer ``/health`` nor start a server, so connections are bounded below what there is."""
+"""File descriptors: a connection takes one, a server four, a worker three. A gateway without any
+left can neither answer ``/health`` nor start a server: connections are bounded below them."""
 
 import resource
 from contextlib import suppress

@@ -6,7 +6,7 @@ connection that brought it where the transport lets a client come back for the r
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -39,6 +39,8 @@ _encode = msgspec.json.Encoder().encode
 
 log = logging.getLogger(__name__)
 
+GiveBack = Callable[[], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -57,17 +59,18 @@ class Account:
     body_bytes: Budget
     owner: str
 
-    def take(self, request: Request) -> Callable[[], None] | None:
-        """Count a request; what uncounts it, None where there is no room for it."""
-        size = len(request.params)
-        if not self.requests.take(self.owner):
+    def take(self, messages: Sequence[Message | RpcError], at_once: int = 1) -> GiveBack | None:
+        """Count messages of which so many are answered at once; what uncounts them, None where
+        there is no room for them."""
+        size = sum(len(one.params) for one in messages if isinstance(one, Request))
+        if not self.requests.take(self.owner, at_once):
             return None
         if not self.body_bytes.take(self.owner, size):
-            self.requests.give(self.owner)
+            self.requests.give(self.owner, at_once)
             return None
 
         def give_back() -> None:
-            self.requests.give(self.owner)
+            self.requests.give(self.owner, at_once)
             self.body_bytes.give(self.owner, size)
 
         return give_back
@@ -107,7 +110,7 @@ class Conversation:
         if request.method == "initialize":
             self.meet(request)
         room = len(self._running) < MAX_RUNNING
-        give_back = self._account.take(request) if room else None
+        give_back = self._account.take([request]) if room else None
         if give_back is None:
             way.reply(Failure(request.id, too_many()))
             return None
