@@ -29,7 +29,7 @@ import uvloop
 from mcproxy.config.load import load
 from mcproxy.frontends.sessions import Bounds
 from mcproxy.observe import logs
-from mcproxy.serve import serve_http
+from mcproxy.serve import bind, serve_http
 
 ECHO = Path(__file__).parents[1] / "tests/servers/echo.py"
 CLIENTS = 10  # at once
@@ -154,7 +154,7 @@ def _serve(config: Path, lives_secs: float) -> None:
     logs.configure(readable=True, stream=sys.stderr)
     logging.getLogger().setLevel(logging.INFO)
     bounds = Bounds(unused_secs=lives_secs, idle_secs=lives_secs, sweep_secs=lives_secs / 10)
-    serving = serve_http(load(config), lambda _: None, ("127.0.0.1", 0), bounds=bounds)
+    serving = serve_http(load(config), lambda _: None, bind("127.0.0.1", 0), bounds=bounds)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serving)
 

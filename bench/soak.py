@@ -1,6 +1,7 @@
 """Does anything pile up? Servers crash, are called, added and removed, round after round.
 
     python -m bench.soak [--rounds N] [--servers N] [--calls N]
+    python -m bench.soak --hostile [--secs N] [KIND ...]  beside peers that do harm: ``hostile``
 
 After a warm-up the process's children, file descriptors and memory are counted, then again after
 all rounds. Children and descriptors must be what they were; memory may grow by what caches hold.
@@ -20,6 +21,7 @@ from pathlib import Path
 import psutil
 import uvloop
 
+from bench import hostile
 from mcproxy.config.load import Loaded, load_document
 from mcproxy.errors import ServerDown
 from mcproxy.types import JsonObject, ToolRef
@@ -155,7 +157,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--servers", type=int, default=5)
     parser.add_argument("--calls", type=int, default=200, help="to each server in each round")
+    parser.add_argument("--hostile", action="store_true", help="beside peers that do harm")
+    parser.add_argument(
+        "--secs", type=float, default=600.0, help="of --hostile; default: %(default)g"
+    )
+    parser.add_argument(
+        "kinds", nargs="*", metavar="KIND", help="of harm, with --hostile: only these"
+    )
     options = parser.parse_args()
+    if options.hostile:
+        print("\n".join(hostile.table(asyncio.run(hostile.soak(options.secs, options.kinds)))))
+        return
     logging.disable(logging.CRITICAL)  # every crash is told
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         print("\n".join(table(runner.run(soak(options.rounds, options.servers, options.calls)))))

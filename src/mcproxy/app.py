@@ -49,7 +49,6 @@ from mcproxy.upstream.actions import fleet_actions
 from mcproxy.upstream.fleet import Fleet, wanted
 from mcproxy.wire.message import Notification
 
-KEEP_ALIVE_SECS = 75  # longer than most clients and proxies, so that they close first
 # Of ``sandbox``: decided when the program starts.
 _FIXED = ("level", "min_level", "pool_size", "uv_path")
 

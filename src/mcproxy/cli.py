@@ -146,11 +146,10 @@ def _serve_logging(arguments: argparse.Namespace, stream: "Unblocked") -> int:
     if arguments.stdio:
         _run(serve.serve_stdio(loaded, mask, stdin_fd, stdout_fd, watch=not arguments.no_reload))
         return 0
-    if loaded.source is None:
-        print(TRY.format(port=arguments.port), file=sys.stderr)
-    watch = not arguments.no_reload
-    address = (arguments.host, arguments.port)
-    _run(serve.serve_http(loaded, mask, address, watch=watch))
+    with serve.bind(arguments.host, arguments.port) as listener:
+        if loaded.source is None:
+            print(TRY.format(port=listener.getsockname()[1]), file=sys.stderr)
+        _run(serve.serve_http(loaded, mask, listener, watch=not arguments.no_reload))
     return 0
 
 

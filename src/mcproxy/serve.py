@@ -4,15 +4,11 @@ Owns the listener and the signals; what is served is ``app``'s.
 """
 
 import asyncio
-import contextlib
 import logging
+import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import cast
-
-import uvicorn
+from collections.abc import Callable
 
 from mcproxy.app import App
 from mcproxy.config.load import Loaded
@@ -20,14 +16,14 @@ from mcproxy.descriptors import connection_limits, raise_descriptor_limit
 from mcproxy.frontends import stdio
 from mcproxy.frontends.entry import Site
 from mcproxy.frontends.http import application
-from mcproxy.frontends.http_connection import ConnectionLimits, Connections, HttpConnection
+from mcproxy.frontends.http_connection import ConnectionLimits, Connections, server_on
 from mcproxy.frontends.pipes import reading, writing
 from mcproxy.frontends.sessions import Bounds, Sessions
 from mcproxy.observe.redact import Redactor
 from mcproxy.policy.origins import bind_to
 
 FLUSH_SECS = 1.0  # at the end, a client that still reads has read what was written by then
-KEEP_ALIVE_SECS = 75  # longer than most clients and proxies, so that they close first
+LISTEN_BACKLOG = 2048  # connections that the kernel keeps until they are accepted
 
 Mask = Callable[[Redactor], None]
 
@@ -39,46 +35,42 @@ _OPEN = (
 log = logging.getLogger(__name__)
 
 
+def bind(host: str, port: int) -> socket.socket:
+    """Listen at a host and port. Raises OSError, in words for the user."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        text = f"cannot listen on {host}, port {port}: {reason}; --host and --port choose another"
+        raise OSError(text) from error
+
+
 async def serve_http(
     loaded: Loaded,
     mask: Mask,
-    address: tuple[str, int],
+    listener: socket.socket,
     *,
     watch: bool = True,
     bounds: Bounds | None = None,
     limits: ConnectionLimits | None = None,
 ) -> None:
-    """Serve HTTP at a host and port until SIGTERM or SIGINT; ``mask`` and ``watch`` as in ``App``.
-
-    Raises OSError when the port cannot be bound.
-    """
-    host, _ = address
-    bind = bind_to(host)
-    listener = socket.create_server(address, family=_family(host), backlog=2048)
+    """Serve HTTP on what ``bind`` gave until SIGTERM or SIGINT; ``mask`` and ``watch`` as in
+    ``App``."""
+    host, port = listener.getsockname()[:2]
+    bound = bind_to(host)
     connections = Connections(limits or connection_limits(raise_descriptor_limit()))
     app = App(loaded, mask, watch=watch)
     sessions = Sessions(app.gateway, app.gate, bounds)
-    site = Site(app.gateway, app.gate, app.health, app.metrics, bind, sessions, app.verified)
-    server = _Server(
-        uvicorn.Config(
-            application(site),
-            http=cast("type[asyncio.Protocol]", partial(HttpConnection, connections)),
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # which of them counts is for policy.origins
-            timeout_keep_alive=KEEP_ALIVE_SECS,
-            timeout_graceful_shutdown=1,
-        )
-    )
-    if not bind.loopback and not app.has_auth:
+    site = Site(app.gateway, app.gate, app.health, app.metrics, bound, sessions, app.verified)
+    server = server_on(application(site), connections)
+    if not bound.loopback and not app.has_auth:
         log.warning(_OPEN, host)
     async with app.running(), sessions.running(), asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(server.serve([listener]), name="http")
         sweeping = tasks.create_task(connections.run(), name="connections")
         named = f"[{host}]" if ":" in host else host
-        log.info("listening on http://%s:%d", named, listener.getsockname()[1])
+        log.info("listening on http://%s:%d", named, port)
         await _stop_signal()
         await app.gate.drain()
         sessions.close()
@@ -107,14 +99,6 @@ async def serve_stdio(
         stopping.cancel()
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handling: when to stop is decided here."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 async def _stop_signal() -> None:
     """Return at SIGTERM or SIGINT."""
     stop = asyncio.Event()
@@ -122,7 +106,3 @@ async def _stop_signal() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await stop.wait()
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET

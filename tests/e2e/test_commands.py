@@ -1,6 +1,7 @@
 """Each sub-command, as a user types it."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,20 @@ def test_without_its_packages_it_says_how_to_install_them(arguments: list[str]) 
     assert "is not installed for" in done.stderr
     assert "make setup" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.requirement("cli.port_in_use")
+def test_a_port_in_use_is_said_at_once_and_nothing_else(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = run(tmp_path, "--port", str(port))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line == (
+        f"mcproxy: cannot listen on 127.0.0.1, port {port}: Address already in use; "
+        "--host and --port choose another"
+    )
 
 
 @pytest.mark.requirement("cli.quiet_logs")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import httpx
-import uvicorn
 
 from mcproxy.config.load import load_document
 from mcproxy.config.model import Audit
@@ -19,6 +18,7 @@ from mcproxy.exchange import EXCHANGE, Upstream
 from mcproxy.frontends.entry import Site
 from mcproxy.frontends.gate import Gate
 from mcproxy.frontends.http import application
+from mcproxy.frontends.http_connection import ConnectionLimits, Connections, server_on
 from mcproxy.frontends.sessions import Bounds, Sessions
 from mcproxy.gateway.calls import Admission
 from mcproxy.gateway.core import Gateway, Outside, Where
@@ -145,6 +145,7 @@ class Served:
     sessions: Sessions
     gate: Gate
     scripts: Scripts
+    connections: Connections
 
     async def open(self, version: str = "2025-11-25", **capabilities: Json) -> dict[str, str]:
         """Open a session; the headers that its requests need."""
@@ -156,7 +157,11 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    bounds: Bounds | None = None, config: JsonObject = CONFIG, *, bind: str = "127.0.0.1"
+    bounds: Bounds | None = None,
+    config: JsonObject = CONFIG,
+    *,
+    bind: str = "127.0.0.1",
+    limits: ConnectionLimits | None = None,
 ) -> AsyncIterator[Served]:
     """Listen on a free port; ``bind``: what it is told to listen on."""
     scripts, gate = Scripts(), Gate()
@@ -171,15 +176,13 @@ async def serving(
         sessions=sessions,
         verified=_unchanged,
     )
-    server = uvicorn.Server(
-        uvicorn.Config(
-            application(site), lifespan="off", log_config=None, timeout_graceful_shutdown=1
-        )
-    )
+    connections = Connections(limits or ConnectionLimits())
+    server = server_on(application(site), connections)
     listener = socket.create_server(("127.0.0.1", 0))
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     async with world.gateway.running(), sessions.running(), asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(server._serve([listener]))
+        running = tasks.create_task(server.serve([listener]))
+        watching = tasks.create_task(connections.run())
         try:
             async with httpx.AsyncClient(
                 base_url=address,
@@ -187,11 +190,13 @@ async def serving(
                 limits=httpx.Limits(max_connections=None),
                 trust_env=False,
             ) as http:
-                yield Served(http, world, sessions, gate, scripts)
+                yield Served(http, world, sessions, gate, scripts, connections)
         finally:
             sessions.close()
+            await connections.flushed(0)
             server.should_exit = True
             await running
+            watching.cancel()
 
 
 def request(method: str, params: JsonObject | None = None, id_: Json = 1) -> JsonObject:

@@ -45,6 +45,7 @@ def test_a_used_session_lives_longer_and_an_open_stream_keeps_it() -> None:
     sessions, clock = make()
     used, listening, unused = (sessions.open("streamable", HERE, "one") for _ in range(3))
     assert sessions.find(used.id, "streamable", HERE) is used
+    assert sessions.find(listening.id, "streamable", HERE) is listening  # as GET does
     reader = listening.home.attach()
     clock.secs = 50
     sessions.sweep()
@@ -99,6 +100,16 @@ def test_who_opens_sessions_without_using_them_keeps_nobody_else_out() -> None:
     for _ in range(50):
         sessions.open("sse", HERE, "flood").home.attach()
     assert sessions.find(used.id, "sse", HERE) is used
+
+
+def test_a_stream_whose_session_is_never_used_ends() -> None:
+    sessions, clock = make()
+    session = sessions.open("sse", HERE, "one")
+    reader = session.home.attach()
+    clock.secs = BOUNDS.unused_secs + 1
+    sessions.sweep()
+    assert len(sessions) == 0
+    assert reader.done
 
 
 @pytest.mark.requirement("sessions.owner")

@@ -10,6 +10,7 @@ from mcproxy.frontends.stream import (
     KEPT_MESSAGES,
     QUEUED_BYTES,
     QUEUED_MESSAGES,
+    Backlog,
     Event,
     Reader,
     Stream,
@@ -82,6 +83,24 @@ def test_large_messages_are_queued_but_not_without_end() -> None:
     assert not reader.lost.is_set()
     stream.put(b"the last straw")
     assert reader.lost.is_set()
+
+
+async def test_what_was_given_up_for_others_is_not_waited_for() -> None:
+    backlog = Backlog(limit=100_000)
+    large, small = Stream("large", "one", backlog), Stream("small", "two", backlog)
+    reader = large.attach()
+    small.put(bytes(30_000))
+    large.put(bytes(90_000))
+    assert reader.lost.is_set()
+    assert (large.size, small.size) == (0, 30_000)
+    again = large.attach()
+    async with asyncio.timeout(BOUND_SECS), asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(again.wait())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        large.put(b"news")
+        await waiting
+    assert [event.message for event in taken(again)] == [b"news"]
 
 
 def test_a_new_reader_takes_the_place_of_the_old() -> None:

@@ -14,8 +14,9 @@ from starlette.responses import Response
 from starlette.types import Receive
 
 from mcproxy.frontends.connection import while_connected
+from mcproxy.frontends.conversation import RETRY_SECS
 from mcproxy.frontends.events import HEARTBEAT_SECS, EventStream
-from mcproxy.frontends.replies import accepted, raw, retry_after
+from mcproxy.frontends.replies import accepted, raw, retry_after, unavailable
 from mcproxy.frontends.stream import Reader, Stream
 from mcproxy.wire.message import Failure, encode
 from mcproxy.wire.message import Response as Reply
@@ -63,6 +64,8 @@ async def deliver(
     if not terms.at_once:
         quiet_secs = terms.quiet_secs if terms.streams else None
         await while_connected(receive, _first_word(answer.reader, quiet_secs))
+        if answer.reader.lost.is_set():
+            return unavailable("too much waits for clients that read slowly", RETRY_SECS)
         said = answer.stream.after(0)
         if answer.stream.ended and (len(said) <= 1 or not terms.streams):
             answer.reader.close()

@@ -5,11 +5,27 @@ One client's share lies below the whole, so that nobody can take all of it. Whos
 """
 
 from collections import Counter
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
+
+SITE_BITS = 64
 
 
 def owner_of(caller: str | None, address: str) -> str:
     """Whose share a request counts against: a known caller's, else that of its address."""
-    return f"caller {caller}" if caller else f"address {address}"
+    return f"caller {caller}" if caller else f"address {site_of(address)}"
+
+
+@lru_cache(maxsize=1024)
+def site_of(address: str) -> str:
+    """Of an IPv6 address the network: whoever has one has all that begin like it (RFC 6177)."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(ip, IPv6Address):
+        return address
+    return str(ip.ipv4_mapped or ip_network((int(ip), SITE_BITS), strict=False))
 
 
 class Budget:

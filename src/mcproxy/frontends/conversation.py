@@ -7,7 +7,7 @@ connection that brought it where the transport lets a client come back for the r
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -40,6 +40,8 @@ _encode = msgspec.json.Encoder().encode
 
 log = logging.getLogger(__name__)
 
+GiveBack = Callable[[], None]
+
 
 Run = Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
 """Makes a task of the answering of a request."""
@@ -70,17 +72,18 @@ class Account:
         """Without bounds: nobody else is there to be kept out."""
         return cls(Budget(sys.maxsize), Budget(sys.maxsize), "")
 
-    def take(self, request: Request) -> Callable[[], None] | None:
-        """Count a request; what uncounts it, None where there is no room for it."""
-        size = len(request.params)
-        if not self.requests.take(self.owner):
+    def take(self, messages: Sequence[Message | RpcError], at_once: int = 1) -> GiveBack | None:
+        """Count messages of which so many are answered at once; what uncounts them, None where
+        there is no room for them."""
+        size = sum(len(one.params) for one in messages if isinstance(one, Request))
+        if not self.requests.take(self.owner, at_once):
             return None
         if not self.body_bytes.take(self.owner, size):
-            self.requests.give(self.owner)
+            self.requests.give(self.owner, at_once)
             return None
 
         def give_back() -> None:
-            self.requests.give(self.owner)
+            self.requests.give(self.owner, at_once)
             self.body_bytes.give(self.owner, size)
 
         return give_back
@@ -163,7 +166,7 @@ class Conversation:
             task.cancel()
 
     def _begin(self, request: Request, work: Work, way: Way) -> asyncio.Task[None] | None:
-        give_back = self._account.take(request) if len(self._running) < MAX_RUNNING else None
+        give_back = self._account.take([request]) if len(self._running) < MAX_RUNNING else None
         if give_back is None:
             way.reply(Failure(request.id, too_many()))
             return None

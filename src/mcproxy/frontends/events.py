@@ -84,7 +84,9 @@ class EventStream(Response):
         while not self._reader.done:
             await self._wait()
             events = self._reader.next(WRITTEN_BYTES)
-            await _body(send, self._text(events) or _HEARTBEAT)
+            text = self._text(events) or _HEARTBEAT
+            for start in range(0, len(text), WRITTEN_BYTES):
+                await _body(send, text[start : start + WRITTEN_BYTES])
             self._reader.read(events)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

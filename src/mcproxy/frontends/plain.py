@@ -6,7 +6,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from mcproxy.errors import RpcError
-from mcproxy.frontends.batches import answer_batch
+from mcproxy.frontends.batches import AT_ONCE, answer_batch
 from mcproxy.frontends.connection import while_connected
 from mcproxy.frontends.conversation import too_many
 from mcproxy.frontends.entry import (
@@ -45,8 +45,10 @@ async def reply(
         if isinstance(received, list)
         else _one(site.gateway, received, place)
     )
-    owner, held = share_of(site, request), site.sessions.requests
-    if not held.take(owner):
+    batch = received if isinstance(received, list) else [received]
+    account = site.sessions.account(share_of(site, request))
+    give_back = account.take(batch, min(AT_ONCE, len(batch)))
+    if give_back is None:
         work.close()
         id_ = received.id if isinstance(received, wire.Request) else None
         return answered(wire.Failure(id_, too_many()))
@@ -56,7 +58,7 @@ async def reply(
     except ClientDisconnect:
         return gone()
     finally:
-        held.give(owner)
+        give_back()
 
 
 async def _one(gateway: Gateway, message: wire.Message, place: Where) -> Response:

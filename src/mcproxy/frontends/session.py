@@ -4,7 +4,7 @@ to fetch. Knows no HTTP."""
 import asyncio
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mcproxy.frontends.answering import Answer
@@ -19,20 +19,32 @@ MAX_DIGITS = 18  # of an event's number; Python refuses to read numbers of thous
 HOME = "0"  # the stream for what belongs to no request
 
 
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """Whose a session is. ``owner`` is the caller's name: nobody else may use the session, whoever
+    knows its id. ``share``: whose share of what the gateway can carry it takes."""
+
+    kind: Kind
+    where: Where
+    owner: str
+    share: str
+
+
 class Session:
-    """``owner`` is the caller's name: nobody else may use the session, whoever knows its id."""
+    """``new_stream`` makes streams of that share, by name."""
 
     def __init__(
-        self, id_: str, kind: Kind, where: Where, owner: str, conversation: Conversation
+        self,
+        id_: str,
+        whose: Whose,
+        conversation: Conversation,
+        new_stream: Callable[[str], Stream],
     ) -> None:
         self.id = id_
-        self.kind = kind
-        self.where = where
-        self.owner = owner
+        self.whose = whose
         self.conversation = conversation
         self.home = conversation.home
-        self.share = ""
-        self.new_stream: Callable[[str], Stream] = Stream
+        self._new_stream = new_stream
         self.used = False
         self.last_use = 0.0
         self.version = ""
@@ -53,12 +65,13 @@ class Session:
 
     def place(self, where: Where) -> Where:
         """Where a request of this session goes: to the session's endpoint, for who sent it."""
-        return replace(self.where, caller=where.caller, header=where.header or self.where.header)
+        own = self.whose.where
+        return replace(own, caller=where.caller, header=where.header or own.header)
 
     def begin(self, request: Request, where: Where, *, streams: bool) -> Answer:
         """Begin to answer a request, on a stream of its own; what is said before the reply goes to
         the home stream where the client reads the reply as one JSON text."""
-        answer = Answer(self.new_stream(str(next(self._names))))
+        answer = Answer(self._new_stream(str(next(self._names))))
         name = answer.stream.name
         self._streams[name] = answer.stream
         way = Way(answer.stream if streams else self.home, answer.reply)

@@ -20,7 +20,7 @@ from mcproxy.frontends.budget import Budget
 from mcproxy.frontends.conversation import Account, Conversation
 from mcproxy.frontends.events import HEARTBEAT_SECS
 from mcproxy.frontends.gate import Gate
-from mcproxy.frontends.session import HOME, Kind, Session
+from mcproxy.frontends.session import HOME, Kind, Session, Whose
 from mcproxy.frontends.stream import BACKLOG_BYTES, Backlog, Stream
 from mcproxy.gateway.core import Gateway, Where
 
@@ -74,7 +74,7 @@ class Sessions:
         self._backlog = Backlog(self.bounds.backlog_bytes)
         self._sessions_held = Budget(self.bounds.sessions)
         self._listeners_held = Budget(self.bounds.listeners)
-        self.requests = Budget(self.bounds.requests)
+        self._requests = Budget(self.bounds.requests)
         self.body_bytes = Budget(self.bounds.body_bytes)
         self._kept: OrderedDict[Stream, tuple[Session, int]] = OrderedDict()
         self._kept_bytes = 0
@@ -105,8 +105,11 @@ class Sessions:
     def conversation(self, owner: str, home: Stream | None = None) -> Conversation:
         """A conversation whose tasks belong here; without a session it ends with its request.
         ``owner``: whose share its requests take."""
-        account = Account(self.requests, self.body_bytes, owner)
-        return Conversation(self._gateway, self._gate, self._run, account, home)
+        return Conversation(self._gateway, self._gate, self._run, self.account(owner), home)
+
+    def account(self, owner: str) -> Account:
+        """What counts the requests of this owner."""
+        return Account(self._requests, self.body_bytes, owner)
 
     def stream(self, owner: str, name: str = "") -> Stream:
         """A stream whose messages count as waiting for this owner."""
@@ -116,10 +119,10 @@ class Sessions:
         """A new session of this caller; ``share``: whose share it takes. Where that is used up, the
         session of it goes that was never used, or is idle. Raises Full, and AccessDenied."""
         name = self._gateway.identify(where.caller)
-        home = self.stream(share, HOME)
         id_ = secrets.token_urlsafe(24)
-        session = Session(id_, kind, where, name, self.conversation(share, home))
-        session.share, session.new_stream = share, partial(self.stream, share)
+        new_stream = partial(self.stream, share)
+        conversation = self.conversation(share, new_stream(HOME))
+        session = Session(id_, Whose(kind, where, name, share), conversation, new_stream)
         session.last_use = self._now()
         unsubscribe = self._gateway.subscribe(where, session.conversation.announce)
         with contextlib.ExitStack() as undo:
@@ -134,11 +137,11 @@ class Sessions:
     def find(self, id_: str, kind: Kind, where: Where) -> Session | None:
         """The session with this id, if it is this caller's, at this endpoint."""
         session, _ = self._sessions.get(id_, (None, None))
-        if session is None or session.kind != kind:
+        if session is None or session.whose.kind != kind:
             return None
-        if session.owner != self._gateway.identify(where.caller):
+        if session.whose.owner != self._gateway.identify(where.caller):
             return None
-        if kind == "streamable" and session.where.path != where.path:
+        if kind == "streamable" and session.whose.where.path != where.path:
             return None
         session.used, session.last_use = True, self._now()
         return session
@@ -147,7 +150,7 @@ class Sessions:
         """End a session."""
         session, unsubscribe = self._sessions.pop(id_, (None, None))
         if session and unsubscribe:
-            self._sessions_held.give(session.share)
+            self._sessions_held.give(session.whose.share)
             unsubscribe()
             session.close()
             for stream in session.streams:
@@ -158,7 +161,7 @@ class Sessions:
         now, before = self._now(), len(self)
         for session, _ in list(self._sessions.values()):
             limit = self.bounds.idle_secs if session.used else self.bounds.unused_secs
-            if not session.idle:
+            if session.used and not session.idle:
                 session.last_use = now
             elif now - session.last_use > limit:
                 self.drop(session.id)
@@ -225,7 +228,7 @@ class Sessions:
         spare = [
             session
             for session, _ in self._sessions.values()
-            if session.share == of and (session.idle or not session.used)
+            if session.whose.share == of and (session.idle or not session.used)
         ]
         if not spare:
             raise Full

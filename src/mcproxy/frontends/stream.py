@@ -139,8 +139,8 @@ class Stream:
         return [event for event in self._kept if event.number > number]
 
     def beyond(self, number: int) -> bool:
-        """Whether there are messages after a number."""
-        return number < self._last
+        """Whether messages are kept after a number."""
+        return bool(self._kept) and number < self._last
 
     def _trim(self) -> None:
         while len(self._kept) > 1:
