@@ -26,6 +26,7 @@ _HEADERS = (
 _EXPOSED = "Mcp-Session-Id, WWW-Authenticate, Retry-After"
 _PARAMETER = re.compile(r"mcp-param-[\w!#$%&'*+.^`|~-]+", re.ASCII)  # a token (RFC 9110, 5.6.2)
 _VARY = {"Vary": "Origin"}
+_VARIES = (b"vary", b"Origin")  # the same as ASGI has it
 
 
 def open_to_pages(handlers: Mapping[str, Handler]) -> Mapping[str, Handler]:
@@ -47,7 +48,7 @@ def _shown(handler: Handler) -> Handler:
         paged = "origin" in request.headers
         shared = paged and site.gateway.shares(destination(site, request))
         response = await handler(site, request)
-        response.headers.update(_VARY)
+        response.raw_headers.append(_VARIES)
         if shared:
             response.headers.update(_allowing(request))
             response.headers["Access-Control-Expose-Headers"] = _EXPOSED

@@ -2,14 +2,13 @@
 in, and its body. A wrong token, a foreign page or a body without end are turned away here; what a
 foreign page is, ``policy.origins`` knows."""
 
-import asyncio
 import math
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias, get_args
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -18,7 +17,7 @@ from mcproxy.errors import RpcError
 from mcproxy.frontends.budget import owner_of
 from mcproxy.frontends.conversation import RETRY_SECS
 from mcproxy.frontends.gate import DRAIN_SECS, Gate
-from mcproxy.frontends.replies import CLOSE, raw, refusal, unavailable
+from mcproxy.frontends.replies import raw, refusal, unavailable
 from mcproxy.frontends.resource import challenge
 from mcproxy.frontends.sessions import Sessions
 from mcproxy.gateway.core import Gateway, Where
@@ -28,7 +27,6 @@ from mcproxy.types import Caller, Json
 from mcproxy.wire import message as wire
 
 MAX_BODY_BYTES = 4 << 20
-BODY_SECS = 30.0  # for a body to arrive: 140 KB a second for the largest
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 JSON = "application/json"
@@ -81,7 +79,7 @@ def judged(site: Site, app: ASGIApp) -> ASGIApp:
 
 def verdict(request: Request) -> OriginVerdict:
     """How the request was judged by where it comes from."""
-    found: OriginVerdict = request.state.verdict
+    found: OriginVerdict = request.scope["state"]["verdict"]
     return found
 
 
@@ -108,18 +106,24 @@ def _arrival(scope: Scope) -> Arrival:
 def where(request: Request) -> Where:
     """Who asks, for which namespace, and in which mode."""
     path = request.path_params.get("namespace")
-    asked = request.query_params.get("mode")
+    asked = parameter(request, "mode")
     mode = next((mode for mode in MODES if mode == asked), None)
     return Where(caller(request), path, request.headers.get("x-namespace"), mode)
+
+
+def parameter(request: Request, name: str) -> str | None:
+    """A parameter of the query; most requests have none, and are spared the reading."""
+    return request.query_params.get(name) if request.scope["query_string"] else None
 
 
 def destination(site: Site, request: Request) -> Where:
     """The same, but a message to the caller's session of ``/sse`` goes where that session is."""
     place = where(request)
-    if not _is_message(request) or SESSION not in request.query_params:
+    id_ = parameter(request, SESSION) if _is_message(request) else None
+    if id_ is None:
         return place
     try:
-        session = site.sessions.find(request.query_params[SESSION], "sse", place)
+        session = site.sessions.find(id_, "sse", place)
     except AccessDenied:
         return place
     return session.place(place) if session else place
@@ -136,12 +140,12 @@ async def recognise(site: Site, request: Request) -> None:
     bearer = token.strip() if scheme.lower() == "bearer" else None
     found = verdict(request)
     shown = Caller(bearer, request.headers.get("origin"), found.local, bool(found.foreign))
-    request.state.caller = await site.verified(shown)
+    request.scope["state"]["caller"] = await site.verified(shown)
 
 
 def caller(request: Request) -> Caller:
     """Who asks, as ``recognise`` found out."""
-    found: Caller = request.state.caller
+    found: Caller = request.scope["state"]["caller"]
     return found
 
 
@@ -161,7 +165,7 @@ def refused(site: Site, request: Request, place: Where) -> Response | None:
     """
     if site.gate.closed:
         return stopping()
-    if place.mode is None and "mode" in request.query_params:
+    if place.mode is None and parameter(request, "mode") is not None:
         return refusal(400, f"the parameter mode is one of: {', '.join(MODES)}")
     try:
         site.gateway.admit(place)
@@ -184,10 +188,14 @@ def foreign(request: Request) -> Response | None:
 
 
 def share_of(site: Site, request: Request) -> str:
-    """Whose share of what the gateway can carry the request takes."""
-    who = caller(request)
-    name = site.gateway.identify(who) if who.token else None
-    return owner_of(name, verdict(request).sender)
+    """Whose share of what the gateway can carry the request takes; found out once for each."""
+    state = request.scope["state"]
+    share: str | None = state.get("share")
+    if share is None:
+        who = caller(request)
+        name = site.gateway.identify(who) if who.token else None
+        share = state["share"] = owner_of(name, verdict(request).sender)
+    return share
 
 
 async def read_message(site: Site, request: Request, bad: int) -> Received | Response:
@@ -203,27 +211,34 @@ async def read_message(site: Site, request: Request, bad: int) -> Received | Res
 
 
 async def _body(site: Site, request: Request) -> bytes | Response:
-    """The body of a request, or its refusal; one that is too large, too slow, or more than the
-    client's share is not read to its end."""
+    """The body of a request, or its refusal; one that is too large, or beyond the client's share,
+    is not read to its end. How long it may take is bounded by the connection."""
+    message = await request.receive()
+    if not message.get("more_body") and message["type"] == "http.request":
+        whole: bytes = message["body"]  # nearly always: all of it came at once
+        return whole if len(whole) <= MAX_BODY_BYTES else _too_large()
     owner, held = share_of(site, request), site.sessions.body_bytes
     parts: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(BODY_SECS):
-            async for part in request.stream():
-                if size + len(part) > MAX_BODY_BYTES:
-                    return refusal(413, f"the body is over {MAX_BODY_BYTES} bytes")
-                if not held.take(owner, len(part)):
-                    return unavailable("too much is being received", RETRY_SECS, close=True)
-                size += len(part)
-                parts.append(part)
-    except TimeoutError:
-        return refusal(408, f"the body did not arrive within {BODY_SECS:g} s", CLOSE)
-    except ClientDisconnect:
-        return gone()
+        while message["type"] == "http.request":
+            part: bytes = message["body"]
+            if size + len(part) > MAX_BODY_BYTES:
+                return _too_large()
+            if not held.take(owner, len(part)):
+                return unavailable("too much is being received", RETRY_SECS, close=True)
+            size += len(part)
+            parts.append(part)
+            if not message["more_body"]:
+                return b"".join(parts)
+            message = await request.receive()
     finally:
         held.give(owner, size)
-    return b"".join(parts)
+    return gone()
+
+
+def _too_large() -> Response:
+    return refusal(413, f"the body is over {MAX_BODY_BYTES} bytes")
 
 
 def gone() -> Response:

@@ -20,6 +20,7 @@ from mcproxy.frontends.entry import (
     denied,
     foreign,
     judged,
+    parameter,
     recognise,
     stopping,
     verdict,
@@ -80,7 +81,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _message(site: Site, request: Request) -> Response:
-    answer = sse.post if SESSION in request.query_params else plain.answer
+    answer = sse.post if parameter(request, SESSION) is not None else plain.answer
     return await answer(site, request)
 
 

@@ -39,6 +39,7 @@ class ConnectionLimits:
     in_all: int = 4096
     of_one_address: int = 2048
     head_secs: float = 10.0  # from its first byte, or from the connection's start; curl needs ms
+    body_secs: float = 30.0  # from its head on: 140 KB a second for the largest
     flush_secs: float = 5.0  # to read the end of the last reply, before the connection is closed
     pipelined: int = 16  # requests sent ahead of their turn; hardly any client sends one
     head_bytes: int = 64 << 10  # of a request line with its headers; browsers send 8 KiB at most
@@ -73,6 +74,8 @@ class Connections:
         for connection in list(self._open):
             if connection.waits_for_head(now):
                 self.end(connection, "no whole request head in time")
+            elif connection.waits_for_body(now):
+                connection.refuse_body()
             elif connection.reads_nothing(now) or connection.does_not_close(now):
                 self.end(connection, "nothing of a reply read in time")
         self._tell(now)
@@ -192,6 +195,7 @@ class HttpConnection(HttpToolsProtocol):
         self.over = False
         self._framing = 0  # bytes since the last that belonged to a body, or ended a head
         self._in_body = False
+        self._body_since: float | None = None
         self._answering: RequestResponseCycle | None = None
         self._put_off = False
         self._closing_since: float | None = None
@@ -206,6 +210,12 @@ class HttpConnection(HttpToolsProtocol):
         """Whether a head that has begun, or the first one, is not there in time."""
         return self._head_since is not None and (
             now - self._head_since > self._connections.limits.head_secs
+        )
+
+    def waits_for_body(self, now: float) -> bool:
+        """Whether a body is not there in time."""
+        return self._body_since is not None and (
+            now - self._body_since > self._connections.limits.body_secs
         )
 
     def reads_nothing(self, now: float) -> bool:
@@ -255,6 +265,7 @@ class HttpConnection(HttpToolsProtocol):
         """A request begins."""
         self._head_since = None
         self._framing, self._in_body = 0, True
+        self._body_since = time.monotonic()
         if len(self.pipeline) >= self._connections.limits.pipelined:
             self._connections.end(self, "too many requests ahead of their turn")
         else:
@@ -276,6 +287,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Its body is there; one that was refused before is only now out of the way."""
         self._framing, self._in_body = 0, False
+        self._body_since = None
         if self.cycle.response_complete:
             self._head_since = None
         else:
@@ -306,6 +318,14 @@ class HttpConnection(HttpToolsProtocol):
         if self._put_off:
             self._put_off = False
             self.on_response_complete()
+
+    def refuse_body(self) -> None:
+        """Close the connection; with an answer where none has begun (RFC 9110, section 15.5.9)."""
+        if self._answering and not self._answering.response_started:
+            self.transport.write(
+                b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            )
+        self._connections.end(self, "no whole request body in time")
 
     def _refuse_head(self) -> None:
         if self.idle_since is None:  # another request is being answered, which stands before it
