@@ -330,6 +330,11 @@ REQUIREMENTS: dict[str, str] = {
         "with audit.file each script and each upstream call leaves a line without values"
     ),
     "observe.masked": "secrets are masked in /health, in errors and in the log",
+    "text.clean": (
+        "control, bidirectional and invisible characters are taken out of text that others wrote"
+    ),
+    "text.readable": "text in any script stays as it is, emoji and their joiners included",
+    "observe.order": "a token is masked whatever stands around it, however it is written",
     "observe.channels": "no secret comes out of any channel, whatever servers tell",
     "observe.results_pass": "tools' results, and direct mode's definitions, pass unchanged",
     "observe.tool_errors": "what a tool refuses with reaches a script without secrets",

@@ -101,7 +101,7 @@ class App:
         self._secrets = secrets_of(loaded)  # those of earlier configurations stay secret
         self._redactor = Redactor(self._secrets)
         mask(self._redactor)
-        self._audit = AuditLog(loaded.config.audit, _folder(loaded))
+        self._audit = AuditLog(loaded.config.audit, _folder(loaded), self._masked)
         fleet = self._fleet.upstream
         outside = Outside(
             _checked(self._counted(self._pool.run)),
@@ -252,6 +252,9 @@ class App:
                 raise
 
         return discreet_work
+
+    def _masked(self, text: str) -> str:
+        return self._redactor.text(text)
 
     def _install(self, policy: Policy) -> None:
         """Begin to install the packages that scripts may import."""

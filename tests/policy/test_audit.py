@@ -22,6 +22,7 @@ from mcproxy.policy.audit import (
     LOGGER,
     MAX_NAME_CHARS,
     Actor,
+    AuditedCall,
     AuditedExecution,
     AuditLog,
     Record,
@@ -124,6 +125,17 @@ def test_a_line_is_one_line_whatever_the_names_are(server: str, tool: str) -> No
     assert "\n" not in line
     assert "\r" not in line
     assert len(json.loads(line)["tool"]) <= MAX_NAME_CHARS
+
+
+async def test_a_name_that_nothing_has_is_masked() -> None:
+    records: list[Record] = []
+    call = audited(WHO, records.append, answer, lambda name: name.replace(CANARY, "***"))
+    asked = [ToolRef(f"a\n{CANARY}", "unknown"), ToolRef("github", "ok")]
+    await asyncio.gather(*(call(ref, {}) for ref in asked), return_exceptions=True)
+    assert [record.server for record in records if isinstance(record, AuditedCall)] == [
+        "a ***",
+        "github",
+    ]
 
 
 @pytest.mark.requirement("audit.executions")

@@ -175,7 +175,7 @@ def _lines(diagnosis: Diagnosis, redactor: Redactor) -> Iterator[str]:
     for check in diagnosis.checks:
         first, *more = redactor.text(check.message).splitlines() or [""]
         rows.append((check.severity, check.subject, first))
-        rows += [("", "", f"  {line}") for line in more]
+        rows += [("", "", f"  | {line}") for line in more]  # whoever said it, it is no line of ours
         if check.cure:
             rows.append(("", "", f"→ {redactor.text(check.cure)}"))
     yield from columns(rows)

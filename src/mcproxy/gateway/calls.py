@@ -16,6 +16,7 @@ import jsonschema_rs
 import msgspec
 
 from mcproxy.errors import InvalidArguments, RateLimited, TooLarge, UnknownTool
+from mcproxy.foreign_text import bounded, clean
 from mcproxy.gateway.effort import effort
 from mcproxy.manifest.lookup import find_tool
 from mcproxy.manifest.model import Manifest
@@ -28,7 +29,7 @@ from mcproxy.wire.depth import MAX_DEPTH, is_deep
 
 MAX_STEPS = 10_000  # of a comparison with a schema, some 0.1 s; a call has some tens
 MAX_STEPS_FOR_ALL = 2_000  # to find all faults takes much longer than to find one
-_MAX_PROBLEMS = 10
+_MAX_PROBLEMS, _MAX_PROBLEM_CHARS = 10, 300
 _LISTED: Collection[ServerState] = ("ready", "idle")  # the others may have tools we do not know
 _PATTERNS = jsonschema_rs.RegexOptions()  # linear time: schemas come from servers we do not trust
 
@@ -106,7 +107,7 @@ def discreet(redactor: Redactor, call: CallTool) -> CallTool:
         result = await call(ref, arguments)
         if not result.is_error:
             return result
-        return replace(result, raw=redactor.text(result.raw.decode("utf-8", "replace")).encode())
+        return replace(result, raw=redactor.json_text(result.raw))
 
     return discreet_call
 
@@ -170,5 +171,5 @@ def _refuse_to_fetch(uri: str) -> Json:
 
 def _fault(error: jsonschema_rs.ValidationError) -> str:
     where = ".".join(str(step) for step in error.instance_path)
-    message = error.message if len(error.message) <= 300 else f"{error.message[:300]}…"
+    message = clean(bounded(error.message, _MAX_PROBLEM_CHARS))
     return f"{where}: {message}" if where else message
