@@ -333,7 +333,17 @@ REQUIREMENTS: dict[str, str] = {
     "text.clean": (
         "control, bidirectional and invisible characters are taken out of text that others wrote"
     ),
+    "text.channels": "what a hostile server says acts on no terminal, and forges no line, anywhere",
     "text.readable": "text in any script stays as it is, emoji and their joiners included",
+    "manifest.hidden": (
+        "what hides in a definition reaches no model; nothing that a call repeats is changed"
+    ),
+    "manifest.names": (
+        "a tool whose name hides something, has over 128 characters or imitates a plain one is set "
+        "aside with the reason; names in any script stay"
+    ),
+    "manifest.look_alikes": "only the tool that is spelt so is the exact match of a name",
+    "manifest.bounded": "texts of a definition are cut at 20,000 characters, with a mark",
     "observe.order": "a token is masked whatever stands around it, however it is written",
     "observe.channels": "no secret comes out of any channel, whatever servers tell",
     "observe.results_pass": "tools' results, and direct mode's definitions, pass unchanged",

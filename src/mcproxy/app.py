@@ -20,6 +20,7 @@ from mcproxy.config.load import Loaded
 from mcproxy.config.state import state_directory
 from mcproxy.errors import CallError
 from mcproxy.exchange import Tenant, Upstream
+from mcproxy.foreign_text import one_line
 from mcproxy.frontends.gate import Gate
 from mcproxy.gateway.calls import Admission
 from mcproxy.gateway.core import Gateway, Outside
@@ -44,11 +45,23 @@ from mcproxy.sandbox.network.egress import Egress
 from mcproxy.sandbox.packages import Packages
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile, profile_for
-from mcproxy.types import Caller, CallTool, Change, Event, Job, Json, Outcome, RunCode, ServerHealth
+from mcproxy.types import (
+    Caller,
+    CallTool,
+    Change,
+    Event,
+    Job,
+    Json,
+    Outcome,
+    RunCode,
+    SandboxReport,
+    ServerHealth,
+)
 from mcproxy.upstream.actions import fleet_actions
 from mcproxy.upstream.fleet import Fleet, wanted
 from mcproxy.wire.message import Notification
 
+_MAX_REASON_CHARS = 200  # of why a script is refused, which has a word of it
 # Of ``sandbox``: decided when the program starts.
 _FIXED = ("level", "min_level", "pool_size", "uv_path")
 
@@ -132,7 +145,7 @@ class App:
             self.gateway.running(),
             asyncio.TaskGroup() as tasks,
         ):
-            await self._pool.start()
+            _log_sandbox(await self._pool.start())
             self._install(self._policy)
             servers = tasks.create_task(self._fleet.run(), name="fleet")
             verifying = tasks.create_task(self._verifier.run(), name="verifier")
@@ -288,7 +301,12 @@ def _checked(run: RunCode) -> RunCode:
 
     async def checked_run(job: Job, call: CallTool) -> Outcome:
         refused = check(job.source)
-        return Outcome(error=refused) if refused else await run(job, call)
+        if refused is None:
+            return await run(job, call)
+        why = one_line(refused.message, _MAX_REASON_CHARS)
+        told = "sandbox: a script is blocked before it runs, line %s: %s"
+        log.info(told, refused.line, why, extra={"namespace": job.profile})
+        return Outcome(error=refused)
 
     return checked_run
 
@@ -304,6 +322,11 @@ def _complete(*steps: Callable[[], None]) -> None:
             faults.append(fault)
     if faults:
         raise faults[0]
+
+
+def _log_sandbox(found: SandboxReport) -> None:
+    lacking = f"; missing: {'; '.join(found.missing)}" if found.missing else ""
+    log.info("sandbox: level %s%s", found.level, lacking)
 
 
 def profiles_of(policy: Policy) -> Mapping[str, Profile]:

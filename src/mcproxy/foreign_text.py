@@ -20,6 +20,7 @@ from typing import Final
 _SEQUENCE = re.compile(
     "\x1b(?:\\[[0-?]*[ -/]*[@-~]|[\\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\\\)|[ -/]*[0-~])"
 )
+_BREAK = re.compile("[\n\r\t]")
 _LINE_END = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 
 _SYMBOLS = "\u00a9\u00ae\u203c-\u205f\u2070-\u27ff\u2900-\u3299\U0001f000-\U0001faff"
@@ -62,8 +63,9 @@ def without_sequences(text: str) -> str:
 def hides(text: str) -> bool:
     """Has the text anything that acts or hides? Line breaks and tabs do not count."""
     if text.isascii():  # nearly always, and a hundred times faster
-        plain = text.replace("\n", "").replace("\r", "").replace("\t", "")
-        return not plain.isprintable()
+        if text.isprintable():
+            return False
+        return not text.replace("\n", "").replace("\r", "").replace("\t", "").isprintable()
     text = text.replace("\r", "\n")
     return _SUSPECT.search(text) is not None and _BAD.search(text) is not None
 
@@ -83,7 +85,7 @@ def bounded(text: str, most: int | None) -> str:
 
 def is_seen(name: str) -> bool:
     """Is every character of a name one that can be seen? Line breaks and tabs cannot."""
-    return name.isprintable() and not hides(name)
+    return not hides(name) and _BREAK.search(name) is None
 
 
 def label(name: str, most: int) -> str:

@@ -21,7 +21,7 @@ from mcproxy.upstream.protocol.handshake import (
     shake_hands,
 )
 from mcproxy.upstream.protocol.listening import Listening
-from mcproxy.upstream.protocol.listing import read_list
+from mcproxy.upstream.protocol.listing import fit, read_list
 from mcproxy.upstream.protocol.possible_owners import PossibleOwners
 from mcproxy.upstream.protocol.relay import NOBODY, Relay, answers, request_meta
 from mcproxy.wire.message import UNREADABLE, Message, Notification, Request, RequestId
@@ -126,7 +126,8 @@ class Session:
             return ()
         if method not in lists:
             async with asyncio.timeout(LIST_SECS):
-                lists[method] = await read_list(self._request, method)
+                listed = await read_list(self._request, method)
+                lists[method] = fit(listed, method, self.name)
         return lists[method]
 
     async def call_tool(self, tool: str, arguments: Mapping[str, Json]) -> ToolResult:
