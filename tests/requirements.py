@@ -330,6 +330,7 @@ REQUIREMENTS: dict[str, str] = {
         "with audit.file each script and each upstream call leaves a line without values"
     ),
     "observe.masked": "secrets are masked in /health, in errors and in the log",
+    "observe.sandbox": "the log has the sandbox's level, and each script refused before its run",
     "text.clean": (
         "control, bidirectional and invisible characters are taken out of text that others wrote"
     ),

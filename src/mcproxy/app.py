@@ -20,7 +20,6 @@ from mcproxy.config.load import Loaded
 from mcproxy.config.state import state_directory
 from mcproxy.errors import CallError
 from mcproxy.exchange import Tenant, Upstream
-from mcproxy.foreign_text import one_line
 from mcproxy.frontends.gate import Gate
 from mcproxy.gateway.calls import Admission
 from mcproxy.gateway.core import Gateway, Outside
@@ -39,29 +38,17 @@ from mcproxy.policy.rate import RateLimiter
 from mcproxy.policy.verifier import Verifier, authority_of
 from mcproxy.queues import Load, Queues
 from mcproxy.reload import Reloader
-from mcproxy.sandbox.check import check
+from mcproxy.sandbox.check import checked
 from mcproxy.sandbox.installer import Installer
 from mcproxy.sandbox.network.egress import Egress
 from mcproxy.sandbox.packages import Packages
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile, profile_for
-from mcproxy.types import (
-    Caller,
-    CallTool,
-    Change,
-    Event,
-    Job,
-    Json,
-    Outcome,
-    RunCode,
-    SandboxReport,
-    ServerHealth,
-)
+from mcproxy.types import Caller, CallTool, Change, Event, Job, Json, Outcome, RunCode, ServerHealth
 from mcproxy.upstream.actions import fleet_actions
 from mcproxy.upstream.fleet import Fleet, wanted
 from mcproxy.wire.message import Notification
 
-_MAX_REASON_CHARS = 200  # of why a script is refused, which has a word of it
 # Of ``sandbox``: decided when the program starts.
 _FIXED = ("level", "min_level", "pool_size", "uv_path")
 
@@ -117,7 +104,7 @@ class App:
         self._audit = AuditLog(loaded.config.audit, _folder(loaded), self._masked)
         fleet = self._fleet.upstream
         outside = Outside(
-            _checked(self._counted(self._pool.run)),
+            checked(self._counted(self._pool.run)),
             self._discreet(self._metrics.measured(self._fleet.call)),
             Upstream(
                 self._discreet(fleet.request),
@@ -145,7 +132,7 @@ class App:
             self.gateway.running(),
             asyncio.TaskGroup() as tasks,
         ):
-            _log_sandbox(await self._pool.start())
+            await self._pool.start()
             self._install(self._policy)
             servers = tasks.create_task(self._fleet.run(), name="fleet")
             verifying = tasks.create_task(self._verifier.run(), name="verifier")
@@ -296,21 +283,6 @@ def _folder(loaded: Loaded) -> Path:
     return loaded.source.parent if loaded.source else Path()
 
 
-def _checked(run: RunCode) -> RunCode:
-    """Let the friendly check read a script before it runs."""
-
-    async def checked_run(job: Job, call: CallTool) -> Outcome:
-        refused = check(job.source)
-        if refused is None:
-            return await run(job, call)
-        why = one_line(refused.message, _MAX_REASON_CHARS)
-        told = "sandbox: a script is blocked before it runs, line %s: %s"
-        log.info(told, refused.line, why, extra={"namespace": job.profile})
-        return Outcome(error=refused)
-
-    return checked_run
-
-
 def _complete(*steps: Callable[[], None]) -> None:
     """Take every step, whatever comes of the others; then raise what the first to fail raised."""
     faults: list[Exception] = []
@@ -322,11 +294,6 @@ def _complete(*steps: Callable[[], None]) -> None:
             faults.append(fault)
     if faults:
         raise faults[0]
-
-
-def _log_sandbox(found: SandboxReport) -> None:
-    lacking = f"; missing: {'; '.join(found.missing)}" if found.missing else ""
-    log.info("sandbox: level %s%s", found.level, lacking)
 
 
 def profiles_of(policy: Policy) -> Mapping[str, Profile]:

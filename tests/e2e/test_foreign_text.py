@@ -5,7 +5,6 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import pytest
 
@@ -62,10 +61,12 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
 def _of_gateway(running: Running) -> Mapping[str, str]:
     health = _settled(running)
     whole = 'api.schema("hostile", "refuse")'
-    searched = [running.tool("search", query="refuse", max_depth=depth) for depth in range(4)]
+    searched: list[Json] = [
+        running.tool("search", query="refuse", max_depth=depth) for depth in range(4)
+    ]
     lists = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
     direct = {method: str_of(running.call(method, path="/mcp?mode=direct")) for method in lists}
-    refused = [
+    refused: list[Json] = [
         running.call("tools/call", {"name": "hostile__refuse"}, "/mcp?mode=direct"),
         running.call("prompts/get", {"name": "hostile__ask"}),
         running.call("prompts/get", {"name": "forged\x1b[2J\u202e"}),
@@ -79,7 +80,7 @@ def _of_gateway(running: Running) -> Mapping[str, str]:
         "prompts": direct["prompts/list"],
         "resources": direct["resources/list"],
         "templates": direct["resources/templates/list"],
-        "errors": str_of([*refused]),
+        "errors": str_of(refused),
         "ToolError": str_of(running.run(CATCHING)),
         "/health": health,
         "/metrics": running.http.get("/metrics").text,

@@ -68,7 +68,7 @@ _REPEATED = frozenset({"const", "dependentRequired", "enum", "required"})
 _APART = frozenset({"_meta", "icons", "inputSchema", "name", "outputSchema"})
 
 
-_CONTAINS_TEXT = str | list | dict
+_CONTAINS_TEXT = (str, list, dict)
 _HIDDEN = "control or invisible characters"
 
 
@@ -249,7 +249,7 @@ def _hides_within(value: Json) -> bool:
     """Does anything in the value hide? Beyond MAX_DEPTH something may."""
     if isinstance(value, str):
         return hides(value)
-    level = [value]
+    level: list[Json] = [value]
     for _ in range(MAX_DEPTH):
         if not level:
             return False

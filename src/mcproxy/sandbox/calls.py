@@ -77,8 +77,8 @@ class Calls:
         finally:
             if ref.server:
                 ms = (time.monotonic() - started) * 1000
-                asked = (label(name, _MAX_NAME_CHARS) for name in (ref.server, ref.tool))
-                self.records.append(CallRecord(*asked, round(ms, 3), ok))
+                server, tool = (label(name, _MAX_NAME_CHARS) for name in (ref.server, ref.tool))
+                self.records.append(CallRecord(server, tool, round(ms, 3), ok))
 
     async def _result(self, frame: frames.Call, ref: ToolRef, args: JsonObject) -> ToolResult:
         size, limit = len(bytes(frame.args)), self._limits.argument_bytes
