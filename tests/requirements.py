@@ -330,6 +330,10 @@ REQUIREMENTS: dict[str, str] = {
         "with audit.file each script and each upstream call leaves a line without values"
     ),
     "observe.masked": "secrets are masked in /health, in errors and in the log",
+    "manifest.all_tools": (
+        "of 10,000 tools none is lost, and one that is set aside is told in /health and doctor"
+    ),
+    "calls.defaults": "what has a default may be left out, though the schema lists it as required",
     "observe.sandbox": "the log has the sandbox's level, and each script refused before its run",
     "text.clean": (
         "control, bidirectional and invisible characters are taken out of text that others wrote"

@@ -21,6 +21,7 @@ from mcproxy.gateway.effort import effort
 from mcproxy.manifest.lookup import find_tool
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
+from mcproxy.manifest.parameters import without_defaults_required
 from mcproxy.observe.redact import Redactor
 from mcproxy.policy.concurrency import place_of_call
 from mcproxy.policy.namespaces import Namespace
@@ -157,8 +158,9 @@ def _first_fault(validator: jsonschema_rs.Validator, arguments: JsonObject) -> s
 def _validator(schema: bytes) -> jsonschema_rs.Validator | None:
     """The compiled schema; None for one that does not compile: its server will judge itself."""
     try:
+        loose = without_defaults_required(msgspec.json.decode(schema))
         return jsonschema_rs.validator_for(
-            schema.decode(), pattern_options=_PATTERNS, retriever=_refuse_to_fetch
+            _encode(loose).decode(), pattern_options=_PATTERNS, retriever=_refuse_to_fetch
         )
     except (ValueError, jsonschema_rs.ReferencingError):
         return None

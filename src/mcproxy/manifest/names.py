@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from mcproxy.manifest.schema import properties, required
+from mcproxy.manifest.parameters import properties, required
 from mcproxy.manifest.text import snake
 from mcproxy.types import Tool
 

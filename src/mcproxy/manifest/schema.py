@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mcproxy.foreign_text import bounded, clean, hides, imitated, is_seen, label
+from mcproxy.manifest.parameters import REPEATED, properties, strings
 from mcproxy.types import Json, JsonObject
 
 # No real schema nests this deep; beyond it anything is accepted, which bounds the recursion.
@@ -63,7 +64,6 @@ _BY_NAME = frozenset(
 _SEVERAL = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 _SCHEMAS = _ONE | _BY_NAME | _SEVERAL
 _TEXTS = frozenset({"description", "title"})
-_REPEATED = frozenset({"const", "dependentRequired", "enum", "required"})
 # Not for models: what a client keeps, and pictures; schemas are mended on their own.
 _APART = frozenset({"_meta", "icons", "inputSchema", "name", "outputSchema"})
 
@@ -113,18 +113,6 @@ def _fault_of_name(name: Json) -> str:
         return f"{_HIDDEN} in its name"
     imitation = imitated(name)
     return f"its name looks like {imitation!r} and is spelt with other letters" if imitation else ""
-
-
-def properties(schema: Json) -> Mapping[str, Json]:
-    """The parameters that an input schema declares; none where it is odd."""
-    declared = schema.get("properties") if isinstance(schema, dict) else None
-    return declared if isinstance(declared, dict) else {}
-
-
-def required(schema: Json) -> frozenset[str]:
-    """The parameters that an input schema demands; none where it is odd."""
-    names = schema.get("required") if isinstance(schema, dict) else None
-    return frozenset(_strings(names)) if isinstance(names, list) else frozenset()
 
 
 def _arguments(schema: Json, case: _Case) -> JsonObject:
@@ -192,7 +180,7 @@ def _mend_type(schema: JsonObject, case: _Case) -> None:
     if "type" not in schema:
         return
     declared = schema["type"]
-    names = _strings(declared if isinstance(declared, list) else [declared])
+    names = strings(declared if isinstance(declared, list) else [declared])
     known = [
         name if name in _TYPES else _MISNAMED_TYPES[name.lower()]
         for name in names
@@ -211,7 +199,7 @@ def _mend_type(schema: JsonObject, case: _Case) -> None:
 def _mend_required(mended: JsonObject, schema: JsonObject, case: _Case) -> None:
     """``required`` is a list beside ``properties``; draft 3 had a boolean inside of each."""
     declared = schema.get("required")
-    names = _strings(declared) if isinstance(declared, list) else []
+    names = strings(declared) if isinstance(declared, list) else []
     inside = [
         name
         for name, inner in properties(schema).items()
@@ -240,7 +228,7 @@ def _with_clean_texts(value: Mapping[str, Json], case: _Case, apart: frozenset[s
             del copy[key]
         elif hides(key) or (isinstance(inner, _CONTAINS_TEXT) and _hides_within(inner)):
             case.faults.append(f"{_HIDDEN} under {label(key, MAX_NAME_CHARS)}")
-            case.unrepeatable = case.unrepeatable or key in _REPEATED
+            case.unrepeatable = case.unrepeatable or key in REPEATED
             del copy[key]
     return copy
 
@@ -273,7 +261,3 @@ def _cleaned(text: str, case: _Case) -> str:
     if len(text) > MAX_TEXT_CHARS:
         case.faults.append(f"a text has over {MAX_TEXT_CHARS} characters")
     return bounded(clean(text), MAX_TEXT_CHARS)
-
-
-def _strings(values: list[Json]) -> list[str]:
-    return [value for value in values if isinstance(value, str)]

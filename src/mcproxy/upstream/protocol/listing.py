@@ -11,7 +11,7 @@ import msgspec
 
 from mcproxy import mcp
 from mcproxy.foreign_text import clean, is_seen
-from mcproxy.types import Json, JsonObject
+from mcproxy.types import Json, JsonObject, Tool, ToolRef
 
 LISTS: Mapping[str, str] = {
     mcp.LIST_TOOLS: "tools",
@@ -29,8 +29,10 @@ _KEYS: Mapping[str, str] = {
 }
 _TEXTS = frozenset({"description", "name", "title"})
 
-MAX_PAGES = 1000  # a server that invents cursors must not hold us for ever
-MAX_LIST_BYTES = 32 << 20  # of all pages; a thousand tools have some 2 MiB
+# Each of ten thousand tools, which have some 20 MiB, may be a page. A longer list is refused: a
+# part of it would look like the whole.
+MAX_PAGES = 10_000
+MAX_LIST_BYTES = 64 << 20  # of all pages
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +43,11 @@ async def read_list(
     request: Callable[[str, JsonObject], Awaitable[bytes]], method: str
 ) -> tuple[JsonObject, ...]:
     """All items of a list. Raises msgspec.DecodeError for an answer that is no list of objects, and
-    where its pages have over MAX_LIST_BYTES together."""
+    where it has over MAX_PAGES, or over MAX_LIST_BYTES together."""
     items: list[JsonObject] = []
     size = 0
     cursor: Json = None
+    seen: set[str] = set()
     for _ in range(MAX_PAGES):
         raw = await request(method, {"cursor": cursor} if cursor else {})
         size += len(raw)
@@ -56,10 +59,16 @@ async def read_list(
             raise msgspec.ValidationError(f"`{LISTS[method]}` is no list of objects")
         items += [item for item in listed if isinstance(item, dict)]
         following = page.get("nextCursor")
-        if not following or following == cursor:
-            break
+        if not following or str(following) in seen:
+            return tuple(items)
+        seen.add(str(following))
         cursor = following
-    return tuple(items)
+    raise msgspec.ValidationError(f"it has over {MAX_PAGES} pages")
+
+
+def listed_tool(server: str, definition: JsonObject) -> Tool:
+    """A tool as it is listed; one without a name has the name "", for whoever reports it."""
+    return Tool(ToolRef(server, str(definition.get("name") or "")), definition)
 
 
 def fit(items: Sequence[JsonObject], method: str, server: str) -> tuple[JsonObject, ...]:

@@ -122,7 +122,10 @@ class Api:
         required, properties = schema.get("required"), schema.get("properties")
         needed = required if isinstance(required, list) else []
         named = properties if isinstance(properties, dict) else {}
-        return [name if name in needed else f"{name}?" for name in named]
+        return [
+            name if name in needed and not _has_default(inner) else f"{name}?"
+            for name, inner in named.items()
+        ]
 
     def _servers(self) -> dict[str, Json]:
         manifest = self.manifest()
@@ -177,6 +180,10 @@ class Api:
         if isinstance(first, Iterable) and not isinstance(first, Promise):
             items = tuple(first)
         return gathered(items, return_exceptions=return_exceptions)
+
+
+def _has_default(schema: Json) -> bool:
+    return isinstance(schema, dict) and "default" in schema
 
 
 async def _awaiting(started: Awaitable[object]) -> object:
