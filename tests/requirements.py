@@ -334,6 +334,10 @@ REQUIREMENTS: dict[str, str] = {
         "of 10,000 tools none is lost, and one that is set aside is told in /health and doctor"
     ),
     "calls.defaults": "what has a default may be left out, though the schema lists it as required",
+    "cli.import_workspace": "import asks for a client's open folder; it never becomes the home",
+    "cli.broken_pipe": "a reader of a report that ends early is no fault",
+    "audit.unusable": "an audit file that cannot be opened is explained, with the cure",
+    "make.venv": "a .venv whose making was cut short is made anew",
     "observe.sandbox": "the log has the sandbox's level, and each script refused before its run",
     "text.clean": (
         "control, bidirectional and invisible characters are taken out of text that others wrote"

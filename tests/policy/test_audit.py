@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from mcproxy.config.load import load_document
 from mcproxy.config.model import Audit
-from mcproxy.errors import InvalidArguments, RateLimited, UnknownServer
+from mcproxy.errors import ConfigError, InvalidArguments, RateLimited, UnknownServer
 from mcproxy.policy.audit import (
     LOGGER,
     MAX_NAME_CHARS,
@@ -197,7 +197,9 @@ def test_a_file_is_continued(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_opened_is_told_at_once(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(
+        ConfigError, match=r"audit\.file: cannot be opened: No such file .*make the"
+    ):
         AuditLog(Audit(file="missing/audit.log"), tmp_path)
 
 

@@ -28,7 +28,7 @@ from typing import TypeAlias
 import msgspec
 
 from mcproxy.config.model import Audit
-from mcproxy.errors import UnknownServer, UnknownTool, failure_code
+from mcproxy.errors import ConfigError, Problem, UnknownServer, UnknownTool, failure_code
 from mcproxy.foreign_text import is_seen, one_line
 from mcproxy.types import CallTool, Json, Outcome, ToolRef, ToolResult
 
@@ -170,7 +170,7 @@ def line_of(record: Record) -> str:
 class AuditLog:
     """Where records go: a file of its own that only its owner can read, and the log.
 
-    Writing blocks for the time that the system takes to buffer a line. Raises OSError where the
+    Writing blocks for the time that the system takes to buffer a line. Raises ConfigError where the
     file cannot be opened: better no gateway than one that only seems to keep a record.
     """
 
@@ -181,7 +181,10 @@ class AuditLog:
         self._logger = logging.getLogger(LOGGER)
         if settings.file:
             path = beside / Path(settings.file).expanduser()
-            self._file = _PrivateFile(path, settings.max_mb * _MIB, settings.keep)
+            try:
+                self._file = _PrivateFile(path, settings.max_mb * _MIB, settings.keep)
+            except OSError as error:
+                raise ConfigError(str(path), [_unusable(path, error)]) from error
 
     def around(self, who: Actor, call: CallTool) -> CallTool:
         """The same call, audited; as it is where nobody would read of it."""
@@ -232,6 +235,12 @@ class _PrivateFile(RotatingFileHandler):
     def _open(self) -> io.TextIOWrapper:
         opened = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _PRIVATE)
         return os.fdopen(opened, "a", encoding="utf-8")
+
+
+def _unusable(path: Path, error: OSError) -> Problem:
+    missing = f"make the directory {path.parent}" if not path.parent.exists() else ""
+    hint = missing or "let this user write there, or choose another place"
+    return Problem("audit.file", f"cannot be opened: {error.strerror or error}", hint)
 
 
 def _told(facts: Mapping[str, object]) -> str:

@@ -89,7 +89,7 @@ class OfferFile:
         try:
             self._replace(data)
         except OSError as error:
-            self._log.debug("its tools are not remembered: %s", error)
+            self._log.warning("its tools are not remembered: %s", error)
             return
         self._kept = data
 
