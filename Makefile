@@ -54,11 +54,13 @@ bench: $(VENV)/.dev
 clean:
 	rm -rf .venv .venvs tests/node/node_modules tests/sdk1/.venv
 
-$(BIN)/python:
+# A stamp, for a venv whose making was cut short has a python too; one that is whole is kept.
+$(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "MCProxy needs Python 3.11 or newer"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	touch $@
 
-$(VENV)/.run: requirements.txt pyproject.toml | $(BIN)/python
+$(VENV)/.run: requirements.txt pyproject.toml | $(VENV)/.made
 	$(BIN)/pip install --quiet --require-hashes -r requirements.txt
 	echo "$(CURDIR)/src" > "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/mcproxy-checkout.pth"
 	touch $@
@@ -73,7 +75,7 @@ tests/node/node_modules/.ready: tests/node/package-lock.json
 	npm ci --prefix tests/node --silent --no-audit --no-fund && touch $@ \
 	|| echo "no npm, or no registry: tests with Node programs are skipped"
 
-tests/sdk1/.venv/.ready: tests/sdk1/requirements.txt | $(BIN)/python
+tests/sdk1/.venv/.ready: tests/sdk1/requirements.txt | $(VENV)/.made
 	$(BIN)/python -m venv --clear tests/sdk1/.venv
 	tests/sdk1/.venv/bin/pip install --quiet --require-hashes -r $< && touch $@ \
 	|| { rm -rf tests/sdk1/.venv; echo "no registry: tests with the SDK 1 are skipped"; }

@@ -330,6 +330,30 @@ REQUIREMENTS: dict[str, str] = {
         "with audit.file each script and each upstream call leaves a line without values"
     ),
     "observe.masked": "secrets are masked in /health, in errors and in the log",
+    "manifest.all_tools": (
+        "of 10,000 tools none is lost, and one that is set aside is told in /health and doctor"
+    ),
+    "calls.defaults": "what has a default may be left out, though the schema lists it as required",
+    "cli.import_workspace": "import asks for a client's open folder; it never becomes the home",
+    "cli.broken_pipe": "a reader of a report that ends early is no fault",
+    "audit.unusable": "an audit file that cannot be opened is explained, with the cure",
+    "make.venv": "a .venv whose making was cut short is made anew",
+    "observe.sandbox": "the log has the sandbox's level, and each script refused before its run",
+    "text.clean": (
+        "control, bidirectional and invisible characters are taken out of text that others wrote"
+    ),
+    "text.channels": "what a hostile server says acts on no terminal, and forges no line, anywhere",
+    "text.readable": "text in any script stays as it is, emoji and their joiners included",
+    "manifest.hidden": (
+        "what hides in a definition reaches no model; nothing that a call repeats is changed"
+    ),
+    "manifest.names": (
+        "a tool whose name hides something, has over 128 characters or imitates a plain one is set "
+        "aside with the reason; names in any script stay"
+    ),
+    "manifest.look_alikes": "only the tool that is spelt so is the exact match of a name",
+    "manifest.bounded": "texts of a definition are cut at 20,000 characters, with a mark",
+    "observe.order": "a token is masked whatever stands around it, however it is written",
     "observe.channels": "no secret comes out of any channel, whatever servers tell",
     "observe.results_pass": "tools' results, and direct mode's definitions, pass unchanged",
     "observe.tool_errors": "what a tool refuses with reaches a script without secrets",

@@ -38,7 +38,7 @@ from mcproxy.policy.rate import RateLimiter
 from mcproxy.policy.verifier import Verifier, authority_of
 from mcproxy.queues import Load, Queues
 from mcproxy.reload import Reloader
-from mcproxy.sandbox.check import check
+from mcproxy.sandbox.check import checked
 from mcproxy.sandbox.installer import Installer
 from mcproxy.sandbox.network.egress import Egress
 from mcproxy.sandbox.packages import Packages
@@ -101,10 +101,10 @@ class App:
         self._secrets = secrets_of(loaded)  # those of earlier configurations stay secret
         self._redactor = Redactor(self._secrets)
         mask(self._redactor)
-        self._audit = AuditLog(loaded.config.audit, _folder(loaded))
+        self._audit = AuditLog(loaded.config.audit, _folder(loaded), self._masked)
         fleet = self._fleet.upstream
         outside = Outside(
-            _checked(self._counted(self._pool.run)),
+            checked(self._counted(self._pool.run)),
             self._discreet(self._metrics.measured(self._fleet.call)),
             Upstream(
                 self._discreet(fleet.request),
@@ -253,6 +253,9 @@ class App:
 
         return discreet_work
 
+    def _masked(self, text: str) -> str:
+        return self._redactor.text(text)
+
     def _install(self, policy: Policy) -> None:
         """Begin to install the packages that scripts may import."""
         for profile in profiles_of(policy).values():
@@ -278,16 +281,6 @@ class App:
 def _folder(loaded: Loaded) -> Path:
     """What relative paths of the configuration are relative to."""
     return loaded.source.parent if loaded.source else Path()
-
-
-def _checked(run: RunCode) -> RunCode:
-    """Let the friendly check read a script before it runs."""
-
-    async def checked_run(job: Job, call: CallTool) -> Outcome:
-        refused = check(job.source)
-        return Outcome(error=refused) if refused else await run(job, call)
-
-    return checked_run
 
 
 def _complete(*steps: Callable[[], None]) -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import mcproxy
 from mcproxy.errors import ConfigError, SandboxUnavailable
+from mcproxy.foreign_text import clean
 from mcproxy.guardian import guarded
 from mcproxy.subcommands import SUBCOMMANDS, Subcommand, config_path, load_chosen, port
 
@@ -106,10 +107,21 @@ def _tell(subcommand: Subcommand, arguments: argparse.Namespace) -> int:
 
     def run() -> int:
         report = subcommand.run(arguments)
-        print(report.text)
+        _say(report.text)
         return report.status
 
     return guarded(run) if subcommand.starts_servers else run()
+
+
+def _say(text: str) -> None:
+    """Print for whoever still reads: ``head`` ends before we do, which is no fault. Names and
+    values that others wrote act on no terminal."""
+    try:
+        print(clean(text), flush=True)
+    except BrokenPipeError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())  # what is still buffered goes there at the exit
+        os.close(null)
 
 
 def _guarded_serve(arguments: argparse.Namespace) -> int:
@@ -175,4 +187,4 @@ def _run(main_task: Coroutine[None, None, None]) -> None:
 
 
 def _complain(text: str) -> None:
-    print(text, file=sys.stderr)
+    print(clean(text), file=sys.stderr)

@@ -10,6 +10,7 @@ from mcproxy.commands import imports
 from mcproxy.commands.imports import Machine
 from mcproxy.commands.report import Report
 from mcproxy.config.load import load
+from mcproxy.foreign_text import hides
 from mcproxy.types import Json, JsonObject
 
 CLAUDE = {
@@ -165,6 +166,19 @@ def test_servers_of_all_clients_are_added_and_secrets_move(machine: Machine, con
     assert "canary" not in config.read_text()
 
 
+@pytest.mark.requirement("cli.import_workspace")
+def test_the_open_folder_of_a_client_is_never_taken_for_the_home(
+    machine: Machine, config: Path
+) -> None:
+    write(machine.home / ".cursor/mcp.json", CURSOR)
+    (machine.project / ".cursor/mcp.json").unlink()
+    report = imports.run("cursor", config, machine, write=True)
+    assert "set WORKSPACE_FOLDER in .env" in report.text
+    files = load(config)
+    assert "WORKSPACE_FOLDER" in str(files.unconfigured["files"])
+    assert f'"{machine.home}"' not in config.read_text()
+
+
 @pytest.mark.requirement("cli.import")
 def test_importing_twice_adds_nothing(machine: Machine, config: Path) -> None:
     imports.run(None, config, machine, write=True)
@@ -241,3 +255,13 @@ def test_wrong_usage(machine: Machine, config: Path, tmp_path: Path) -> None:
     write(config, '{"servers": [{"name": "a", "command": "c"}]}')
     report = imports.run("claude", config, machine, write=True)
     assert (report.status, "mcproxy migrate" in report.text) == (1, True)
+
+
+@pytest.mark.requirement("text.channels")
+def test_what_another_client_has_written_forges_no_line(machine: Machine, config: Path) -> None:
+    hostile = {"a\n  + forged: good": {"command": "c", "args": ["x\r\nforged\x1b[2J\u202e"]}}
+    write(machine.project / ".cursor/mcp.json", {"mcpServers": hostile})
+    report = imports.run("cursor", config, machine)
+    assert "forged" in report.text
+    assert not [line for line in report.lines if line.strip().startswith(("forged", "+ forged"))]
+    assert not hides(report.text)

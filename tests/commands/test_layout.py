@@ -58,6 +58,7 @@ TEXTS = {
     "empty lines": '{\n  "servers": {\n  }\n}',
     "trailing comma": '{\n  "servers": {\n    "a": {"command": "c"},\n  },\n}',
     "comment": '{\n  // top\n  "servers": {\n    "a": {} // first\n  }, // end\n  "groups": {}\n}',
+    "comment after the last comma": '{\n  "servers": {\n    "a": {}, // first\n  }\n}',
     "comment after a comma": '{\n  "servers": {\n    "a": {}, // first\n    // more\n  }\n}',
     "block comment": '{"x": "}{", /* { */ "servers": /* , */ {"a": {} /* , */}}',
     "only a comment": '{\n  "servers": {\n    // none yet\n  }\n}',
@@ -81,6 +82,8 @@ def test_servers_are_added_and_comments_stay(title: str) -> None:
     }
     for comment in ("// top", "// first", "// end", "// more", "// none yet", "/* { */", "/* , */"):
         assert after.count(comment) == text.count(comment)
+        if comment.startswith("//"):
+            assert after.count(f"{comment},") == text.count(f"{comment},")
 
 
 def test_an_addition_reads_as_if_written_by_hand() -> None:

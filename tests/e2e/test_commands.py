@@ -1,6 +1,8 @@
 """Each sub-command, as a user types it."""
 
 import json
+import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -172,3 +174,64 @@ def test_doctor_says_whether_the_issuer_gives_its_keys(tmp_path: Path) -> None:
     assert f"{issuer.url}: keys for ES256" in good.stdout
     assert bad.returncode == 1
     assert f"{issuer.url}/no/.well-known/openid-configuration: it answers 404" in bad.stdout
+
+
+@pytest.mark.requirement("cli.broken_pipe")
+@pytest.mark.parametrize("command", ["doctor", "namespaces"])
+def test_a_reader_that_ends_early_is_no_fault(tmp_path: Path, command: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, str(MAIN), command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    ) as running:
+        assert running.stdout
+        assert running.stderr
+        running.stdout.close()
+        said = running.stderr.read()
+        assert running.wait(60) in (0, 1)
+    assert "pipe" not in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.requirement("audit.unusable")
+def test_an_audit_file_that_cannot_be_opened_is_explained(configured: Path) -> None:
+    config: JsonObject = {"servers": {"echo": echo()}, "audit": {"file": "missing/audit.jsonl"}}
+    (configured / "mcproxy.json").write_text(json.dumps(config))
+    done = run(configured, "--port", "0")
+    assert done.returncode == 78
+    assert "audit.file: cannot be opened: No such file or directory (make the directory" in (
+        done.stderr
+    )
+    assert "no such directory, and audit.file is to be in it" in run(configured, "doctor").stdout
+
+
+@pytest.mark.requirement("cli.doctor")
+def test_doctor_sees_that_nothing_more_can_be_kept(tmp_path: Path) -> None:
+    """As on a full disk: the system refuses files of over 512 KiB."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"ulimit -f 1024; exec {sys.executable} {MAIN} doctor"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+        check=False,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")},
+    )
+    assert "cannot be written to: File too large" in done.stdout
+    assert done.returncode == 1
+
+
+@pytest.mark.requirement("make.venv")
+def test_a_half_made_venv_is_made_anew(tmp_path: Path) -> None:
+    shutil.copy(MAIN.parent / "Makefile", tmp_path)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to("/no/such/python")
+    make = ["make", "-C", str(tmp_path), ".venv/.made"]
+    subprocess.run(make, capture_output=True, check=True, timeout=120)
+    pip = [str(tmp_path / ".venv" / "bin" / "python"), "-m", "pip", "--version"]
+    subprocess.run(pip, capture_output=True, check=True, timeout=60)
+    stamp = (tmp_path / ".venv" / ".made").stat().st_mtime_ns
+    subprocess.run(make, capture_output=True, check=True, timeout=60)
+    assert (tmp_path / ".venv" / ".made").stat().st_mtime_ns == stamp

@@ -27,6 +27,24 @@ def test_metrics_count_calls_and_scripts(served: Running) -> None:
     assert served.http.get("/metrics", headers={"Host": "evil.example"}).status_code == 403
 
 
+@pytest.mark.requirement("observe.sandbox")
+@pytest.mark.parametrize("options", [(), ("--log",)])
+def test_the_log_tells_of_the_sandbox_and_of_what_it_blocks(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    with gateway(tmp_path, {"servers": {"echo": echo()}}, *options) as running:
+        level = running.http.get("/health").json()["sandbox"]["level"]
+        running.run(f"password = '{CANARY}'\nimport subprocess")
+    text = running.logged.text
+    (started,) = [line for line in text.splitlines() if f"sandbox: level {level}" in line]
+    (blocked,) = [line for line in text.splitlines() if "blocked" in line]
+    assert "INFO" in started
+    assert "INFO" in blocked
+    assert "sandbox: a script in namespace public is blocked before it runs, line 2" in blocked
+    assert "import of subprocess" in blocked
+    assert CANARY not in text
+
+
 @pytest.mark.requirement("metrics.searches")
 def test_searches_of_clients_and_scripts_are_counted(tmp_path: Path) -> None:
     with gateway(tmp_path, {"servers": {"echo": echo()}}) as running:

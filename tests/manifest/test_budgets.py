@@ -91,7 +91,7 @@ def test_a_giant_schema_is_cut_at_its_deepest_levels(shape: tuple[int, int, int]
     properties = schema["properties"]
     assert isinstance(properties, dict)
     assert "parameter_0" in properties
-    whole = json_size(giant(*shape).definition["inputSchema"])
+    whole = json_size(manifest.parts["x"].tools["giant"].definition["inputSchema"])
     assert ("truncated" in reply) == (whole > 23 * KB)
 
 

@@ -8,6 +8,7 @@ from mcproxy.errors import CallError
 from mcproxy.manifest.lookup import find_tool
 from mcproxy.manifest.model import build
 from mcproxy.manifest.names import Ambiguous, call_line, name_forms, resolve
+from mcproxy.manifest.schema import MAX_NAME_CHARS
 from mcproxy.manifest.spelling import near
 from mcproxy.types import ServerView, Tool, ToolRef
 from tests.manifest.samples import tool
@@ -87,7 +88,7 @@ def test_a_name_of_a_megabyte_takes_no_time_and_little_room(name: str) -> None:
 
 
 def test_a_long_name_that_exists_is_found() -> None:
-    long = "x" * 100_000
+    long = "x" * MAX_NAME_CHARS
     view = ServerView("s", "ready", "", (Tool(ToolRef("s", long), {"name": long}),))
     assert find_tool(build([view]), ToolRef("s", long)).ref.tool == long
 

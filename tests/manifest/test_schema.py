@@ -1,12 +1,15 @@
 """Odd tool definitions, as real servers send them."""
 
+from dataclasses import replace
+
 import jsonschema_rs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcproxy.foreign_text import clean
 from mcproxy.manifest.model import build
-from mcproxy.manifest.schema import MAX_DEPTH, repair
+from mcproxy.manifest.schema import MAX_DEPTH, MAX_TEXT_CHARS, repair
 from mcproxy.types import Json, JsonObject, Tool, ToolRef
 from tests.manifest.samples import tool, view
 
@@ -108,20 +111,92 @@ def test_vendor_fields_and_good_fields_stay() -> None:
 
 
 def test_control_characters_leave_texts_only() -> None:
-    pattern = "\x1b[0-9]"
     definition, note = repair(
         {
             "name": "t",
             "description": "a\x1b[31mb\x00\nc",
-            "inputSchema": {"type": "object", "properties": {"p": {"pattern": pattern}}},
+            "inputSchema": {"type": "object", "properties": {"p": {"enum": [",", "\t", "\n"]}}},
         }
     )
     assert definition == {
         "name": "t",
-        "description": "a[31mb\nc",
-        "inputSchema": {"type": "object", "properties": {"p": {"pattern": pattern}}},
+        "description": "ab\nc",
+        "inputSchema": {"type": "object", "properties": {"p": {"enum": [",", "\t", "\n"]}}},
     }
-    assert note == "control characters in a text"
+    assert note == "control or invisible characters in a text"
+
+
+TAGS = "\U000e0049\U000e0067"  # as invisible as the other characters, and read by models
+
+
+@pytest.mark.requirement("manifest.hidden")
+@pytest.mark.parametrize("key", ["pattern", "default", "examples", "x-note", "format", f"x{TAGS}"])
+def test_a_value_that_hides_something_is_left_out(key: str) -> None:
+    value: JsonObject = {"type": "string", "title": f"T{TAGS}", key: [f"a{TAGS}", {"b": TAGS}]}
+    definition, note = repair({"name": "t", "inputSchema": {"properties": {"p": value}}})
+    assert definition is not None
+    assert definition["inputSchema"] == {
+        "type": "object",
+        "properties": {"p": {"type": "string", "title": "T"}},
+    }
+    assert "in a text; control or invisible characters under" in str(note)
+    assert TAGS not in str(note)
+
+
+@pytest.mark.requirement("manifest.hidden")
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {f"p{TAGS}": {}}},
+        {"properties": {"p": {"enum": ["a", f"b{TAGS}"]}}},
+        {"properties": {"p": {"const": "a\u202e"}}},
+        {"required": ["\u200b"]},
+    ],
+)
+def test_a_tool_that_a_call_could_not_repeat_is_set_aside(schema: JsonObject) -> None:
+    definition, note = repair({"name": "t", "inputSchema": schema})
+    assert definition is None
+    assert note == "left out: control or invisible characters in a parameter or a choice"
+
+
+@pytest.mark.requirement("manifest.names")
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("del\u200bete", "invisible"),
+        ("a\x1b[2Jb", "control"),
+        ("a\nb", "control"),
+        (f"a{TAGS}", "invisible"),
+        ("x" * 129, "129 characters"),
+        ("dеlete", "looks like 'delete'"),  # noqa: RUF001 - a Cyrillic letter
+        ("ｄｅｌｅｔｅ", "looks like 'delete'"),  # noqa: RUF001
+    ],
+)
+def test_a_tool_of_an_impossible_name_is_set_aside_and_says_why(name: str, why: str) -> None:
+    manifest = build([view("x", tool("x", name), tool("x", "delete"))])
+    assert [kept.ref.tool for kept in manifest.tools] == ["delete"]
+    (note,) = manifest.repairs("x")
+    assert why in note
+    assert len(note) < 250
+    assert clean(note) == note
+
+
+@pytest.mark.requirement("manifest.names")
+@pytest.mark.parametrize("name", ["查询天气", "удалить", "löschen", "emoji_👩‍💻", "x" * 128])
+def test_names_in_any_script_stay(name: str) -> None:
+    manifest = build([view("x", tool("x", name))])
+    assert [kept.ref.tool for kept in manifest.tools] == [name]
+    assert not manifest.notes
+
+
+@pytest.mark.requirement("manifest.bounded")
+def test_a_text_without_end_is_cut_and_marked() -> None:
+    long = "word " * 20_000
+    manifest = build([replace(view("x", tool("x", "t", long)), description=long)])
+    for text in (manifest.tools[0].definition["description"], manifest.servers["x"].description):
+        assert len(str(text)) < MAX_TEXT_CHARS + 50
+        assert str(text).endswith("… (80000 more characters)")
+    assert manifest.repairs("x") == (f"t: a text has over {MAX_TEXT_CHARS} characters",)
 
 
 @pytest.mark.parametrize("name", [None, 7, "", "  "])
@@ -147,7 +222,7 @@ def test_schemas_without_end_are_cut() -> None:
 
 
 json_values: st.SearchStrategy[Json] = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5).map(clean),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(

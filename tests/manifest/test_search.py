@@ -110,6 +110,16 @@ def test_the_spelling_asked_for_comes_before_its_like() -> None:
     assert names(ask(manifest, "x.a.b", 3)) == ["a.b", "a_b"]
 
 
+@pytest.mark.requirement("manifest.look_alikes")
+def test_a_look_alike_is_never_the_exact_match() -> None:
+    manifest = build([view("a", tool("a", "délete_file")), view("b", tool("b", "delete_file"))])
+    first, *others = tools_of(search(manifest, "delete_file", namespace="public"))
+    assert (first["name"], first["score"]) == ("delete_file", 1.0)
+    assert all(other["score"] != 1.0 for other in others)
+    (alone,) = tools_of(search(manifest, "delete_file", namespace="public", max_depth=3))
+    assert alone["name"] == "delete_file"
+
+
 def test_a_name_that_two_servers_have_finds_both() -> None:
     manifest = build([view("a", tool("a", "go")), view("b", tool("b", "go"))])
     assert [entry["server"] for entry in results(ask(manifest, "go", 3))] == ["a", "b"]

@@ -42,6 +42,13 @@ def test_snake_and_parts(name: str, form: str) -> None:
     assert parts(name) == form.split("_")
 
 
+@pytest.mark.requirement("manifest.look_alikes")
+def test_the_form_of_a_name_keeps_its_letters() -> None:
+    assert snake("dateiLöschen") == "datei_löschen"
+    assert snake("cafe\u0301.Liste") == "café_liste"
+    assert len(set(map(snake, ("delete", "délete", "ｄｅｌｅｔｅ")))) == 3  # noqa: RUF001
+
+
 @pytest.mark.parametrize(
     "forms",
     [

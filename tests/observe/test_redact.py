@@ -1,21 +1,24 @@
 """Secrets stay out of logs, whatever form they take; the words around them stay."""
 
+import base64
 import io
+import itertools
 import json
 import logging
 import sys
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pythonjsonlogger.json import JsonFormatter
 
 from mcproxy.config.load import load_document
 from mcproxy.config.secrets import MASK
 from mcproxy.errors import RpcError, UpstreamError
 from mcproxy.observe import logs
-from mcproxy.observe.redact import RedactingFormatter, Redactor, secrets_of
+from mcproxy.observe.redact import Redactor, secrets_of
 from mcproxy.observe.shapes import looks_random, names_a_secret, secret_within
 from mcproxy.types import Json, JsonObject, ToolRef
 from mcproxy.upstream.serverlog import ServerLog
@@ -236,6 +239,76 @@ def test_prose_is_masked_and_what_calls_are_made_of_is_not() -> None:
     assert told == [{**said, "description": f"in {MASK}", "inputSchema": masked}]
 
 
+# What stands before a token, or after it, where a server says it.
+SEPARATORS = (
+    "",
+    "\n",
+    "\r\n",
+    "\t",
+    '"',
+    "'",
+    "\\",
+    "é",
+    "汉",
+    " ",
+    "=",
+    ":",
+    "%3D",
+    "\x1b[31m",
+    "\u200b",
+)
+ENCODED: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "repr": repr,
+    "ascii": ascii,
+    "JSON": json.dumps,
+    "JSON in JSON": lambda text: json.dumps(json.dumps(text)),
+    "a URL": quote,
+    "a form": quote_plus,
+    "the log": lambda text: _logged(logs.LineFormatter, text),
+    "the readable log": lambda text: _logged(logs.ReadableFormatter, text),
+    "an exception of the log": lambda text: _logged(logs.LineFormatter, "it failed", text),
+}
+# Without letters before or after it that would belong to it.
+TOKENS = {
+    title: secret
+    for title, (text, _) in SHAPED.items()
+    if "pem" not in title.lower() and (secret := secret_within(text))
+}
+
+
+def _logged(
+    form: type[logs.ReadableFormatter | logs.LineFormatter], text: str, error: str = ""
+) -> str:
+    facts: dict[str, object] = {"msg": "said: %s", "args": (text,), "said": [{"text": text}]}
+    if error:
+        try:
+            _fail(error)
+        except ValueError:
+            facts["exc_info"] = sys.exc_info()
+    return form(Redactor()).format(logging.makeLogRecord(facts))
+
+
+@pytest.mark.requirement("observe.order")
+@pytest.mark.parametrize("channel", ENCODED)
+@pytest.mark.parametrize("title", SHAPED)
+def test_a_token_is_masked_whatever_stands_around_it(title: str, channel: str) -> None:
+    text, _ = SHAPED[title]
+    secret = secret_within(text) or ""
+    core = secret.strip()[-12:]
+    for before, after in itertools.product(SEPARATORS, SEPARATORS):
+        told = Redactor().text(ENCODED[channel](f"{before and 'it said'}{before}{text}{after}"))
+        assert core not in told.replace("\\", ""), (before, after, told)
+
+
+@pytest.mark.requirement("observe.forms")
+@given(st.binary(max_size=5), SECRETS, st.binary(max_size=5))
+def test_a_known_secret_is_found_in_base64(before: bytes, secret: str, after: bytes) -> None:
+    raw = before + secret.encode(errors="replace") + after
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        assert MASK in Redactor([secret]).text(encode(raw).decode()) or len(secret.encode()) < 7
+
+
 def _fail(with_words: str) -> None:
     raise ValueError(with_words)
 
@@ -254,11 +327,11 @@ def _record() -> logging.LogRecord:
 
 
 @pytest.mark.requirement("observe.no_secrets")
-@pytest.mark.parametrize(
-    "inner", [logging.Formatter(logs.READABLE), JsonFormatter(logs.FIELDS)], ids=["text", "json"]
-)
-def test_messages_arguments_and_exceptions_are_masked(inner: logging.Formatter) -> None:
-    written = RedactingFormatter(inner, Redactor([TOKEN])).format(_record())
+@pytest.mark.parametrize("form", [logs.ReadableFormatter, logs.LineFormatter])
+def test_messages_arguments_and_exceptions_are_masked(
+    form: type[logs.ReadableFormatter | logs.LineFormatter],
+) -> None:
+    written = form(Redactor([TOKEN])).format(_record())
     assert "canary" not in written
     assert "ValueError: cannot use *** here" in written
     assert "redis://u:***@h" in written

@@ -17,11 +17,12 @@ from msgspec.structs import replace
 
 from mcproxy.config.load import load_document
 from mcproxy.config.model import Audit
-from mcproxy.errors import InvalidArguments, RateLimited, UnknownServer
+from mcproxy.errors import ConfigError, InvalidArguments, RateLimited, UnknownServer
 from mcproxy.policy.audit import (
     LOGGER,
     MAX_NAME_CHARS,
     Actor,
+    AuditedCall,
     AuditedExecution,
     AuditLog,
     Record,
@@ -126,6 +127,17 @@ def test_a_line_is_one_line_whatever_the_names_are(server: str, tool: str) -> No
     assert len(json.loads(line)["tool"]) <= MAX_NAME_CHARS
 
 
+async def test_a_name_that_nothing_has_is_masked() -> None:
+    records: list[Record] = []
+    call = audited(WHO, records.append, answer, lambda name: name.replace(CANARY, "***"))
+    asked = [ToolRef(f"a\n{CANARY}", "unknown"), ToolRef("github", "ok")]
+    await asyncio.gather(*(call(ref, {}) for ref in asked), return_exceptions=True)
+    assert [record.server for record in records if isinstance(record, AuditedCall)] == [
+        "a ***",
+        "github",
+    ]
+
+
 @pytest.mark.requirement("audit.executions")
 @pytest.mark.parametrize(
     ("outcome", "word", "calls"),
@@ -185,7 +197,9 @@ def test_a_file_is_continued(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_opened_is_told_at_once(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(
+        ConfigError, match=r"audit\.file: cannot be opened: No such file .*make the"
+    ):
         AuditLog(Audit(file="missing/audit.log"), tmp_path)
 
 

@@ -63,6 +63,34 @@ API: dict[str, tuple[str, list[tuple[str, str, Mapping[str, Json]]]]] = {
         [("", "read_resource", {"server": "s", "uri": "file:///x"})],
     ),
     "a server of the manifest": ("await api.s.echo(a=1)", [("s", "echo", {"a": 1})]),
+    "parameters named like the proxy's own": (
+        "api.server('s').echo(self=1, tool=2, server=3, names=4, wait=5)",
+        [("s", "echo", {"self": 1, "tool": 2, "server": 3, "names": 4, "wait": 5})],
+    ),
+    "the same under await": (
+        "await api.server('s').echo(self=1, api=2, function=3)",
+        [("s", "echo", {"self": 1, "api": 2, "function": 3})],
+    ),
+    "the same in a gather": (
+        "await asyncio.gather(api.server('s').echo(self=1, tool=2))",
+        [("s", "echo", {"self": 1, "tool": 2})],
+    ),
+    "the same in a function": (
+        "def f(): return api.server('s').echo(self=1, server=2)\nawait f()",
+        [("s", "echo", {"self": 1, "server": 2})],
+    ),
+    "the same of call_tool": (
+        "api.call_tool('s', 'echo', {}, self=1, server=2, tool=3, arguments=4)",
+        [("s", "echo", {"self": 1, "server": 2, "tool": 3, "arguments": 4})],
+    ),
+    "the same of a whole dict": (
+        "api.call_tool('s', 'echo', {'self': 1, 'raw': 2})",
+        [("s", "echo", {"self": 1, "raw": 2})],
+    ),
+    "tools named like attributes": (
+        "api.server('s').start(a=1); await api.server('s').wait(a=2); api.server('s').names()",
+        [("s", "start", {"a": 1}), ("s", "wait", {"a": 2}), ("s", "names", {})],
+    ),
     "raw is an argument of a tool": (
         "api.server('s').echo(raw=True)",
         [("s", "echo", {"raw": True})],

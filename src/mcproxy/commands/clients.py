@@ -37,6 +37,7 @@ _PROJECT: Mapping[str, tuple[str, ...]] = {
     "codex": (".codex/config.toml",),
 }
 CLIENTS = tuple(_HOME)
+WORKSPACE = "WORKSPACE_FOLDER"
 _LISTS = ("mcpServers", "mcp_servers", "servers")
 _CLIENT_VARIABLE = re.compile(r"\$\{(?:(env|input):([^}]+)|workspaceFolder|userHome)\}")
 
@@ -63,7 +64,11 @@ def files(client: str | None, home: Path, project: Path) -> list[Path]:
 
 
 def read_client(path: Path, home: Path) -> list[Entry]:
-    """The servers that the file lists. Raises ConfigError for a file that cannot be read."""
+    """The servers that the file lists. Raises ConfigError for a file that cannot be read.
+
+    A list that is not of one project has no folder to put for ``${workspaceFolder}``: the client
+    means whichever is open. It becomes the variable ``WORKSPACE``, which the user has to set.
+    """
     document = _document(path)
     return [
         Entry(name, _ours(definition, path, home), path)
@@ -101,8 +106,7 @@ def _listed(document: JsonObject) -> Iterator[tuple[str, Json]]:
 
 def _ours(definition: JsonObject, path: Path, home: Path) -> JsonObject:
     """The definition with variables as this program writes them."""
-    # A list of a project is in a directory of the project, as .vscode/mcp.json
-    project = path.parent.parent if path.parent.name.startswith(".") else path.parent
+    workspace = _workspace(path, home)
 
     def replacement(match: re.Match[str]) -> str:
         kind, name = match[1], match[2]
@@ -110,7 +114,7 @@ def _ours(definition: JsonObject, path: Path, home: Path) -> JsonObject:
             return f"${{{name}}}"
         if kind == "input":
             return f"${{{variable_name(name)}}}"
-        return str(home if "userHome" in match[0] else project)
+        return str(home) if "userHome" in match[0] else workspace
 
     def translated(value: Json) -> Json:
         if isinstance(value, str):
@@ -122,6 +126,14 @@ def _ours(definition: JsonObject, path: Path, home: Path) -> JsonObject:
         return value
 
     return {key: translated(value) for key, value in definition.items()}
+
+
+def _workspace(path: Path, home: Path) -> str:
+    """What ``${workspaceFolder}`` is in a list: the project's folder, else a variable of ours."""
+    # A list of a project is in a directory of the project, as .vscode/mcp.json
+    project = path.parent.parent if path.parent.name.startswith(".") else path.parent
+    of_home = {home / name for names in _HOME.values() for name in names}
+    return f"${{{WORKSPACE}}}" if project == home or path in of_home else str(project)
 
 
 def variable_name(text: str) -> str:

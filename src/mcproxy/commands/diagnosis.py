@@ -217,7 +217,9 @@ def _address(facts: Facts) -> Iterator[Check]:
 
 def _files(facts: Facts) -> Iterator[Check]:
     for place, why in facts.unwritable.items():
-        yield Check("files", "error", f"{place}: {why}", "let this user write there")
+        yield Check(
+            "files", "error", f"{place}: {why}", "make it, make room, or let this user write there"
+        )
     for place, mode in facts.exposed.items():
         yield Check(
             "files", "warning", f"{place} can be read by others ({mode})", f"chmod 600 {place}"

@@ -8,10 +8,10 @@ among them.
 import errno
 import http.client
 import json
-import os
 import socket
 import stat
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -40,6 +40,7 @@ from mcproxy.types import Json, JsonObject, SandboxReport
 SCHEMA = 1
 HEALTH_SECS = 2.0  # for whatever listens on the port to answer
 MAX_HEALTH_BYTES = 1 << 20
+TRIED_BYTES = 1 << 20  # a disk without this much room is full
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -97,7 +98,7 @@ def _gathered(
     plain = tuple(plaintexts(read_document(path))) if path else ()
     audit = loaded.config.audit.file
     base = path.parent if path else Path()
-    needed = [place.state, *([(base / audit).expanduser().parent] if audit else [])]
+    audited = (base / audit).expanduser().parent if audit else None
     return Facts(
         shown,
         python,
@@ -108,7 +109,7 @@ def _gathered(
         issuer=trial.issuer,
         address=f"{place.host}:{place.port}",
         port=_port(place.host, place.port),
-        unwritable=dict(_unwritable(needed)),
+        unwritable=dict(_unwritable(place.state, audited)),
         withheld=tuple(sorted(_withheld(loaded))),
         plaintext=tuple(dict.fromkeys(written(each.steps) for each in plain if each.sure)),
         exposed=_exposed(path),
@@ -137,13 +138,27 @@ def _exposed(path: Path | None) -> Mapping[str, str]:
     return {str(env): f"mode {mode:o}"} if mode & _OTHERS else {}
 
 
-def _unwritable(directories: list[Path]) -> Iterator[tuple[str, str]]:
-    for directory in directories:
+def _unwritable(state: Path, audited: Path | None) -> Iterator[tuple[str, str]]:
+    """Where the gateway could not write, and why; the directory of its state is made if need be."""
+    if audited and not audited.exists():
+        yield str(audited), "there is no such directory, and audit.file is to be in it"
+    for directory in (state, *([audited] if audited else ())):
         there = next(each for each in (directory, *directory.absolute().parents) if each.exists())
-        if not there.is_dir():
-            yield str(directory), f"{there} is no directory"
-        elif not os.access(there, os.W_OK | os.X_OK):
-            yield str(directory), f"{there} cannot be written to"
+        fault = _fault_in_writing(there)
+        if fault:
+            yield str(directory), f"{there} {fault}"
+
+
+def _fault_in_writing(directory: Path) -> str:
+    """Why nothing can be kept there; empty where something can."""
+    if not directory.is_dir():
+        return "is no directory"
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(bytes(TRIED_BYTES))
+    except OSError as error:
+        return f"cannot be written to: {error.strerror or error}"
+    return ""
 
 
 def _port(host: str, port: int) -> str:
@@ -175,7 +190,7 @@ def _lines(diagnosis: Diagnosis, redactor: Redactor) -> Iterator[str]:
     for check in diagnosis.checks:
         first, *more = redactor.text(check.message).splitlines() or [""]
         rows.append((check.severity, check.subject, first))
-        rows += [("", "", f"  {line}") for line in more]
+        rows += [("", "", f"  | {line}") for line in more]  # whoever said it, it is no line of ours
         if check.cure:
             rows.append(("", "", f"→ {redactor.text(check.cure)}"))
     yield from columns(rows)

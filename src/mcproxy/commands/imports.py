@@ -5,6 +5,7 @@ printed: values of variables and headers are not shown at all, and the rest pass
 """
 
 import io
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from mcproxy.commands.adopt import Added, Adoption, adopt
-from mcproxy.commands.clients import CLIENTS, Entry, files, read_client
+from mcproxy.commands.clients import CLIENTS, WORKSPACE, Entry, files, read_client
 from mcproxy.commands.env_file import with_block, without_block
 from mcproxy.commands.files import keep_copy, last_copy, replace_file
 from mcproxy.commands.layout import layout, with_servers
@@ -71,7 +72,9 @@ def run(source: str | None, config: Path, machine: Machine, *, write: bool = Fal
     else:
         done = _HINT if adoption.added else "nothing to add"
     secrets = {*adoption.variables.values(), *_stored(config).values()}
-    text = Redactor(secrets).text("\n".join([*_lines(paths, adoption), *unreadable, done]))
+    # A name or an argument of another client's file is no line of ours.
+    lines = [line.replace("\n", " ").replace("\r", " ") for line in _lines(paths, adoption)]
+    text = Redactor(secrets).text("\n".join([*lines, *unreadable, done]))
     return Report(tuple(text.splitlines()), PROBLEMS if unreadable else 0)
 
 
@@ -158,5 +161,7 @@ def _added(added: Added) -> Iterator[str]:
     yield f"  + {added.name}: {definition.get('url') or ' '.join(map(str, words))}"
     for place, variable in added.moved.items():
         yield f"      {place}: its secret moves into .env as {variable}"
+    if f"${{{WORKSPACE}}}" in json.dumps(definition):
+        yield f"      set {WORKSPACE} in .env: the folder it may use; its client means the open one"
     if added.dropped:
         yield f"      not taken over: {', '.join(added.dropped)}"

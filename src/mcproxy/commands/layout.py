@@ -65,8 +65,10 @@ def _candidates(text: str, servers: Mapping[str, Json]) -> Iterator[str]:
     )
     before = text[:end].rstrip(" \t\r\n")
     closed = f"\n{indent}{text[end:]}"
+    # After a comma that is there already, or in an empty object. First: behind a comment, a second
+    # comma would be of the comment.
+    yield f"{before}{lines}{closed}"
     yield f"{before},{lines}{closed}"
-    yield f"{before}{lines}{closed}"  # after a comma that is there already, or in an empty object
     # The last line may end with a comment, behind which a comma would be lost.
     last = len(jsonc.plain(text)[:end].rstrip())
     yield f"{text[:last]},{before[last:]}{lines}{closed}"

@@ -4,6 +4,7 @@ One place for two uses: problems of the configuration are masked here, everythin
 ``observe.redact``.
 """
 
+import base64
 import json
 import string
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ MIN_LINE_CHARS = 12
 # "Percent-encoded bytes") for queries and for paths.
 _QUERY_SAFE = "".join(set(string.punctuation) - set('"#<>'))
 _PATH_SAFE = "".join(set(_QUERY_SAFE) - set("?^`{}"))
+_URL_ALPHABET = str.maketrans("+/", "-_")  # RFC 4648, section 5
 _URL_SAFE = ("", "/", _QUERY_SAFE, _PATH_SAFE)
 
 
@@ -33,7 +35,7 @@ def forms(secrets: Iterable[str]) -> tuple[str, ...]:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """As it is, by lines, quoted, in a URL; and each of these in JSON, as logs and replies are."""
+    """As it is, by lines, quoted, in a URL, in base64; and each of these in JSON."""
     for text in (secret, *_long_lines(secret)):
         if is_secret(text) and text.strip("*"):
             yield from _in_json(text)
@@ -42,6 +44,18 @@ def _forms(secret: str) -> Iterator[str]:
             yield quote_plus(text, errors="replace")
             for safe in _URL_SAFE:
                 yield from _in_json(quote(text, safe=safe, errors="replace"))
+            yield from _in_base64(text.encode(errors="replace"))
+
+
+def _in_base64(secret: bytes) -> Iterator[str]:
+    """The middle of it, wherever it stands in what was encoded: three bytes are four characters, of
+    which the first and the last may hold a part of what is around (RFC 4648, section 4)."""
+    for before in range(3):
+        whole = base64.b64encode(b"\0" * before + secret).decode()
+        middle = whole[(before * 8 + 5) // 6 : (before + len(secret)) * 8 // 6]
+        if is_secret(middle):
+            yield middle
+            yield middle.translate(_URL_ALPHABET)
 
 
 def _in_json(text: str) -> Iterator[str]:

@@ -16,10 +16,12 @@ import jsonschema_rs
 import msgspec
 
 from mcproxy.errors import InvalidArguments, RateLimited, TooLarge, UnknownTool
+from mcproxy.foreign_text import bounded, clean
 from mcproxy.gateway.effort import effort
 from mcproxy.manifest.lookup import find_tool
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
+from mcproxy.manifest.parameters import without_defaults_required
 from mcproxy.observe.redact import Redactor
 from mcproxy.policy.concurrency import place_of_call
 from mcproxy.policy.namespaces import Namespace
@@ -28,7 +30,7 @@ from mcproxy.wire.depth import MAX_DEPTH, is_deep
 
 MAX_STEPS = 10_000  # of a comparison with a schema, some 0.1 s; a call has some tens
 MAX_STEPS_FOR_ALL = 2_000  # to find all faults takes much longer than to find one
-_MAX_PROBLEMS = 10
+_MAX_PROBLEMS, _MAX_PROBLEM_CHARS = 10, 300
 _LISTED: Collection[ServerState] = ("ready", "idle")  # the others may have tools we do not know
 _PATTERNS = jsonschema_rs.RegexOptions()  # linear time: schemas come from servers we do not trust
 
@@ -106,7 +108,7 @@ def discreet(redactor: Redactor, call: CallTool) -> CallTool:
         result = await call(ref, arguments)
         if not result.is_error:
             return result
-        return replace(result, raw=redactor.text(result.raw.decode("utf-8", "replace")).encode())
+        return replace(result, raw=redactor.json_text(result.raw))
 
     return discreet_call
 
@@ -156,8 +158,9 @@ def _first_fault(validator: jsonschema_rs.Validator, arguments: JsonObject) -> s
 def _validator(schema: bytes) -> jsonschema_rs.Validator | None:
     """The compiled schema; None for one that does not compile: its server will judge itself."""
     try:
+        loose = without_defaults_required(msgspec.json.decode(schema))
         return jsonschema_rs.validator_for(
-            schema.decode(), pattern_options=_PATTERNS, retriever=_refuse_to_fetch
+            _encode(loose).decode(), pattern_options=_PATTERNS, retriever=_refuse_to_fetch
         )
     except (ValueError, jsonschema_rs.ReferencingError):
         return None
@@ -170,5 +173,5 @@ def _refuse_to_fetch(uri: str) -> Json:
 
 def _fault(error: jsonschema_rs.ValidationError) -> str:
     where = ".".join(str(step) for step in error.instance_path)
-    message = error.message if len(error.message) <= 300 else f"{error.message[:300]}…"
+    message = clean(bounded(error.message, _MAX_PROBLEM_CHARS))
     return f"{where}: {message}" if where else message

@@ -8,7 +8,7 @@ re-indexes that server only, and every namespace shares the same parts.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mcproxy.manifest.schema import properties
+from mcproxy.manifest.parameters import properties
 from mcproxy.manifest.text import STOP_WORDS, parts, stem, words
 from mcproxy.types import Json, Tool
 

@@ -15,6 +15,7 @@ from mcproxy.manifest.refreshes import Refreshes
 from mcproxy.types import Event, ServerView
 
 DEBOUNCE_SECS = 0.02
+MAX_REPAIRS_LOGGED = 5  # of a server's; /health and doctor have them all
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +128,20 @@ class Live:
         self._swap()
 
     def _swap(self) -> None:
-        self._manifest = build(self._views(), self._manifest)
+        before, self._manifest = self._manifest, build(self._views(), self._manifest)
+        _log_repairs(before, self._manifest)
         self._publish(self._manifest)
         self._fault = None
         self._begun.set()
+
+
+def _log_repairs(before: Manifest, now: Manifest) -> None:
+    """Say once which tools were mended or set aside."""
+    for server in now.parts:
+        repairs = now.repairs(server)
+        if repairs and repairs != before.repairs(server):
+            told = "; ".join(repairs[:MAX_REPAIRS_LOGGED])
+            more = len(repairs) - MAX_REPAIRS_LOGGED
+            rest = f"; and {more} more, see /health" if more > 0 else ""
+            fields = {"server": server}
+            log.warning("%s: tools mended or set aside: %s%s", server, told, rest, extra=fields)

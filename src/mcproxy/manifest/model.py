@@ -8,16 +8,18 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from mcproxy.foreign_text import bounded, clean, label
 from mcproxy.manifest.categories import categorise
 from mcproxy.manifest.index import ServerIndex, index_server
 from mcproxy.manifest.lexicon import Lexicon, merge
 from mcproxy.manifest.names import Forms, name_forms
-from mcproxy.manifest.schema import repair
+from mcproxy.manifest.schema import MAX_TEXT_CHARS, repair
 from mcproxy.manifest.text import first_sentence, snake
 from mcproxy.types import ServerView, Tool, ToolRef
 
 # A server that does not describe itself is described by so many of its tools' names.
 MAX_TOOLS_ABOUT = 5
+MAX_LABEL_CHARS = 100  # of a name in a note, which may be why there is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class ServerPart:
     """All that depends on one server alone.
 
     ``source``: the view as it came in. ``view``: the same with mended tools, without those that
-    had to be left out. ``form``, ``forms``: the server's and the tools' names in the form that all
+    are set aside. ``form``, ``forms``: the server's and the tools' names in the form that all
     spellings share. ``about``: one line on the server. ``notes``: what was wrong with which tool.
     """
 
@@ -107,16 +109,17 @@ def _part(view: ServerView, before: ServerPart | None) -> ServerPart:
         elif definition is not None:
             tools[tool.ref.tool] = replace(tool, definition=definition)
         if note:
-            notes[tool.ref] = note
-    mended = replace(view, tools=tuple(tools.values()))
+            notes[ToolRef(view.name, label(tool.ref.tool, MAX_LABEL_CHARS))] = note
+    description = bounded(clean(view.description), MAX_TEXT_CHARS)
+    mended = replace(view, description=description, tools=tuple(tools.values()))
     return ServerPart(
         source=view,
         view=mended,
         tools=tools,
         form=snake(view.name),
         forms=name_forms(tools),
-        index=index_server(view.name, view.description, mended.tools),
-        about=first_sentence(view.description) or ", ".join(list(tools)[:MAX_TOOLS_ABOUT]),
+        index=index_server(view.name, description, mended.tools),
+        about=first_sentence(description) or ", ".join(list(tools)[:MAX_TOOLS_ABOUT]),
         categories=categorise(view.name, tools),
         notes=notes,
     )

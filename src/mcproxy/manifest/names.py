@@ -10,14 +10,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from mcproxy.manifest.schema import properties, required
+from mcproxy.manifest.parameters import properties, required
 from mcproxy.manifest.text import snake
 from mcproxy.types import Tool
 
 # A line with more parameters is no longer read; required ones come first and may be more.
 MAX_PARAMETERS_SHOWN, MAX_REQUIRED_SHOWN = 8, 20
 
-MAX_FORM_CHARS = 1000
+MAX_ASKED_CHARS = 1000  # of a name; real ones have 128 at most, and a few signs more
 
 Forms = Mapping[str, tuple[str, ...]]
 
@@ -41,10 +41,10 @@ def name_forms(names: Iterable[str]) -> Forms:
 def resolve(forms: Forms, asked: str) -> str | Ambiguous | None:
     """The name that ``asked`` stands for: itself if it exists, else the one of the same form.
 
-    A very long one has no other form: to find it would take the gateway's time.
+    No tool has a very long one: to find its form would take the gateway's time.
     """
-    if len(asked) > MAX_FORM_CHARS:
-        return asked if any(asked in names for names in forms.values()) else None
+    if len(asked) > MAX_ASKED_CHARS:
+        return None
     form = snake(asked)
     names = forms.get(form, ())
     if asked in names:

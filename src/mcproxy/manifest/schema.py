@@ -1,21 +1,27 @@
 """Tool definitions as servers send them: read leniently, mended where a client would choke.
 
 Owns what is done about odd definitions (MCP ``Tool``; the odd ones were seen in real servers).
-Rule: the tool stays usable and vendor fields stay; only a tool without a usable name is given up,
-and never its server. Pure; nothing is changed in place.
+Rule: the tool stays usable and vendor fields stay; only a tool that nobody could name or call as it
+is meant is set aside, and never its server. Pure; nothing is changed in place.
+
+No text that acts or hides reaches a model. It is taken out of what is only read; a default, an
+example or a pattern that has it is left out, since it would be another one. What a call repeats
+(parameters, choices) cannot be changed at all: a tool that hides something there is set aside.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mcproxy.foreign_text import bounded, clean, hides, imitated, is_seen, label
+from mcproxy.manifest.parameters import REPEATED, properties, strings
 from mcproxy.types import Json, JsonObject
 
 # No real schema nests this deep; beyond it anything is accepted, which bounds the recursion.
 MAX_DEPTH = 40
+MAX_NAME_CHARS = 128  # MCP 2025-11-25, server/tools, "Tool Names"
+# The longest real description has 13,000; more is not for reading.
+MAX_TEXT_CHARS = 20_000
 
-# Control characters but for line ends and tabs, and halves of surrogate pairs: not for JSON.
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 _MISNAMED_TYPES = {
     "bool": "boolean",
@@ -56,45 +62,57 @@ _BY_NAME = frozenset(
     }
 )
 _SEVERAL = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
+_SCHEMAS = _ONE | _BY_NAME | _SEVERAL
+_TEXTS = frozenset({"description", "title"})
+# Not for models: what a client keeps, and pictures; schemas are mended on their own.
+_APART = frozenset({"_meta", "icons", "inputSchema", "name", "outputSchema"})
 
 
-@dataclass(frozen=True, slots=True)
+_CONTAINS_TEXT = (str, list, dict)
+_HIDDEN = "control or invisible characters"
+
+
+@dataclass(slots=True)
 class _Case:
-    """One definition under repair: what was wrong so far, and whether ``items`` may be a list."""
+    """One definition under repair: what was wrong so far, whether ``items`` may be a list, and
+    whether a call would have to repeat what hides."""
 
     tuples: bool
     faults: list[str] = field(default_factory=list)
+    unrepeatable: bool = False
 
 
 def repair(definition: Mapping[str, Json]) -> tuple[JsonObject | None, str | None]:
     """A definition that clients can read, and what was wrong with it (None: nothing).
 
-    None instead of a definition: the tool cannot be called, leave it out.
+    None instead of a definition: the tool is set aside.
     """
-    name = definition.get("name")
-    if not isinstance(name, str) or not name.strip():
-        return None, f"left out: a tool needs a name, this one has {name!r}"
+    fault = _fault_of_name(definition.get("name"))
+    if fault:
+        return None, f"left out: {fault}"
     case = _Case(tuples=_has_tuples(definition.get("inputSchema")))
-    mended = _with_clean_texts(definition, case)
+    mended = _with_clean_texts(definition, case, _APART)
     mended["inputSchema"] = _arguments(definition.get("inputSchema"), case)
     output = mended.pop("outputSchema", None)
     if isinstance(output, dict):
         mended["outputSchema"] = _schema(output, case, 0)
     elif output is not None:
         case.faults.append("outputSchema is no object")
+    if case.unrepeatable:
+        return None, f"left out: {_HIDDEN} in a parameter or a choice"
     return mended, "; ".join(dict.fromkeys(case.faults)) or None
 
 
-def properties(schema: Json) -> Mapping[str, Json]:
-    """The parameters that an input schema declares; none where it is odd."""
-    declared = schema.get("properties") if isinstance(schema, dict) else None
-    return declared if isinstance(declared, dict) else {}
-
-
-def required(schema: Json) -> frozenset[str]:
-    """The parameters that an input schema demands; none where it is odd."""
-    names = schema.get("required") if isinstance(schema, dict) else None
-    return frozenset(_strings(names)) if isinstance(names, list) else frozenset()
+def _fault_of_name(name: Json) -> str:
+    """Why nobody can use a tool of this name; empty where everybody can."""
+    if not isinstance(name, str) or not name.strip():
+        return f"a tool needs a name, this one has {name!r}"
+    if len(name) > MAX_NAME_CHARS:
+        return f"its name has {len(name)} characters, over {MAX_NAME_CHARS}"
+    if not is_seen(name):
+        return f"{_HIDDEN} in its name"
+    imitation = imitated(name)
+    return f"its name looks like {imitation!r} and is spelt with other letters" if imitation else ""
 
 
 def _arguments(schema: Json, case: _Case) -> JsonObject:
@@ -126,9 +144,9 @@ def _schema(schema: Json, case: _Case, depth: int) -> JsonObject:
             "a schema is no object" if depth <= MAX_DEPTH else "schemas nest too deep"
         )
         return {}
-    mended = _with_clean_texts(schema, case)
+    mended = _with_clean_texts(schema, case, _SCHEMAS)
     for keyword, value in schema.items():
-        if keyword in _ONE or keyword in _BY_NAME or keyword in _SEVERAL:
+        if keyword in _SCHEMAS:
             inner = _inner(keyword, value, case, depth)
             if inner is None:
                 case.faults.append(f"{keyword} has the wrong shape")
@@ -145,6 +163,7 @@ def _inner(keyword: str, value: Json, case: _Case, depth: int) -> Json:
     if keyword in _BY_NAME:
         if not isinstance(value, dict):
             return None
+        case.unrepeatable = case.unrepeatable or any(map(hides, value))
         return {name: _or_bool(schema, case, depth) for name, schema in value.items()}
     if keyword in _SEVERAL or (keyword == "items" and case.tuples and isinstance(value, list)):
         if not isinstance(value, list) or not value:
@@ -161,7 +180,7 @@ def _mend_type(schema: JsonObject, case: _Case) -> None:
     if "type" not in schema:
         return
     declared = schema["type"]
-    names = _strings(declared if isinstance(declared, list) else [declared])
+    names = strings(declared if isinstance(declared, list) else [declared])
     known = [
         name if name in _TYPES else _MISNAMED_TYPES[name.lower()]
         for name in names
@@ -180,7 +199,7 @@ def _mend_type(schema: JsonObject, case: _Case) -> None:
 def _mend_required(mended: JsonObject, schema: JsonObject, case: _Case) -> None:
     """``required`` is a list beside ``properties``; draft 3 had a boolean inside of each."""
     declared = schema.get("required")
-    names = _strings(declared) if isinstance(declared, list) else []
+    names = strings(declared) if isinstance(declared, list) else []
     inside = [
         name
         for name, inner in properties(schema).items()
@@ -196,20 +215,49 @@ def _mend_required(mended: JsonObject, schema: JsonObject, case: _Case) -> None:
         mended["required"] = together
 
 
-def _with_clean_texts(value: Mapping[str, Json], case: _Case) -> JsonObject:
-    """A copy whose ``title`` and ``description`` are text without control characters."""
+def _with_clean_texts(value: Mapping[str, Json], case: _Case, apart: frozenset[str]) -> JsonObject:
+    """A copy whose texts are text, in which nothing acts or hides but under the keys ``apart``."""
     copy = dict(value)
-    for key in ("title", "description"):
-        text = copy.get(key)
-        if isinstance(text, str):
-            copy[key] = _CONTROL.sub("", text)
-            if copy[key] != text:
-                case.faults.append("control characters in a text")
-        elif key in copy:
+    for key, inner in value.items():
+        if key in apart:
+            continue
+        if key in _TEXTS and isinstance(inner, str):
+            copy[key] = _cleaned(inner, case)
+        elif key in _TEXTS:
             case.faults.append(f"{key} is no text")
+            del copy[key]
+        elif hides(key) or (isinstance(inner, _CONTAINS_TEXT) and _hides_within(inner)):
+            case.faults.append(f"{_HIDDEN} under {label(key, MAX_NAME_CHARS)}")
+            case.unrepeatable = case.unrepeatable or key in REPEATED
             del copy[key]
     return copy
 
 
-def _strings(values: list[Json]) -> list[str]:
-    return [value for value in values if isinstance(value, str)]
+def _hides_within(value: Json) -> bool:
+    """Does anything in the value hide? Beyond MAX_DEPTH something may."""
+    if isinstance(value, str):
+        return hides(value)
+    level: list[Json] = [value]
+    for _ in range(MAX_DEPTH):
+        if not level:
+            return False
+        inner: list[Json] = []
+        for one in level:
+            if isinstance(one, str) and hides(one):
+                return True
+            if isinstance(one, list):
+                inner += one
+            elif isinstance(one, dict):
+                inner += [*one, *one.values()]
+        level = inner
+    return bool(level)
+
+
+def _cleaned(text: str, case: _Case) -> str:
+    if not hides(text) and "\r" not in text and len(text) <= MAX_TEXT_CHARS:
+        return text
+    if hides(text):
+        case.faults.append(f"{_HIDDEN} in a text")
+    if len(text) > MAX_TEXT_CHARS:
+        case.faults.append(f"a text has over {MAX_TEXT_CHARS} characters")
+    return bounded(clean(text), MAX_TEXT_CHARS)

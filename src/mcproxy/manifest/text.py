@@ -52,8 +52,12 @@ def parts(name: str) -> list[str]:
 
 
 def snake(name: str) -> str:
-    """The one form that all spellings of a tool's name share: ``reposList`` -> ``repos_list``."""
-    return "_".join(_RUNS.findall(fold(_HUMP.sub(" ", name))))
+    """The one form that all spellings of a tool's name share: ``reposList`` -> ``repos_list``.
+
+    Other letters are another name, however alike they look: accents stay.
+    """
+    name = _HUMP.sub(" ", name if name.isascii() else unicodedata.normalize("NFC", name))
+    return "_".join(_RUNS.findall(name.lower()))
 
 
 def stem(word: str) -> str:

@@ -1,21 +1,24 @@
-"""Log formats: one JSON object a line for machines, or readable lines for people. No secrets.
+"""Log formats: one JSON object a line for machines, or readable lines for people.
 
-What a line is about (``server``, ``tool``, ``call`` and the like) is given with ``extra``: as JSON
-each is a member of the object; for people it stands in the text already.
+Everything in a line passes the ``Redactor`` before it is encoded, so that no secret is in it and
+nothing that acts on a terminal; further lines of a message are marked, so that none looks like a
+line of its own. What a line is about (``server``, ``tool``, ``call`` and the like) is given with
+``extra``: as JSON each is a member of the object; for people it stands in the text already.
 """
 
 import io
 import logging
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
-from mcproxy.observe.redact import RedactingFormatter, Redactor
+from mcproxy.observe.redact import Redactor
 from mcproxy.observe.repeated import RepeatLimit
 
 READABLE = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 FIELDS = ("asctime", "levelname", "name", "message")
+_FURTHER = "\n  | "
 
 
 def configure(
@@ -27,7 +30,8 @@ def configure(
     of the configuration are known.
     """
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(RedactingFormatter(_formatter(readable), redactor or Redactor()))
+    told = redactor or Redactor()
+    handler.setFormatter(ReadableFormatter(told) if readable else LineFormatter(told))
     handler.addFilter(RepeatLimit(handler.handle))
     tell_counts()
     root = logging.getLogger()
@@ -55,8 +59,26 @@ def configure_for_command(redactor: Redactor | None = None) -> None:
     logging.getLogger("mcproxy").setLevel(logging.WARNING)
 
 
-def _formatter(readable: bool) -> logging.Formatter:
-    if readable:
-        return logging.Formatter(READABLE)
-    names = {"asctime": "time", "levelname": "level", "name": "logger"}
-    return JsonFormatter(FIELDS, rename_fields=names)
+class ReadableFormatter(logging.Formatter):
+    """Lines for people: message, arguments and exception alike are masked."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__(READABLE)
+        self._redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line, and marked ones for what it has beside."""
+        return self._redactor.text(super().format(record)).replace("\n", _FURTHER)
+
+
+class LineFormatter(JsonFormatter):
+    """One JSON object a line; message, exception and extra fields alike are masked."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        names = {"asctime": "time", "levelname": "level", "name": "logger"}
+        super().__init__(FIELDS, rename_fields=names)
+        self._redactor = redactor
+
+    def process_log_record(self, log_record: dict[str, Any]) -> dict[str, Any]:
+        """Mask the values while they are values (``JsonFormatter``)."""
+        return {key: self._redactor.whole(value) for key, value in log_record.items()}

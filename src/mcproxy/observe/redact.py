@@ -1,19 +1,25 @@
-"""Keeps secrets out of logs and of everything else that people and models read.
+"""What others wrote, made fit to be told: without secrets, and without what acts or hides.
 
-Two kinds are masked: the values that are known to be secret, in every form in which a message may
-write them, and whatever has the shape of a token. The words around them stay.
+Everything that people and models read of servers and scripts passes here: logs, errors, reports.
+Two kinds of secret are masked: the values that are known to be secret, in every form in which a
+message may write them, and whatever has the shape of a token. The words around them stay. Which
+characters act or hide is told by ``foreign_text``.
+
+Values are masked before they are encoded: in JSON a line break before a token is a letter of it.
 
 Measured: 30 to 70 ns a character with 50 secrets. A search for each is much faster than one
 pattern of them all (500 ns): Python's patterns try the alternatives at every character.
 """
 
-import logging
 import re
 from collections.abc import Iterable
+
+import msgspec
 
 from mcproxy.config.environment import proxy_secrets
 from mcproxy.config.load import Loaded
 from mcproxy.config.secrets import MASK, forms
+from mcproxy.foreign_text import clean, without_sequences
 from mcproxy.observe.plaintext import plaintexts
 from mcproxy.observe.shapes import SHAPES
 from mcproxy.types import Json
@@ -29,14 +35,37 @@ class Redactor:
         self._known = forms(secrets)
 
     def text(self, text: str) -> str:
-        """The text with every secret replaced by ``***``."""
+        """The text with every secret replaced by ``***``, and without what acts or hides."""
+        masked = _without_shapes(without_sequences(self._without_known(text)))
+        cleaned = clean(masked)
+        # What hid inside a secret has kept it from being known.
+        return masked if cleaned == masked else _without_shapes(self._without_known(cleaned))
+
+    def _without_known(self, text: str) -> str:
         for form in self._known:
             if form in text:
                 text = text.replace(form, MASK)
-        for shape in SHAPES:
-            if shape.within(text):
-                text = shape.pattern.sub(_mask, text)
         return text
+
+    def json_text(self, raw: bytes) -> bytes:
+        """The same for JSON text; it stays as it is where nothing in it is to be changed. What is
+        no JSON is text."""
+        try:
+            value: Json = msgspec.json.decode(raw)
+            told = self.whole(value)
+        except (ValueError, RecursionError):  # msgspec's own are ValueErrors
+            return self.text(raw.decode("utf-8", "replace")).encode()
+        return raw if told == value else msgspec.json.encode(told)
+
+    def whole(self, value: object) -> Json:
+        """Any value as JSON with all its texts masked, keys too."""
+        if isinstance(value, dict):
+            return {self.text(str(key)): self.whole(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.whole(inner) for inner in value]
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        return self.text(str(value))
 
     def json(self, value: Json) -> Json:
         """The value with the secrets in all its strings masked; keys are left alone."""
@@ -63,19 +92,6 @@ class Redactor:
         return self.json(value) if key in _VALUES else self.prose(value)
 
 
-class RedactingFormatter(logging.Formatter):
-    """Another formatter's lines, masked: message, arguments, exception and extra fields alike."""
-
-    def __init__(self, inner: logging.Formatter, redactor: Redactor) -> None:
-        super().__init__()
-        self._inner = inner
-        self._redactor = redactor
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line as the inner formatter writes it, without secrets."""
-        return self._redactor.text(self._inner.format(record))
-
-
 def secrets_of(loaded: Loaded) -> frozenset[str]:
     """The values of a configuration that are known to be secret: what came from variables, tokens,
     what stands there in plain text under a name or in a form that says so, and the credentials of
@@ -84,6 +100,13 @@ def secrets_of(loaded: Loaded) -> frozenset[str]:
     plain = {each.secret for each in written if each.sure}
     tokens = {token.token for token in loaded.config.auth.tokens if token.token}
     return frozenset(loaded.secrets | plain | tokens | proxy_secrets(loaded.environment))
+
+
+def _without_shapes(text: str) -> str:
+    for shape in SHAPES:
+        if shape.within(text):
+            text = shape.pattern.sub(_mask, text)
+    return text
 
 
 def _mask(match: re.Match[str]) -> str:

@@ -29,20 +29,26 @@ class Shape:
         return any(anchor in text for anchor in self.anchors)
 
 
-# Not within a word; "\n" before it may be an escape.
-_WORD_BEGINS = r"(?:(?<=\\n)|(?<=\\r)|(?<![A-Za-z0-9+/=\\]))"
+# Not within a word; what an escape ends with (of repr, JSON, a URL, a colour) is no letter of one.
+_AFTER_ESCAPE = (
+    r"(?<=\\[abfnrtv])|(?<=\\x[0-9a-f]{2})|(?<=\\u[0-9a-fA-F]{4})"
+    r"|(?<=%[0-9A-Fa-f]{2})|(?<=%25[0-9A-Fa-f]{2})|(?<=[\[;B]\dm)|(?<=[\[;B]\d\dm)"
+)
+_BEGINS = rf"(?:{_AFTER_ESCAPE}|(?<![A-Za-z0-9]))"
+_WORD_BEGINS = rf"(?:{_AFTER_ESCAPE}|(?<=\\)(?![bfnrtu])|(?<![A-Za-z0-9+/\\]))"
+_IS = "(?:=|%3D)"  # as it is, and in a URL
 
 SHAPES = (
     Shape(  # RFC 6750 and 7617; "Bearer authentication" has no token: those have digits or are long
         ("earer", "EARER", "asic"),
         re.compile(
-            r"(\b(?:Bearer|bearer|BEARER|Basic|basic)\s{1,4})"
+            rf"({_BEGINS}(?:Bearer|bearer|BEARER|Basic|basic)(?:\s|%20|\+){{1,4}})"
             r"(?=[A-Za-z0-9._~+/=-]{0,64}\d|[A-Za-z0-9._~+/=-]{24})[A-Za-z0-9._~+/=-]{8,}"
         ),
     ),
     Shape(  # OpenAI, Anthropic, Stripe, …
         ("sk-", "sk_", "rk_"),
-        re.compile(r"(?<![A-Za-z0-9])[rs]k[-_](?=[A-Za-z0-9_-]{0,64}\d)[A-Za-z0-9_-]{12,}"),
+        re.compile(rf"{_BEGINS}[rs]k[-_](?=[A-Za-z0-9_-]{{0,64}}\d)[A-Za-z0-9_-]{{12,}}"),
     ),
     Shape(("gh",), re.compile(r"gh[opsur]_[A-Za-z0-9]{16,}")),  # GitHub
     Shape(("github_pat_",), re.compile(r"github_pat_[A-Za-z0-9_]{16,}")),
@@ -50,11 +56,12 @@ SHAPES = (
     Shape(("AKIA", "ASIA"), re.compile(r"A(?:KI|SI)A[A-Z0-9]{16}(?![A-Z0-9])")),  # AWS
     Shape(("AIza",), re.compile(r"AIza[A-Za-z0-9_-]{30,}")),  # Google
     Shape(("xox",), re.compile(r"xox[a-z]-[A-Za-z0-9-]{10,}")),  # Slack
-    Shape(("npm_", "hf_"), re.compile(r"(?<![A-Za-z0-9])(?:npm|hf)_[A-Za-z0-9]{20,}")),
+    Shape(("npm_", "hf_"), re.compile(rf"{_BEGINS}(?:npm|hf)_[A-Za-z0-9]{{20,}}")),
     Shape(  # JWT (RFC 7519): header and body both begin with {" in base64url
         ("eyJ",),
         re.compile(
-            r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?"
+            rf"(?:{_AFTER_ESCAPE}|(?<![A-Za-z0-9_-]))"
+            r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?"
         ),
     ),
     Shape(  # PEM (RFC 7468); line breaks may be escaped, and the end may have been cut off
@@ -79,14 +86,19 @@ SHAPES = (
         ),
     ),
     Shape(("://",), re.compile(r"(://[^\s/:@\"'\\]*:)[^\s/@\"'\\]+(?=@)")),  # password in a URL
+    Shape(  # … in one that is part of another
+        ("%3A//", "%3A%2F%2F"),
+        re.compile(r"(%3A(?://|%2F%2F)[^\s/:@\"'\\%]*%3A)[^\s/@\"'\\]+?(?=%40)"),
+    ),
     Shape(  # … in a connection string
-        ("assword=", "ASSWORD=", "wd=", "WD="),
-        re.compile(r"(\b(?i:password|pwd)=)[^\s;&\"'\\]+"),
+        ("assword", "ASSWORD", "wd", "WD"),
+        re.compile(rf"({_BEGINS}(?i:password|pwd){_IS})[^\s;&\"'\\]+"),
     ),
     Shape(  # … and in a query
-        ("=",),
+        ("=", "%3D"),
         re.compile(
-            r"([?&](?i:[a-z_-]{0,24}(?:key|token|secret|password|signature))=)[^\s&#\"'\\]+"
+            r"((?:[?&]|%3F|%26)(?i:[a-z_-]{0,24}(?:key|token|secret|password|signature))"
+            rf"{_IS})[^\s&#\"'\\]+"
         ),
     ),
 )

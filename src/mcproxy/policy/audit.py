@@ -2,7 +2,8 @@
 
 Says who did what, when, and how it ended. Never says with which values: arguments and code stand
 there as a SHA-256 and a size, by which a known value can be recognised (and a value of few possible
-ones guessed). A tool's name is what was asked, cut at ``MAX_NAME_CHARS``: a script chooses it.
+ones guessed). A tool's name is what was asked, as one line of at most ``MAX_NAME_CHARS``: a script
+chooses it; of a tool that does not exist it may be anything, so secrets in it are masked.
 
 A record is a JSON line of a file, and at level DEBUG a line of the log; where there is neither,
 none is made. A line that cannot be written (disk full) is lost, which the log tells once; calls go
@@ -27,13 +28,16 @@ from typing import TypeAlias
 import msgspec
 
 from mcproxy.config.model import Audit
-from mcproxy.errors import failure_code
+from mcproxy.errors import ConfigError, Problem, UnknownServer, UnknownTool, failure_code
+from mcproxy.foreign_text import is_seen, one_line
 from mcproxy.types import CallTool, Json, Outcome, ToolRef, ToolResult
 
 LOGGER = "mcproxy.audit"
 MAX_NAME_CHARS = 128
+_MAX_READ_CHARS = 1000  # of a name that somebody asked for, who may have sent a megabyte
 _MIB = 1 << 20
 _PRIVATE = 0o600
+_UNKNOWN = (UnknownServer.code, UnknownTool.code)
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +100,11 @@ def actor(caller: str, namespace: str) -> Actor:
     return Actor(caller, namespace, token_hex(8))
 
 
-def audited(who: Actor, write: Callable[[Record], None], call: CallTool) -> CallTool:
-    """The same call, with a record of each use; the gateway's own services have none.
+def audited(
+    who: Actor, write: Callable[[Record], None], call: CallTool, mask: Callable[[str], str] = str
+) -> CallTool:
+    """The same call, with a record of each use; the gateway's own services have none. ``mask``
+    hides secrets in names that nothing has.
 
     It belongs around all other links, so that it sees the refusals too.
     """
@@ -117,14 +124,15 @@ def audited(who: Actor, write: Callable[[Record], None], call: CallTool) -> Call
             outcome = failure_code(error)
             raise
         finally:
+            told = mask if outcome in _UNKNOWN else str
             record = AuditedCall(
                 time=begun,
                 execution=who.execution,
                 call=f"{who.execution}-{number}",
                 caller=who.caller,
                 namespace=who.namespace,
-                server=ref.server[:MAX_NAME_CHARS],
-                tool=ref.tool[:MAX_NAME_CHARS],
+                server=_name(told(ref.server[:_MAX_READ_CHARS])),
+                tool=_name(told(ref.tool[:_MAX_READ_CHARS])),
                 arguments_sha256=hashlib.sha256(sent).hexdigest(),
                 arguments_bytes=len(sent),
                 outcome=outcome,
@@ -148,7 +156,7 @@ def execution_record(who: Actor, code: str, outcome: Outcome | str) -> AuditedEx
         namespace=who.namespace,
         code_sha256=hashlib.sha256(source).hexdigest(),
         code_bytes=len(source),
-        outcome=word[:MAX_NAME_CHARS],
+        outcome=_name(word),
         calls=len(ended.calls),
         ms=ended.execution_time_ms,
     )
@@ -162,21 +170,25 @@ def line_of(record: Record) -> str:
 class AuditLog:
     """Where records go: a file of its own that only its owner can read, and the log.
 
-    Writing blocks for the time that the system takes to buffer a line. Raises OSError where the
+    Writing blocks for the time that the system takes to buffer a line. Raises ConfigError where the
     file cannot be opened: better no gateway than one that only seems to keep a record.
     """
 
-    def __init__(self, settings: Audit, beside: Path) -> None:
-        """A relative ``settings.file`` is in the directory ``beside``."""
+    def __init__(self, settings: Audit, beside: Path, mask: Callable[[str], str] = str) -> None:
+        """A relative ``settings.file`` is in the directory ``beside``; ``mask`` hides secrets."""
         self._file = None
+        self._mask = mask
         self._logger = logging.getLogger(LOGGER)
         if settings.file:
             path = beside / Path(settings.file).expanduser()
-            self._file = _PrivateFile(path, settings.max_mb * _MIB, settings.keep)
+            try:
+                self._file = _PrivateFile(path, settings.max_mb * _MIB, settings.keep)
+            except OSError as error:
+                raise ConfigError(str(path), [_unusable(path, error)]) from error
 
     def around(self, who: Actor, call: CallTool) -> CallTool:
         """The same call, audited; as it is where nobody would read of it."""
-        return audited(who, self.write, call) if self._is_read else call
+        return audited(who, self.write, call, self._mask) if self._is_read else call
 
     def execution(self, who: Actor, code: str, outcome: Outcome | str) -> None:
         """Keep the record of an execution, see ``execution_record``."""
@@ -225,15 +237,26 @@ class _PrivateFile(RotatingFileHandler):
         return os.fdopen(opened, "a", encoding="utf-8")
 
 
+def _unusable(path: Path, error: OSError) -> Problem:
+    missing = f"make the directory {path.parent}" if not path.parent.exists() else ""
+    hint = missing or "let this user write there, or choose another place"
+    return Problem("audit.file", f"cannot be opened: {error.strerror or error}", hint)
+
+
 def _told(facts: Mapping[str, object]) -> str:
-    """The facts for readers; names that a script chose cannot pretend to be a line of their own."""
+    """The facts for readers."""
     what = f"{facts['server']}.{facts['tool']}" if "tool" in facts else "script"
     rest = " ".join(
         f"{name}={value}"
         for name, value in facts.items()
         if name not in ("server", "tool", "outcome")
     )
-    return f"{what if what.isprintable() else repr(what)}: {facts['outcome']} {rest}"
+    return f"{what}: {facts['outcome']} {rest}"
+
+
+def _name(asked: str) -> str:
+    """A name that anybody may have chosen, as one line."""
+    return (asked if is_seen(asked) else one_line(asked))[:MAX_NAME_CHARS]
 
 
 def _utc(before_ms: int = 0) -> str:

@@ -11,11 +11,13 @@ from contextlib import suppress
 import msgspec
 
 from mcproxy.errors import CallError, CallLimit, TooLarge
+from mcproxy.foreign_text import label
 from mcproxy.sandbox import frames
 from mcproxy.types import CallRecord, CallTool, Json, JsonObject, Limits, ToolRef, ToolResult
 from mcproxy.wire.message import UNREADABLE
 from mcproxy.wire.outbox import Bounds
 
+_MAX_NAME_CHARS = 200  # of a name in a record, which a script has chosen
 _MAX_REFUSALS = 4096  # under way at once; a script that starts more calls before it reads is none
 
 
@@ -75,7 +77,8 @@ class Calls:
         finally:
             if ref.server:
                 ms = (time.monotonic() - started) * 1000
-                self.records.append(CallRecord(ref.server, ref.tool, round(ms, 3), ok))
+                server, tool = (label(name, _MAX_NAME_CHARS) for name in (ref.server, ref.tool))
+                self.records.append(CallRecord(server, tool, round(ms, 3), ok))
 
     async def _result(self, frame: frames.Call, ref: ToolRef, args: JsonObject) -> ToolResult:
         size, limit = len(bytes(frame.args)), self._limits.argument_bytes

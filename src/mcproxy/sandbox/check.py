@@ -1,15 +1,17 @@
 """The friendly check: what a sandboxed script can never use, refused before the run, with advice.
 
-Pure. It saves a model one round, nothing more: it is no wall, the walls are. Therefore it looks
-only at what is written plainly, and whatever it does not know passes.
+It saves a model one round, nothing more: it is no wall, the walls are. Therefore it looks only at
+what is written plainly, and whatever it does not know passes.
 """
 
 import ast
+import logging
 import re
 import warnings
 from collections.abc import Iterator
 
-from mcproxy.types import ScriptError
+from mcproxy.foreign_text import bounded
+from mcproxy.types import CallTool, Job, Outcome, RunCode, ScriptError
 
 _MODULES = {
     "subprocess": "Scripts cannot start programs. Use a tool: api.search('run command').",
@@ -22,7 +24,30 @@ _MODULES = {
 _PROCESSES = "Scripts cannot start processes. Use a tool: api.search('run command')."
 _OF_OS = re.compile(r"system|popen|fork|exec\w*|spawn\w*")
 
+_MAX_TOLD_CHARS = 200  # a script may make a name of 50 KiB of it
+
+log = logging.getLogger(__name__)
+
 _Refusal = tuple[int, str, str]  # line, what, advice
+
+
+def checked(run: RunCode) -> RunCode:
+    """The same runner for scripts that pass; the log tells of the others, without their text."""
+
+    async def checked_run(job: Job, call: CallTool) -> Outcome:
+        refused = check(job.source)
+        if refused is None:
+            return await run(job, call)
+        log.info(
+            "sandbox: a script in namespace %s is blocked before it runs, line %s: %s",
+            job.profile,
+            refused.line,
+            refused.message,
+            extra={"namespace": job.profile},
+        )
+        return Outcome(error=refused)
+
+    return checked_run
 
 
 def check(source: str) -> ScriptError | None:
@@ -40,6 +65,7 @@ def check(source: str) -> ScriptError | None:
     if not refusals:
         return None
     line, what, advice = min(refusals)
+    what = bounded(what, _MAX_TOLD_CHARS)
     return ScriptError("CheckError", f"{what} is not available in scripts.", line, advice)
 
 

@@ -6,6 +6,7 @@ surrounds it for ``jail``.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass, replace
@@ -42,6 +43,8 @@ MOST_WAITING = 256  # some 50 KiB of code each, and a client behind it
 CAPACITY = Capacity(MOST_RUNNING, MOST_WAITING, owner="The sandbox", things="scripts")
 _ALL = ""  # the one place of all scripts
 _EXECUTE = ToolRef("", "execute")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,8 @@ class Pool:
             failure = await self._reach(level)
             if failure is None:
                 self.refuse_unenforceable(self._profiles)
+                missing = f"; missing: {'; '.join(self.report.missing)}"
+                log.info("sandbox: level %s%s", level, missing if self.report.missing else "")
                 return self.report
             failures.append(failure)
             self._above = tuple(map(str, failures))

@@ -33,6 +33,7 @@ SHAPED = {
     "a URL's password": "postgres://app:Zx7Password@db:5432/x",
     "a query's key": "https://api.example/v1?q=1&api_key=Zx7Query1",
 }
+BEFORE = ("", "\n", "\t", '"', "\\", "é", "\x1b[1m", "\u200b")
 PEM = {
     "PEM": f"-----BEGIN PRIVATE KEY-----\n{_PEM_LINES}\n-----END PRIVATE KEY-----",
 }
@@ -46,8 +47,11 @@ def configuration(directory: Path, remote: str) -> JsonObject:
     """Servers that tell what they know; ``remote`` is the address of one that repeats requests."""
     lines, everything = directory / "lines.json", directory / "everything.json"
     pem = directory / "pem.json"
-    lines.write_text(json.dumps([*KNOWN.values(), *SHAPED.values()]))
-    everything.write_text(json.dumps([*KNOWN.values(), *SHAPED.values(), *PEM.values()]))
+    # In JSON a line break or a tab before a token is a letter of it.
+    in_line = [f'"\t{secret}"' for secret in SHAPED.values()]
+    in_lines = [f"{before}{secret}" for secret in SHAPED.values() for before in BEFORE]
+    lines.write_text(json.dumps([*KNOWN.values(), *in_line]))
+    everything.write_text(json.dumps([*KNOWN.values(), *in_lines, *PEM.values()]))
     pem.write_text(json.dumps([*PEM.values()]))
     told: JsonObject = {"env": {"KEY": "${ENV}"}}
     headers: JsonObject = {"X-Key": "${HEADER}"}

@@ -70,12 +70,12 @@ def of_gateway(running: Running, directory: Path) -> Mapping[str, Said]:
 def of_commands(directory: Path) -> Mapping[str, Said]:
     """The channels of the sub-commands."""
     return {
-        "doctor": Said(_typed(directory, "doctor"), ("cannot log in with ***", "PRIVATE KEY")),
-        "doctor --json": Said(_typed(directory, "doctor", "--json"), ("cannot log in with ***",)),
-        "check": Said(_typed(directory, "check"), ("5 servers",)),
-        "namespaces": Said(_typed(directory, "namespaces"), ("leaky",)),
-        "check of a faulty file": Said(_typed(_faulty(directory), "check"), ("problem",)),
-        "doctor of a faulty file": Said(_typed(_faulty(directory), "doctor"), ("problem",)),
+        "doctor": Said(typed(directory, "doctor"), ("cannot log in with ***", "PRIVATE KEY")),
+        "doctor --json": Said(typed(directory, "doctor", "--json"), ("cannot log in with ***",)),
+        "check": Said(typed(directory, "check"), ("5 servers",)),
+        "namespaces": Said(typed(directory, "namespaces"), ("leaky",)),
+        "check of a faulty file": Said(typed(_faulty(directory), "check"), ("problem",)),
+        "doctor of a faulty file": Said(typed(_faulty(directory), "doctor"), ("problem",)),
     }
 
 
@@ -120,7 +120,8 @@ def _tracebacks(running: Running) -> str:
     return str([running.run(script) for script in (*scripts, 'api.call_tool("pem", "x", {})')])
 
 
-def _typed(directory: Path, *arguments: str) -> str:
+def typed(directory: Path, *arguments: str) -> str:
+    """What a command says on both its streams."""
     done = subprocess.run(
         [sys.executable, str(MAIN), *arguments],
         capture_output=True,

@@ -1,5 +1,6 @@
 """No secret comes out of any channel, whatever servers tell; the words around it do."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from mcproxy.types import Json
 from tests.e2e.gateways import gateway
-from tests.e2e.secrets.canaries import CORES, KNOWN, PEM, SHAPED, configuration, repeating
+from tests.e2e.secrets.canaries import CORES, KNOWN, configuration, repeating
 from tests.e2e.secrets.channels import Said, of_commands, of_gateway
 
 pytestmark = pytest.mark.timeout(240)  # the first test pays for two gateways and six commands
@@ -54,11 +55,11 @@ def test_the_words_stay(said: Mapping[str, Said], channel: str) -> None:
 @pytest.mark.requirement("observe.results_pass")
 def test_what_a_client_asked_for_passes_unchanged(tmp_path: Path) -> None:
     """A tool's result is data; and direct mode shows servers as they are."""
-    secrets: list[Json] = [*KNOWN.values(), *SHAPED.values(), *PEM.values()]
     with (
         repeating() as remote,
         gateway(tmp_path, configuration(tmp_path, remote), environment=KNOWN) as running,
     ):
+        secrets: Json = json.loads((tmp_path / "everything.json").read_text("utf-8"))
         assert running.run('api.server("leaky").fine()')["result"] == secrets
         shown = str(running.call("tools/list", path="/mcp?mode=direct"))
         said = str(running.call("tools/call", {"name": "leaky__no"}, path="/mcp?mode=direct"))

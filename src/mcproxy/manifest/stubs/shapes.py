@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from mcproxy.manifest.schema import properties, required
+from mcproxy.manifest.parameters import properties, required
 from mcproxy.types import Json, JsonObject
 
 MAX_DEPTH: Final = 8  # deeper in, nobody reads the types

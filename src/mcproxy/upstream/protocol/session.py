@@ -13,7 +13,7 @@ import msgspec
 from mcproxy import mcp
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.exchange import EXCHANGE, Exchange
-from mcproxy.types import Json, JsonObject, Tool, ToolRef, ToolResult
+from mcproxy.types import Json, JsonObject, Tool, ToolResult
 from mcproxy.upstream.protocol.handshake import (
     REQUEST_META,
     HandshakeFailed,
@@ -21,7 +21,7 @@ from mcproxy.upstream.protocol.handshake import (
     shake_hands,
 )
 from mcproxy.upstream.protocol.listening import Listening
-from mcproxy.upstream.protocol.listing import read_list
+from mcproxy.upstream.protocol.listing import fit, listed_tool, read_list
 from mcproxy.upstream.protocol.possible_owners import PossibleOwners
 from mcproxy.upstream.protocol.relay import NOBODY, Relay, answers, request_meta
 from mcproxy.wire.message import UNREADABLE, Message, Notification, Request, RequestId
@@ -110,11 +110,7 @@ class Session:
             listed = await self.list(mcp.LIST_TOOLS)
         except UNREADABLE as error:
             raise HandshakeFailed(f"its answer to `tools/list` is odd: {error}") from error
-        return tuple(
-            Tool(ToolRef(self.name, str(definition["name"])), definition)
-            for definition in listed
-            if definition.get("name")
-        )
+        return tuple(listed_tool(self.name, definition) for definition in listed)
 
     async def list(self, method: str) -> tuple[JsonObject, ...]:
         """All items of a list; kept until the server says that it changed.
@@ -126,7 +122,8 @@ class Session:
             return ()
         if method not in lists:
             async with asyncio.timeout(LIST_SECS):
-                lists[method] = await read_list(self._request, method)
+                listed = await read_list(self._request, method)
+                lists[method] = fit(listed, method, self.name)
         return lists[method]
 
     async def call_tool(self, tool: str, arguments: Mapping[str, Json]) -> ToolResult:

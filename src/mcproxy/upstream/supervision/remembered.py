@@ -8,17 +8,18 @@ import contextlib
 import logging
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from mcproxy.types import JsonObject, Tool, ToolRef
+from mcproxy.types import JsonObject, Tool
+from mcproxy.upstream.protocol.listing import listed_tool
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.message import UNREADABLE
 
-MAX_BYTES = 4 << 20  # a server with more to say is asked each time
+MAX_BYTES = 64 << 20  # as much as a server may list
 
 _MODE = 0o600
 _HASH_CHARS = 16
@@ -33,10 +34,9 @@ class Offer(msgspec.Struct, frozen=True):
     capabilities: JsonObject = {}
     description: str = ""
 
-    def tools_of(self, server: str) -> dict[str, Tool]:
-        """The tools by name."""
-        named = ((str(definition.get("name", "")), definition) for definition in self.tools)
-        return {name: Tool(ToolRef(server, name), definition) for name, definition in named if name}
+    def tools_of(self, server: str) -> tuple[Tool, ...]:
+        """The tools, as listed."""
+        return tuple(listed_tool(server, definition) for definition in self.tools)
 
 
 class Memory(Protocol):
@@ -89,7 +89,7 @@ class OfferFile:
         try:
             self._replace(data)
         except OSError as error:
-            self._log.debug("its tools are not remembered: %s", error)
+            self._log.warning("its tools are not remembered: %s", error)
             return
         self._kept = data
 
@@ -113,3 +113,8 @@ class OfferFile:
 def offer_of(tools: Sequence[Tool], capabilities: JsonObject, description: str) -> Offer:
     """What a server offers."""
     return Offer(tuple(dict(tool.definition) for tool in tools), capabilities, description)
+
+
+def by_name(listed: Sequence[Tool]) -> Mapping[str, Tool]:
+    """The tools that can be called; of two with one name the first, as the manifest has it."""
+    return {tool.ref.tool: tool for tool in reversed(listed) if tool.ref.tool}

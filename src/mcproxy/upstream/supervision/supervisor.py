@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from mcproxy.cancellation import checkpoint
@@ -24,7 +24,7 @@ from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.upstream.supervision.calls import Calls
 from mcproxy.upstream.supervision.door import Door
 from mcproxy.upstream.supervision.progress import Progress
-from mcproxy.upstream.supervision.remembered import Offer, offer_of
+from mcproxy.upstream.supervision.remembered import Offer, by_name, offer_of
 from mcproxy.upstream.supervision.restart import (
     Ending,
     GiveUp,
@@ -53,7 +53,8 @@ class Supervisor:
         self._way, self._terms, self._around = way, terms, around
         self._state: ServerState = "starting"
         self._offer = around.memory.read() or Offer()
-        self._tools: Mapping[str, Tool] = self._offer.tools_of(name)
+        self._listed = self._offer.tools_of(name)
+        self._tools = by_name(self._listed)
         self._session: Session | None = None
         self._child: Process | None = None
         self._last_error: str | None = None
@@ -77,9 +78,8 @@ class Supervisor:
     @property
     def view(self) -> ServerView:
         """What the server offers now; its last known tools while it is down."""
-        tools = tuple(self._tools.values())
-        description = self._terms.description or self._offer.description
-        return ServerView(self.name, self._state, description, tools, self._offer.capabilities)
+        description, known = self._terms.description or self._offer.description, self._offer
+        return ServerView(self.name, self._state, description, self._listed, known.capabilities)
 
     @property
     def health(self) -> ServerHealth:
@@ -236,7 +236,7 @@ class Supervisor:
     def _publish(self, session: Session, tools: Sequence[Tool]) -> None:
         before, info = self.view, session.info
         self._offer = offer_of(tools, info.capabilities, info.instructions or info.name)
-        self._tools = {tool.ref.tool: tool for tool in tools}
+        self._listed, self._tools = tuple(tools), by_name(tools)
         self._around.memory.write(self._offer)
         if self._ready_at is None:
             self._ready_at = time.monotonic()

@@ -1,7 +1,8 @@
 """``api``: what a script has of the world outside.
 
-Every callable here has two sides: called, it blocks and gives the real value; its ``start`` sends
-the call at once and gives a ``Promise``. Which side a script means is decided by ``rewrite``.
+Every callable here has two sides: called, it blocks and gives the real value; ``styles`` knows the
+other, which sends the call at once and gives a ``Promise``. Which side a script means is decided by
+``rewrite``. A tool's parameter may have any name, so what passes keywords on has none of its own.
 Names are passed on as written: the gateway finds the tool that is meant, and checks everything.
 """
 
@@ -17,6 +18,7 @@ _CALL_TOOL = (
     'write api.call_tool("SERVER", "TOOL", {"name": value}): '
     "server and tool are two texts, the arguments one dict"
 )
+_OWN_NAMES = ("server", "tool", "arguments")
 _SCHEMA = "api.schema(server, tool) lists the names."
 _OFFERED = ("call_tool", "server", "parallel", "search", "schema", "read_resource", "manifest")
 
@@ -40,7 +42,7 @@ class Path(Dual):
     def __dir__(self) -> list[str]:
         return [] if self._names else self._api.tools(self._server)
 
-    def _start(self, *args: object, **kwargs: object) -> Promise:
+    def _start(self, /, *args: object, **kwargs: object) -> Promise:
         if not self._names:
             raise TypeError(f"{self.__name__} is a server; call one of its tools: .TOOL(...)")
         return self._api.call(self._server, ".".join(self._names), self._arguments(args, kwargs))
@@ -120,7 +122,10 @@ class Api:
         required, properties = schema.get("required"), schema.get("properties")
         needed = required if isinstance(required, list) else []
         named = properties if isinstance(properties, dict) else {}
-        return [name if name in needed else f"{name}?" for name in named]
+        return [
+            name if name in needed and not _has_default(inner) else f"{name}?"
+            for name, inner in named.items()
+        ]
 
     def _servers(self) -> dict[str, Json]:
         manifest = self.manifest()
@@ -143,23 +148,21 @@ class Api:
             raise ToolError(text, server=server, tool=tool, code="too_large")
         return self._calls.start(server, tool, body, raw=raw)
 
-    def _call_tool(
-        self,
-        server: object = "",
-        tool: object = "",
-        arguments: object = None,
-        *,
-        raw: bool = False,
-        **named: object,
-    ) -> Promise:
-        given = {} if arguments is None else arguments
+    def _call_tool(self, /, *positional: object, raw: bool = False, **named: object) -> Promise:
+        if len(positional) > len(_OWN_NAMES):
+            raise TypeError(_CALL_TOOL)
+        # What is not given by position may be given by name; a name beyond that is the tool's.
+        own = dict(zip(_OWN_NAMES, positional, strict=False))
+        own |= {name: named.pop(name) for name in _OWN_NAMES if name not in own and name in named}
+        server, tool, given = (own.get(name) for name in _OWN_NAMES)
+        given = {} if given is None else given
         if not (isinstance(server, str) and isinstance(tool, str) and isinstance(given, Mapping)):
             raise TypeError(_CALL_TOOL)
         if not (server and tool):
             raise TypeError(_CALL_TOOL)
         return self.call(server, tool, {**given, **named}, raw=raw)
 
-    def _search(self, query: str = "", **kwargs: object) -> Promise:
+    def _search(self, query: str = "", /, **kwargs: object) -> Promise:
         return self.call("", "search", {"query": query, **kwargs}, raw=False)
 
     def _schema(self, server: str, tool: str) -> Promise:
@@ -177,6 +180,10 @@ class Api:
         if isinstance(first, Iterable) and not isinstance(first, Promise):
             items = tuple(first)
         return gathered(items, return_exceptions=return_exceptions)
+
+
+def _has_default(schema: Json) -> bool:
+    return isinstance(schema, dict) and "default" in schema
 
 
 async def _awaiting(started: Awaitable[object]) -> object:

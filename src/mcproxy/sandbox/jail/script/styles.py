@@ -23,7 +23,10 @@ _NOT_PLAIN = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENE
 
 
 class Dual:
-    """A callable with a blocking side (a call) and an asynchronous one (``start``)."""
+    """A callable with a blocking side (a call) and an asynchronous one (``_start_call``).
+
+    Its attributes begin with ``_``: on a server's, all other names are those of tools.
+    """
 
     def __init__(
         self,
@@ -32,11 +35,11 @@ class Dual:
         wait: Callable[[Awaitable[object]], object],
     ) -> None:
         self.__name__ = name
-        self.start = start
+        self._start_call = start
         self._wait = wait
 
-    def __call__(self, *args: object, **kwargs: object) -> object:
-        return self._wait(self.start(*args, **kwargs))
+    def __call__(self, /, *args: object, **kwargs: object) -> object:
+        return self._wait(self._start_call(*args, **kwargs))
 
     def __repr__(self) -> str:
         return f"<{self.__name__}: call it with (...)>"
@@ -56,7 +59,7 @@ class Ready:
 def promised(function: Function) -> Function:
     """The side of ``function`` that gives a promise, if it has one; else ``function``."""
     if isinstance(function, Dual):
-        return function.start
+        return function._start_call
     if isinstance(function, functools.partial):
         return functools.partial(promised(function.func), *function.args, **function.keywords)
     return _asking(function) if _is_plain(function) else function

@@ -1,0 +1,53 @@
+"""What an input schema says of a tool's parameters: their names, and which have to be given. Pure.
+
+A property that is listed as required and has a default may be left out all the same: generators of
+schemas list it, and servers fill it in.
+"""
+
+from collections.abc import Mapping
+
+from mcproxy.types import Json, JsonObject
+
+# Keywords whose values a call has to repeat as they are.
+REPEATED = frozenset({"const", "dependentRequired", "enum", "required"})
+
+
+def properties(schema: Json) -> Mapping[str, Json]:
+    """The parameters that an input schema declares; none where it is odd."""
+    declared = schema.get("properties") if isinstance(schema, dict) else None
+    return declared if isinstance(declared, dict) else {}
+
+
+def required(schema: Json) -> frozenset[str]:
+    """The parameters that have to be given; none where the schema is odd. One that has a default
+    may be left out, also where the schema lists it: its server fills it in."""
+    names = schema.get("required") if isinstance(schema, dict) else None
+    declared = properties(schema)
+    demanded = strings(names) if isinstance(names, list) else []
+    return frozenset(name for name in demanded if not _has_default(declared.get(name)))
+
+
+def without_defaults_required(schema: Json) -> Json:
+    """The schema as arguments are held against it: nothing that has a default is required."""
+    if isinstance(schema, list):
+        return [without_defaults_required(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    loose: JsonObject = {
+        key: value if key in REPEATED else without_defaults_required(value)
+        for key, value in schema.items()
+    }
+    names = schema.get("required")
+    if isinstance(names, list):
+        declared = properties(schema)
+        loose["required"] = [name for name in names if not _has_default(declared.get(str(name)))]
+    return loose
+
+
+def _has_default(schema: Json) -> bool:
+    return isinstance(schema, dict) and "default" in schema
+
+
+def strings(values: list[Json]) -> list[str]:
+    """Those of the values that are text."""
+    return [value for value in values if isinstance(value, str)]
