@@ -2,8 +2,8 @@
 
 A gateway with two good servers and five that do harm (``hostile_server.py``); one client calls one
 of the good servers without pause, which nobody else calls: first alone, without those that do harm,
-then beside clients and scripts that do harm (``hostile_clients.py``). What counts is how much longer
-its calls take then, whether any is lost, and how much memory the gateway takes.
+then beside clients and scripts that do harm (``hostile_clients.py``). What counts is how much
+longer its calls take then, whether any is lost, and how much memory the gateway takes.
 """
 
 import asyncio
