@@ -1,9 +1,9 @@
 """Does a client notice that others do harm? ``python -m bench.soak --hostile`` runs this.
 
-A gateway with one good server and five that do harm (``hostile_server.py``); one client calls the
-good server without pause, first alone, then beside clients and scripts that do harm
-(``hostile_clients.py``). What counts is how much longer its calls take then, whether any is lost,
-and how much memory the gateway takes.
+A gateway with two good servers and five that do harm (``hostile_server.py``); one client calls one
+of the good servers without pause, which nobody else calls: first alone, without those that do harm,
+then beside clients and scripts that do harm (``hostile_clients.py``). What counts is how much
+longer its calls take then, whether any is lost, and how much memory the gateway takes.
 """
 
 import asyncio
@@ -113,9 +113,9 @@ def _configuration(servers: Sequence[str]) -> JsonObject:
     }
     network: JsonObject = {"enabled": True, "allowed_hosts": ["example.org"]}
     return {
-        "servers": {"echo": {**echo, "namespace": "public"}, **hostile},
+        "servers": {"echo": echo, "large": echo, **hostile},
         "namespaces": {
-            "public": {"mode": "both"},
+            "public": {"mode": "both", "servers": ["echo", "large"]},
             "bad": {},
             "open": {"extends": "public", "sandbox": {"network": network}},
         },

@@ -28,7 +28,8 @@ BUSY = "while True: pass"
 MEMORY = "held = []\nwhile True: held.append(bytearray(1 << 24))"
 FRAMES = """
 import json, os, struct
-body = json.dumps({"t": "call", "id": 1, "server": "echo", "tool": "add", "args": {"a": 1, "b": 1}})
+args = {"a": 1, "b": 1}
+body = json.dumps({"t": "call", "id": 1, "server": "large", "tool": "add", "args": args})
 frame = struct.pack("<I", len(body)) + body.encode()
 while True:
     os.write(3, frame * 100)
@@ -139,14 +140,14 @@ async def unread_streams(attacker: Attacker) -> None:
                 id_ = (await reader.readline()).decode().strip()
             assert said
             path = f"/message?session_id={id_}"
-            large = _post(path, _call("echo__big", bytes=4_000_000), "Connection: close")
+            large = _post(path, _call("large__big", bytes=4_000_000), "Connection: close")
             await attacker.ask(*[large] * 4)
         await asyncio.sleep(HOLD_SECS)
 
 
 async def unread_replies(attacker: Attacker) -> None:
     """Large replies, and many, that nobody reads."""
-    await attacker.hold(20, _post("/message", _call("echo__big", bytes=4_000_000)) * 3)
+    await attacker.hold(20, _post("/message", _call("large__big", bytes=4_000_000)) * 3)
 
 
 async def listeners(attacker: Attacker) -> None:
@@ -162,7 +163,7 @@ async def listeners(attacker: Attacker) -> None:
 async def batches(attacker: Attacker) -> None:
     """Batches of dear requests."""
     listing = [{"jsonrpc": "2.0", "id": n, "method": "tools/list"} for n in range(1000)]
-    calls = [{**_call("echo__big", bytes=100_000), "id": n} for n in range(500)]
+    calls = [{**_call("large__big", bytes=100_000), "id": n} for n in range(500)]
     await attacker.ask(*(_post("/message", body, "Connection: close") for body in (listing, calls)))
 
 
