@@ -53,7 +53,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where the gateway would run: the address that it binds, the directory of its state."""
 
     host: str
@@ -68,7 +68,7 @@ def run(
     path: Path | None,
     load: Callable[[], Loaded],
     attempt: Try,
-    place: Place,
+    place: Location,
     *,
     as_json: bool = False,
 ) -> Report:
@@ -86,7 +86,7 @@ def run(
 
 
 def _gathered(
-    path: Path | None, load: Callable[[], Loaded], attempt: Try, place: Place
+    path: Path | None, load: Callable[[], Loaded], attempt: Try, place: Location
 ) -> tuple[Facts, Redactor]:
     shown, python = str(path or "bundled demo"), sys.version_info[:2]
     try:
