@@ -1,12 +1,13 @@
 """What every test shares, and how tests are dealt out to processes (``pytest -n auto``)."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import coverage
 import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 from tests import complaints, jail_coverage
 
@@ -52,6 +53,19 @@ class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         return nodeid.partition("::")[0] if nodeid.startswith(TOGETHER) else nodeid
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Take away a process that has ended. The test that ended it is not dealt out again: it
+        would end the next process."""
+        assigned: Iterable[dict[str, bool]] = self.assigned_work[node].values()
+        for tests in assigned:
+            for nodeid, done in tests.items():
+                if not done:
+                    tests[nodeid] = True
+                    super().remove_node(node)
+                    return nodeid
+        super().remove_node(node)
+        return None
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduler:

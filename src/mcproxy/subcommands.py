@@ -167,7 +167,7 @@ def _doctor(arguments: argparse.Namespace) -> Report:
 
     path = config_path(arguments)
     state = state_directory(load_document({}).environment)
-    place = doctor.Place(arguments.host, arguments.port, state)
+    place = doctor.Location(arguments.host, arguments.port, state)
     return doctor.run(path, lambda: load_chosen(path), trial.attempt, place, as_json=arguments.json)
 
 

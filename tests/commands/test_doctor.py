@@ -12,7 +12,7 @@ import pytest
 
 from mcproxy.commands import doctor
 from mcproxy.commands.diagnosis import ServerResult
-from mcproxy.commands.doctor import Place, Trial
+from mcproxy.commands.doctor import Location, Trial
 from mcproxy.commands.report import Report
 from mcproxy.config.load import Loaded, load, load_document
 from mcproxy.errors import ConfigError
@@ -46,8 +46,8 @@ def port() -> int:
 
 
 @pytest.fixture
-def place(tmp_path: Path, port: int) -> Place:
-    return Place("127.0.0.1", port, tmp_path / "state" / "mcproxy")
+def place(tmp_path: Path, port: int) -> Location:
+    return Location("127.0.0.1", port, tmp_path / "state" / "mcproxy")
 
 
 @pytest.fixture
@@ -59,12 +59,12 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def examined(path: Path, place: Place, *, as_json: bool = False) -> Report:
+def examined(path: Path, place: Location, *, as_json: bool = False) -> Report:
     return doctor.run(path, partial(load, path), attempt, place, as_json=as_json)
 
 
 @pytest.mark.requirement("cli.doctor")
-def test_all_good(path: Path, place: Place) -> None:
+def test_all_good(path: Path, place: Location) -> None:
     report = examined(path, place)
     assert report.status == 0
     assert report.lines[-1] == "all good"
@@ -73,7 +73,7 @@ def test_all_good(path: Path, place: Place) -> None:
 
 
 @pytest.mark.requirement("cli.doctor")
-def test_problems_are_counted_and_no_secret_is_printed(path: Path, place: Place) -> None:
+def test_problems_are_counted_and_no_secret_is_printed(path: Path, place: Location) -> None:
     path.write_text(CONFIG)
     (path.parent / ".env").chmod(0o644)
     with socket.create_server(("127.0.0.1", place.port)):
@@ -95,7 +95,7 @@ def test_problems_are_counted_and_no_secret_is_printed(path: Path, place: Place)
 
 @pytest.mark.requirement("upstream.proxies")
 def test_a_proxy_with_credentials_is_named_and_not_shown(
-    path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+    path: Path, place: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://ada:canary@proxy.corp:3128")
     report = examined(path, place)
@@ -103,7 +103,7 @@ def test_a_proxy_with_credentials_is_named_and_not_shown(
     assert "canary" not in report.text
 
 
-def test_a_refused_configuration_is_a_finding(path: Path, place: Place) -> None:
+def test_a_refused_configuration_is_a_finding(path: Path, place: Location) -> None:
     path.write_text('{"servers": {"a": {"comand": "c"}}}')
     report = examined(path, place)
     assert report.status == 1
@@ -111,17 +111,17 @@ def test_a_refused_configuration_is_a_finding(path: Path, place: Place) -> None:
     assert "did you mean 'command'?" in report.text
 
 
-def test_a_missing_file_is_refused(tmp_path: Path, place: Place) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path, place: Location) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         examined(tmp_path / "none.json", place)
 
 
-def test_the_demo_can_be_examined(place: Place) -> None:
+def test_the_demo_can_be_examined(place: Location) -> None:
     report = doctor.run(None, partial(load_document, {}), attempt, place)
     assert (report.status, report.lines[-1]) == (0, "all good")
 
 
-def test_directories_must_be_writable(path: Path, place: Place, tmp_path: Path) -> None:
+def test_directories_must_be_writable(path: Path, place: Location, tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
     path.write_text('{"audit": {"file": "mcproxy.json/audit.log"}}')
     report = examined(path, place)
@@ -152,6 +152,6 @@ def gateway() -> Iterator[int]:
 
 
 def test_the_port_of_a_running_mcproxy_is_no_problem(path: Path, gateway: int) -> None:
-    report = examined(path, Place("127.0.0.1", gateway, path.parent))
+    report = examined(path, Location("127.0.0.1", gateway, path.parent))
     assert report.status == 0
     assert "a running MCProxy" in report.text

@@ -10,7 +10,7 @@ import pytest
 
 from mcproxy.errors import ServerDown
 from mcproxy.upstream.remote.line import TOLD_AT_ONCE
-from mcproxy.wire.outbox import Bounds
+from mcproxy.wire.outbox import UnreadLimits
 from mcproxy.wire.pace import TURN_MESSAGES
 from tests.servers.remote_odd import Odd, serving
 from tests.upstream.fleets import WAIT_SECS, running, server
@@ -67,7 +67,7 @@ async def test_a_busy_server_is_waited_for() -> None:
         ]
         await asyncio.wait([dozing, *calls])
         assert watched.fleet.health()["busy"].restarts == 0
-        assert 4 * len(large) > Bounds().bytes
+        assert 4 * len(large) > UnreadLimits().bytes
 
 
 FLOODS = {

@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from mcproxy.wire.outbox import Bounds, Outbox
+from mcproxy.wire.outbox import Outbox, UnreadLimits
 
 
 class Pipe:
     """Takes ``room`` messages, then has its outbox pause."""
 
-    def __init__(self, room: int = 10**6, bounds: Bounds | None = None) -> None:
+    def __init__(self, room: int = 10**6, bounds: UnreadLimits | None = None) -> None:
         self.taken: list[bytes] = []
         self.ended: list[str] = []
         self.left = room
@@ -53,10 +53,12 @@ async def test_what_cannot_wait_is_kept_in_order_and_goes_first() -> None:
 @pytest.mark.requirement("wire.unread")
 @pytest.mark.parametrize(
     ("bounds", "message", "kept"),
-    [(Bounds(messages=3), b"", 3), (Bounds(bytes=10), b"1234", 2)],
+    [(UnreadLimits(messages=3), b"", 3), (UnreadLimits(bytes=10), b"1234", 2)],
     ids=["messages", "bytes"],
 )
-async def test_beyond_its_bounds_a_peer_is_ended(bounds: Bounds, message: bytes, kept: int) -> None:
+async def test_beyond_its_bounds_a_peer_is_ended(
+    bounds: UnreadLimits, message: bytes, kept: int
+) -> None:
     pipe = Pipe(bounds=bounds)
     pipe.outbox.pause()
     for _ in range(kept):

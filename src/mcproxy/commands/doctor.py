@@ -54,7 +54,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where the gateway would run: the address that it binds, the directory of its state."""
 
     host: str
@@ -69,7 +69,7 @@ def run(
     path: Path | None,
     load: Callable[[], Loaded],
     attempt: Try,
-    place: Place,
+    place: Location,
     *,
     as_json: bool = False,
 ) -> Report:
@@ -87,7 +87,7 @@ def run(
 
 
 def _gathered(
-    path: Path | None, load: Callable[[], Loaded], attempt: Try, place: Place
+    path: Path | None, load: Callable[[], Loaded], attempt: Try, place: Location
 ) -> tuple[Facts, Redactor]:
     shown, python = str(path or "bundled demo"), sys.version_info[:2]
     try:

@@ -177,7 +177,7 @@ class Conversation:
             if task.cancelled():  # before it began, perhaps: whoever waits is to hear of it
                 way.reply(Failure(request.id, stopped()) if self._gate.closed else None)
 
-        task = self._run(_answer(request, work, way))
+        task = self._run(_answer_request(request, work, way))
         self._running[task] = request.id
         task.add_done_callback(ended)
         return task
@@ -202,7 +202,7 @@ class Conversation:
         )
 
 
-async def _answer(request: Request, work: Work, way: Way) -> None:
+async def _answer_request(request: Request, work: Work, way: Way) -> None:
     reply: Response | Failure | None
     try:
         reply = await work()

@@ -15,16 +15,16 @@ from mcproxy.foreign_text import label
 from mcproxy.sandbox import frames
 from mcproxy.types import CallRecord, CallTool, Json, JsonObject, Limits, ToolRef, ToolResult
 from mcproxy.wire.message import UNREADABLE
-from mcproxy.wire.outbox import Bounds
+from mcproxy.wire.outbox import UnreadLimits
 
 _MAX_NAME_CHARS = 200  # of a name in a record, which a script has chosen
 _MAX_REFUSALS = 4096  # under way at once; a script that starts more calls before it reads is none
 
 
-def unread(limits: Limits) -> Bounds:
+def unread(limits: Limits) -> UnreadLimits:
     """What may wait for a worker to read it: of bytes as many as it may hold, of messages all that
     its calls can make."""
-    return Bounds(2 * limits.max_calls + _MAX_REFUSALS + 2, limits.memory_mb << 20)
+    return UnreadLimits(2 * limits.max_calls + _MAX_REFUSALS + 2, limits.memory_mb << 20)
 
 
 class Calls:

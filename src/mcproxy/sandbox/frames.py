@@ -14,7 +14,7 @@ import msgspec
 from mcproxy.types import Job, Json, JsonObject, Limits
 from mcproxy.wire.depth import MAX_DEPTH, is_deep
 from mcproxy.wire.message import UNREADABLE
-from mcproxy.wire.outbox import Bounds, Unread
+from mcproxy.wire.outbox import Unread, UnreadLimits
 from mcproxy.wire.pace import Pace
 
 _LENGTH = struct.Struct("<I")
@@ -157,7 +157,7 @@ class Writer:
     ``excess``: why nothing is sent or received any more, where more was unread than ``bounds`` are.
     """
 
-    def __init__(self, sock: socket.socket, bounds: Bounds) -> None:
+    def __init__(self, sock: socket.socket, bounds: UnreadLimits) -> None:
         self._sock = sock
         self._turn = asyncio.Lock()
         self._unread = Unread(bounds)

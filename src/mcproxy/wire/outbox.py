@@ -1,8 +1,8 @@
 """What goes out to one peer: at once while it reads, within bounds while it does not. No I/O.
 
 A peer that does not read must not cost memory without end. Whoever can wait waits (``Outbox.room``:
-our requests); what cannot (our replies, notifications) is kept, up to ``Bounds``, beyond which the
-peer is to be ended by its owner.
+our requests); what cannot (our replies, notifications) is kept, up to ``UnreadLimits``, beyond
+which the peer is to be ended by its owner.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class UnreadLimits:
     """What a peer may leave unread. A busy one catches up on less; none needs more."""
 
     messages: int = 4096
@@ -22,8 +22,8 @@ class Bounds:
 class Unread:
     """Counts what one peer was sent and has not taken yet."""
 
-    def __init__(self, bounds: Bounds | None = None) -> None:
-        self._bounds = bounds or Bounds()
+    def __init__(self, bounds: UnreadLimits | None = None) -> None:
+        self._bounds = bounds or UnreadLimits()
         self._messages = 0
         self._bytes = 0
 
@@ -59,7 +59,7 @@ class Outbox:
         self,
         write: Callable[[bytes], None],
         on_excess: Callable[[str], None],
-        bounds: Bounds | None = None,
+        bounds: UnreadLimits | None = None,
     ) -> None:
         self._write, self._on_excess = write, on_excess
         self._unread = Unread(bounds)

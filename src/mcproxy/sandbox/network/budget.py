@@ -21,7 +21,7 @@ class Caps:
     moved_bytes: int = 256 << 20
 
 
-class Budget:
+class EgressBudget:
     """What is left for one execution, and its open connections; ``look_ups``: how many of names may
     be under way."""
 

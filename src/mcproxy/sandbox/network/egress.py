@@ -17,7 +17,7 @@ from http import HTTPStatus
 import h11
 
 from mcproxy.sandbox.network import refusal, relay, tls
-from mcproxy.sandbox.network.budget import Budget, Caps
+from mcproxy.sandbox.network.budget import Caps, EgressBudget
 from mcproxy.sandbox.network.dialling import Net, Resolver, connect
 from mcproxy.sandbox.network.relay import HttpEnd, Stream, request_headers
 from mcproxy.sandbox.network.targets import (
@@ -49,12 +49,12 @@ class Egress:
         self._net, self._caps = net or Net(), caps or Caps()
         self._resolver = Resolver(self._net)
         self._strangers: dict[asyncio.Task[None], None] = {}
-        self._budgets: dict[str, Budget] = {}
+        self._budgets: dict[str, EgressBudget] = {}
 
     @contextlib.contextmanager
     def admitted(self, token: str) -> Iterator[None]:
         """While an execution runs: serve what comes to the listener with its token."""
-        budget = self._budgets[token] = Budget(self._caps)
+        budget = self._budgets[token] = EgressBudget(self._caps)
         try:
             yield
         finally:
@@ -80,7 +80,7 @@ class Egress:
         """Answer each byte on ``dial`` with a connected AF_UNIX stream, until the worker ends."""
         dial.setblocking(False)
         loop = asyncio.get_running_loop()
-        budget = Budget(self._caps)
+        budget = EgressBudget(self._caps)
         running: set[asyncio.Task[None]] = set()
         async with asyncio.TaskGroup() as connections:
             with contextlib.suppress(OSError), _shut(dial):  # gone, or takes no more answers
@@ -109,7 +109,7 @@ class Egress:
         if connection:
             self._strangers.pop(connection, None)
 
-    async def _serve(self, sock: socket.socket, budget: Budget | None) -> None:
+    async def _serve(self, sock: socket.socket, budget: EgressBudget | None) -> None:
         """One connection, from its request to its end; a fault in it harms no other."""
         try:
             with contextlib.closing(await _stream(sock)) as stream:
@@ -119,7 +119,7 @@ class Egress:
         except Exception:
             log.exception("a connection failed")
 
-    async def _answer(self, script: HttpEnd, budget: Budget | None) -> None:
+    async def _answer(self, script: HttpEnd, budget: EgressBudget | None) -> None:
         target: Target | None = None
         try:
             request = await _head(script)
@@ -139,7 +139,7 @@ class Egress:
             raise Refused(403, f"host {host!r} is not allowed")
 
     async def _carry(
-        self, script: HttpEnd, request: h11.Request, target: Target, budget: Budget
+        self, script: HttpEnd, request: h11.Request, target: Target, budget: EgressBudget
     ) -> None:
         host = await connect(self._net, self._resolver, target, budget.look_ups)
         try:
@@ -151,7 +151,7 @@ class Egress:
         finally:
             host.close()
 
-    def _budget_of(self, request: h11.Request) -> Budget:
+    def _budget_of(self, request: h11.Request) -> EgressBudget:
         budget = self._budgets.get(_token(request.headers))
         if budget is None:
             raise Refused(407, "send the user name and password of HTTPS_PROXY along")
@@ -212,7 +212,7 @@ def _token(headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 
 async def _exchange(
-    script: HttpEnd, host: HttpEnd, asked: tuple[h11.Request, Target], budget: Budget
+    script: HttpEnd, host: HttpEnd, asked: tuple[h11.Request, Target], budget: EgressBudget
 ) -> None:
     request, target = asked
     headers = request_headers(request.headers, target.host)
@@ -225,7 +225,7 @@ async def _exchange(
         raise Refused(502, f"the exchange with {target.host} broke off: {error}") from error
 
 
-async def _tunnel(script: HttpEnd, host: Stream, target: Target, budget: Budget) -> None:
+async def _tunnel(script: HttpEnd, host: Stream, target: Target, budget: EgressBudget) -> None:
     try:
         async with asyncio.timeout(HEAD_SECS):
             if not isinstance(await script.next(), h11.EndOfMessage):

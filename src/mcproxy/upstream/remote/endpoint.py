@@ -38,7 +38,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class ErrorResponse:
     """A response that is none of success; ``retry_after`` in seconds, where the server says."""
 
     status: int
@@ -103,7 +103,7 @@ class Endpoint:
         """The fault for a response that is none of success."""
         return self.refused(await read_refused(response))
 
-    def refused(self, refused: Refused) -> PeerClosed | RpcError:
+    def refused(self, refused: ErrorResponse) -> PeerClosed | RpcError:
         """The fault for a status that is none of success; secrets are kept out of it."""
         return refusal(
             refused.status, refused.body, self._secrets, self._target.name, refused.retry_after
@@ -176,10 +176,10 @@ async def read_body(response: httpx.Response, limit: int = MAX_LINE_BYTES) -> by
     return bytes(body)
 
 
-async def read_refused(response: httpx.Response) -> Refused:
+async def read_refused(response: httpx.Response) -> ErrorResponse:
     """What a response of no success says."""
     after = retry_secs(response.headers.get("retry-after"), time.time())
-    return Refused(response.status_code, await read_refusal(response), after)
+    return ErrorResponse(response.status_code, await read_refusal(response), after)
 
 
 async def read_refusal(response: httpx.Response) -> bytes:

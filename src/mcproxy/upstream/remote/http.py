@@ -17,7 +17,7 @@ import msgspec
 from mcproxy import mcp
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.upstream.remote.agreed import INITIALIZED, Agreed, agreed_in, headers_of
-from mcproxy.upstream.remote.endpoint import Endpoint, Refused, read_refused
+from mcproxy.upstream.remote.endpoint import Endpoint, ErrorResponse, read_refused
 from mcproxy.upstream.remote.line import Channel, Line
 from mcproxy.upstream.remote.mirror import Marks, marks_in, mirrored
 from mcproxy.upstream.remote.refusal import Gone, is_older, session_lost
@@ -124,7 +124,9 @@ class Streamable:
         elif refused:
             raise self._endpoint.refused(refused)
 
-    async def _try(self, request: Request, data: bytes, agreed: Agreed | None) -> Refused | None:
+    async def _try(
+        self, request: Request, data: bytes, agreed: Agreed | None
+    ) -> ErrorResponse | None:
         """Send a request once and see it answered; or give the refusal."""
         headers = headers_of(agreed) | mirrored(request, self._marks)
         replies = Replies(self._line.name)
@@ -258,7 +260,7 @@ class Streamable:
 
         await listen(self._line, Source(opened, lambda: self._listed, renew, self._gone))
 
-    async def _fall_back(self, refused: Refused) -> Channel:
+    async def _fall_back(self, refused: ErrorResponse) -> Channel:
         try:
             return await self._older()
         except PeerClosed as error:
