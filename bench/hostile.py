@@ -52,7 +52,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Soaked:
+class Withstood:
     """Alone and under attack; the most memory of the gateway; its end; what was done to it."""
 
     alone: Measured
@@ -63,7 +63,7 @@ class Soaked:
     done: JsonObject
 
 
-async def soak(secs: float, kinds: Sequence[str] = ()) -> Soaked:
+async def soak(secs: float, kinds: Sequence[str] = ()) -> Withstood:
     """Measure for so many seconds, most of them under attack, by these kinds of servers and
     clients; by all, where none is named."""
     servers = [kind for kind in HARMS if kind in kinds or not kinds]
@@ -88,7 +88,7 @@ async def soak(secs: float, kinds: Sequence[str] = ()) -> Soaked:
         async with asyncio.timeout(2 * STOP_SECS):
             status = await process.wait()
         stop_secs = time.monotonic() - started
-    return Soaked(alone, attacked, max(memory), status, stop_secs, json.loads(told))
+    return Withstood(alone, attacked, max(memory), status, stop_secs, json.loads(told))
 
 
 @asynccontextmanager
@@ -205,7 +205,7 @@ async def _look(guardian: int, memory: list[float]) -> None:
         await asyncio.sleep(LOOK_SECS)
 
 
-def table(soaked: Soaked) -> Sequence[str]:
+def table(soaked: Withstood) -> Sequence[str]:
     """The result as lines of a Markdown table."""
     alone, attacked = soaked.alone, soaked.attacked
     done = ", ".join(f"{name} {times}" for name, times in soaked.done.items())
