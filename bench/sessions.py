@@ -153,7 +153,8 @@ def _configured(directory: Path) -> Path:
 def _serve(config: Path, lives_secs: float) -> None:
     logs.configure(readable=True, stream=sys.stderr)
     logging.getLogger().setLevel(logging.INFO)
-    bounds = Bounds(unused_secs=lives_secs, idle_secs=lives_secs, sweep_secs=lives_secs / 10)
+    # Swept so seldom that every line about it is written: those that repeat are merely counted.
+    bounds = Bounds(unused_secs=lives_secs, idle_secs=lives_secs, sweep_secs=lives_secs)
     serving = serve_http(load(config), lambda _: None, bind("127.0.0.1", 0), bounds=bounds)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serving)

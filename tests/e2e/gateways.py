@@ -21,8 +21,9 @@ from tests.complaints import complaints
 ROOT = Path(__file__).parents[2]
 MAIN = ROOT / "main.py"
 SERVERS = ROOT / "tests/servers"
-START_SECS = 30
+START_SECS = 60
 STOP_SECS = 20
+PATIENT: JsonObject = {"startup_dwell_secs": 30}  # so that servers are there from the start
 
 TIME: JsonObject = {"command": sys.executable, "args": ["-m", "mcp_server_time"]}
 
@@ -89,12 +90,13 @@ def gateway(
 ) -> Iterator[Running]:
     """Start the program on a free port; at the end ``stop`` it, which must give status ``ends``.
 
-    With the option ``--log``, what it logs is on stdout.
+    It waits for its servers, unless ``config`` says how long. With the option ``--log``, what it
+    logs is on stdout.
     """
     arguments = [sys.executable, str(MAIN), "--port", "0", *options]
     if config is not None:
         path = directory / "mcproxy.json"
-        path.write_text(json.dumps(config))
+        path.write_text(json.dumps({"manifests": PATIENT, **config}))
     with subprocess.Popen(
         arguments,
         cwd=directory,

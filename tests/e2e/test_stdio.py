@@ -15,11 +15,9 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcproxy import mcp
 from mcproxy.frontends.conversation import MAX_RUNNING
 from mcproxy.types import JsonObject
-from tests.e2e.gateways import MAIN, ROOT, TIME, echo
+from tests.e2e.gateways import MAIN, PATIENT, ROOT, TIME, echo
 
-CONFIG: JsonObject = {
-    "servers": {"time": TIME, "echo": echo()},
-}
+CONFIG: JsonObject = {"servers": {"time": TIME, "echo": echo()}, "manifests": PATIENT}
 TOKYO = {"source_timezone": "Asia/Tokyo", "time": "16:30", "target_timezone": "Asia/Kolkata"}
 
 

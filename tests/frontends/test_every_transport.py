@@ -277,6 +277,22 @@ async def test_a_fault_of_the_gateway_ends_one_request(served: Served, opened: O
         await talk.works()
 
 
+@pytest.mark.requirement("stdio.cancel")
+async def test_what_is_cancelled_gets_no_reply_though_the_input_ends(served: Served) -> None:
+    written: list[bytes] = []
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"".join(
+            json.dumps(one).encode() + b"\n" for one in (script("wait", "cancelled"), CANCELLED)
+        )
+
+    async def write(chunk: bytes) -> None:
+        written.append(chunk)
+
+    await stdio.serve(served.world.gateway, served.gate, chunks(), write)
+    assert written == []
+
+
 @pytest.mark.requirement("transports.same")
 async def test_a_client_that_may_not_enter_is_told_and_harms_nothing() -> None:
     token: JsonObject = {"name": "ada", "token": "t0k3n", "namespaces": ["public"]}

@@ -106,7 +106,8 @@ class Conversation:
         self._session = ClientSession(_notify(home)) if home else None
         self._asking = Asking()
         self._capabilities: JsonObject = {}
-        self._running: dict[asyncio.Task[None], RequestId] = {}  # some clients repeat ids
+        # By task, since some clients repeat ids. None: the client has cancelled it.
+        self._running: dict[asyncio.Task[None], RequestId | None] = {}
 
     @property
     def idle(self) -> bool:
@@ -150,7 +151,8 @@ class Conversation:
         elif message.method == mcp.CANCELLED:
             cancelled = glance(message.params).requestId
             for task, id_ in self._running.items():
-                if id_ == cancelled:
+                if id_ is not None and id_ == cancelled:
+                    self._running[task] = None
                     task.cancel()
 
     def announce(self, method: str) -> None:
@@ -172,10 +174,11 @@ class Conversation:
             return None
 
         def ended(task: asyncio.Task[None]) -> None:
-            del self._running[task]
+            withdrawn = self._running.pop(task) is None
             give_back()
             if task.cancelled():  # before it began, perhaps: whoever waits is to hear of it
-                way.reply(Failure(request.id, stopped()) if self._gate.closed else None)
+                told = self._gate.closed and not withdrawn
+                way.reply(Failure(request.id, stopped()) if told else None)
 
         task = self._run(_answer_request(request, work, way))
         self._running[task] = request.id

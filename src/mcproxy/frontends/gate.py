@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 
-DRAIN_SECS = 5.0  # calls may end within this time at the stop, which many give 10 s in all
+DRAIN_SECS = 10.0  # calls that run when the program is told to stop may end within this time
 
 
 class Gate:
