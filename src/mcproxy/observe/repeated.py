@@ -22,11 +22,13 @@ _Kind: TypeAlias = tuple[str, str, str]
 
 @dataclass(slots=True)
 class _Window:
-    """What was logged of one kind since ``began``; ``latest`` is the last that was held back."""
+    """What was logged of one kind since ``began``; ``latest`` is the last that was held back, and
+    ``timer`` has it told."""
 
     began: float
     lines: int = 0
     latest: logging.LogRecord | None = None
+    timer: threading.Timer | None = None
 
 
 class RepeatLimit(logging.Filter):
@@ -80,9 +82,9 @@ class RepeatLimit(logging.Filter):
     def _tell_later(self, kind: _Kind, window: _Window) -> None:
         """The count is told at the end of the window, even if nothing else happens."""
         secs = max(0.0, window.began + self._window_secs - self._now())
-        timer = threading.Timer(secs, self._end, (kind, window))
-        timer.name, timer.daemon = TIMER, True
-        timer.start()
+        window.timer = threading.Timer(secs, self._end, (kind, window))
+        window.timer.name, window.timer.daemon = TIMER, True
+        window.timer.start()
 
     def _end(self, kind: _Kind, window: _Window) -> None:
         with self._lock:
@@ -95,6 +97,8 @@ class RepeatLimit(logging.Filter):
             if window is None or window.latest is None:
                 return
             latest, window.latest = window.latest, None
+            if window.timer:
+                window.timer.cancel()
         self._handle(_count(latest, window.lines - SHOWN, self._window_secs))
 
 
