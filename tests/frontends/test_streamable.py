@@ -394,7 +394,7 @@ async def test_while_stopping_streams_last_until_they_are_ended(served: Served) 
     async with served.http.stream("GET", "/mcp", headers=headers) as response:
         assert await served.gate.drain()
         stopping = await served.http.post("/mcp", json=LIST, headers=headers)
-        assert (stopping.status_code, stopping.headers["Retry-After"]) == (503, "5")
+        assert (stopping.status_code, stopping.headers["Retry-After"]) == (503, "10")
         served.sessions.close()
         await response.aread()
 

@@ -38,6 +38,7 @@ STATUSES = {
     RpcError.INVALID_PARAMS: 400,
     RpcError.METHOD_NOT_FOUND: 404,
     mcp.HEADER_MISMATCH: 400,
+    mcp.MISSING_CLIENT_CAPABILITY: 400,  # a server's own error, passed on
     mcp.UNSUPPORTED_VERSION: 400,
 }
 
