@@ -205,7 +205,7 @@ def test_search_finds_remembered_tools_while_the_server_starts(tmp_path: Path) -
     config: JsonObject = {"servers": {"slow": echo("--delay", "3")}}
     with gateway(tmp_path, config) as running:
         ready(running, "slow")
-    with gateway(tmp_path, config) as running:
+    with gateway(tmp_path, {**config, "manifests": {"startup_dwell_secs": 0}}) as running:
         found = running.tool("search", query="add numbers")
         (group,) = _list(found["results"])
         assert group["state"] == "starting"
