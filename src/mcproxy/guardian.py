@@ -27,10 +27,11 @@ _ORPHANED = signal.SIGUSR1  # the kernel's word to the gateway that the guardian
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def guarded(run: Callable[[], int]) -> int:
+def guarded(run: Callable[[], int], stop_secs: float = STOP_SECS) -> int:
     """Run the gateway in a child process; its exit status, once all that it started is gone.
 
-    Signals that stop or reload the gateway are passed on to it.
+    Signals that stop or reload the gateway are passed on to it. One that is asked to stop, and has
+    not within ``stop_secs``, is killed.
     """
     if not sys.platform.startswith("linux"):
         return run()
@@ -46,8 +47,8 @@ def guarded(run: Callable[[], int]) -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
         return run()
     for number in _PASSED_ON:
-        signal.signal(number, lambda received, _: _pass_on(gateway, received))
-    signal.signal(signal.SIGALRM, lambda *_: _give_up(gateway))
+        signal.signal(number, lambda received, _: _pass_on(gateway, received, stop_secs))
+    signal.signal(signal.SIGALRM, lambda *_: _give_up(gateway, stop_secs))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
     _let_go_of_stdio()
     status = _wait_for(gateway)
@@ -106,15 +107,15 @@ def _parent(pid: int) -> int | None:
     return int(stat.rpartition(")")[2].split()[1])
 
 
-def _pass_on(gateway: int, number: int) -> None:
+def _pass_on(gateway: int, number: int, stop_secs: float) -> None:
     if number != signal.SIGHUP and not signal.getitimer(signal.ITIMER_REAL)[0]:
-        signal.alarm(STOP_SECS)
+        signal.setitimer(signal.ITIMER_REAL, stop_secs)
     _signal(gateway, number)
 
 
-def _give_up(gateway: int) -> None:
+def _give_up(gateway: int, stop_secs: float) -> None:
     """Nobody can rely on a program that may be asked to stop and does not."""
-    os.write(2, f"mcproxy: not stopped after {STOP_SECS} s, killed\n".encode())
+    os.write(2, f"mcproxy: not stopped after {stop_secs:g} s, killed\n".encode())
     _signal(gateway, signal.SIGKILL)
 
 

@@ -8,10 +8,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 
-from mcproxy.config.hooks import HookSpec
+from mcproxy.config.hooks import HookSpec, RefreshHooks
+from mcproxy.config.load import Loaded
 from mcproxy.errors import CallError
 from mcproxy.frontends.sessions import Bounds
 from mcproxy.hooks import Hooks, Occasion
+from mcproxy.manifest.live import Live
+from mcproxy.manifest.refreshes import Refreshes
+from mcproxy.policy.verifier import Verifier
+from mcproxy.reload import Reloader
 from mcproxy.sandbox.network.egress import Egress
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Level, Profile
@@ -241,5 +246,82 @@ def hook() -> AbstractAsyncContextManager[Part]:
             await asyncio.sleep(0.2)
 
         yield Part(run, use)
+
+    return scenario()
+
+
+def manifest() -> AbstractAsyncContextManager[Part]:
+    """The manifest: a first one, one at once, one for which a hook is waited for."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Part]:
+        done = asyncio.Event()
+
+        async def hook(_: Occasion) -> None:
+            await asyncio.sleep(LOOK_SECS)
+
+        async def after(_: Occasion) -> None:
+            await asyncio.sleep(LOOK_SECS)
+            done.set()
+
+        settings = RefreshHooks(
+            pre_refresh=(HookSpec(name="hook"),),
+            post_refresh=(HookSpec(name="after"),),
+            events=("startup", "tools_changed"),
+        )
+        refreshes = Refreshes(Hooks({"hook": hook, "after": after}, {}), lambda: settings)
+        live = Live(tuple, lambda _: None, refreshes)
+
+        async def use() -> None:
+            async with asyncio.timeout(READY_SECS):
+                await live.begun()
+                await done.wait()
+                done.clear()
+                live.changed("tools_changed")
+                await done.wait()
+
+        yield Part(live.run, use)
+
+    return scenario()
+
+
+def reload() -> AbstractAsyncContextManager[Part]:
+    """The configuration file: it changes, and what follows takes its time."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Part]:
+        with tempfile.TemporaryDirectory() as name:
+            source = Path(name) / "mcproxy.json"
+            source.write_text('{"servers": {}}')
+            applied = asyncio.Event()
+
+            async def apply(_loaded: Loaded, _causes: object) -> None:
+                await asyncio.sleep(LOOK_SECS)
+                applied.set()
+
+            async def use() -> None:
+                await asyncio.sleep(0)  # what the file was is looked at when the watch begins
+                source.write_text('{"servers": {}, "groups": {}}')
+                async with asyncio.timeout(READY_SECS):
+                    await applied.wait()
+
+            reloader = Reloader(source, apply)
+            yield Part(lambda: reloader.run(watch=True), use)
+
+    return scenario()
+
+
+def verifier() -> AbstractAsyncContextManager[Part]:
+    """The issuer in force, where none is."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Part]:
+        one = Verifier(None)
+
+        async def use() -> None:
+            one.use(None)
+            await asyncio.sleep(LOOK_SECS)
+
+        yield Part(one.run, use)
 
     return scenario()

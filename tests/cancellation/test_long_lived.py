@@ -45,6 +45,10 @@ TARGETS: list[tuple[Scenario, str]] = [
     (scenarios.frontends, "EventStream._write"),
     (scenarios.frontends, "disconnected"),
     (scenarios.hook, "hook.<locals>.scenario.<locals>.run"),
+    (scenarios.manifest, "Live.run"),
+    (scenarios.reload, "Reloader.run"),
+    (scenarios.reload, "Reloader._watch"),
+    (scenarios.verifier, "Verifier.run"),
 ]
 
 
@@ -95,10 +99,6 @@ SITES: dict[str, tuple[str, ...]] = {
 # Not driven, with the reason.
 _PROGRAM = "of the whole program, which tests/e2e end by signals, with scripts and calls under way"
 BRIEF: dict[str, str] = {
-    "Live.run": _PROGRAM,
-    "Reloader.run": _PROGRAM,
-    "Reloader._watch": _PROGRAM,
-    "Verifier.run": _PROGRAM,
     "serve": _PROGRAM,
     "_Output.write_all": _PROGRAM,
     "_Output.fail_when_lost": _PROGRAM,

@@ -112,3 +112,34 @@ def test_while_stopping_new_requests_get_503_and_running_ones_end(tmp_path: Path
             assert not script.done()
         assert running.post({"jsonrpc": "2.0", "id": 1, "method": "ping"}).status_code == 503
         assert script.result()["result"] == "done"
+
+
+_DEAF = """
+import signal, time
+from mcproxy.guardian import guarded
+
+def run():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("ready", flush=True)
+    while True:
+        time.sleep(60)
+
+raise SystemExit(guarded(run, stop_secs=0.2))
+"""
+
+
+@pytest.mark.requirement("cli.stop")
+@pytest.mark.parametrize("asked", [1, 2])
+def test_a_gateway_that_does_not_stop_is_killed(asked: int) -> None:
+    command = [sys.executable, "-c", _DEAF]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        (own,) = psutil.Process(process.pid).children()
+        for _ in range(asked):
+            process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGKILL
+    assert said == "mcproxy: not stopped after 0.2 s, killed\n"
+    assert not own.is_running()

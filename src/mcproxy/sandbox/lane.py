@@ -12,10 +12,11 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Protocol
 
 from mcproxy.cancellation import checkpoint, finish
-from mcproxy.sandbox import cgroup, memory
+from mcproxy.sandbox import cgroup, memory, scratch
 from mcproxy.sandbox.cgroup import MemoryGroup
 from mcproxy.sandbox.jail.walls import Own, Walls
 from mcproxy.sandbox.scratch import ScratchFolders
@@ -141,17 +142,25 @@ class Lane:
 
     async def _seat(self, zygote: Zygote, *, warm: bool = True) -> Seat:
         folder = self._folders.make() if self._folders else None
-        scratch = str(folder) if folder else None
+        try:
+            return await self._seat_with(zygote, folder, warm=warm)
+        except BaseException:
+            if folder:  # whatever becomes of the worker, it will have no script: nothing is in it
+                scratch.remove(folder)
+            raise
+
+    async def _seat_with(self, zygote: Zygote, folder: Path | None, *, warm: bool) -> Seat:
+        place = str(folder) if folder else None
         if not self._walls.network:
-            return Seat(await zygote.spawn(Own(scratch, warm=warm)), folder)
+            return Seat(await zygote.spawn(Own(place, warm=warm)), folder)
         if self._walls.namespaces:
             token = secrets.token_urlsafe(_TOKEN_BYTES)
-            worker = await zygote.spawn(Own(scratch, token, warm=warm))
+            worker = await zygote.spawn(Own(place, token, warm=warm))
             return Seat(worker, folder, token=token)
         ours, theirs = socket.socketpair()  # no network of its own: a line to the proxy
         with theirs:
             try:
-                worker = await zygote.spawn(Own(scratch, warm=warm), theirs)
+                worker = await zygote.spawn(Own(place, warm=warm), theirs)
             except BaseException:
                 ours.close()
                 raise

@@ -39,7 +39,8 @@ class ScratchFolders:
 
 
 def remove(folder: Path) -> None:
-    """Remove one worker's folder. Only after the worker's end: it could write on."""
+    """Remove one worker's folder. Only after the worker's end, since it could write on, or where no
+    script will be given to it."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
