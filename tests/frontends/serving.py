@@ -1,5 +1,6 @@
 """The HTTP frontends on a real socket, in front of a real gateway whose scripts are told what to do
-by the test: each line of a script is ``say N``, ``ask METHOD``, ``fail``, or ``wait``."""
+by the test: each line of a script is ``say N``, ``ask METHOD``, ``fail``, ``wait``, or ``cling``
+(wait, and end only then, even if cancelled)."""
 
 import asyncio
 import json
@@ -82,6 +83,11 @@ class Scripts:
                     exchange = EXCHANGE.get()
                     assert exchange
                     value = await exchange.ask(method, {})
+                case ["cling"]:
+                    try:
+                        await self._wait()
+                    finally:
+                        await self.go.wait()
                 case ["fail"]:
                     raise RuntimeError("a fault of the gateway")
                 case _:

@@ -334,6 +334,25 @@ async def test_a_cancelled_request_is_stopped(served: Served, opened: Open) -> N
 
 
 @pytest.mark.requirement("transports.same")
+async def test_a_request_that_is_cancelled_as_the_gateway_stops_gets_no_reply(
+    served: Served,
+) -> None:
+    """Over stdio, where a client that says its last words closes its end at once."""
+    async with (
+        over_stdio(served) as talk,
+        asyncio.timeout(BOUND_SECS),
+        asyncio.TaskGroup() as tasks,
+    ):
+        await talk.send(script("cling", "cancelled"))
+        await served.scripts.waiting.wait()
+        await talk.cancel()
+        await served.scripts.cancelled.wait()
+        tasks.create_task(served.gate.drain())
+        served.scripts.go.set()
+        await talk.works()  # no reply came before this one
+
+
+@pytest.mark.requirement("transports.same")
 @over(WITH_SESSION)
 async def test_requests_under_way_are_bounded(served: Served, opened: Open) -> None:
     async with opened(served) as talk:
