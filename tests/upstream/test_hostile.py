@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,8 @@ async def test_a_server_that_sends_without_end_keeps_nobody_waiting(
     caplog.set_level(logging.CRITICAL)
     async with running(bad=server("unruly.py"), good=server("echo.py")) as watched:
         before = rss_mib()
-        await watched.call("bad", "flood", lines=lines)
+        with suppress(ServerDown):  # one that asks faster than it reads the answers may be ended
+            await watched.call("bad", "flood", lines=lines)
         for number in range(CALLS):
             result = await watched.call("good", "add", a=number, b=1)
             assert result["structuredContent"] == {"sum": number + 1}
