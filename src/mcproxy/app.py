@@ -20,7 +20,7 @@ from mcproxy.config.load import Loaded
 from mcproxy.config.state import state_directory
 from mcproxy.errors import CallError
 from mcproxy.exchange import Tenant, Upstream
-from mcproxy.frontends.gate import Gate
+from mcproxy.frontends.drain import Gate
 from mcproxy.gateway.calls import Admission
 from mcproxy.gateway.core import Gateway, Outside
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot

@@ -40,8 +40,8 @@ Your own servers: write config/mcp-servers.json, the README shows how. Stop: Ctr
 """
 
 if TYPE_CHECKING:
+    from mcproxy.observe.nonblocking_log import Unblocked
     from mcproxy.observe.redact import Redactor
-    from mcproxy.observe.unblocked import Unblocked
 
 _NOT_INSTALLED = (
     "mcproxy: the package {} is not installed for {}; in a checkout, `make setup` installs it, and "
@@ -130,7 +130,7 @@ def _guarded_serve(arguments: argparse.Namespace) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     from mcproxy.observe.logs import tell_counts
-    from mcproxy.observe.unblocked import Unblocked
+    from mcproxy.observe.nonblocking_log import Unblocked
 
     to_stdout = arguments.log and not arguments.stdio
     with contextlib.closing(Unblocked(sys.stdout if to_stdout else sys.stderr)) as stream:

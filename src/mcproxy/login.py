@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from mcproxy.commands.report import GOOD, PROBLEMS, USAGE, Report
-from mcproxy.config.faults import did_you_mean
 from mcproxy.config.load import Loaded
 from mcproxy.config.model import Config
+from mcproxy.config.validation_messages import did_you_mean
 from mcproxy.frontends.pipes import reading
-from mcproxy.upstream.remote.answer import Answer, NoAnswer, pasted_answer
-from mcproxy.upstream.remote.landing import Landing
+from mcproxy.upstream.remote.login_answer import Answer, NoAnswer, pasted_answer
+from mcproxy.upstream.remote.login_callback import Landing
 from mcproxy.upstream.remote.tokens import LoginFile, login_path
 
 MAX_LINE_BYTES = 16 << 10  # pasted by somebody; terminals themselves take 4 KiB

@@ -14,10 +14,10 @@ from mcproxy.app import App
 from mcproxy.config.load import Loaded
 from mcproxy.descriptors import connection_limits, raise_descriptor_limit
 from mcproxy.frontends import stdio
-from mcproxy.frontends.entry import Site
 from mcproxy.frontends.http import application
 from mcproxy.frontends.http_connection import ConnectionLimits, Connections, server_on
 from mcproxy.frontends.pipes import reading, writing
+from mcproxy.frontends.request_auth import Site
 from mcproxy.frontends.sessions import Bounds, Sessions
 from mcproxy.observe.redact import Redactor
 from mcproxy.policy.origins import bind_to

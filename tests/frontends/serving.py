@@ -16,10 +16,10 @@ import httpx
 from mcproxy.config.load import load_document
 from mcproxy.config.model import Audit
 from mcproxy.exchange import EXCHANGE, Upstream
-from mcproxy.frontends.entry import Site
-from mcproxy.frontends.gate import Gate
+from mcproxy.frontends.drain import Gate
 from mcproxy.frontends.http import application
 from mcproxy.frontends.http_connection import ConnectionLimits, Connections, server_on
+from mcproxy.frontends.request_auth import Site
 from mcproxy.frontends.sessions import Bounds, Sessions
 from mcproxy.gateway.calls import Admission
 from mcproxy.gateway.core import Gateway, Outside, Where

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mcproxy.frontends.gate import Gate
+from mcproxy.frontends.drain import Gate
 from mcproxy.frontends.sessions import Bounds, Full, Sessions
 from mcproxy.gateway.core import Where
 from mcproxy.policy.access import AccessDenied

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcproxy.manifest.cut import cut_schema
-from mcproxy.manifest.cut import size as json_size
 from mcproxy.manifest.model import Manifest, build
 from mcproxy.manifest.search import search
+from mcproxy.manifest.truncate import cut_schema
+from mcproxy.manifest.truncate import size as json_size
 from mcproxy.types import Json, JsonObject, ServerState, ServerView, Tool, ToolRef
 from tests.manifest.samples import many, names, one_of_many, results, size, tool, tools_of, view
 

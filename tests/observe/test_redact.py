@@ -19,7 +19,7 @@ from mcproxy.config.secrets import MASK
 from mcproxy.errors import RpcError, UpstreamError
 from mcproxy.observe import logs
 from mcproxy.observe.redact import Redactor, secrets_of
-from mcproxy.observe.shapes import looks_random, names_a_secret, secret_within
+from mcproxy.observe.secret_shapes import looks_random, names_a_secret, secret_within
 from mcproxy.types import Json, JsonObject, ToolRef
 from mcproxy.upstream.serverlog import ServerLog
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import pytest
 
 from mcproxy.errors import RateLimited, ServerDown, UnknownTool
-from mcproxy.sandbox import fresh
+from mcproxy.sandbox import process_runner
 from mcproxy.types import Job, Json, Limits, Outcome, ToolRef, ToolResult
 
 MANIFEST = {"namespace": "public", "servers": {"s": {"description": "", "tools": ["echo"]}}}
@@ -96,7 +96,7 @@ def run(tools: Tools) -> Run:
 
     async def run(source: str, limits: Limits | None = None) -> Outcome:
         limits = limits or Limits(timeout_secs=10)
-        return await fresh.run(Job(source, limits, json.dumps(MANIFEST).encode()), tools)
+        return await process_runner.run(Job(source, limits, json.dumps(MANIFEST).encode()), tools)
 
     return run
 

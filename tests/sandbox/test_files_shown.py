@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mcproxy.sandbox import fresh
+from mcproxy.sandbox import process_runner
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Level, Profile
 from mcproxy.types import Job, Limits
@@ -90,7 +90,7 @@ for name in sorted(sys.stdlib_module_names - windows - talkative):
 """
     async with pool_at(level, Profile(limits=Limits(timeout_secs=20))) as pool:
         inside = await run(pool, script, Limits(timeout_secs=20))
-        outside = await fresh.run(Job(script, Limits(timeout_secs=20)), echo)
+        outside = await process_runner.run(Job(script, Limits(timeout_secs=20)), echo)
     expected = outside.value if isinstance(outside.value, list) else []
     assert isinstance(inside.value, list)
     left_out = {"distutils", "ensurepip", "test", "venv"} if level == "seccomp" else set()

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from mcproxy.sandbox import fate, levels
+from mcproxy.sandbox import exit_reason, levels
 from mcproxy.sandbox.levels import Failure
 from mcproxy.sandbox.profile import Level, Profile, refusals, walls_for
 from mcproxy.sandbox.selftest import GUARANTEES, NOT_ENFORCED, Findings, judge, read
@@ -125,13 +125,13 @@ def test_what_is_lacking_is_said() -> None:
     ],
 )
 def test_why_a_worker_ended(ended: Exit | None, kind: str, says: str) -> None:
-    error = fate.explain(ended, Limits())
+    error = exit_reason.explain(ended, Limits())
     assert error.type == kind
     assert says in error.message
 
 
 def test_a_full_scratch_folder_is_named() -> None:
-    error = fate.explain(Exit(-9, 0), Limits(), "scratch")
+    error = exit_reason.explain(Exit(-9, 0), Limits(), "scratch")
     assert "16 MiB" in error.message
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from mcproxy.errors import ServerDown, UnknownServer
 from mcproxy.types import JsonObject
-from mcproxy.upstream.roster import Plan, plan
+from mcproxy.upstream.server_table import Plan, plan
 from tests.upstream.fleets import Watched, running, server, until_gone
 
 ADD = {"a": 1, "b": 1}

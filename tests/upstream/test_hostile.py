@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mcproxy.errors import ServerDown
-from mcproxy.upstream.remote.line import TOLD_AT_ONCE
+from mcproxy.upstream.remote.http_channel import TOLD_AT_ONCE
 from mcproxy.wire.outbox import UnreadLimits
 from mcproxy.wire.pace import TURN_MESSAGES
 from tests.servers.remote_odd import Odd, serving

@@ -6,8 +6,8 @@ The facts are those of ``policy.explain``; here they become lines for people.
 from collections.abc import Iterator, Sequence
 
 from mcproxy.commands.report import USAGE, Report, columns
-from mcproxy.config.faults import did_you_mean
 from mcproxy.config.model import Config
+from mcproxy.config.validation_messages import did_you_mean
 from mcproxy.policy.explain import (
     GroupStory,
     NamespaceStory,

@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Collection, Hashable, Iterator, Sequence
 
 from mcproxy.config.auth import TokenConfig
-from mcproxy.config.faults import unknown
 from mcproxy.config.hosts import is_http_url
 from mcproxy.config.inherit import all_namespaces
 from mcproxy.config.model import ANONYMOUS, ANY, Config
 from mcproxy.config.paths import Steps, written
+from mcproxy.config.validation_messages import unknown
 from mcproxy.errors import Problem
 
 # RFC 6749, section 3.3: scope-token.

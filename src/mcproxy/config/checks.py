@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Iterator
 from typing import TypeAlias
 
 from mcproxy.config.auth_checks import jwt, tokens
-from mcproxy.config.faults import unknown
 from mcproxy.config.hosts import is_http_url
 from mcproxy.config.inherit import all_namespaces, cycles, parents
 from mcproxy.config.model import Config, ServerConfig
 from mcproxy.config.paths import written
+from mcproxy.config.validation_messages import unknown
 from mcproxy.errors import Problem
 
 Rule: TypeAlias = Callable[[Config, Collection[str]], Iterator[Problem]]

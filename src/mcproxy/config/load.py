@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from mcproxy.config import advice, jsonc
+from mcproxy.config import config_warnings, jsonc
 from mcproxy.config.interpolate import Filled, Found, fill
 from mcproxy.config.migrate import is_v1, migrate
 from mcproxy.config.model import Config
@@ -108,7 +108,7 @@ def _build(document: JsonObject, source: Path | None, variables: Mapping[str, st
     return Loaded(
         config,
         source,
-        notes=(*own, *migration.notes, *_unread(filled), *advice.notes(config)),
+        notes=(*own, *migration.notes, *_unread(filled), *config_warnings.notes(config)),
         secrets=filled.secrets | tokens,
         unconfigured=_unconfigured(config, by_server),
         environment=dict(os.environ),

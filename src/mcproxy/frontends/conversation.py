@@ -17,8 +17,8 @@ from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession, Exchange
 from mcproxy.frontends.asking import Asking
 from mcproxy.frontends.budget import Budget
-from mcproxy.frontends.gate import Gate
-from mcproxy.frontends.glance import glance
+from mcproxy.frontends.drain import Gate
+from mcproxy.frontends.params import glance
 from mcproxy.frontends.progress import wants_signs, with_signs
 from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.core import Gateway, Where

@@ -8,13 +8,13 @@ from starlette.responses import Response
 
 from mcproxy import mcp
 from mcproxy.errors import RpcError
-from mcproxy.frontends.entry import Site
 from mcproxy.frontends.events import EventStream
 from mcproxy.frontends.replies import unavailable
+from mcproxy.frontends.request_auth import Site
 from mcproxy.frontends.sessions import FULL_SECS, Full
 from mcproxy.gateway.core import Where
-from mcproxy.gateway.era import server_info
 from mcproxy.gateway.listen import listen
+from mcproxy.gateway.protocol_era import server_info
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import JsonObject
 from mcproxy.wire import message as wire

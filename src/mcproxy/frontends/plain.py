@@ -9,7 +9,8 @@ from mcproxy.errors import RpcError
 from mcproxy.frontends.batches import AT_ONCE, answer_batch
 from mcproxy.frontends.connection import while_connected
 from mcproxy.frontends.conversation import too_many
-from mcproxy.frontends.entry import (
+from mcproxy.frontends.replies import accepted, answered, raw, retry_after
+from mcproxy.frontends.request_auth import (
     Received,
     Site,
     gone,
@@ -18,7 +19,6 @@ from mcproxy.frontends.entry import (
     share_of,
     where,
 )
-from mcproxy.frontends.replies import accepted, answered, raw, retry_after
 from mcproxy.gateway.core import Gateway, Where
 from mcproxy.wire import message as wire
 

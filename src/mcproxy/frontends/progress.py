@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
 from mcproxy import mcp
-from mcproxy.frontends.glance import glance
+from mcproxy.frontends.params import glance
 from mcproxy.types import JsonObject
 from mcproxy.wire.message import Request
 

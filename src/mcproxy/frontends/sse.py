@@ -12,7 +12,9 @@ from starlette.responses import Response
 
 from mcproxy.errors import RpcError
 from mcproxy.frontends.conversation import Way
-from mcproxy.frontends.entry import (
+from mcproxy.frontends.events import EventStream, event
+from mcproxy.frontends.replies import accepted, refusal, unavailable
+from mcproxy.frontends.request_auth import (
     MESSAGE,
     SESSION,
     Site,
@@ -23,8 +25,6 @@ from mcproxy.frontends.entry import (
     share_of,
     where,
 )
-from mcproxy.frontends.events import EventStream, event
-from mcproxy.frontends.replies import accepted, refusal, unavailable
 from mcproxy.frontends.session import Session
 from mcproxy.frontends.sessions import FULL_SECS, Full
 from mcproxy.gateway.core import Where

@@ -13,7 +13,10 @@ from mcproxy.errors import RpcError
 from mcproxy.frontends import listen
 from mcproxy.frontends.answering import Answer, Terms, deliver
 from mcproxy.frontends.conversation import Way
-from mcproxy.frontends.entry import (
+from mcproxy.frontends.header_checks import check, check_parameters
+from mcproxy.frontends.params import glance
+from mcproxy.frontends.replies import accepted, raw, refusal, rpc_error
+from mcproxy.frontends.request_auth import (
     EVENTS,
     JSON,
     Received,
@@ -23,9 +26,6 @@ from mcproxy.frontends.entry import (
     takes,
     takes_events,
 )
-from mcproxy.frontends.glance import glance
-from mcproxy.frontends.replies import accepted, raw, refusal, rpc_error
-from mcproxy.frontends.routing_headers import check, check_parameters
 from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.core import Where
 from mcproxy.policy.access import AccessDenied

@@ -14,7 +14,7 @@ from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession
 from mcproxy.frontends.conversation import Account, Conversation, Way
-from mcproxy.frontends.gate import Gate
+from mcproxy.frontends.drain import Gate
 from mcproxy.frontends.stream import QUEUED_BYTES, Stream
 from mcproxy.gateway.core import Gateway, Where
 from mcproxy.gateway.listen import listen

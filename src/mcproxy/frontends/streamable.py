@@ -16,7 +16,10 @@ from mcproxy.exchange import Exchange
 from mcproxy.frontends import plain, stateless
 from mcproxy.frontends.answering import Terms, deliver
 from mcproxy.frontends.connection import while_connected
-from mcproxy.frontends.entry import (
+from mcproxy.frontends.events import EventStream, event
+from mcproxy.frontends.params import glance
+from mcproxy.frontends.replies import accepted, raw, refusal, rpc_error, unavailable
+from mcproxy.frontends.request_auth import (
     EVENTS,
     JSON,
     Received,
@@ -30,9 +33,6 @@ from mcproxy.frontends.entry import (
     takes_events,
     where,
 )
-from mcproxy.frontends.events import EventStream, event
-from mcproxy.frontends.glance import glance
-from mcproxy.frontends.replies import accepted, raw, refusal, rpc_error, unavailable
 from mcproxy.frontends.session import Session
 from mcproxy.frontends.sessions import FULL_SECS, Full
 from mcproxy.frontends.stream import Reader

@@ -17,7 +17,7 @@ import msgspec
 
 from mcproxy.errors import InvalidArguments, RateLimited, TooLarge, UnknownTool
 from mcproxy.foreign_text import bounded, clean
-from mcproxy.gateway.effort import effort
+from mcproxy.gateway.schema_cost import effort
 from mcproxy.manifest.lookup import find_tool
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mcproxy import mcp
 from mcproxy.config.model import Mode
-from mcproxy.gateway import offers
+from mcproxy.gateway import listings
 from mcproxy.gateway.scope import Scope
 from mcproxy.gateway.snapshot import Snapshot
 from mcproxy.types import JsonObject
@@ -70,4 +70,4 @@ def _tools(snapshot: Snapshot, place: _Place) -> list[JsonObject] | None:
     namespace = snapshot.policy.endpoints.get(place.endpoint)
     if namespace is None:
         return None
-    return offers.tools(Scope("", namespace, snapshot.views[place.endpoint], place.mode))
+    return listings.tools(Scope("", namespace, snapshot.views[place.endpoint], place.mode))

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession, Exchange, Tenant
-from mcproxy.gateway.era import Call
+from mcproxy.gateway.protocol_era import Call
 from mcproxy.types import Json, JsonObject
 
 

@@ -18,21 +18,21 @@ from mcproxy.config.auth import JwtConfig
 from mcproxy.config.model import Mode
 from mcproxy.errors import CallError, McproxyError, RpcError
 from mcproxy.exchange import EXCHANGE, ClientSession, Exchange, Tenant, Upstream
-from mcproxy.gateway import offers
+from mcproxy.gateway import listings
 from mcproxy.gateway.arguments import ArgumentFault
 from mcproxy.gateway.calls import Admission
 from mcproxy.gateway.changes import Changes, OnChange
 from mcproxy.gateway.clients import Clients, can_be_told, listener
 from mcproxy.gateway.direct import Direct, tools_in
-from mcproxy.gateway.era import LIST_TTL_MS, Call, negotiate, read_call, server_info
-from mcproxy.gateway.merged import page
+from mcproxy.gateway.input_rounds import Rounds
+from mcproxy.gateway.merged_lists import page
 from mcproxy.gateway.metatools import MetaTools, fault_result
-from mcproxy.gateway.passing import Passing
+from mcproxy.gateway.passthrough import Passing
+from mcproxy.gateway.protocol_era import LIST_TTL_MS, Call, negotiate, read_call, server_info
 from mcproxy.gateway.reading import resource_reader
-from mcproxy.gateway.rounds import Rounds
 from mcproxy.gateway.scope import Scope
 from mcproxy.gateway.snapshot import Snapshot
-from mcproxy.gateway.toolcalls import ToolCalls
+from mcproxy.gateway.tool_calls import ToolCalls
 from mcproxy.observe.metrics import Metrics
 from mcproxy.policy.access import AccessDenied, admit, identify, shares
 from mcproxy.policy.audit import AuditLog
@@ -221,9 +221,9 @@ class Gateway:
         return call.result(
             {
                 "protocolVersion": negotiate(call.params.get("protocolVersion")),
-                "capabilities": offers.capabilities(scope, told=told),
+                "capabilities": listings.capabilities(scope, told=told),
                 "serverInfo": server_info(),
-                "instructions": offers.instructions(scope),
+                "instructions": listings.instructions(scope),
             }
         )
 
@@ -231,8 +231,8 @@ class Gateway:
         scope = self._scope(where)
         body: JsonObject = {
             "supportedVersions": [mcp.STATELESS_VERSION, *mcp.HANDSHAKE_VERSIONS],
-            "capabilities": offers.capabilities(scope, told=True),
-            "instructions": offers.instructions(scope),
+            "capabilities": listings.capabilities(scope, told=True),
+            "instructions": listings.instructions(scope),
         }
         return call.result(body, ttl_ms=LIST_TTL_MS)
 
@@ -246,7 +246,7 @@ class Gateway:
         return call.result({})
 
     async def _list_tools(self, call: Call, where: Where) -> bytes:
-        listed = offers.tools(self._scope(where))
+        listed = listings.tools(self._scope(where))
         return call.result(page("tools", listed, call.params.get("cursor")), ttl_ms=LIST_TTL_MS)
 
     async def _call_tool(self, call: Call, where: Where) -> bytes:

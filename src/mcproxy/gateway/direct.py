@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 
 from mcproxy.errors import RpcError, UpstreamError
 from mcproxy.gateway.calls import Admission, checked, limited, queued
-from mcproxy.gateway.era import Call
 from mcproxy.gateway.metatools import fault_result
+from mcproxy.gateway.protocol_era import Call
 from mcproxy.gateway.scope import Scope
 from mcproxy.gateway.snapshot import META_TOOLS
 from mcproxy.manifest.spelling import near

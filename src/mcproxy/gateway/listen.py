@@ -14,7 +14,7 @@ from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession
 from mcproxy.gateway.core import Gateway, Where
-from mcproxy.gateway.era import read_call
+from mcproxy.gateway.protocol_era import read_call
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import Notification, Request
 

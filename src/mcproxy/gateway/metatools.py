@@ -17,8 +17,8 @@ from mcproxy.gateway.arguments import (
     SearchArguments,
     read_search,
 )
-from mcproxy.gateway.blocks import MAX_RESULT_BYTES, preview, take_blocks
 from mcproxy.gateway.calls import Admission, discreet, limited, scoped
+from mcproxy.gateway.result_content import MAX_RESULT_BYTES, preview, take_blocks
 from mcproxy.gateway.scope import Scope
 from mcproxy.manifest.lookup import require_server, schema
 from mcproxy.manifest.search import BadSearch, search

@@ -14,9 +14,9 @@ import jsonschema_rs
 from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Upstream
-from mcproxy.gateway.era import LIST_TTL_MS, Call
 from mcproxy.gateway.forward import forward
-from mcproxy.gateway.merged import items, offering, page
+from mcproxy.gateway.merged_lists import items, offering, page
+from mcproxy.gateway.protocol_era import LIST_TTL_MS, Call
 from mcproxy.gateway.scope import Scope
 from mcproxy.types import Json, JsonObject
 

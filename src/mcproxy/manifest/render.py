@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
-from mcproxy.manifest.cut import cut_schema, size
 from mcproxy.manifest.find import Found, Hit
 from mcproxy.manifest.model import ServerPart
 from mcproxy.manifest.names import call_line
 from mcproxy.manifest.text import brief, first_sentence
+from mcproxy.manifest.truncate import cut_schema, size
 from mcproxy.types import Json, JsonObject, ToolRef
 
 NAMES, SERVERS, TOOLS, SCHEMAS = range(4)  # the depths

@@ -8,7 +8,6 @@ here can tell about the rest.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mcproxy.manifest.cut import size
 from mcproxy.manifest.find import find
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.render import (
@@ -23,6 +22,7 @@ from mcproxy.manifest.render import (
     show_tools,
 )
 from mcproxy.manifest.text import brief
+from mcproxy.manifest.truncate import size
 from mcproxy.types import Json, JsonObject, Tool, ToolRef
 
 DEFAULT_DEPTH = 2

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mcproxy.config.paths import Steps
-from mcproxy.observe.shapes import holds_secret, looks_random, names_a_secret, secret_within
+from mcproxy.observe.secret_shapes import holds_secret, looks_random, names_a_secret, secret_within
 from mcproxy.types import Json
 
 _SCHEME = re.compile(r"(?i:bearer|basic|token)\s+(?=\S)")

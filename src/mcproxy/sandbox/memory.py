@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mcproxy.sandbox.jail.walls import Walls
-from mcproxy.sandbox.seat import Seat
+from mcproxy.sandbox.worker_slot import Seat
 
 LOOK_EVERY_SECS = 0.05  # at 2 GB/s a script is 100 MB over before it is stopped
 SPARE_KIB = 16 << 10  # the main thread's stack (8 MiB), and the tables of what may be kept

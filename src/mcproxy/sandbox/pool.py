@@ -16,14 +16,14 @@ from typing import Literal, Self
 from mcproxy.cancellation import finish
 from mcproxy.errors import ConfigError, SandboxUnavailable
 from mcproxy.queues import Queues
-from mcproxy.sandbox import bridge, fate, fresh, levels, selftest
+from mcproxy.sandbox import bridge, exit_reason, levels, process_runner, selftest
 from mcproxy.sandbox.jail.walls import Wall, Walls
-from mcproxy.sandbox.lane import CLOSE_SECS, Egress, Lane
 from mcproxy.sandbox.levels import Failure, lacking
 from mcproxy.sandbox.packages import Installed, PackagesUnavailable
 from mcproxy.sandbox.profile import LEVELS, Level, Profile, refusals, walls_for
-from mcproxy.sandbox.seat import Seat
 from mcproxy.sandbox.selftest import NOT_ENFORCED, MakeSeat
+from mcproxy.sandbox.worker_pool import CLOSE_SECS, Egress, Lane
+from mcproxy.sandbox.worker_slot import Seat
 from mcproxy.sandbox.zygote_process import Ready, ZygoteFailed
 from mcproxy.types import (
     CallTool,
@@ -153,7 +153,7 @@ class Pool:
             self._executions += 1
             try:
                 if self.report.level == "none":
-                    return await fresh.run(job, call, self._installed(profile).path)
+                    return await process_runner.run(job, call, self._installed(profile).path)
                 async with self._lane(profile).worker() as seat:
                     return await bridge.serve(
                         seat.worker.sock, job, call, lambda: _explain(seat, job.limits)
@@ -254,7 +254,7 @@ class Pool:
 
 
 async def _explain(seat: Seat, limits: Limits) -> ScriptError:
-    return fate.explain(await seat.fate(), limits, seat.over)
+    return exit_reason.explain(await seat.fate(), limits, seat.over)
 
 
 def _no_packages(error: PackagesUnavailable) -> Outcome:

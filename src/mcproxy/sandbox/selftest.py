@@ -19,7 +19,7 @@ from mcproxy.sandbox import bridge
 from mcproxy.sandbox.memory import used_kib
 from mcproxy.sandbox.probes import PROBES
 from mcproxy.sandbox.profile import Level
-from mcproxy.sandbox.seat import CLEAR_SECS, Seat
+from mcproxy.sandbox.worker_slot import CLEAR_SECS, Seat
 from mcproxy.types import Job, Json, Limits, Outcome, ToolRef, ToolResult
 
 PROBE_SECS = 10.0  # the probes take about 20 ms

@@ -16,8 +16,8 @@ from mcproxy.exchange import Tenant, Upstream
 from mcproxy.types import Change, Json, JsonObject, ServerHealth, ServerView, ToolRef, ToolResult
 from mcproxy.upstream.child.tree import processes
 from mcproxy.upstream.definition import Definition, definitions, not_running
-from mcproxy.upstream.member import Around, Member, OnEvent
-from mcproxy.upstream.roster import Roster
+from mcproxy.upstream.server_entry import Around, Member, OnEvent
+from mcproxy.upstream.server_table import Roster
 from mcproxy.upstream.supervision.supervisor import Supervisor
 from mcproxy.wire.message import Notification
 

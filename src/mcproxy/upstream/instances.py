@@ -15,13 +15,13 @@ from mcproxy import mcp
 from mcproxy.errors import RpcError, ServerDown, UpstreamError
 from mcproxy.exchange import EXCHANGE, Tenant
 from mcproxy.types import Change, Json, JsonObject, ServerHealth, ToolRef, ToolResult
-from mcproxy.upstream.lives import Lives
-from mcproxy.upstream.placing import Presence, place
+from mcproxy.upstream.instance_slots import Presence, place
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.upstream.supervision.calls import Calls
 from mcproxy.upstream.supervision.restart import ON_DEMAND
+from mcproxy.upstream.supervision.server_limits import Surroundings, Terms, Way
 from mcproxy.upstream.supervision.supervisor import Supervisor
-from mcproxy.upstream.supervision.terms import Surroundings, Terms, Way
+from mcproxy.upstream.supervisor_tasks import Lives
 
 LEAVE_SECS = 10.0  # a process that is told to stop is gone by then, whatever it does
 

@@ -20,7 +20,7 @@ from mcproxy.patience import patient
 from mcproxy.types import JsonObject
 from mcproxy.upstream.actions import fleet_actions
 from mcproxy.upstream.supervision.breaker import CLOSED, OPEN_SECS, THRESHOLD
-from mcproxy.upstream.supervision.turns import Turns
+from mcproxy.upstream.supervision.start_slots import Turns
 from tests.servers import unruly
 from tests.upstream.fleets import (
     LOOK_SECS,

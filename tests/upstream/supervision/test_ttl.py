@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mcproxy.types import JsonObject
-from mcproxy.upstream.supervision.remembered import MAX_BYTES, Offer, OfferFile
-from mcproxy.upstream.supervision.upkeep import Condition, Kill, Upkeep, measure
+from mcproxy.upstream.supervision.process_limits import Condition, Kill, Upkeep, measure
+from mcproxy.upstream.supervision.tool_cache import MAX_BYTES, Offer, OfferFile
 from tests.upstream.fleets import WAIT_SECS, Watched, running_document, server
 
 LIMITS = Upkeep(memory_mb=100, age_secs=1000, idle_secs=50)

@@ -17,7 +17,7 @@ from mcproxy.errors import PeerClosed
 from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.possible_owners import LAG_SECS
 from mcproxy.upstream.protocol.session import Session
-from mcproxy.upstream.remote.line import Channel, Line, running_tasks
+from mcproxy.upstream.remote.http_channel import Channel, Line, running_tasks
 from mcproxy.upstream.remote.tokens import LoginFile
 from mcproxy.wire.message import decode
 from mcproxy.wire.peer import Peer

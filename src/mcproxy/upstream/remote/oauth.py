@@ -30,8 +30,8 @@ from pydantic import AnyUrl, ValidationError
 from mcproxy import mcp
 from mcproxy.errors import McproxyError
 from mcproxy.types import Json, JsonObject
-from mcproxy.upstream.remote.answer import Answer
 from mcproxy.upstream.remote.confined import AddressRules, Confined
+from mcproxy.upstream.remote.login_answer import Answer
 from mcproxy.upstream.remote.tokens import Login, LoginFile
 
 HTTP_SECS = 30.0  # for one request of the flow

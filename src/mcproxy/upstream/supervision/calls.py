@@ -13,8 +13,8 @@ from mcproxy.errors import CallError, RpcError
 from mcproxy.exchange import Tenant
 from mcproxy.types import Json, JsonObject, Tool, ToolRef, ToolResult
 from mcproxy.upstream.protocol.session import Session
-from mcproxy.upstream.supervision.door import Door
-from mcproxy.upstream.supervision.terms import CallTimes
+from mcproxy.upstream.supervision.call_guard import Door
+from mcproxy.upstream.supervision.server_limits import CallTimes
 
 WATCH_SECS = 5.0  # a subscription is renewed within this time, or is lost
 

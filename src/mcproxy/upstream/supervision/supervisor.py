@@ -21,10 +21,10 @@ from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.handshake import HandshakeFailed
 from mcproxy.upstream.protocol.session import Session
 from mcproxy.upstream.serverlog import ServerLog
+from mcproxy.upstream.supervision.call_guard import Door
 from mcproxy.upstream.supervision.calls import Calls
-from mcproxy.upstream.supervision.door import Door
+from mcproxy.upstream.supervision.process_limits import Condition, Kill, measure
 from mcproxy.upstream.supervision.progress import Progress
-from mcproxy.upstream.supervision.remembered import Offer, by_name, offer_of
 from mcproxy.upstream.supervision.restart import (
     Ending,
     GiveUp,
@@ -33,8 +33,8 @@ from mcproxy.upstream.supervision.restart import (
     ending_of,
     next_step,
 )
-from mcproxy.upstream.supervision.terms import Process, Surroundings, Terms, Way
-from mcproxy.upstream.supervision.upkeep import Condition, Kill, measure
+from mcproxy.upstream.supervision.server_limits import Process, Surroundings, Terms, Way
+from mcproxy.upstream.supervision.tool_cache import Offer, by_name, offer_of
 from mcproxy.wire.message import Notification
 
 START_WAIT_SECS = 30.0  # a call that arrives while the server starts waits this long at most

@@ -7,8 +7,8 @@ from mcproxy.config.model import Mode
 from mcproxy.errors import RpcError
 from mcproxy.gateway.arguments import ArgumentFault, read_execute, read_search
 from mcproxy.gateway.direct import Direct, unknown_tool
-from mcproxy.gateway.era import Call
 from mcproxy.gateway.metatools import MetaTools, fault_result
+from mcproxy.gateway.protocol_era import Call
 from mcproxy.gateway.scope import Scope
 from mcproxy.gateway.snapshot import META_TOOLS, PREFIX
 from mcproxy.policy.access import AccessDenied

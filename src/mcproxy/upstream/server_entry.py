@@ -14,11 +14,11 @@ from mcproxy.exchange import Tenant
 from mcproxy.types import Change, Json, JsonObject, ServerHealth, ToolRef, ToolResult
 from mcproxy.upstream.definition import Definition
 from mcproxy.upstream.instances import Instances
-from mcproxy.upstream.lives import Lives
-from mcproxy.upstream.supervision.remembered import NoMemory, OfferFile
+from mcproxy.upstream.supervision.server_limits import Surroundings
+from mcproxy.upstream.supervision.start_slots import Turns
 from mcproxy.upstream.supervision.supervisor import Supervisor
-from mcproxy.upstream.supervision.terms import Surroundings
-from mcproxy.upstream.supervision.turns import Turns
+from mcproxy.upstream.supervision.tool_cache import NoMemory, OfferFile
+from mcproxy.upstream.supervisor_tasks import Lives
 from mcproxy.wire.message import Notification
 
 OnEvent: TypeAlias = Callable[[str, Notification, Tenant | None], None]

@@ -14,8 +14,8 @@ import msgspec
 
 from mcproxy import mcp
 from mcproxy.types import Json, JsonObject
-from mcproxy.wire.marks import Path, header_text, marked, value_at
 from mcproxy.wire.message import UNREADABLE, Request
+from mcproxy.wire.param_headers import Path, header_text, marked, value_at
 
 Marks: TypeAlias = Mapping[str, Mapping[Path, str]]
 """By tool: which of its parameters, by path, is mirrored in which header."""

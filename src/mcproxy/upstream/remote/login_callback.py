@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 import h11
 
-from mcproxy.upstream.remote.answer import Answer, NoAnswer, answer_in
+from mcproxy.upstream.remote.login_answer import Answer, NoAnswer, answer_in
 
 REQUEST_SECS = 10.0  # for a request to arrive; browsers open connections that they never use
 _PATH = "/callback"

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from mcproxy.upstream.remote.answer import Answer, NoAnswer, pasted_answer
-from mcproxy.upstream.remote.landing import Landing
+from mcproxy.upstream.remote.login_answer import Answer, NoAnswer, pasted_answer
+from mcproxy.upstream.remote.login_callback import Landing
 
 STATE = "s-1"
 BASE = "http://127.0.0.1:1/callback"

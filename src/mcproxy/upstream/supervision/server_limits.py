@@ -13,10 +13,10 @@ from mcproxy.config.model import Affinity
 from mcproxy.types import Change
 from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.session import Session
-from mcproxy.upstream.supervision.remembered import Memory
+from mcproxy.upstream.supervision.process_limits import Upkeep
 from mcproxy.upstream.supervision.restart import CHILD, Policy
-from mcproxy.upstream.supervision.turns import Turns
-from mcproxy.upstream.supervision.upkeep import Upkeep
+from mcproxy.upstream.supervision.start_slots import Turns
+from mcproxy.upstream.supervision.tool_cache import Memory
 from mcproxy.wire.message import Notification
 
 

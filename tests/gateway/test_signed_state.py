@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcproxy.gateway.seal import Seal
+from mcproxy.gateway.signed_state import Seal
 
 SECS = 600.0
 

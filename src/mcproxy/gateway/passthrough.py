@@ -11,9 +11,9 @@ import msgspec
 from mcproxy import mcp
 from mcproxy.errors import CallError, RpcError
 from mcproxy.exchange import EXCHANGE, ClientSession, Tenant, Upstream
-from mcproxy.gateway.era import Call
 from mcproxy.gateway.forward import forward
 from mcproxy.gateway.prompts import Prompts
+from mcproxy.gateway.protocol_era import Call
 from mcproxy.gateway.resources import Resources
 from mcproxy.gateway.scope import Scope
 from mcproxy.gateway.watching import Watching

@@ -10,10 +10,10 @@ import pytest
 
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange
-from mcproxy.gateway import rounds
-from mcproxy.gateway.era import Call
-from mcproxy.gateway.paused import Paused
-from mcproxy.gateway.rounds import Rounds, Work
+from mcproxy.gateway import input_rounds
+from mcproxy.gateway.input_rounds import Rounds, Work
+from mcproxy.gateway.protocol_era import Call
+from mcproxy.gateway.suspended_call import Paused
 from mcproxy.types import Json, JsonObject
 
 WAIT_SECS = 10.0
@@ -282,7 +282,7 @@ async def test_a_client_is_asked_only_what_it_takes() -> None:
 
 
 async def test_only_so_many_calls_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds, "MAX_WAITING", 1)
+    monkeypatch.setattr(input_rounds, "MAX_WAITING", 1)
     async with client("elicitation") as ada:
         await ada.send(ask_once)
         with pytest.raises(RpcError, match="try again in 10 s") as full:

@@ -3,7 +3,7 @@
 import pytest
 
 from mcproxy.types import Json
-from mcproxy.wire.marks import Path, header_text, marked, value_at
+from mcproxy.wire.param_headers import Path, header_text, marked, value_at
 
 SCHEMA: Json = {
     "properties": {

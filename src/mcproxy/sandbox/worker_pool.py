@@ -20,7 +20,7 @@ from mcproxy.sandbox import cgroup, memory, scratch
 from mcproxy.sandbox.cgroup import MemoryGroup
 from mcproxy.sandbox.jail.walls import Own, Walls
 from mcproxy.sandbox.scratch import ScratchFolders
-from mcproxy.sandbox.seat import CLEAR_SECS, Dials, Seat
+from mcproxy.sandbox.worker_slot import CLEAR_SECS, Dials, Seat
 from mcproxy.sandbox.zygote_process import Ready, Zygote, ZygoteFailed
 
 STARTS, STARTS_SECS = 3, 10.0  # more zygotes than that within that time: something is wrong

@@ -16,9 +16,9 @@ from mcproxy.config.model import Mode
 from mcproxy.errors import RpcError
 from mcproxy.frontends.budget import owner_of
 from mcproxy.frontends.conversation import RETRY_SECS
-from mcproxy.frontends.gate import DRAIN_SECS, Gate
+from mcproxy.frontends.drain import DRAIN_SECS, Gate
+from mcproxy.frontends.oauth_metadata import challenge
 from mcproxy.frontends.replies import raw, refusal, unavailable
-from mcproxy.frontends.resource import challenge
 from mcproxy.frontends.sessions import Sessions
 from mcproxy.gateway.core import Gateway, Where
 from mcproxy.policy.access import AccessDenied

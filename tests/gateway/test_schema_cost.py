@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mcproxy.errors import InvalidArguments
 from mcproxy.gateway.calls import checked
-from mcproxy.gateway.effort import effort
+from mcproxy.gateway.schema_cost import effort
 from mcproxy.types import Json, JsonObject, Tool, ToolRef, ToolResult
 
 DONE = ToolResult(b"{}")

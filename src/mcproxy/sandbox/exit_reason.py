@@ -3,7 +3,7 @@
 import signal
 
 from mcproxy.exit_status import signal_name
-from mcproxy.sandbox.seat import Over
+from mcproxy.sandbox.worker_slot import Over
 from mcproxy.sandbox.zygote_process import Exit
 from mcproxy.types import Limits, ScriptError
 

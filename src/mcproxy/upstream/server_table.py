@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 
 from mcproxy.types import ServerHealth
 from mcproxy.upstream.definition import Definition
-from mcproxy.upstream.lives import Lives
-from mcproxy.upstream.member import Around, Member
+from mcproxy.upstream.server_entry import Around, Member
+from mcproxy.upstream.supervision.start_slots import Turns
 from mcproxy.upstream.supervision.supervisor import Supervisor
-from mcproxy.upstream.supervision.turns import Turns
+from mcproxy.upstream.supervisor_tasks import Lives
 
 SWITCH_SECS = 60.0  # a new server that is neither ready nor given up by then takes over anyway
 

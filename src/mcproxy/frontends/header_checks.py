@@ -12,10 +12,10 @@ from starlette.datastructures import Headers
 
 from mcproxy import mcp
 from mcproxy.errors import RpcError
-from mcproxy.frontends.glance import Glance, arguments_in, glance
+from mcproxy.frontends.params import Glance, arguments_in, glance
 from mcproxy.types import Json, JsonObject
-from mcproxy.wire.marks import header_text, marked, value_at
 from mcproxy.wire.message import Request
+from mcproxy.wire.param_headers import header_text, marked, value_at
 
 _SENTINEL = re.compile(r"=\?base64\?(.*)\?=")
 

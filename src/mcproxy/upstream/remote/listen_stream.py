@@ -16,7 +16,7 @@ import httpx
 
 from mcproxy.cancellation import checkpoint
 from mcproxy.errors import PeerClosed
-from mcproxy.upstream.remote.line import Line
+from mcproxy.upstream.remote.http_channel import Line
 from mcproxy.upstream.remote.refusal import Gone
 from mcproxy.upstream.remote.replies import MAX_RETRY_SECS, Replies, is_stream
 from mcproxy.upstream.serverlog import ServerLog

@@ -3,7 +3,7 @@
 import pytest
 
 from mcproxy.config.auth import JwtConfig
-from mcproxy.frontends.resource import WELL_KNOWN, challenge, document
+from mcproxy.frontends.oauth_metadata import WELL_KNOWN, challenge, document
 
 BARE = 'Bearer realm="mcproxy"'
 HERE = "http://127.0.0.1:12010"

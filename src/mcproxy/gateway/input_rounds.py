@@ -17,9 +17,9 @@ from msgspec.structs import replace
 
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange
-from mcproxy.gateway.era import Call
-from mcproxy.gateway.paused import Paused, can_be_asked
-from mcproxy.gateway.seal import Seal
+from mcproxy.gateway.protocol_era import Call
+from mcproxy.gateway.signed_state import Seal
+from mcproxy.gateway.suspended_call import Paused, can_be_asked
 from mcproxy.types import Json, JsonObject
 
 LIFETIME_SECS = 600.0  # a person may have to fill in a form meanwhile
