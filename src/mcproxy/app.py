@@ -29,7 +29,7 @@ from mcproxy.manifest.live import Live
 from mcproxy.manifest.model import Manifest, build
 from mcproxy.manifest.refreshes import Refreshes
 from mcproxy.observe.health import Status, report
-from mcproxy.observe.metrics import Facts, Metrics
+from mcproxy.observe.metrics import MetricFacts, Metrics
 from mcproxy.observe.redact import Redactor, secrets_of
 from mcproxy.policy.access import Policy, policy_of, usable
 from mcproxy.policy.audit import AuditLog
@@ -220,7 +220,7 @@ class App:
         """What ``/metrics`` tells this caller, of the same servers and of the namespaces that it
         may use. Raises as ``health`` does."""
         uptime, pool = time.monotonic() - self._started, self._pool.stats
-        facts = Facts(uptime, self._visible(caller), pool, self._visible_queues(caller))
+        facts = MetricFacts(uptime, self._visible(caller), pool, self._visible_queues(caller))
         return self._metrics.expose(facts)
 
     def _visible_queues(self, caller: Caller) -> Mapping[str, Load]:

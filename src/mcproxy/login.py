@@ -15,12 +15,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass
 from functools import partial
 
-from mcproxy.commands.report import GOOD, PROBLEMS, USAGE, Report
+from mcproxy.commands.report import GOOD, PROBLEMS, USAGE, CommandReport
 from mcproxy.config.load import Loaded
 from mcproxy.config.model import Config
 from mcproxy.config.validation_messages import did_you_mean
 from mcproxy.frontends.pipes import reading
-from mcproxy.upstream.remote.login_answer import Answer, NoAnswer, pasted_answer
+from mcproxy.upstream.remote.login_answer import LoginAnswer, NoAnswer, pasted_answer
 from mcproxy.upstream.remote.login_callback import Landing
 from mcproxy.upstream.remote.tokens import LoginFile, login_path
 
@@ -37,13 +37,13 @@ not load: paste that address here, or the code in it.
 OPENED = "Log in to {} in the browser that opens now. If none does, open this address in one:"
 TO_OPEN = "To log in to {}, open this address in a browser, on any machine:"
 
-Wait = Callable[[str], Awaitable[Answer]]
+Wait = Callable[[str], Awaitable[LoginAnswer]]
 
 _LACKING = "login needs another package: {} -m pip install 'mcp>=2.3'"
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class LoginWay:
     """How to log in: the ``port`` that the browser comes back to (0: a free one), and whether to
     open a ``browser``."""
 
@@ -51,20 +51,20 @@ class Way:
     browser: bool = True
 
 
-def run(loaded: Loaded, name: str, way: Way) -> Report:
+def run(loaded: Loaded, name: str, way: LoginWay) -> CommandReport:
     """Log in; the token is kept in the state directory, readable by its owner only."""
     url = _url(loaded.config, name)
-    if isinstance(url, Report):
+    if isinstance(url, CommandReport):
         return url
     try:
         from mcproxy.upstream.remote.oauth import LoginFailed, Person, log_in  # noqa: PLC0415 - an extra
     except ImportError:
-        return Report((_LACKING.format(sys.executable),), PROBLEMS)
+        return CommandReport((_LACKING.format(sys.executable),), PROBLEMS)
     try:
         landing = Landing(way.port)
     except OSError as error:
         text = f"cannot listen on 127.0.0.1:{way.port}: {error.strerror}; choose another --port"
-        return Report((text,), PROBLEMS)
+        return CommandReport((text,), PROBLEMS)
     show = partial(_show, name, opens=way.browser and has_browser(loaded.environment))
     person = Person(landing.uri, show, lambda state: _first(state, landing.answer, _pasted))
     file = LoginFile(login_path(loaded.environment, name), url)
@@ -72,17 +72,19 @@ def run(loaded: Loaded, name: str, way: Way) -> Report:
         try:
             asyncio.run(log_in(url, file, person))
         except LoginFailed as failure:
-            return Report((f"{name}: {failure}",), PROBLEMS)
-    return Report((f"{name}: logged in; a running gateway uses it within a minute",), GOOD)
+            return CommandReport((f"{name}: {failure}",), PROBLEMS)
+    return CommandReport((f"{name}: logged in; a running gateway uses it within a minute",), GOOD)
 
 
-def _url(config: Config, name: str) -> str | Report:
+def _url(config: Config, name: str) -> str | CommandReport:
     server = config.servers.get(name)
     if server is None:
         hint = did_you_mean(name, config.servers)
-        return Report((f"there is no server {name!r} ({hint})",), USAGE)
+        return CommandReport((f"there is no server {name!r} ({hint})",), USAGE)
     if not server.url:
-        return Report((f"{name} is no remote server: it has no url, and needs no login",), USAGE)
+        return CommandReport(
+            (f"{name} is no remote server: it has no url, and needs no login",), USAGE
+        )
     return server.url
 
 
@@ -100,7 +102,7 @@ def has_browser(environment: Mapping[str, str]) -> bool:
     return any(environment.get(name) for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"))
 
 
-async def _first(state: str, *ways: Wait) -> Answer:
+async def _first(state: str, *ways: Wait) -> LoginAnswer:
     """The answer that comes first."""
     async with asyncio.TaskGroup() as tasks:
         waiting = [tasks.create_task(_answer(way, state)) for way in ways]
@@ -110,11 +112,11 @@ async def _first(state: str, *ways: Wait) -> Answer:
     return done.pop().result()
 
 
-async def _answer(way: Wait, state: str) -> Answer:
+async def _answer(way: Wait, state: str) -> LoginAnswer:
     return await way(state)
 
 
-async def _pasted(state: str) -> Answer:
+async def _pasted(state: str) -> LoginAnswer:
     """The answer that is pasted into the terminal; what is none is told. Without end where the
     input has ended: then only the browser can bring one."""
     try:
@@ -126,7 +128,7 @@ async def _pasted(state: str) -> Answer:
                     sys.stderr.write(f"This is not the answer: {fault}.\n")
     finally:
         os.set_blocking(0, True)  # the terminal is shared with whoever started this program
-    never: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    never: asyncio.Future[LoginAnswer] = asyncio.get_running_loop().create_future()
     return await never
 
 

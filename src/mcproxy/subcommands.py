@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcproxy.commands.report import Report
+from mcproxy.commands.report import CommandReport
 
 if TYPE_CHECKING:
     from mcproxy.config.load import Loaded
 
 Add = Callable[[argparse.ArgumentParser], None]
-Run = Callable[[argparse.Namespace], Report]
+Run = Callable[[argparse.Namespace], CommandReport]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def _add_namespaces(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", nargs="?", metavar="NAME", help="a namespace, group or server")
 
 
-def _check(arguments: argparse.Namespace) -> Report:
+def _check(arguments: argparse.Namespace) -> CommandReport:
     from mcproxy.config.inherit import all_namespaces
     from mcproxy.policy.verifier import authority_of
 
@@ -115,29 +115,29 @@ def _check(arguments: argparse.Namespace) -> Report:
     )
     notes = [f"note: {note}" for note in loaded.notes]
     lacking = [f"unconfigured: {name}: {why}" for name, why in loaded.unconfigured.items()]
-    return Report((*notes, *lacking, summary))
+    return CommandReport((*notes, *lacking, summary))
 
 
-def _schema(arguments: argparse.Namespace) -> Report:
+def _schema(arguments: argparse.Namespace) -> CommandReport:
     from mcproxy.config.schema import json_schema
 
     del arguments
-    return Report((json.dumps(json_schema(), indent=2, ensure_ascii=False),))
+    return CommandReport((json.dumps(json_schema(), indent=2, ensure_ascii=False),))
 
 
-def _migrate(arguments: argparse.Namespace) -> Report:
+def _migrate(arguments: argparse.Namespace) -> CommandReport:
     from mcproxy.commands import migrate
 
     return migrate.run(arguments.path, write=arguments.write)
 
 
-def _namespaces(arguments: argparse.Namespace) -> Report:
+def _namespaces(arguments: argparse.Namespace) -> CommandReport:
     from mcproxy.commands import namespaces
 
     return namespaces.run(load_chosen(config_path(arguments)).config, arguments.name)
 
 
-def _import(arguments: argparse.Namespace) -> Report:
+def _import(arguments: argparse.Namespace) -> CommandReport:
     from mcproxy.commands import imports
     from mcproxy.config.load import DEFAULT_FILES, load_document
 
@@ -149,7 +149,7 @@ def _import(arguments: argparse.Namespace) -> Report:
     return imports.run(arguments.source, target, machine, write=arguments.write)
 
 
-def _stubs(arguments: argparse.Namespace) -> Report:
+def _stubs(arguments: argparse.Namespace) -> CommandReport:
     from mcproxy import trial
     from mcproxy.commands import stubs
 
@@ -159,7 +159,7 @@ def _stubs(arguments: argparse.Namespace) -> Report:
     return stubs.run(lambda: trial.learn(loaded), output, settings.languages)
 
 
-def _doctor(arguments: argparse.Namespace) -> Report:
+def _doctor(arguments: argparse.Namespace) -> CommandReport:
     from mcproxy import trial
     from mcproxy.commands import doctor
     from mcproxy.config.load import load_document
@@ -171,10 +171,10 @@ def _doctor(arguments: argparse.Namespace) -> Report:
     return doctor.run(path, lambda: load_chosen(path), trial.attempt, place, as_json=arguments.json)
 
 
-def _login(arguments: argparse.Namespace) -> Report:
+def _login(arguments: argparse.Namespace) -> CommandReport:
     from mcproxy import login
 
-    way = login.Way(arguments.redirect_port, browser=not arguments.no_browser)
+    way = login.LoginWay(arguments.redirect_port, browser=not arguments.no_browser)
     return login.run(load_chosen(config_path(arguments)), arguments.server, way)
 
 

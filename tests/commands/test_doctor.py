@@ -13,7 +13,7 @@ import pytest
 from mcproxy.commands import doctor
 from mcproxy.commands.diagnosis import ServerResult
 from mcproxy.commands.doctor import Location, Trial
-from mcproxy.commands.report import Report
+from mcproxy.commands.report import CommandReport
 from mcproxy.config.load import Loaded, load, load_document
 from mcproxy.errors import ConfigError
 from mcproxy.types import SandboxReport, ServerHealth
@@ -59,7 +59,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def examined(path: Path, place: Location, *, as_json: bool = False) -> Report:
+def examined(path: Path, place: Location, *, as_json: bool = False) -> CommandReport:
     return doctor.run(path, partial(load, path), attempt, place, as_json=as_json)
 
 

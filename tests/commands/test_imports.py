@@ -8,7 +8,7 @@ import pytest
 
 from mcproxy.commands import imports
 from mcproxy.commands.imports import Machine
-from mcproxy.commands.report import Report
+from mcproxy.commands.report import CommandReport
 from mcproxy.config.load import load
 from mcproxy.foreign_text import hides
 from mcproxy.types import Json, JsonObject
@@ -94,7 +94,7 @@ def files_of(config: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in config.parent.iterdir()}
 
 
-def shows_no_secret(report: Report) -> bool:
+def shows_no_secret(report: CommandReport) -> bool:
     return "canary" not in report.text
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcproxy.config.interpolate import Found, fill, fill_text
+from mcproxy.config.interpolate import FoundVariable, fill, fill_text
 from mcproxy.types import Json, JsonObject
 
 names = st.text(string.ascii_uppercase + "_", min_size=1, max_size=8)
@@ -69,7 +69,7 @@ def test_every_missing_variable_is_named_with_its_place(
 ) -> None:
     document: JsonObject = {"list": [f"${{{name}}}" for name in sorted(wanted)]}
     expected = [
-        Found(("list", index), name)
+        FoundVariable(("list", index), name)
         for index, name in enumerate(sorted(wanted))
         if name not in values
     ]
@@ -94,7 +94,7 @@ def test_secrets_are_the_values_that_variables_brought() -> None:
 
 def test_another_form_of_variable_is_reported() -> None:
     filled = fill({"a": ["${input:key} ${B}", "$${input:key}"]}, {"B": "b"})
-    assert filled.unread == (Found(("a", 0), "${input:key}"),)
+    assert filled.unread == (FoundVariable(("a", 0), "${input:key}"),)
     assert filled.document == {"a": ["${input:key} b", "$${input:key}"]}
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mcproxy.demo import dates, figures, units
 from mcproxy.demo.config import demo_config
 from mcproxy.demo.schema import (
-    InvalidArguments,
+    BadArguments,
     JsonObject,
     accept,
     array,
@@ -120,7 +120,7 @@ def test_the_check_agrees_with_json_schema(arguments: JsonObject) -> None:
     if jsonschema_rs.is_valid(SCHEMA, arguments):
         assert accept(SCHEMA, arguments) == arguments
     else:
-        with pytest.raises(InvalidArguments):
+        with pytest.raises(BadArguments):
             accept(SCHEMA, arguments)
 
 
@@ -140,7 +140,7 @@ def test_the_check_agrees_with_json_schema(arguments: JsonObject) -> None:
     ],
 )
 def test_problems_in_words(arguments: JsonObject, problems: tuple[str, ...]) -> None:
-    with pytest.raises(InvalidArguments) as refused:
+    with pytest.raises(BadArguments) as refused:
         accept(SCHEMA, arguments)
     assert refused.value.problems == problems
 

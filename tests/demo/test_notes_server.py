@@ -12,7 +12,7 @@ from mcp.types import CallToolResult, TextContent
 
 from mcproxy.demo.note_store import default_path, open_store
 from mcproxy.demo.notebook import MAX_BODY, MAX_TAGS, MAX_TITLE, Notebook
-from mcproxy.demo.protocol import ToolError
+from mcproxy.demo.protocol import DemoToolError
 from mcproxy.demo.schema import Json, JsonObject
 
 
@@ -177,7 +177,9 @@ def test_a_failing_file_is_told_in_words(tmp_path: Path) -> None:
         with sqlite3.connect(path) as other:
             other.execute("DROP TABLE notes")
         other.close()
-        with pytest.raises(ToolError, match="The notes cannot be reached: no such table: notes"):
+        with pytest.raises(
+            DemoToolError, match="The notes cannot be reached: no such table: notes"
+        ):
             notebook.add_note("after")
 
 

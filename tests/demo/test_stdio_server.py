@@ -10,7 +10,7 @@ import pytest
 from mcproxy.demo import calc, notes
 from mcproxy.demo.note_store import open_store
 from mcproxy.demo.notebook import Notebook
-from mcproxy.demo.protocol import HANDSHAKE_VERSIONS, STATELESS_VERSION, Server, Tool
+from mcproxy.demo.protocol import HANDSHAKE_VERSIONS, STATELESS_VERSION, DemoTool, Server
 from mcproxy.demo.schema import Json, JsonObject, full_record, integer, record, text
 from mcproxy.demo.stdio_server import answer
 
@@ -30,7 +30,7 @@ SERVER = Server(
     "1.0",
     "Halves.",
     (
-        Tool(
+        DemoTool(
             "half",
             "Half",
             "Divide.",
@@ -165,13 +165,13 @@ def test_results_follow_the_schema_of_the_stateless_era(
     definition(STATELESS_VERSION, name).validate(result)
 
 
-def all_tools() -> list[Tool]:
+def all_tools() -> list[DemoTool]:
     with open_store(":memory:") as store:
         return [*calc.TOOLS, *notes.tools(Notebook(store))]
 
 
 @pytest.mark.parametrize("tool", all_tools(), ids=lambda tool: tool.name)
-def test_declared_schemas_are_valid_and_agree_with_the_code(tool: Tool) -> None:
+def test_declared_schemas_are_valid_and_agree_with_the_code(tool: DemoTool) -> None:
     jsonschema_rs.meta.validate(tool.arguments)
     jsonschema_rs.meta.validate(tool.result)
     properties, required = tool.arguments["properties"], tool.arguments["required"]

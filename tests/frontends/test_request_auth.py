@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.frontends.header_checks import check, check_parameters, decoded
-from mcproxy.frontends.params import Glance, glance
+from mcproxy.frontends.params import Params, glance
 from mcproxy.frontends.request_auth import EVENTS, JSON, is_json, takes, takes_events
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import Request
@@ -182,11 +182,11 @@ def test_names_come_out_of_base64(name: str) -> None:
 @given(st.binary())
 def test_odd_parameters_say_nothing(params: bytes) -> None:
     seen = glance(params)
-    assert seen == Glance() or seen.meta is not None
+    assert seen == Params() or seen.meta is not None
 
 
 def test_a_glance() -> None:
     assert glance(b'{"_meta": {"progressToken": "t"}, "name": "x"}').progress_token == "t"
     assert glance(b'{"_meta": 5}').meta == {}
     assert glance(b'{"_meta": {"progressToken": {}}}').progress_token is None
-    assert glance(b"[1]") == Glance()
+    assert glance(b"[1]") == Params()

@@ -11,9 +11,9 @@ import pytest
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange
 from mcproxy.gateway import input_rounds
-from mcproxy.gateway.input_rounds import Rounds, Work
+from mcproxy.gateway.input_rounds import InputRounds, Work
 from mcproxy.gateway.protocol_era import Call
-from mcproxy.gateway.suspended_call import Paused
+from mcproxy.gateway.suspended_call import SuspendedCall
 from mcproxy.types import Json, JsonObject
 
 WAIT_SECS = 10.0
@@ -24,7 +24,7 @@ BOB = ("bob", "public", "tools/call", "greet")
 class Client:
     """A stateless client: the answers it was given, and what it heard on the way."""
 
-    def __init__(self, rounds: Rounds, *capabilities: str) -> None:
+    def __init__(self, rounds: InputRounds, *capabilities: str) -> None:
         self._rounds = rounds
         self._capabilities: JsonObject = {name: {} for name in capabilities}
         self.heard: list[tuple[str, JsonObject]] = []
@@ -53,7 +53,7 @@ class Client:
 
 @asynccontextmanager
 async def client(*capabilities: str, lifetime_secs: float = 600) -> AsyncIterator[Client]:
-    rounds = Rounds(lifetime_secs)
+    rounds = InputRounds(lifetime_secs)
     async with rounds.running():
         yield Client(rounds, *capabilities)
 
@@ -250,7 +250,7 @@ async def test_a_question_that_is_taken_back_is_not_asked() -> None:
     async def never(method: str, params: JsonObject) -> JsonObject:
         raise AssertionError("a stateless client is never asked directly")
 
-    paused = Paused(Exchange(lambda *_: None, never, capabilities={"elicitation": {}}))
+    paused = SuspendedCall(Exchange(lambda *_: None, never, capabilities={"elicitation": {}}))
     async with asyncio.TaskGroup() as tasks:
         paused.start(tasks, work)
         await withdrawn.wait()

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mcproxy.errors import CallError, CallTimeout, RateLimited, ServerDown, UnknownTool
 from mcproxy.observe.health import Status, report
-from mcproxy.observe.metrics import MAX_TOOLS, OTHER, Facts, Metrics
+from mcproxy.observe.metrics import MAX_TOOLS, OTHER, MetricFacts, Metrics
 from mcproxy.types import (
     Json,
     Outcome,
@@ -46,9 +46,9 @@ async def answer(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
     return ToolResult(b"{}", is_error=ref.tool == "refuses")
 
 
-def samples(metrics: Metrics, facts: Facts | None = None) -> Samples:
+def samples(metrics: Metrics, facts: MetricFacts | None = None) -> Samples:
     """Every sample by its name and the values of its labels in the order of their names."""
-    text = metrics.expose(facts or Facts(1.5, HEALTH, POOL)).decode()
+    text = metrics.expose(facts or MetricFacts(1.5, HEALTH, POOL)).decode()
     return {
         (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)
@@ -156,7 +156,7 @@ def test_servers_and_the_gateway_are_told_as_they_are_now() -> None:
 async def test_a_server_that_may_not_be_seen_is_in_no_sample() -> None:
     metrics = Metrics()
     await call_all(metrics, "list", "limited", "unknown")
-    text = metrics.expose(Facts(1.0, {}, POOL)).decode()
+    text = metrics.expose(MetricFacts(1.0, {}, POOL)).decode()
     assert "github" not in text
     assert "mcproxy_uptime_seconds 1.0" in text
 
@@ -169,7 +169,7 @@ async def test_two_gateways_share_nothing() -> None:
 
 @pytest.mark.requirement("affinity.told")
 def test_instances_and_their_memory_are_told_for_servers_that_have_some() -> None:
-    found = samples(Metrics(), Facts(1.5, {**HEALTH, "browser": APART}, POOL))
+    found = samples(Metrics(), MetricFacts(1.5, {**HEALTH, "browser": APART}, POOL))
     instances = {key: value for key, value in found.items() if key[0] == "mcproxy_server_instances"}
     assert instances == {("mcproxy_server_instances", ("browser",)): 2}
     assert found["mcproxy_server_resident_memory_bytes", ("browser",)] == 20 << 20

@@ -8,10 +8,10 @@ from typing import Literal
 import pytest
 
 from mcproxy.sandbox import exit_reason, levels
-from mcproxy.sandbox.levels import Failure
+from mcproxy.sandbox.levels import LevelFailure
 from mcproxy.sandbox.profile import Level, Profile, refusals, walls_for
 from mcproxy.sandbox.selftest import GUARANTEES, NOT_ENFORCED, Findings, judge, read
-from mcproxy.sandbox.zygote_process import Exit, Ready
+from mcproxy.sandbox.zygote_process import Exit, ZygoteReady
 from mcproxy.types import Limits, Outcome, ScriptError
 from tests.sandbox.walls import LEVELS, pool_at
 
@@ -100,14 +100,14 @@ def test_which_levels_are_tried(
     ],
 )
 def test_every_failure_has_a_cure(reason: str, number: int | None, says: str) -> None:
-    assert says in levels.cure(Failure("strict", reason, number))
+    assert says in levels.cure(LevelFailure("strict", reason, number))
 
 
 def test_what_is_lacking_is_said() -> None:
-    assert not levels.lacking("strict", Ready(7, 65534, (), None))
-    assert "only wall" in levels.lacking("strict", Ready(0, 65534, (), None))[0]
-    assert "user id 0" in levels.lacking("hardened", Ready(7, 0, (), None))[0]
-    assert "'numpy'" in levels.lacking("strict", Ready(7, 1, ("numpy",), None))[0]
+    assert not levels.lacking("strict", ZygoteReady(7, 65534, (), None))
+    assert "only wall" in levels.lacking("strict", ZygoteReady(0, 65534, (), None))[0]
+    assert "user id 0" in levels.lacking("hardened", ZygoteReady(7, 0, (), None))[0]
+    assert "'numpy'" in levels.lacking("strict", ZygoteReady(7, 1, ("numpy",), None))[0]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from mcproxy.errors import ServerDown, UnknownServer
 from mcproxy.types import JsonObject
-from mcproxy.upstream.server_table import Plan, plan
+from mcproxy.upstream.server_table import TablePlan, plan
 from tests.upstream.fleets import Watched, running, server, until_gone
 
 ADD = {"a": 1, "b": 1}
@@ -20,19 +20,19 @@ ROUNDS = 4
 @pytest.mark.parametrize(
     ("running_now", "wanted", "todo"),
     [
-        ({}, {"a": "1"}, Plan(start=frozenset("a"))),
-        ({"a": "1"}, {"a": "1"}, Plan(keep=frozenset("a"))),
-        ({"a": "1"}, {"a": "2"}, Plan(replace=frozenset("a"))),
-        ({"a": "1"}, {}, Plan(remove=frozenset("a"))),
+        ({}, {"a": "1"}, TablePlan(start=frozenset("a"))),
+        ({"a": "1"}, {"a": "1"}, TablePlan(keep=frozenset("a"))),
+        ({"a": "1"}, {"a": "2"}, TablePlan(replace=frozenset("a"))),
+        ({"a": "1"}, {}, TablePlan(remove=frozenset("a"))),
         (
             {"a": "1", "b": "1", "c": "1"},
             {"b": "1", "c": "2", "d": "1"},
-            Plan(frozenset("d"), frozenset("b"), frozenset("c"), frozenset("a")),
+            TablePlan(frozenset("d"), frozenset("b"), frozenset("c"), frozenset("a")),
         ),
     ],
 )
 def test_what_is_to_be_done(
-    running_now: Mapping[str, str], wanted: Mapping[str, str], todo: Plan
+    running_now: Mapping[str, str], wanted: Mapping[str, str], todo: TablePlan
 ) -> None:
     assert plan(running_now, wanted) == todo
 

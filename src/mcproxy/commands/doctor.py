@@ -27,7 +27,7 @@ from mcproxy.commands.diagnosis import (
     ServerResult,
     diagnose,
 )
-from mcproxy.commands.report import GOOD, PROBLEMS, Report, columns
+from mcproxy.commands.report import GOOD, PROBLEMS, CommandReport, columns
 from mcproxy.config.environment import withheld
 from mcproxy.config.inherit import env_isolated
 from mcproxy.config.load import Loaded, read_document
@@ -72,7 +72,7 @@ def run(
     place: Location,
     *,
     as_json: bool = False,
-) -> Report:
+) -> CommandReport:
     """Examine the configuration at ``path`` (None: the bundled demo), which ``load`` reads.
 
     Raises ConfigError for a file that is not there; one that is refused is a finding.
@@ -83,7 +83,7 @@ def run(
     diagnosis = diagnose(facts)
     status = PROBLEMS if diagnosis.problems else GOOD
     lines = _json_lines(diagnosis, redactor) if as_json else _lines(diagnosis, redactor)
-    return Report(tuple(lines), status)
+    return CommandReport(tuple(lines), status)
 
 
 def _gathered(

@@ -17,7 +17,7 @@ from mcproxy.commands.clients import CLIENTS, WORKSPACE, Entry, files, read_clie
 from mcproxy.commands.env_file import with_block, without_block
 from mcproxy.commands.files import keep_copy, last_copy, replace_file
 from mcproxy.commands.layout import layout, with_servers
-from mcproxy.commands.report import PROBLEMS, USAGE, Report
+from mcproxy.commands.report import PROBLEMS, USAGE, CommandReport
 from mcproxy.config.load import read_document
 from mcproxy.config.migrate import is_v1
 from mcproxy.errors import ConfigError
@@ -40,7 +40,9 @@ class Machine:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-def run(source: str | None, config: Path, machine: Machine, *, write: bool = False) -> Report:
+def run(
+    source: str | None, config: Path, machine: Machine, *, write: bool = False
+) -> CommandReport:
     """Show the servers of a client, of a file, or of all clients (None), that ``config`` lacks.
 
     With ``write`` add them to it, and their secrets to the ``.env`` beside it. Raises ConfigError
@@ -52,13 +54,13 @@ def run(source: str | None, config: Path, machine: Machine, *, write: bool = Fal
         paths = [path]
     else:
         known = ", ".join(CLIENTS)
-        return Report((f"{source!r} is no client ({known}) and no file",), USAGE)
+        return CommandReport((f"{source!r} is no client ({known}) and no file",), USAGE)
     if not paths:
-        return Report((f"no server list of {source or 'any client'} is on this machine",))
+        return CommandReport((f"no server list of {source or 'any client'} is on this machine",))
     document = read_document(config) if config.exists() else {}
     if is_v1(document):
         hint = f"bring it to v2 first: `mcproxy migrate {config} --write`"
-        return Report((f"{config}: is a v1 file; {hint}",), PROBLEMS)
+        return CommandReport((f"{config}: is a v1 file; {hint}",), PROBLEMS)
     entries, unreadable = _entries(paths, machine.home)
     present = document.get("servers")
     adoption = adopt(
@@ -75,17 +77,17 @@ def run(source: str | None, config: Path, machine: Machine, *, write: bool = Fal
     # A name or an argument of another client's file is no line of ours.
     lines = [line.replace("\n", " ").replace("\r", " ") for line in _lines(paths, adoption)]
     text = Redactor(secrets).text("\n".join([*lines, *unreadable, done]))
-    return Report(tuple(text.splitlines()), PROBLEMS if unreadable else 0)
+    return CommandReport(tuple(text.splitlines()), PROBLEMS if unreadable else 0)
 
 
-def undo(config: Path) -> Report:
+def undo(config: Path) -> CommandReport:
     """Take back the last import: the configuration as it was, without the variables added then.
 
     The configuration as it is now is kept as ``CONFIG.bak``. Raises OSError.
     """
     before = last_copy(config, BEFORE)
     if before is None:
-        return Report((f"{config}: no import to undo",), PROBLEMS)
+        return CommandReport((f"{config}: no import to undo",), PROBLEMS)
     kept = keep_copy(config, _BACKUP) if config.exists() else None
     text = before.read_text(encoding="utf-8")
     if text:
@@ -101,7 +103,7 @@ def undo(config: Path) -> Report:
             env.unlink()
     before.unlink()
     lines = [f"{config}: is as it was before the import"]
-    return Report((*lines, *([f"what it was until now is {kept}"] if kept else [])))
+    return CommandReport((*lines, *([f"what it was until now is {kept}"] if kept else [])))
 
 
 def _entries(paths: list[Path], home: Path) -> tuple[list[Entry], list[str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mcproxy.commands.files import keep_copy, replace_file
 from mcproxy.commands.layout import indent_of, layout
-from mcproxy.commands.report import Report
+from mcproxy.commands.report import CommandReport
 from mcproxy.config import jsonc
 from mcproxy.config.load import read_document
 from mcproxy.config.migrate import Migration, is_v1, migrate
@@ -19,14 +19,14 @@ from mcproxy.errors import ConfigError
 BACKUP = ".bak"
 
 
-def run(path: Path, *, write: bool = False) -> Report:
+def run(path: Path, *, write: bool = False) -> CommandReport:
     """Show the difference between the file and its v2 form; ``write`` it, keeping ``PATH.bak``.
 
     Raises ConfigError for a file that cannot be brought to v2, OSError where it cannot be written.
     """
     document = read_document(path)
     if not is_v1(document):
-        return Report((f"{path}: is a v2 file already; nothing to do",))
+        return CommandReport((f"{path}: is a v2 file already; nothing to do",))
     migration = migrate(document)
     if migration.problems:
         raise ConfigError(str(path), migration.problems)
@@ -36,10 +36,10 @@ def run(path: Path, *, write: bool = False) -> Report:
     if not write:
         shown = tuple(_difference(path, old, new))
         hint = "nothing is written; `mcproxy migrate --write` writes it and keeps the old file"
-        return Report((*shown, *notes, hint))
+        return CommandReport((*shown, *notes, hint))
     kept = keep_copy(path, BACKUP)
     replace_file(path, new)
-    return Report((f"{path}: is a v2 file now; the old one is {kept}", *notes))
+    return CommandReport((f"{path}: is a v2 file now; the old one is {kept}", *notes))
 
 
 def _difference(path: Path, old: str, new: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ The facts are those of ``policy.explain``; here they become lines for people.
 
 from collections.abc import Iterator, Sequence
 
-from mcproxy.commands.report import USAGE, Report, columns
+from mcproxy.commands.report import USAGE, CommandReport, columns
 from mcproxy.config.model import Config
 from mcproxy.config.validation_messages import did_you_mean
 from mcproxy.policy.explain import (
@@ -21,17 +21,17 @@ from mcproxy.policy.explain import (
 _INDENT = "  "
 
 
-def run(config: Config, name: str | None = None) -> Report:
+def run(config: Config, name: str | None = None) -> CommandReport:
     """Tell about one namespace, group or server, or about all of them."""
     story = explain(config)
     if name is None:
-        return Report(tuple(_everything(story)))
+        return CommandReport(tuple(_everything(story)))
     told = [*_named(story, name)]
     if told:
-        return Report(tuple(told))
+        return CommandReport(tuple(told))
     known = {*story.namespaces, *story.groups, *story.servers}
     hint = did_you_mean(name, known)
-    return Report((f"there is no namespace, group or server {name!r} ({hint})",), USAGE)
+    return CommandReport((f"there is no namespace, group or server {name!r} ({hint})",), USAGE)
 
 
 def _named(story: Story, name: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ _GAP = "  "
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CommandReport:
     """Lines for stdout, and the exit status: ``GOOD``, ``PROBLEMS`` or ``USAGE``."""
 
     lines: tuple[str, ...]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from mcproxy.commands.files import replace_file
-from mcproxy.commands.report import PROBLEMS, Report
+from mcproxy.commands.report import PROBLEMS, CommandReport
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.stubs.python import python_stub
 from mcproxy.manifest.stubs.typescript import typescript_stub
@@ -26,7 +26,7 @@ _STUBS: Mapping[Language, tuple[str, Callable[[Manifest], str]]] = {
 
 def run(
     learn: Callable[[], Manifest], output: Path, languages: Collection[Language] = LANGUAGES
-) -> Report:
+) -> CommandReport:
     """Write the stubs of what ``learn`` finds into the directory ``output``. Raises OSError.
 
     ``PROBLEMS`` where a server's tools are not known: the stubs lack them.
@@ -40,7 +40,7 @@ def run(
     ]
     counts = f"{manifest.tool_count} tools of {len(manifest.servers)} servers"
     lines = [f"{path}: {counts}" for path in written]
-    return Report((*lines, *lacking), PROBLEMS if lacking else 0)
+    return CommandReport((*lines, *lacking), PROBLEMS if lacking else 0)
 
 
 def write(

@@ -1,7 +1,7 @@
 """Rules that span sections: names that must exist, cycles, what excludes what. Pure.
 
 Each rule is a function from the configuration to its problems, and ``RULES`` is all of them. What
-is only odd, and runs, is in ``advice``; the rules of ``auth`` are in ``auth_checks``.
+is only odd, and runs, is in ``config_warnings``; the rules of ``auth`` are in ``auth_checks``.
 """
 
 import re

@@ -20,7 +20,7 @@ _OTHER_FORM = re.compile(r"(?<!\$)\$\{[^}]*\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundVariable:
     """Something that stays as it is written: a missing variable's name, or an unknown ``${…}``."""
 
     steps: Steps
@@ -36,8 +36,8 @@ class Filled:
     """
 
     document: JsonObject
-    missing: tuple[Found, ...]
-    unread: tuple[Found, ...]
+    missing: tuple[FoundVariable, ...]
+    unread: tuple[FoundVariable, ...]
     secrets: frozenset[str]
 
 
@@ -46,12 +46,12 @@ def fill(document: JsonObject, variables: Mapping[str, str]) -> Filled:
     texts = tuple(_texts(document, ()))
     wanted = [(steps, match) for steps, text in texts for match in _variables(text)]
     missing = tuple(
-        Found(steps, match["name"])
+        FoundVariable(steps, match["name"])
         for steps, match in wanted
         if match["default"] is None and match["name"] not in variables
     )
     unread = tuple(
-        Found(steps, form)
+        FoundVariable(steps, form)
         for steps, text in texts
         for form in _OTHER_FORM.findall(text)
         if not _VARIABLE.fullmatch(form)

@@ -13,7 +13,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from mcproxy.config import config_warnings, jsonc
-from mcproxy.config.interpolate import Filled, Found, fill
+from mcproxy.config.interpolate import Filled, FoundVariable, fill
 from mcproxy.config.migrate import is_v1, migrate
 from mcproxy.config.model import Config
 from mcproxy.config.paths import written
@@ -126,11 +126,11 @@ def _uncommented(value: Json) -> Json:
 
 
 def _sorted_missing(
-    missing: Sequence[Found],
-) -> tuple[Mapping[str, Sequence[Found]], Sequence[Found]]:
+    missing: Sequence[FoundVariable],
+) -> tuple[Mapping[str, Sequence[FoundVariable]], Sequence[FoundVariable]]:
     """The missing variables by server, and those that no server can be excused for."""
-    by_server: dict[str, list[Found]] = {}
-    elsewhere: list[Found] = []
+    by_server: dict[str, list[FoundVariable]] = {}
+    elsewhere: list[FoundVariable] = []
     for found in missing:
         if found.steps[0] == "servers" and len(found.steps) > 2:
             by_server.setdefault(str(found.steps[1]), []).append(found)
@@ -139,7 +139,7 @@ def _sorted_missing(
     return by_server, elsewhere
 
 
-def _unset(found: Found) -> Problem:
+def _unset(found: FoundVariable) -> Problem:
     return Problem(
         written(found.steps),
         f"the variable {found.text} is not set",
@@ -147,7 +147,9 @@ def _unset(found: Found) -> Problem:
     )
 
 
-def _unconfigured(config: Config, by_server: Mapping[str, Sequence[Found]]) -> dict[str, str]:
+def _unconfigured(
+    config: Config, by_server: Mapping[str, Sequence[FoundVariable]]
+) -> dict[str, str]:
     return {
         name: "; ".join(str(_unset(found)) for found in missing)
         for name, missing in by_server.items()

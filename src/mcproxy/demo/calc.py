@@ -5,7 +5,7 @@ they answer is in ``calculations``.
 """
 
 from mcproxy.demo import calculations, dates, units
-from mcproxy.demo.protocol import Server, Tool
+from mcproxy.demo.protocol import DemoTool, Server
 from mcproxy.demo.schema import (
     Json,
     JsonObject,
@@ -45,7 +45,7 @@ def _amount(unit: str) -> JsonObject:
 
 
 TOOLS = (
-    Tool(
+    DemoTool(
         name="convert_units",
         title="Convert units",
         description=(
@@ -69,7 +69,7 @@ TOOLS = (
         ),
         run=calculations.convert_units,
     ),
-    Tool(
+    DemoTool(
         name="list_units",
         title="List units",
         description="List the units that convert_units knows, all of them or those of a quantity.",
@@ -88,7 +88,7 @@ TOOLS = (
         ),
         run=calculations.list_units,
     ),
-    Tool(
+    DemoTool(
         name="add_to_date",
         title="Add to a date",
         description=(
@@ -113,7 +113,7 @@ TOOLS = (
         ),
         run=calculations.add_to_date,
     ),
-    Tool(
+    DemoTool(
         name="date_difference",
         title="Difference of dates",
         description=(
@@ -134,7 +134,7 @@ TOOLS = (
         ),
         run=calculations.date_difference,
     ),
-    Tool(
+    DemoTool(
         name="describe_numbers",
         title="Statistics",
         description=(
@@ -160,7 +160,7 @@ TOOLS = (
         ),
         run=calculations.describe_numbers,
     ),
-    Tool(
+    DemoTool(
         name="percentage",
         title="Percentages",
         description=(
@@ -181,7 +181,7 @@ TOOLS = (
         result=full_record(value=number("The answer.")),
         run=calculations.percentage,
     ),
-    Tool(
+    DemoTool(
         name="convert_base",
         title="Convert number base",
         description=(

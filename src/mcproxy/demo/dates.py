@@ -4,7 +4,7 @@ from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from mcproxy.demo.protocol import ToolError
+from mcproxy.demo.protocol import DemoToolError
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -21,13 +21,13 @@ class Span:
 
 
 def parse(text: str) -> date:
-    """Read ``YYYY-MM-DD`` or ``today`` (in UTC); raise ToolError for anything else."""
+    """Read ``YYYY-MM-DD`` or ``today`` (in UTC); raise DemoToolError for anything else."""
     if text.strip().casefold() == "today":
         return datetime.now(tz=UTC).date()
     try:
         return date.fromisoformat(text.strip())
     except ValueError as error:
-        raise ToolError(
+        raise DemoToolError(
             f"{text!r} is not a date: {error}. Write it as YYYY-MM-DD, or 'today'."
         ) from None
 
@@ -37,7 +37,7 @@ def shift(start: date, *, months: int = 0, days: int = 0) -> date:
     try:
         return _add_months(start, months) + timedelta(days=days)
     except (ValueError, OverflowError):
-        raise ToolError("The result lies outside the years 1 to 9999.") from None
+        raise DemoToolError("The result lies outside the years 1 to 9999.") from None
 
 
 def span(start: date, end: date) -> Span:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import fsum, isfinite
 from string import ascii_lowercase, digits
 
-from mcproxy.demo.protocol import ToolError
+from mcproxy.demo.protocol import DemoToolError
 
 _DIGITS = digits + ascii_lowercase
 
@@ -53,12 +53,12 @@ def percentage(operation: str, a: float, b: float) -> float:
         return a / 100 * b
     base = b if operation == "what_percent" else a
     if base == 0:
-        raise ToolError(
+        raise DemoToolError(
             f"{operation} divides by {'b' if operation == 'what_percent' else 'a'}, which is 0."
         )
     answer = a / b * 100 if operation == "what_percent" else (b - a) / abs(a) * 100
     if not isfinite(answer):
-        raise ToolError("The result is too large a number.")
+        raise DemoToolError("The result is too large a number.")
     return answer
 
 
@@ -67,7 +67,7 @@ def rebase(text: str, from_base: int, to_base: int) -> tuple[int, str]:
     try:
         value = int(text, from_base)
     except ValueError:
-        raise ToolError(
+        raise DemoToolError(
             f"{text!r} is not a whole number in base {from_base}; "
             f"its digits are {_DIGITS[:from_base]}."
         ) from None

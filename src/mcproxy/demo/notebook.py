@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from mcproxy.demo.note_store import Note, NoteStore, Order
-from mcproxy.demo.protocol import ToolError
+from mcproxy.demo.protocol import DemoToolError
 from mcproxy.demo.schema import Json, JsonObject
 
 MAX_TITLE = 200
@@ -18,7 +18,7 @@ EXCERPT = 160  # characters
 
 
 class Notebook:
-    """The tools over one store; each raises ToolError with what to do instead."""
+    """The tools over one store; each raises DemoToolError with what to do instead."""
 
     def __init__(self, store: NoteStore) -> None:
         self._store = store
@@ -34,7 +34,7 @@ class Notebook:
         """Answer the tool of this name."""
         words = query.casefold().split()
         if not words:
-            raise ToolError("query has no words; list_notes lists every note.")
+            raise DemoToolError("query has no words; list_notes lists every note.")
         with _storage():
             found = self._store.search(words, _tag(tag))
         shown = [_excerpt(note, words[0]) for note in found[offset : offset + limit]]
@@ -63,7 +63,7 @@ class Notebook:
     ) -> JsonObject:
         """Answer the tool of this name."""
         if title is None and body is None and tags is None:
-            raise ToolError("Nothing to change: give title, body or tags.")
+            raise DemoToolError("Nothing to change: give title, body or tags.")
         folded = None if tags is None else _folded(tags)
         with _storage():
             return _whole(self._existing(id, self._store.update(id, title, body, folded)))
@@ -82,7 +82,7 @@ class Notebook:
 
     def _existing(self, note_id: int, note: Note | None) -> Note:
         if note is None:
-            raise ToolError(
+            raise DemoToolError(
                 f"There is no note {note_id}. list_notes and search_notes give the ids of the "
                 f"{self._store.count()} notes that there are."
             )
@@ -95,7 +95,7 @@ def _storage() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise ToolError(f"The notes cannot be reached: {error}. Try again.") from error
+        raise DemoToolError(f"The notes cannot be reached: {error}. Try again.") from error
 
 
 def _whole(note: Note) -> JsonObject:

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 from mcproxy.demo.note_store import default_path, open_store
 from mcproxy.demo.notebook import MAX_BODY, MAX_TAGS, MAX_TITLE, Notebook
-from mcproxy.demo.protocol import Server, Tool
+from mcproxy.demo.protocol import DemoTool, Server
 from mcproxy.demo.schema import JsonObject, array, full_record, integer, record, text
 from mcproxy.demo.stdio_server import serve
 
@@ -45,10 +45,10 @@ _EXCERPTS = full_record(
 )
 
 
-def tools(notebook: Notebook) -> tuple[Tool, ...]:
+def tools(notebook: Notebook) -> tuple[DemoTool, ...]:
     """Return the tools over one notebook."""
     return (
-        Tool(
+        DemoTool(
             name="add_note",
             title="Add a note",
             description="Keep a new note, with a title, a text and tags. Returns it with its id.",
@@ -58,7 +58,7 @@ def tools(notebook: Notebook) -> tuple[Tool, ...]:
             read_only=False,
             idempotent=False,
         ),
-        Tool(
+        DemoTool(
             name="search_notes",
             title="Search notes",
             description=(
@@ -76,7 +76,7 @@ def tools(notebook: Notebook) -> tuple[Tool, ...]:
             result=_EXCERPTS,
             run=notebook.search_notes,
         ),
-        Tool(
+        DemoTool(
             name="list_notes",
             title="List notes",
             description="List notes, of one tag or all, with the beginning of their text.",
@@ -94,7 +94,7 @@ def tools(notebook: Notebook) -> tuple[Tool, ...]:
             result=_EXCERPTS,
             run=notebook.list_notes,
         ),
-        Tool(
+        DemoTool(
             name="get_note",
             title="Read a note",
             description="Read one note, whole.",
@@ -102,7 +102,7 @@ def tools(notebook: Notebook) -> tuple[Tool, ...]:
             result=_NOTE,
             run=notebook.get_note,
         ),
-        Tool(
+        DemoTool(
             name="update_note",
             title="Change a note",
             description=(
@@ -117,7 +117,7 @@ def tools(notebook: Notebook) -> tuple[Tool, ...]:
             read_only=False,
             destructive=True,
         ),
-        Tool(
+        DemoTool(
             name="delete_note",
             title="Delete a note",
             description="Delete a note for good. Its id is not used again.",
@@ -127,7 +127,7 @@ def tools(notebook: Notebook) -> tuple[Tool, ...]:
             read_only=False,
             destructive=True,
         ),
-        Tool(
+        DemoTool(
             name="list_tags",
             title="List tags",
             description="List the tags in use with their number of notes, the most used first.",

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mcproxy.demo.schema import InvalidArguments, Json, JsonObject, accept
+from mcproxy.demo.schema import BadArguments, Json, JsonObject, accept
 
 HANDSHAKE_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 STATELESS_VERSION = "2026-07-28"
@@ -29,7 +29,7 @@ _SERVER_KEY = "io.modelcontextprotocol/serverInfo"
 _CAPABILITIES: JsonObject = {"tools": {}}
 
 
-class ToolError(Exception):
+class DemoToolError(Exception):
     """What a tool says when it cannot do what was asked; becomes a result with ``isError``."""
 
 
@@ -42,7 +42,7 @@ class ProtocolError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Tool:
+class DemoTool:
     """One tool. ``run`` takes the properties of ``arguments`` as keywords, already checked."""
 
     name: str
@@ -79,7 +79,7 @@ class Server:
     name: str
     version: str
     instructions: str
-    tools: tuple[Tool, ...]
+    tools: tuple[DemoTool, ...]
 
 
 def dispatch(server: Server, method: str, params: JsonObject) -> JsonObject:
@@ -160,7 +160,7 @@ def _call(server: Server, params: JsonObject) -> JsonObject:
         raise ProtocolError(INVALID_PARAMS, "params.arguments must be an object.")
     try:
         value = tool.run(**accept(tool.arguments, arguments))
-    except (InvalidArguments, ToolError) as error:
+    except (BadArguments, DemoToolError) as error:
         return {"content": [_text(str(error))], "isError": True}
     compact = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return {"content": [_text(compact)], "structuredContent": value, "isError": False}

@@ -49,7 +49,7 @@ def full_record(**properties: JsonObject) -> JsonObject:
     return record(properties, tuple(properties))
 
 
-class InvalidArguments(Exception):
+class BadArguments(Exception):
     """Arguments that break their schema, with every problem at once."""
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -60,10 +60,10 @@ class InvalidArguments(Exception):
 def accept(schema: JsonObject, arguments: JsonObject) -> JsonObject:
     """Return ``arguments`` with integers such as ``3.0`` as ``3``.
 
-    Raises InvalidArguments with all problems, each naming the argument and the cure.
+    Raises BadArguments with all problems, each naming the argument and the cure.
     """
     if problems := list(_object_problems("", schema, arguments)):
-        raise InvalidArguments(problems)
+        raise BadArguments(problems)
     properties = _properties(schema)
     whole = {name for name, property_ in properties.items() if property_["type"] == "integer"}
     return {

@@ -7,18 +7,19 @@ Factors that are defined exactly (inch, pound, calorie, BTU, the US gallon …) 
 from difflib import get_close_matches
 from fractions import Fraction
 
-from mcproxy.demo.protocol import ToolError
+from mcproxy.demo.protocol import DemoToolError
 from mcproxy.demo.unit_table import UNITS, Unit
 
 
 def convert(value: float, from_name: str, to_name: str) -> float:
     """Return ``value`` in another unit of the same quantity.
 
-    Raises ToolError for unknown units, for units of different quantities, and below absolute zero.
+    Raises DemoToolError for unknown units, for units of different quantities, and below absolute
+    zero.
     """
     source, target = find(from_name), find(to_name)
     if source.quantity != target.quantity:
-        raise ToolError(
+        raise DemoToolError(
             f"{source.name} is a unit of {source.quantity} and {target.name} one of "
             f"{target.quantity}; both must measure the same. "
             f"Units of {source.quantity}: {_symbols(source.quantity)}."
@@ -26,17 +27,17 @@ def convert(value: float, from_name: str, to_name: str) -> float:
     # The shortest decimal form of a float is what the caller wrote: 0.1 means one tenth.
     base = (Fraction(repr(value)) + Fraction(source.offset)) * Fraction(source.factor)
     if source.quantity == "temperature" and base < 0:
-        raise ToolError(f"{value:g} {source.symbol} is below absolute zero.")
+        raise DemoToolError(f"{value:g} {source.symbol} is below absolute zero.")
     try:
         return float(base / Fraction(target.factor) - Fraction(target.offset))
     except OverflowError:
-        raise ToolError(
+        raise DemoToolError(
             f"{value:g} {source.symbol} is too large a number in {target.name}."
         ) from None
 
 
 def find(name: str) -> Unit:
-    """Return the unit of this symbol, name or plural; raise ToolError with a did-you-mean.
+    """Return the unit of this symbol, name or plural; raise DemoToolError with a did-you-mean.
 
     Symbols count as written first (``Mb`` is not ``MB``), then in any case when only one fits.
     """
@@ -49,10 +50,10 @@ def find(name: str) -> Unit:
         return near[0]
     if near:
         choices = " or ".join(f"{unit.symbol} ({unit.name})" for unit in near)
-        raise ToolError(f"{name!r} is ambiguous: write {choices}.")
+        raise DemoToolError(f"{name!r} is ambiguous: write {choices}.")
     close = get_close_matches(folded, [unit.name for unit in UNITS], n=2, cutoff=0.75)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
-    raise ToolError(f"There is no unit {name!r}.{hint} list_units names them all.")
+    raise DemoToolError(f"There is no unit {name!r}.{hint} list_units names them all.")
 
 
 def quantities() -> tuple[str, ...]:

@@ -40,7 +40,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ResponseOptions:
     """How an answer may be sent: whether the client reads event streams, and wants one at once;
     the HTTP status for JSON-RPC error codes; ``opening`` and ``resumable`` as in ``EventStream``.
     """
@@ -54,7 +54,7 @@ class Terms:
 
 
 async def deliver(
-    answer: Answer, terms: Terms, receive: Receive, on_close: Callable[[], None]
+    answer: Answer, terms: ResponseOptions, receive: Receive, on_close: Callable[[], None]
 ) -> Response:
     """The HTTP response that brings the answer.
 

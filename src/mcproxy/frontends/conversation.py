@@ -51,7 +51,7 @@ Stay = Callable[[Request, ClientSession | None], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class ReplyTo:
     """Where a request's answer goes: what is said on the way, and the reply (None: cancelled)."""
 
     notices: Stream
@@ -114,7 +114,7 @@ class Conversation:
         """Whether no request is being answered."""
         return not self._running
 
-    def start(self, request: Request, where: Where, way: Way) -> asyncio.Task[None] | None:
+    def start(self, request: Request, where: Where, way: ReplyTo) -> asyncio.Task[None] | None:
         """Begin to answer a request; None where there are too many (the reply says so)."""
         if request.method == "initialize":
             self.meet(request)
@@ -125,7 +125,7 @@ class Conversation:
 
         return self._begin(request, work, way)
 
-    def keep(self, request: Request, stay: Stay, way: Way) -> None:
+    def keep(self, request: Request, stay: Stay, way: ReplyTo) -> None:
         """Begin what lasts until the client cancels the request, or goes, and has no reply but for
         an RpcError that it raises; the program does not wait for it to end."""
 
@@ -167,7 +167,7 @@ class Conversation:
         for task in self._running:
             task.cancel()
 
-    def _begin(self, request: Request, work: Work, way: Way) -> asyncio.Task[None] | None:
+    def _begin(self, request: Request, work: Work, way: ReplyTo) -> asyncio.Task[None] | None:
         give_back = self._account.take([request]) if len(self._running) < MAX_RUNNING else None
         if give_back is None:
             way.reply(Failure(request.id, too_many()))
@@ -205,7 +205,7 @@ class Conversation:
         )
 
 
-async def _answer_request(request: Request, work: Work, way: Way) -> None:
+async def _answer_request(request: Request, work: Work, way: ReplyTo) -> None:
     reply: Response | Failure | None
     try:
         reply = await work()

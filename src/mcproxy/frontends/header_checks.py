@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 
 from mcproxy import mcp
 from mcproxy.errors import RpcError
-from mcproxy.frontends.params import Glance, arguments_in, glance
+from mcproxy.frontends.params import Params, arguments_in, glance
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import Request
 from mcproxy.wire.param_headers import header_text, marked, value_at
@@ -20,7 +20,7 @@ from mcproxy.wire.param_headers import header_text, marked, value_at
 _SENTINEL = re.compile(r"=\?base64\?(.*)\?=")
 
 
-def check(request: Request, headers: Headers) -> Glance:
+def check(request: Request, headers: Headers) -> Params:
     """Look at the parameters.
 
     Raises RpcError: INVALID_PARAMS where ``_meta`` lacks what each request must say, and
@@ -83,7 +83,7 @@ def _value(headers: Headers, name: str) -> str | None:
     return values[0].strip(" \t") if values else None
 
 
-def _named(method: str, seen: Glance) -> tuple[str, Json]:
+def _named(method: str, seen: Params) -> tuple[str, Json]:
     match method:
         case mcp.CALL_TOOL | mcp.GET_PROMPT:
             return "name", seen.name

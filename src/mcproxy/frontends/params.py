@@ -9,7 +9,7 @@ from mcproxy import mcp
 from mcproxy.types import Json, JsonObject
 
 
-class Glance(msgspec.Struct, frozen=True):
+class Params(msgspec.Struct, frozen=True):
     """The members of ``params`` that concern a transport, of any type."""
 
     name: Json = None
@@ -36,12 +36,12 @@ class _Arguments(msgspec.Struct):
     arguments: Json = None
 
 
-_decoder = msgspec.json.Decoder(Glance)
+_decoder = msgspec.json.Decoder(Params)
 _arguments = msgspec.json.Decoder(_Arguments)
-_NOTHING = Glance()
+_NOTHING = Params()
 
 
-def glance(params: bytes) -> Glance:
+def glance(params: bytes) -> Params:
     """Look at a message's parameters."""
     try:
         return _decoder.decode(params)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mcproxy.frontends.answering import Answer
-from mcproxy.frontends.conversation import Conversation, Way
+from mcproxy.frontends.conversation import Conversation, ReplyTo
 from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.core import Where
 from mcproxy.wire.message import Request
@@ -74,7 +74,7 @@ class Session:
         answer = Answer(self._new_stream(str(next(self._names))))
         name = answer.stream.name
         self._streams[name] = answer.stream
-        way = Way(answer.stream if streams else self.home, answer.reply)
+        way = ReplyTo(answer.stream if streams else self.home, answer.reply)
         task = self.conversation.start(request, where, way)
         if task:
             self._tasks[name] = task  # no longer than it runs: with it goes all of its request

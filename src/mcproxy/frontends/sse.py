@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mcproxy.errors import RpcError
-from mcproxy.frontends.conversation import Way
+from mcproxy.frontends.conversation import ReplyTo
 from mcproxy.frontends.events import EventStream, event
 from mcproxy.frontends.replies import accepted, refusal, unavailable
 from mcproxy.frontends.request_auth import (
@@ -77,7 +77,9 @@ def _take(session: Session, message: wire.Message | RpcError, place: Where) -> N
         case RpcError():
             session.home.put(wire.encode(wire.Failure(None, message)))
         case wire.Request():
-            session.conversation.start(message, place, Way(session.home, partial(_reply, session)))
+            session.conversation.start(
+                message, place, ReplyTo(session.home, partial(_reply, session))
+            )
         case _:
             session.conversation.receive(message)
 

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.frontends import listen
-from mcproxy.frontends.answering import Answer, Terms, deliver
-from mcproxy.frontends.conversation import Way
+from mcproxy.frontends.answering import Answer, ResponseOptions, deliver
+from mcproxy.frontends.conversation import ReplyTo
 from mcproxy.frontends.header_checks import check, check_parameters
 from mcproxy.frontends.params import glance
 from mcproxy.frontends.replies import accepted, raw, refusal, rpc_error
@@ -86,8 +86,8 @@ async def _answer(site: Site, request: Request, message: wire.Request, place: Wh
     share = share_of(site, request)
     result = Answer(site.sessions.stream(share))
     notices = result.stream if streams else Stream()
-    task = site.sessions.conversation(share).start(message, place, Way(notices, result.reply))
-    terms = Terms(
+    task = site.sessions.conversation(share).start(message, place, ReplyTo(notices, result.reply))
+    terms = ResponseOptions(
         streams,
         at_once=streams and not takes(accept, JSON),
         statuses=STATUSES,

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession
-from mcproxy.frontends.conversation import Account, Conversation, Way
+from mcproxy.frontends.conversation import Account, Conversation, ReplyTo
 from mcproxy.frontends.drain import Gate
 from mcproxy.frontends.stream import QUEUED_BYTES, Stream
 from mcproxy.gateway.core import Gateway, Where
@@ -119,7 +119,7 @@ class _Client:
         self._gateway = gateway
         self._conversation = conversation
         self._where = Where(Caller())
-        self._way = Way(conversation.home, self._reply)
+        self._way = ReplyTo(conversation.home, self._reply)
         self._unsubscribe: Callable[[], None] | None = None
 
     def take(self, line: bytes | Overlong) -> None:
@@ -143,7 +143,7 @@ class _Client:
         if self._unsubscribe:
             self._unsubscribe()
 
-    def _take(self, message: Message, way: Way) -> None:
+    def _take(self, message: Message, way: ReplyTo) -> None:
         if not isinstance(message, Request):
             self._conversation.receive(message)
         elif message.method == mcp.LISTEN:
@@ -170,7 +170,7 @@ class _Client:
             put()
 
         for message in messages:
-            self._take(message, Way(self._conversation.home, reply))
+            self._take(message, ReplyTo(self._conversation.home, reply))
         if wanted == len(faults):
             put()
 

@@ -14,7 +14,7 @@ from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange
 from mcproxy.frontends import plain, stateless
-from mcproxy.frontends.answering import Terms, deliver
+from mcproxy.frontends.answering import ResponseOptions, deliver
 from mcproxy.frontends.connection import while_connected
 from mcproxy.frontends.events import EventStream, event
 from mcproxy.frontends.params import glance
@@ -142,7 +142,7 @@ async def _answer(
     streams = takes_events(accept)
     answer = session.begin(message, session.place(where(request)), streams=streams)
     stream = answer.stream
-    terms = Terms(
+    terms = ResponseOptions(
         streams,
         at_once=streams and (stateless.wants_progress(message) or not takes(accept, JSON)),
         opening=_priming(session, stream.name, 0),

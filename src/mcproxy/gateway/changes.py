@@ -19,7 +19,7 @@ OnChange = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _WatchedList:
     """What a subscriber looks at: an endpoint, in a mode."""
 
     endpoint: str
@@ -30,12 +30,12 @@ class Changes:
     """The subscribers by a key of their own, each with its place."""
 
     def __init__(self) -> None:
-        self._subscribers: dict[object, tuple[_Place, OnChange]] = {}
+        self._subscribers: dict[object, tuple[_WatchedList, OnChange]] = {}
 
     def subscribe(self, scope: Scope, on_change: OnChange) -> Callable[[], None]:
         """Call ``on_change`` after each change, until what this returns is called."""
         key = object()
-        self._subscribers[key] = (_Place(scope.namespace.name, scope.mode), on_change)
+        self._subscribers[key] = (_WatchedList(scope.namespace.name, scope.mode), on_change)
 
         def unsubscribe() -> None:
             self._subscribers.pop(key, None)
@@ -59,13 +59,13 @@ class Changes:
         }
         self._tell(method, seen)
 
-    def _tell(self, method: str, places: set[_Place]) -> None:
+    def _tell(self, method: str, places: set[_WatchedList]) -> None:
         for place, on_change in list(self._subscribers.values()):
             if place in places:
                 on_change(method)
 
 
-def _tools(snapshot: Snapshot, place: _Place) -> list[JsonObject] | None:
+def _tools(snapshot: Snapshot, place: _WatchedList) -> list[JsonObject] | None:
     """What ``tools/list`` gives there; None where the endpoint does not exist."""
     namespace = snapshot.policy.endpoints.get(place.endpoint)
     if namespace is None:

@@ -24,10 +24,10 @@ from mcproxy.gateway.calls import Admission
 from mcproxy.gateway.changes import Changes, OnChange
 from mcproxy.gateway.clients import Clients, can_be_told, listener
 from mcproxy.gateway.direct import Direct, tools_in
-from mcproxy.gateway.input_rounds import Rounds
+from mcproxy.gateway.input_rounds import InputRounds
 from mcproxy.gateway.merged_lists import page
 from mcproxy.gateway.metatools import MetaTools, fault_result
-from mcproxy.gateway.passthrough import Passing
+from mcproxy.gateway.passthrough import Passthrough
 from mcproxy.gateway.protocol_era import LIST_TTL_MS, Call, negotiate, read_call, server_info
 from mcproxy.gateway.reading import resource_reader
 from mcproxy.gateway.scope import Scope
@@ -83,10 +83,10 @@ class Gateway:
         counted = outside.metrics.searched
         meta = MetaTools(outside.run, outside.call, read, outside.admission, outside.audit, counted)
         self._tools = ToolCalls(meta, Direct(outside.call, outside.admission, outside.audit))
-        self._passing = Passing(outside.upstream)
+        self._passing = Passthrough(outside.upstream)
         self._clients = Clients()
         self._changes = Changes()
-        self._rounds = Rounds()
+        self._rounds = InputRounds()
         self._methods: dict[str, Method] = {
             "initialize": self._initialize,
             "ping": self._ping,

@@ -18,8 +18,8 @@ from msgspec.structs import replace
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange
 from mcproxy.gateway.protocol_era import Call
-from mcproxy.gateway.signed_state import Seal
-from mcproxy.gateway.suspended_call import Paused, can_be_asked
+from mcproxy.gateway.signed_state import SignedState
+from mcproxy.gateway.suspended_call import SuspendedCall, can_be_asked
 from mcproxy.types import Json, JsonObject
 
 LIFETIME_SECS = 600.0  # a person may have to fill in a form meanwhile
@@ -34,15 +34,15 @@ _object = msgspec.json.Decoder(dict[str, Json])
 Work = Callable[[Exchange], Awaitable[bytes]]
 
 
-class Rounds:
+class InputRounds:
     """Answers requests in as many rounds as they take. Usable while ``running``."""
 
     def __init__(self, lifetime_secs: float = LIFETIME_SECS) -> None:
         self._lifetime_secs = lifetime_secs
-        self._seal = Seal(lifetime_secs)
+        self._seal = SignedState(lifetime_secs)
         self._tasks = asyncio.TaskGroup()
         self._under_way: set[asyncio.Task[None]] = set()
-        self._waiting: dict[str, Paused] = {}
+        self._waiting: dict[str, SuspendedCall] = {}
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -74,7 +74,7 @@ class Rounds:
         exchange = replace(exchange, retry=retry)
         if not can_be_asked(exchange):
             return self._sealed(await work(exchange), sealed_for)
-        paused = Paused(exchange)
+        paused = SuspendedCall(exchange)
         task = paused.start(self._tasks, work)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
@@ -89,7 +89,7 @@ class Rounds:
         paused.resume(exchange, given)
         return await self._next(paused, sealed_for)
 
-    async def _next(self, paused: Paused, sealed_for: str) -> bytes:
+    async def _next(self, paused: SuspendedCall, sealed_for: str) -> bytes:
         """The result, or what is to be asked first."""
         try:
             wanted = await paused.turn()
@@ -112,7 +112,7 @@ class Rounds:
             {"resultType": "input_required", "inputRequests": wanted, "requestState": state}
         )
 
-    def _lose(self, paused: Paused) -> None:
+    def _lose(self, paused: SuspendedCall) -> None:
         """Give up a call whose client did not come back."""
         self._waiting.pop(paused.key, None)
         paused.cancel()

@@ -23,7 +23,7 @@ from mcproxy.wire.message import UNREADABLE, Notification
 _object = msgspec.json.Decoder(dict[str, Json])
 
 
-class Passing:
+class Passthrough:
     """The methods, and the notifications that belong to them."""
 
     def __init__(self, upstream: Upstream) -> None:

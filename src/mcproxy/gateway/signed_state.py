@@ -27,7 +27,7 @@ _decoder = msgspec.json.Decoder(_Content)
 _encode = msgspec.json.Encoder().encode
 
 
-class Seal:
+class SignedState:
     """Seals texts for some time; ``clock`` gives seconds."""
 
     def __init__(self, lifetime_secs: float, clock: Callable[[], float] = time.monotonic) -> None:

@@ -28,7 +28,7 @@ class _Input:
     answer: asyncio.Future[JsonObject]
 
 
-class Paused:
+class SuspendedCall:
     """A call, and the inputs that it waits for. ``exchange`` is that of the request that began it;
     notifications go out with the request that waits at the moment, and are lost between two."""
 

@@ -35,7 +35,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundTool:
     """``hits``: best first. ``bare``: servers that the query names and that have no tools now.
 
     ``weak``: where there is no hit, the tools that share a word with the query.
@@ -46,12 +46,12 @@ class Found:
     weak: tuple[Tool, ...] = ()
 
 
-def find(manifest: Manifest, query: str, *, alone: bool) -> Found:
+def find(manifest: Manifest, query: str, *, alone: bool) -> FoundTool:
     """What the query finds. ``alone``: a tool whose exact name is the query hides all others."""
     query = query[:MAX_QUERY_CHARS]
     named = _exact(manifest, query)
     if named and alone:
-        return Found(_hits(manifest, named, ()))
+        return FoundTool(_hits(manifest, named, ()))
     bare_words = (word.strip(_AROUND_A_NAME) for word in query.split())
     for name in islice(filter(_NAME_LIKE.fullmatch, bare_words), MAX_NAMES):
         named.update(_exact(manifest, name))
@@ -59,9 +59,9 @@ def find(manifest: Manifest, query: str, *, alone: bool) -> Found:
     bare = tuple(_bare(manifest, query))
     if ranking.real or named:
         matches = ranking.matches if ranking.real else ()
-        return Found(_hits(manifest, named, _server_first(manifest, query, matches)), bare)
+        return FoundTool(_hits(manifest, named, _server_first(manifest, query, matches)), bare)
     weak = tuple(manifest.tools[match.number] for match in ranking.matches)
-    return Found(bare=bare, weak=() if bare else weak)
+    return FoundTool(bare=bare, weak=() if bare else weak)
 
 
 def _exact(manifest: Manifest, name: str) -> dict[ToolRef, Tool]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
-from mcproxy.manifest.find import Found, Hit
+from mcproxy.manifest.find import FoundTool, Hit
 from mcproxy.manifest.model import ServerPart
 from mcproxy.manifest.names import call_line
 from mcproxy.manifest.text import brief, first_sentence
@@ -107,7 +107,9 @@ def show_names(parts: Sequence[ServerPart], room: int) -> Shown:
     return Shown(entries, sum(shares), total, cut=len(kept) < len(parts))
 
 
-def show_tools(found: Found, depth: int, room: int, returns: Mapping[ToolRef, JsonObject]) -> Shown:
+def show_tools(
+    found: FoundTool, depth: int, room: int, returns: Mapping[ToolRef, JsonObject]
+) -> Shown:
     """Depth 2 and 3: the best tools that fit, under their servers; the very best in any case.
 
     Servers that were named and have no tools come last, where there is room.

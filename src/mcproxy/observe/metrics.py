@@ -48,7 +48,7 @@ _STATES: tuple[ServerState, ...] = get_args(ServerState)
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class MetricFacts:
     """How the gateway is at this moment.
 
     ``servers`` are those that whoever asks may see, and ``queues`` the namespaces with limits that
@@ -121,7 +121,7 @@ class Metrics:
         """Count a request as in flight within the block."""
         return self._in_flight.track_inprogress()
 
-    def expose(self, facts: Facts) -> bytes:
+    def expose(self, facts: MetricFacts) -> bytes:
         """All metrics as text, of content type ``CONTENT_TYPE``."""
         counted = _Visible(self._registry, facts.servers)
         return generate_latest(counted) + generate_latest(_Now(facts))
@@ -162,7 +162,7 @@ class _Visible(Collector):
 class _Now(Collector):
     """The state of the gateway at this moment, as metrics."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: MetricFacts) -> None:
         self._facts = facts
 
     def collect(self) -> Iterable[Metric]:

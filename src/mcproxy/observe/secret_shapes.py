@@ -14,7 +14,7 @@ from mcproxy.config.secrets import is_secret
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class SecretShape:
     """One form of token.
 
     A text that has none of ``anchors`` has no such token, which is found out a hundred times
@@ -39,45 +39,47 @@ _WORD_BEGINS = rf"(?:{_AFTER_ESCAPE}|(?<=\\)(?![bfnrtu])|(?<![A-Za-z0-9+/\\]))"
 _IS = "(?:=|%3D)"  # as it is, and in a URL
 
 SHAPES = (
-    Shape(  # RFC 6750 and 7617; "Bearer authentication" has no token: those have digits or are long
+    # RFC 6750 and 7617; "Bearer authentication" has no token: those have digits or are long.
+    SecretShape(
         ("earer", "EARER", "asic"),
         re.compile(
             rf"({_BEGINS}(?:Bearer|bearer|BEARER|Basic|basic)(?:\s|%20|\+){{1,4}})"
             r"(?=[A-Za-z0-9._~+/=-]{0,64}\d|[A-Za-z0-9._~+/=-]{24})[A-Za-z0-9._~+/=-]{8,}"
         ),
     ),
-    Shape(  # OpenAI, Anthropic, Stripe, …
+    SecretShape(  # OpenAI, Anthropic, Stripe, …
         ("sk-", "sk_", "rk_"),
         re.compile(rf"{_BEGINS}[rs]k[-_](?=[A-Za-z0-9_-]{{0,64}}\d)[A-Za-z0-9_-]{{12,}}"),
     ),
-    Shape(("gh",), re.compile(r"gh[opsur]_[A-Za-z0-9]{16,}")),  # GitHub
-    Shape(("github_pat_",), re.compile(r"github_pat_[A-Za-z0-9_]{16,}")),
-    Shape(("glpat-",), re.compile(r"glpat-[A-Za-z0-9_-]{16,}")),  # GitLab
-    Shape(("AKIA", "ASIA"), re.compile(r"A(?:KI|SI)A[A-Z0-9]{16}(?![A-Z0-9])")),  # AWS
-    Shape(("AIza",), re.compile(r"AIza[A-Za-z0-9_-]{30,}")),  # Google
-    Shape(("xox",), re.compile(r"xox[a-z]-[A-Za-z0-9-]{10,}")),  # Slack
-    Shape(("npm_", "hf_"), re.compile(rf"{_BEGINS}(?:npm|hf)_[A-Za-z0-9]{{20,}}")),
-    Shape(  # JWT (RFC 7519): header and body both begin with {" in base64url
+    SecretShape(("gh",), re.compile(r"gh[opsur]_[A-Za-z0-9]{16,}")),  # GitHub
+    SecretShape(("github_pat_",), re.compile(r"github_pat_[A-Za-z0-9_]{16,}")),
+    SecretShape(("glpat-",), re.compile(r"glpat-[A-Za-z0-9_-]{16,}")),  # GitLab
+    SecretShape(("AKIA", "ASIA"), re.compile(r"A(?:KI|SI)A[A-Z0-9]{16}(?![A-Z0-9])")),  # AWS
+    SecretShape(("AIza",), re.compile(r"AIza[A-Za-z0-9_-]{30,}")),  # Google
+    SecretShape(("xox",), re.compile(r"xox[a-z]-[A-Za-z0-9-]{10,}")),  # Slack
+    SecretShape(("npm_", "hf_"), re.compile(rf"{_BEGINS}(?:npm|hf)_[A-Za-z0-9]{{20,}}")),
+    SecretShape(  # JWT (RFC 7519): header and body both begin with {" in base64url
         ("eyJ",),
         re.compile(
             rf"(?:{_AFTER_ESCAPE}|(?<![A-Za-z0-9_-]))"
             r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?"
         ),
     ),
-    Shape(  # PEM (RFC 7468); line breaks may be escaped, and the end may have been cut off
+    SecretShape(  # PEM (RFC 7468); line breaks may be escaped, and the end may have been cut off
         ("-----BEGIN",),
         re.compile(
             r"(-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY-----)(?:[A-Za-z0-9+/=\s\\:,]|-(?!----))*"
         ),
     ),
-    Shape(  # … its last lines, where the beginning was cut off
+    SecretShape(  # … its last lines, where the beginning was cut off
         ("PRIVATE KEY-----",),
         re.compile(
             rf"{_WORD_BEGINS}(?:[A-Za-z0-9+/]{{4,}}+={{0,2}}+(?:[ \t\r]|\\r)*+(?:\n|\\n)){{1,100}}"
             r"(?=-----END [A-Z0-9 ]{0,30}PRIVATE KEY-----)"
         ),
     ),
-    Shape(  # … and one of its lines alone: 64 characters, 70 in OpenSSH's; a hash is in one case
+    # … and one of its lines alone: 64 characters, 70 in OpenSSH's; a hash is in one case.
+    SecretShape(
         ("",),
         re.compile(
             rf"(?=[A-Za-z0-9+/]{{64}}){_WORD_BEGINS}"
@@ -85,16 +87,18 @@ SHAPES = (
             r"(?:[A-Za-z0-9+/]{70}|[A-Za-z0-9+/]{64})(?![A-Za-z0-9+/=])"
         ),
     ),
-    Shape(("://",), re.compile(r"(://[^\s/:@\"'\\]*:)[^\s/@\"'\\]+(?=@)")),  # password in a URL
-    Shape(  # … in one that is part of another
+    SecretShape(
+        ("://",), re.compile(r"(://[^\s/:@\"'\\]*:)[^\s/@\"'\\]+(?=@)")
+    ),  # password in a URL
+    SecretShape(  # … in one that is part of another
         ("%3A//", "%3A%2F%2F"),
         re.compile(r"(%3A(?://|%2F%2F)[^\s/:@\"'\\%]*%3A)[^\s/@\"'\\]+?(?=%40)"),
     ),
-    Shape(  # … in a connection string
+    SecretShape(  # … in a connection string
         ("assword", "ASSWORD", "wd", "WD"),
         re.compile(rf"({_BEGINS}(?i:password|pwd){_IS})[^\s;&\"'\\]+"),
     ),
-    Shape(  # … and in a query
+    SecretShape(  # … and in a query
         ("=", "%3D"),
         re.compile(
             r"((?:[?&]|%3F|%26)(?i:[a-z_-]{0,24}(?:key|token|secret|password|signature))"

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from mcproxy.patience import patient
 from mcproxy.sandbox import frames
-from mcproxy.sandbox.calls import Calls, unread
+from mcproxy.sandbox.calls import ScriptCalls, unread
 from mcproxy.types import CallTool, Job, Json, Limits, Outcome, ScriptError
 
 Explain = Callable[[], Awaitable[ScriptError]]
@@ -71,9 +71,9 @@ class _Execution:
 
     def __init__(self, sock: socket.socket, job: Job, call: CallTool) -> None:
         self._job = job
-        self._reader = frames.Reader(sock, frames.largest(job.limits))
+        self._reader = frames.FrameReader(sock, frames.largest(job.limits))
         self._writer = frames.Writer(sock, unread(job.limits))
-        self._calls = Calls(self._writer, job.limits, call)
+        self._calls = ScriptCalls(self._writer, job.limits, call)
         self._stdout = _Stdout(job.limits.stdout_bytes)
 
     async def run(self) -> _Ending:
@@ -87,7 +87,7 @@ class _Execution:
         try:
             await self._writer.send(frames.job(self._job), self._job.manifest)
             while not isinstance(frame := await self._reader.next(), frames.Result | frames.Error):
-                if isinstance(frame, frames.Call):
+                if isinstance(frame, frames.CallFrame):
                     await self._calls.take(frame, group)
                 else:
                     self._stdout.add(frame.s)

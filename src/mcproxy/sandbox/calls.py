@@ -27,7 +27,7 @@ def unread(limits: Limits) -> UnreadLimits:
     return UnreadLimits(2 * limits.max_calls + _MAX_REFUSALS + 2, limits.memory_mb << 20)
 
 
-class Calls:
+class ScriptCalls:
     """Answers the calls of one script, concurrently; ``records`` are those that have ended."""
 
     def __init__(self, writer: frames.Writer, limits: Limits, call: CallTool) -> None:
@@ -37,7 +37,7 @@ class Calls:
         self._refusals: set[asyncio.Task[None]] = set()
         self.records: list[CallRecord] = []
 
-    async def take(self, frame: frames.Call, group: asyncio.TaskGroup) -> None:
+    async def take(self, frame: frames.CallFrame, group: asyncio.TaskGroup) -> None:
         """Start answering a call. Once very many are being refused, the next frame is not read
         until one more is: a flood costs the worker's time, not the gateway's memory. Raises
         ``BadFrame``."""
@@ -63,7 +63,7 @@ class Calls:
         for task in (*self._tasks, *self._refusals):
             task.cancel()
 
-    async def _answer(self, frame: frames.Call, ref: ToolRef, args: JsonObject) -> None:
+    async def _answer(self, frame: frames.CallFrame, ref: ToolRef, args: JsonObject) -> None:
         started = time.monotonic()
         ok = False
         try:
@@ -80,7 +80,7 @@ class Calls:
                 server, tool = (label(name, _MAX_NAME_CHARS) for name in (ref.server, ref.tool))
                 self.records.append(CallRecord(server, tool, round(ms, 3), ok))
 
-    async def _result(self, frame: frames.Call, ref: ToolRef, args: JsonObject) -> ToolResult:
+    async def _result(self, frame: frames.CallFrame, ref: ToolRef, args: JsonObject) -> ToolResult:
         size, limit = len(bytes(frame.args)), self._limits.argument_bytes
         if size > limit:
             raise TooLarge(ref, "arguments", size, limit)
@@ -90,7 +90,7 @@ class Calls:
             raise TooLarge(ref, "value", size, limit)
         return result
 
-    async def _reply(self, frame: frames.Call, ref: ToolRef, result: ToolResult) -> None:
+    async def _reply(self, frame: frames.CallFrame, ref: ToolRef, result: ToolResult) -> None:
         if result.is_error:
             words: JsonObject = {"code": "tool_error", "message": _words(ref, result.raw)}
             words |= {"server": ref.server, "tool": ref.tool}
@@ -98,7 +98,7 @@ class Calls:
         else:
             await self._send(frames.reply(frame.id, result.raw))
 
-    async def _refuse(self, frame: frames.Call, error: CallError) -> None:
+    async def _refuse(self, frame: frames.CallFrame, error: CallError) -> None:
         facts: JsonObject = {
             "code": error.code,
             "message": error.message,

@@ -30,7 +30,7 @@ class BadFrame(Exception):
     """Bytes that no worker of ours sends."""
 
 
-class Call(msgspec.Struct, frozen=True, tag_field="t", tag="call"):
+class CallFrame(msgspec.Struct, frozen=True, tag_field="t", tag="call"):
     """The script calls a tool; ``args`` is a JSON object, still undecoded."""
 
     id: int
@@ -64,7 +64,7 @@ class Error(msgspec.Struct, frozen=True, tag_field="t", tag="error"):
     notes: list[str] = []
 
 
-Frame = Call | Out | Result | Error
+Frame = CallFrame | Out | Result | Error
 _decoder: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
 
 
@@ -109,7 +109,7 @@ def largest(limits: Limits) -> int:
     return max(limits.argument_bytes, limits.result_bytes) + _OVERHEAD_BYTES
 
 
-class Reader:
+class FrameReader:
     """Frames from a non-blocking socket, one after the other, at a pace that leaves room for what
     else the gateway does."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mcproxy.sandbox.profile import LEVELS, Level
-from mcproxy.sandbox.zygote_process import Ready
+from mcproxy.sandbox.zygote_process import ZygoteReady
 
 _CONTAINER = (
     "In Docker or Kubernetes use a seccomp profile that allows user namespaces, see "
@@ -37,7 +37,7 @@ _ANY_CURE = "See docs/sandbox.md, and `mcproxy doctor` for the whole self-test"
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class LevelFailure:
     """Why ``level`` is out of reach: the step or probe, and the kernel's ``errno`` if it said."""
 
     level: Level
@@ -54,7 +54,7 @@ def candidates(level: Literal["auto"] | Level, lowest: Level) -> Sequence[Level]
     return [name for name in allowed if level in ("auto", name)]
 
 
-def cure(failure: Failure) -> str:
+def cure(failure: LevelFailure) -> str:
     """What to do about it."""
     for begins, number, words in _CURES:
         if failure.reason.startswith(begins) and number in (None, failure.errno):
@@ -62,7 +62,7 @@ def cure(failure: Failure) -> str:
     return _ANY_CURE
 
 
-def lacking(level: Level, ready: Ready) -> tuple[str, ...]:
+def lacking(level: Level, ready: ZygoteReady) -> tuple[str, ...]:
     """What would make ``level`` better, or a profile complete, on this machine."""
     notes = []
     if level == "strict" and not ready.landlock_abi:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mcproxy.sandbox.jail.walls import Walls
-from mcproxy.sandbox.worker_slot import Seat
+from mcproxy.sandbox.worker_slot import WorkerSlot
 
 LOOK_EVERY_SECS = 0.05  # at 2 GB/s a script is 100 MB over before it is stopped
 SPARE_KIB = 16 << 10  # the main thread's stack (8 MiB), and the tables of what may be kept
@@ -27,7 +27,7 @@ def most_kib(walls: Walls, data_bytes: int) -> int:
 
 
 @contextmanager
-def watched(seat: Seat, limit_kib: int) -> Iterator[None]:
+def watched(seat: WorkerSlot, limit_kib: int) -> Iterator[None]:
     """Within it, the worker is killed, and ``over`` set, when it has more than that."""
     watch = _Watch(seat, limit_kib)
     try:
@@ -39,7 +39,7 @@ def watched(seat: Seat, limit_kib: int) -> Iterator[None]:
 class _Watch:
     """Looks again and again; a timer costs a short script less than a task."""
 
-    def __init__(self, seat: Seat, limit_kib: int) -> None:
+    def __init__(self, seat: WorkerSlot, limit_kib: int) -> None:
         self._seat, self._limit_kib = seat, limit_kib
         self._again()
 

@@ -18,13 +18,13 @@ from mcproxy.errors import ConfigError, SandboxUnavailable
 from mcproxy.queues import Queues
 from mcproxy.sandbox import bridge, exit_reason, levels, process_runner, selftest
 from mcproxy.sandbox.jail.walls import Wall, Walls
-from mcproxy.sandbox.levels import Failure, lacking
+from mcproxy.sandbox.levels import LevelFailure, lacking
 from mcproxy.sandbox.packages import Installed, PackagesUnavailable
 from mcproxy.sandbox.profile import LEVELS, Level, Profile, refusals, walls_for
 from mcproxy.sandbox.selftest import NOT_ENFORCED, MakeSeat
-from mcproxy.sandbox.worker_pool import CLOSE_SECS, Egress, Lane
-from mcproxy.sandbox.worker_slot import Seat
-from mcproxy.sandbox.zygote_process import Ready, ZygoteFailed
+from mcproxy.sandbox.worker_pool import CLOSE_SECS, EgressListener, Lane
+from mcproxy.sandbox.worker_slot import WorkerSlot
+from mcproxy.sandbox.zygote_process import ZygoteFailed, ZygoteReady
 from mcproxy.types import (
     CallTool,
     Capacity,
@@ -73,7 +73,7 @@ class Pool:
         self,
         settings: PoolSettings,
         profiles: Mapping[str, Profile],
-        egress: Callable[[Profile], Egress] | None = None,
+        egress: Callable[[Profile], EgressListener] | None = None,
         packages: Callable[[Sequence[str]], Installed] | None = None,
     ) -> None:
         self._settings, self._egress, self._packages = settings, egress, packages
@@ -116,7 +116,7 @@ class Pool:
         found cannot enforce.
         """
         settings = self._settings
-        failures: list[Failure] = []
+        failures: list[LevelFailure] = []
         for level in levels.candidates(settings.level, settings.min_level):
             failure = await self._reach(level)
             if failure is None:
@@ -173,7 +173,7 @@ class Pool:
             await lane.close()
         self._lanes.clear()
 
-    async def _reach(self, level: Level) -> Failure | None:
+    async def _reach(self, level: Level) -> LevelFailure | None:
         """Try ``level``; on success ``report`` is set and its first lane serves."""
         self.report = SandboxReport(level, dict.fromkeys(selftest.GUARANTEES, NOT_ENFORCED))
         if level == "none":
@@ -184,14 +184,16 @@ class Pool:
             await lane.start()
         except (ZygoteFailed, TimeoutError) as error:
             await lane.close()
-            return Failure(level, str(error) or "no answer in time", getattr(error, "errno", None))
+            return LevelFailure(
+                level, str(error) or "no answer in time", getattr(error, "errno", None)
+            )
         if profile in self._profiles.values():
             self._serve(profile, lane)
         else:
             await lane.close()
         return None
 
-    async def _unavailable(self, failures: Sequence[Failure]) -> SandboxUnavailable:
+    async def _unavailable(self, failures: Sequence[LevelFailure]) -> SandboxUnavailable:
         """What to raise, having looked which lower level this machine would reach."""
         lowest = self._settings.min_level
         reached: Level = "none"
@@ -199,7 +201,9 @@ class Pool:
             if await self._reach(level) is None:
                 reached = level
                 break
-        worst = failures[-1] if failures else Failure(reached, "sandbox.level is below min_level")
+        worst = (
+            failures[-1] if failures else LevelFailure(reached, "sandbox.level is below min_level")
+        )
         return SandboxUnavailable(reached, lowest, worst.reason, levels.cure(worst))
 
     def refuse_unenforceable(self, profiles: Mapping[str, Profile]) -> None:
@@ -241,7 +245,7 @@ class Pool:
         task.add_done_callback(self._serving.discard)
 
     async def _check(
-        self, profile: Profile, walls: Walls, ready: Ready, make_seat: MakeSeat
+        self, profile: Profile, walls: Walls, ready: ZygoteReady, make_seat: MakeSeat
     ) -> None:
         """Judge a new zygote; what it says is the report from now on."""
         level = self.report.level
@@ -253,7 +257,7 @@ class Pool:
         self.report = SandboxReport(level, verdict.guarantees, missing)
 
 
-async def _explain(seat: Seat, limits: Limits) -> ScriptError:
+async def _explain(seat: WorkerSlot, limits: Limits) -> ScriptError:
     return exit_reason.explain(await seat.fate(), limits, seat.over)
 
 

@@ -19,7 +19,7 @@ from mcproxy.sandbox import bridge
 from mcproxy.sandbox.memory import used_kib
 from mcproxy.sandbox.probes import PROBES
 from mcproxy.sandbox.profile import Level
-from mcproxy.sandbox.worker_slot import CLEAR_SECS, Seat
+from mcproxy.sandbox.worker_slot import CLEAR_SECS, WorkerSlot
 from mcproxy.types import Job, Json, Limits, Outcome, ToolRef, ToolResult
 
 PROBE_SECS = 10.0  # the probes take about 20 ms
@@ -42,7 +42,7 @@ _NOT_PROMISED: Mapping[Level, frozenset[str]] = {
     "seccomp": frozenset({"scratch"}),
 }
 
-MakeSeat = Callable[[], Awaitable[Seat]]
+MakeSeat = Callable[[], Awaitable[WorkerSlot]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def _enforcers(level: Level, landlock_abi: int, memory: str) -> dict[str, str]:
     }
 
 
-async def _run(seat: Seat, job: Job) -> Outcome:
+async def _run(seat: WorkerSlot, job: Job) -> Outcome:
     try:
         return await bridge.serve(seat.worker.sock, job, _no_tools)
     finally:

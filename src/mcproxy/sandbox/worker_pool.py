@@ -20,18 +20,18 @@ from mcproxy.sandbox import cgroup, memory, scratch
 from mcproxy.sandbox.cgroup import MemoryGroup
 from mcproxy.sandbox.jail.walls import Own, Walls
 from mcproxy.sandbox.scratch import ScratchFolders
-from mcproxy.sandbox.worker_slot import CLEAR_SECS, Dials, Seat
-from mcproxy.sandbox.zygote_process import Ready, Zygote, ZygoteFailed
+from mcproxy.sandbox.worker_slot import CLEAR_SECS, Dials, WorkerSlot
+from mcproxy.sandbox.zygote_process import Zygote, ZygoteFailed, ZygoteReady
 
 STARTS, STARTS_SECS = 3, 10.0  # more zygotes than that within that time: something is wrong
 CLOSE_SECS = 30.0  # for the end of a zygote with all its workers
 REFILL_SECS = 0.02  # into a script that still runs: a short one has the processors for itself
 _TOKEN_BYTES = 16
 
-Check = Callable[[Ready, Callable[[], Awaitable[Seat]]], Awaitable[None]]
+Check = Callable[[ZygoteReady, Callable[[], Awaitable[WorkerSlot]]], Awaitable[None]]
 
 
-class Egress(Dials, Protocol):
+class EgressListener(Dials, Protocol):
     """The proxy through which scripts reach allowed hosts. Each call runs until it is cancelled."""
 
     async def serve_listener(self, listener: socket.socket) -> None:
@@ -47,11 +47,11 @@ class Lane:
         size: int,
         check: Check,
         tasks: asyncio.TaskGroup,
-        egress: Egress | None,
+        egress: EgressListener | None,
     ) -> None:
         self._walls, self._size = walls, size
         self._check, self._tasks, self._egress = check, tasks, egress
-        self._seats: deque[Seat] = deque()
+        self._seats: deque[WorkerSlot] = deque()
         self._life: contextlib.AsyncExitStack | None = None
         self._zygote: Zygote | None = None
         self._folders: ScratchFolders | None = None
@@ -98,7 +98,7 @@ class Lane:
         await self._living()
 
     @asynccontextmanager
-    async def worker(self) -> AsyncIterator[Seat]:
+    async def worker(self) -> AsyncIterator[WorkerSlot]:
         """A worker for one script: a ready one, else a new one. Raises ZygoteFailed, TimeoutError.
 
         It is killed at the end, and its scratch folder removed.
@@ -127,7 +127,7 @@ class Lane:
             self._closed = True
             await self._end_life()
 
-    async def _take(self) -> Seat:
+    async def _take(self) -> WorkerSlot:
         while self._seats:
             seat = self._seats.popleft()
             if seat.worker.is_alive:
@@ -140,7 +140,7 @@ class Lane:
             await asyncio.sleep(0)
             return await self._seat(await self._living(), warm=False)
 
-    async def _seat(self, zygote: Zygote, *, warm: bool = True) -> Seat:
+    async def _seat(self, zygote: Zygote, *, warm: bool = True) -> WorkerSlot:
         folder = self._folders.make() if self._folders else None
         try:
             return await self._seat_with(zygote, folder, warm=warm)
@@ -149,14 +149,14 @@ class Lane:
                 scratch.remove(folder)
             raise
 
-    async def _seat_with(self, zygote: Zygote, folder: Path | None, *, warm: bool) -> Seat:
+    async def _seat_with(self, zygote: Zygote, folder: Path | None, *, warm: bool) -> WorkerSlot:
         place = str(folder) if folder else None
         if not self._walls.network:
-            return Seat(await zygote.spawn(Own(place, warm=warm)), folder)
+            return WorkerSlot(await zygote.spawn(Own(place, warm=warm)), folder)
         if self._walls.namespaces:
             token = secrets.token_urlsafe(_TOKEN_BYTES)
             worker = await zygote.spawn(Own(place, token, warm=warm))
-            return Seat(worker, folder, token=token)
+            return WorkerSlot(worker, folder, token=token)
         ours, theirs = socket.socketpair()  # no network of its own: a line to the proxy
         with theirs:
             try:
@@ -164,7 +164,7 @@ class Lane:
             except BaseException:
                 ours.close()
                 raise
-        return Seat(worker, folder, ours)
+        return WorkerSlot(worker, folder, ours)
 
     async def _living(self) -> Zygote:
         async with self._starting:

@@ -31,7 +31,7 @@ class Dials(Protocol):
 
 
 @dataclass(slots=True)
-class Seat:
+class WorkerSlot:
     """One worker. ``over``: the limit for which it was killed, if it was."""
 
     worker: Worker

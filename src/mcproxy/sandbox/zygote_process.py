@@ -58,7 +58,7 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class ZygoteReady:
     """What a zygote found: Landlock's version, its user, packages that are not installed, the size
     of its own data, which each worker begins with; the version of the memory cgroup that it is in,
     0 for none."""
@@ -109,7 +109,7 @@ class Zygote:
     ) -> None:
         self._process, self._control, self._on_gone = process, control, on_gone
         self._loop = asyncio.get_running_loop()
-        self._started: asyncio.Future[Ready] = self._loop.create_future()
+        self._started: asyncio.Future[ZygoteReady] = self._loop.create_future()
         self._asked: deque[asyncio.Future[Forked]] = deque()
         self._workers: dict[int, asyncio.Future[Exit | None]] = {}
         self.gone = asyncio.Event()
@@ -118,7 +118,7 @@ class Zygote:
     @classmethod
     async def start(
         cls, walls: Walls, on_gone: Callable[[], None], group: MemoryGroup | None = None
-    ) -> tuple["Zygote", Ready]:
+    ) -> tuple["Zygote", ZygoteReady]:
         """Start one, in ``group`` if that can be; raises ZygoteFailed with the step that this
         machine refused."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -232,7 +232,7 @@ class Zygote:
                 }
             }:
                 listener = socket.socket(fileno=fds[0]) if fds else None
-                self._started.set_result(Ready(abi, uid, tuple(absent), listener, data_bytes))
+                self._started.set_result(ZygoteReady(abi, uid, tuple(absent), listener, data_bytes))
             case {"failed": str(reason), "errno": errno}:
                 number = errno if isinstance(errno, int) else None
                 self._started.set_exception(ZygoteFailed(reason, number))
@@ -257,7 +257,7 @@ class Zygote:
         self.gone.set()
         self._loop.remove_reader(self._control)
         self._control.close()
-        waiting: list[asyncio.Future[Ready] | asyncio.Future[Forked]]
+        waiting: list[asyncio.Future[ZygoteReady] | asyncio.Future[Forked]]
         waiting = [self._started, *self._asked]
         for future in waiting:
             if not future.done():

@@ -23,9 +23,9 @@ from mcproxy.upstream.child import stdio
 from mcproxy.upstream.child.process import Command
 from mcproxy.upstream.remote import connection as remote
 from mcproxy.upstream.remote.tokens import login_path
-from mcproxy.upstream.supervision.process_limits import Upkeep
+from mcproxy.upstream.supervision.process_limits import ProcessLimits
 from mcproxy.upstream.supervision.restart import REMOTE
-from mcproxy.upstream.supervision.server_limits import CallTimes, Sharing, Terms, Way
+from mcproxy.upstream.supervision.server_limits import CallTimes, Connector, ServerLimits, Sharing
 
 CHILD_START_SECS = 300.0  # `npx` and `uvx` download the server first; its death is seen at once
 REMOTE_START_SECS = 60.0
@@ -39,8 +39,8 @@ class Definition:
 
     name: str
     key: str = field(repr=False)
-    way: Way = field(repr=False)
-    terms: Terms
+    way: Connector = field(repr=False)
+    terms: ServerLimits
 
 
 def definitions(loaded: Loaded) -> Mapping[str, Definition]:
@@ -64,7 +64,7 @@ def not_running(loaded: Loaded) -> Mapping[str, ServerHealth]:
 
 
 def _definition(name: str, server: ServerConfig, loaded: Loaded) -> Definition:
-    terms = Terms(
+    terms = ServerLimits(
         CallTimes(server.timeout_secs, server.tool_timeouts, server.sandbox.timeout_secs),
         server.description or "",
         server.start_timeout_secs or (REMOTE_START_SECS if server.url else CHILD_START_SECS),
@@ -75,7 +75,7 @@ def _definition(name: str, server: ServerConfig, loaded: Loaded) -> Definition:
     if server.url:
         parts = (server.url, server.transport, server.headers)
         login = login_path(loaded.environment, name)
-        way = Way(partial(remote.connect, name, server, login), REMOTE)
+        way = Connector(partial(remote.connect, name, server, login), REMOTE)
         return Definition(name, _key(parts), way, terms)
     isolated = env_isolated(loaded.config, name)
     env = child_environment(loaded.environment, server.env, isolated=isolated)
@@ -83,7 +83,7 @@ def _definition(name: str, server: ServerConfig, loaded: Loaded) -> Definition:
     command = Command([server.command or "", *server.args], env, cwd)
     hooks = server.refresh_hooks.pre_start
     prepare = partial(Hooks({}, loaded.environment).run, hooks, Occasion("pre_start", name))
-    way = Way(partial(stdio.connect, name, _pulling(command, server), prepare))
+    way = Connector(partial(stdio.connect, name, _pulling(command, server), prepare))
     return Definition(name, _key(command), way, terms)
 
 
@@ -96,18 +96,18 @@ def _pulling(command: Command, server: ServerConfig) -> Command:
     return command
 
 
-def _upkeep(server: ServerConfig, loaded: Loaded) -> Upkeep:
+def _upkeep(server: ServerConfig, loaded: Loaded) -> ProcessLimits:
     """A remote server has no process here, so nothing of it can be too large or too old.
 
     Where clients have instances of their own, the one that tells the tools is seldom needed.
     """
     spare = None if server.affinity == "shared" else server.instance_idle_secs
     if server.url:
-        return Upkeep(idle_secs=spare)
+        return ProcessLimits(idle_secs=spare)
     ttl = loaded.config.manifests.per_server_ttl
     age, idle = (ttl.default_secs, ttl.max_idle_secs) if ttl.enabled else (None, None)
     unused = [secs for secs in (idle, spare) if secs is not None]
-    return Upkeep(server.sandbox.memory_mb, age, min(unused, default=None))
+    return ProcessLimits(server.sandbox.memory_mb, age, min(unused, default=None))
 
 
 def _key(parts: object) -> str:

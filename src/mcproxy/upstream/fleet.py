@@ -2,7 +2,7 @@
 
 ``Fleet.call`` is the innermost ``CallTool``. Announces every change of a server's state or tools;
 knows nothing of namespaces: whoever asks for a tool here is allowed to. How one server is kept up
-is for its supervisor, how a changed one takes over from the old for ``roster``.
+is for its supervisor, how a changed one takes over from the old for ``server_table``.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from mcproxy.exchange import Tenant, Upstream
 from mcproxy.types import Change, Json, JsonObject, ServerHealth, ServerView, ToolRef, ToolResult
 from mcproxy.upstream.child.tree import processes
 from mcproxy.upstream.definition import Definition, definitions, not_running
-from mcproxy.upstream.server_entry import Around, Member, OnEvent
-from mcproxy.upstream.server_table import Roster
+from mcproxy.upstream.server_entry import Around, OnEvent, ServerEntry
+from mcproxy.upstream.server_table import ServerTable
 from mcproxy.upstream.supervision.supervisor import Supervisor
 from mcproxy.wire.message import Notification
 
@@ -57,7 +57,7 @@ class Fleet:
         first = wanted(loaded)
         self._idle = first.idle
         around = Around(on_change, on_event, state_directory(loaded.environment) / "tools")
-        self._roster = Roster(first.running, around)
+        self._roster = ServerTable(first.running, around)
 
     async def run(self) -> None:
         """Start all servers and keep them up; cancelled, stop them all."""
@@ -157,7 +157,7 @@ class Fleet:
         """Those that know the tools."""
         return [member.supervisor for member in self._roster.serving()]
 
-    def _of(self, ref: ToolRef) -> Member:
+    def _of(self, ref: ToolRef) -> ServerEntry:
         member = self._roster.find(ref.server)
         if member is None:
             raise self._absent(ref)

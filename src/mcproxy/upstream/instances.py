@@ -1,8 +1,8 @@
 """The instances of one server that keeps state: one for each tenant, started by its first call.
 
 An instance is a supervisor like any other, but is started again by a call only, and ends with its
-tenant. Owns which one serves whom; ``placing`` decides whether there is room. Knows neither what a
-session or a namespace is, nor how the server is reached.
+tenant. Owns which one serves whom; ``instance_slots`` decides whether there is room. Knows neither
+what a session or a namespace is, nor how the server is reached.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from mcproxy.exchange import EXCHANGE, Tenant
 from mcproxy.types import Change, Json, JsonObject, ServerHealth, ToolRef, ToolResult
 from mcproxy.upstream.instance_slots import Presence, place
 from mcproxy.upstream.serverlog import ServerLog
-from mcproxy.upstream.supervision.calls import Calls
+from mcproxy.upstream.supervision.calls import ServerCalls
 from mcproxy.upstream.supervision.restart import ON_DEMAND
-from mcproxy.upstream.supervision.server_limits import Surroundings, Terms, Way
+from mcproxy.upstream.supervision.server_limits import Connector, ServerLimits, Surroundings
 from mcproxy.upstream.supervision.supervisor import Supervisor
-from mcproxy.upstream.supervisor_tasks import Lives
+from mcproxy.upstream.supervisor_tasks import SupervisorTasks
 
 LEAVE_SECS = 10.0  # a process that is told to stop is gone by then, whatever it does
 
@@ -36,7 +36,14 @@ class Instances:
     ``surround`` gives an instance's surroundings, in which the callback hears of its changes.
     """
 
-    def __init__(self, name: str, way: Way, terms: Terms, surround: Surround, lives: Lives) -> None:
+    def __init__(
+        self,
+        name: str,
+        way: Connector,
+        terms: ServerLimits,
+        surround: Surround,
+        lives: SupervisorTasks,
+    ) -> None:
         self._name, self._terms = name, terms
         self._log = ServerLog(log, name)
         self._way = replace(way, policy=ON_DEMAND)
@@ -49,7 +56,7 @@ class Instances:
         """How the instances are that have a process, or are about to have one."""
         return [one.health for one in self._of.values() if not one.asleep]
 
-    def adopt(self, way: Way, terms: Terms) -> None:
+    def adopt(self, way: Connector, terms: ServerLimits) -> None:
         """Live by other terms from now on, and go that way to start one."""
         self._way, self._terms = replace(way, policy=ON_DEMAND), terms
         for supervisor in self._of.values():
@@ -67,7 +74,7 @@ class Instances:
             await supervisor.drained()
 
     async def call(self, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        """Call a tool. Raises as ``Calls.call``, and ServerDown where there is no room."""
+        """Call a tool. Raises as ``ServerCalls.call``, and ServerDown where there is no room."""
         async with self._lent(ref) as calls:
             return await calls.call(ref, arguments)
 
@@ -101,7 +108,7 @@ class Instances:
         return exchange.tenant if exchange and self._terms.sharing.affinity != "call" else None
 
     @contextlib.asynccontextmanager
-    async def _lent(self, ref: ToolRef) -> AsyncIterator[Calls]:
+    async def _lent(self, ref: ToolRef) -> AsyncIterator[ServerCalls]:
         this_call = Tenant()
         try:
             yield (await self._granted(ref, self._tenant() or this_call)).calls

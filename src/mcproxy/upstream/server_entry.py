@@ -15,10 +15,10 @@ from mcproxy.types import Change, Json, JsonObject, ServerHealth, ToolRef, ToolR
 from mcproxy.upstream.definition import Definition
 from mcproxy.upstream.instances import Instances
 from mcproxy.upstream.supervision.server_limits import Surroundings
-from mcproxy.upstream.supervision.start_slots import Turns
+from mcproxy.upstream.supervision.start_slots import StartSlots
 from mcproxy.upstream.supervision.supervisor import Supervisor
 from mcproxy.upstream.supervision.tool_cache import NoMemory, OfferFile
-from mcproxy.upstream.supervisor_tasks import Lives
+from mcproxy.upstream.supervisor_tasks import SupervisorTasks
 from mcproxy.wire.message import Notification
 
 OnEvent: TypeAlias = Callable[[str, Notification, Tenant | None], None]
@@ -49,10 +49,12 @@ class Serving(Protocol):
         """Hear, or no longer, of changes of one resource; ``tenant``: whom alone it is for."""
 
 
-class Member:
+class ServerEntry:
     """A server under one definition; ``key`` tells it from the same server under another one."""
 
-    def __init__(self, definition: Definition, around: Around, turns: Turns, lives: Lives) -> None:
+    def __init__(
+        self, definition: Definition, around: Around, turns: StartSlots, lives: SupervisorTasks
+    ) -> None:
         self.key = definition.key
         self._definition, self._around = definition, around
         self._turns, self._lives = turns, lives

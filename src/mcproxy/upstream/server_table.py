@@ -3,7 +3,7 @@
 A changed server starts beside the old one, which answers until the new one is ready, or has been
 given up: then the new definition counts all the same, since it is what the user asked for. What is
 replaced or removed may end its calls first. Knows no configuration, and not who serves a server's
-calls: that is for ``member``.
+calls: that is for ``server_entry``.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 
 from mcproxy.types import ServerHealth
 from mcproxy.upstream.definition import Definition
-from mcproxy.upstream.server_entry import Around, Member
-from mcproxy.upstream.supervision.start_slots import Turns
+from mcproxy.upstream.server_entry import Around, ServerEntry
+from mcproxy.upstream.supervision.start_slots import StartSlots
 from mcproxy.upstream.supervision.supervisor import Supervisor
-from mcproxy.upstream.supervisor_tasks import Lives
+from mcproxy.upstream.supervisor_tasks import SupervisorTasks
 
 SWITCH_SECS = 60.0  # a new server that is neither ready nor given up by then takes over anyway
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TablePlan:
     """What to do about which server, by name."""
 
     start: frozenset[str] = frozenset()
@@ -36,11 +36,11 @@ class Plan:
     remove: frozenset[str] = frozenset()
 
 
-def plan(running: Mapping[str, str], wanted: Mapping[str, str]) -> Plan:
+def plan(running: Mapping[str, str], wanted: Mapping[str, str]) -> TablePlan:
     """Compare servers by the keys of their definitions. Pure."""
     both = running.keys() & wanted.keys()
     same = frozenset(name for name in both if running[name] == wanted[name])
-    return Plan(
+    return TablePlan(
         start=frozenset(wanted.keys() - running.keys()),
         keep=same,
         replace=frozenset(both - same),
@@ -48,15 +48,15 @@ def plan(running: Mapping[str, str], wanted: Mapping[str, str]) -> Plan:
     )
 
 
-class Roster:
+class ServerTable:
     """The running servers by name; ``apply`` changes them while ``running``."""
 
     def __init__(self, definitions: Mapping[str, Definition], around: Around) -> None:
         self._around = around
-        self._turns = Turns()
-        self._lives = Lives()
+        self._turns = StartSlots()
+        self._lives = SupervisorTasks()
         self._serving = {name: self._member(one) for name, one in definitions.items()}
-        self._next: dict[str, Member] = {}
+        self._next: dict[str, ServerEntry] = {}
         self._removed: set[str] = set()
 
     @contextlib.asynccontextmanager
@@ -67,7 +67,7 @@ class Roster:
                 member.begin()
             yield
 
-    def serving(self) -> Sequence[Member]:
+    def serving(self) -> Sequence[ServerEntry]:
         """Those that take calls."""
         return list(self._serving.values())
 
@@ -76,7 +76,7 @@ class Roster:
         the instances of clients, too."""
         return self._lives.all()
 
-    def find(self, name: str) -> Member | None:
+    def find(self, name: str) -> ServerEntry | None:
         """The one that takes the calls of a server."""
         return self._serving.get(name)
 
@@ -130,7 +130,7 @@ class Roster:
             self._serving[definition.name] = member
             self._retire(old)
 
-    async def _replace(self, name: str, member: Member) -> None:
+    async def _replace(self, name: str, member: ServerEntry) -> None:
         """Let the new server take over once it is known what becomes of it."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SWITCH_SECS):
@@ -143,14 +143,14 @@ class Roster:
         await self._lives.end(old.close())
         member.supervisor.revive()  # it may have failed over what the old one held: a port, a lock
 
-    def _retire(self, member: Member) -> None:
+    def _retire(self, member: ServerEntry) -> None:
         self._lives.spawn(self._lives.end(member.close()))
 
-    def _member(self, definition: Definition) -> Member:
-        return Member(definition, self._around, self._turns, self._lives)
+    def _member(self, definition: Definition) -> ServerEntry:
+        return ServerEntry(definition, self._around, self._turns, self._lives)
 
 
-def _told(todo: Plan) -> str:
+def _told(todo: TablePlan) -> str:
     parts = {"new": todo.start, "changed": todo.replace, "removed": todo.remove}
     told = [f"{word}: {', '.join(sorted(names))}" for word, names in parts.items() if names]
     return "; ".join([*told, f"{len(todo.keep)} unchanged"])

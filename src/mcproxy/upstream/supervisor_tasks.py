@@ -1,6 +1,6 @@
 """The supervisors that run, whatever for: each started once, and ended after its last calls.
 
-Owns their tasks. Which ones there are to be is for ``roster`` and ``instances``.
+Owns their tasks. Which ones there are to be is for ``server_table`` and ``instances``.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ def _unheeded() -> None:
     """For those who need not hear of the end."""
 
 
-class Lives:
+class SupervisorTasks:
     """Supervisors; they live while ``running``."""
 
     def __init__(self) -> None:

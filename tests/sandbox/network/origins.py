@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mcproxy.sandbox.network.dialling import Net
-from mcproxy.sandbox.network.relay import HttpEnd, Stream
+from mcproxy.sandbox.network.relay import ByteStream, HttpEnd
 
 PUBLIC = "93.184.215.14"
 NAMES = ("api.github.test", "raw.suffix.test", "hang.suffix.test")
@@ -50,13 +50,13 @@ class Origins:
             raise OSError(f"no such name: {host}")
         return self.addresses[host]
 
-    async def _dial(self, address: str, port: int) -> Stream:
+    async def _dial(self, address: str, port: int) -> ByteStream:
         self.dialled.append((address, port))
-        return Stream(*await asyncio.open_connection("127.0.0.1", self.ports[port]))
+        return ByteStream(*await asyncio.open_connection("127.0.0.1", self.ports[port]))
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Tell what was asked, or do what the path says."""
-        end = HttpEnd(h11.SERVER, Stream(reader, writer))
+        end = HttpEnd(h11.SERVER, ByteStream(reader, writer))
         try:
             await self._answer(end)
         except (OSError, h11.ProtocolError):

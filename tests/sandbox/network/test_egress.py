@@ -27,7 +27,7 @@ from mcproxy.sandbox.network.dialling import (
     look_up,
 )
 from mcproxy.sandbox.network.egress import MAX_STRANGERS, Egress
-from mcproxy.sandbox.network.relay import Stream
+from mcproxy.sandbox.network.relay import ByteStream
 from mcproxy.sandbox.network.targets import (
     Refused,
     Target,
@@ -299,14 +299,14 @@ class Line:
     def __init__(self, dial: socket.socket) -> None:
         self._dial = dial
 
-    async def open(self) -> Stream:
+    async def open(self) -> ByteStream:
         self._dial.sendall(b"?")
         _, fds, _, _ = await asyncio.to_thread(socket.recv_fds, self._dial, 1, 1)
         if not fds:
             raise ConnectionRefusedError
         sock = socket.socket(fileno=fds[0])
         sock.setblocking(False)
-        return Stream(*await asyncio.open_connection(sock=sock))
+        return ByteStream(*await asyncio.open_connection(sock=sock))
 
     async def ask(self, request: bytes) -> bytes:
         """Send it and read to the end."""
@@ -548,7 +548,7 @@ async def test_at_a_shared_listener_too(outside: Origins) -> None:
         async with asyncio.timeout(LONGEST_SECS), asyncio.TaskGroup() as group:
             serving = group.create_task(egress.serve_listener(listener))
             with egress.admitted("token"):
-                stream = Stream(*await asyncio.open_connection(*listener.getsockname()))
+                stream = ByteStream(*await asyncio.open_connection(*listener.getsockname()))
                 login = base64.b64encode(b"script:token").decode()
                 authorization = f"Proxy-Authorization: Basic {login}"
                 stream.writer.write(get("http://hang.suffix.test/hang", authorization))
@@ -566,10 +566,11 @@ async def test_who_shows_no_token_keeps_nobody_out(outside: Origins) -> None:
             serving = group.create_task(egress.serve_listener(listener))
             address = listener.getsockname()
             silent = [
-                Stream(*await asyncio.open_connection(*address)) for _ in range(3 * MAX_STRANGERS)
+                ByteStream(*await asyncio.open_connection(*address))
+                for _ in range(3 * MAX_STRANGERS)
             ]
             with egress.admitted("token"):
-                stream = Stream(*await asyncio.open_connection(*address))
+                stream = ByteStream(*await asyncio.open_connection(*address))
                 login = base64.b64encode(b"script:token").decode()
                 head = get("http://api.github.test/", f"Proxy-Authorization: Basic {login}")
                 stream.writer.write(head)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcproxy.upstream.remote.events import Event, EventParser
+from mcproxy.upstream.remote.events import EventParser, ServerSentEvent
 from mcproxy.wire.lines import Overlong
 
 LINES = st.lists(
@@ -28,7 +28,7 @@ LINES = st.lists(
 )
 
 
-def parsed(parser: EventParser, *chunks: bytes) -> list[Event | Overlong]:
+def parsed(parser: EventParser, *chunks: bytes) -> list[ServerSentEvent | Overlong]:
     return [event for chunk in chunks for event in parser.feed(chunk)]
 
 
@@ -49,17 +49,17 @@ def test_any_cut_and_any_line_break_give_the_same_events(
 @pytest.mark.parametrize(
     ("stream", "events"),
     [
-        (b"data: a\n\n", [Event("message", b"a")]),
-        (b"\xef\xbb\xbfdata:a\ndata: b\n\n", [Event("message", b"a\nb")]),
-        (b"event: endpoint\ndata: /m?x=1\n\n", [Event("endpoint", b"/m?x=1")]),
-        (b"id: 7\ndata:\n\n", [Event("message", b"", id="7")]),
-        (b"retry: 250\n\n", [Event("message", b"", retry_ms=250)]),
+        (b"data: a\n\n", [ServerSentEvent("message", b"a")]),
+        (b"\xef\xbb\xbfdata:a\ndata: b\n\n", [ServerSentEvent("message", b"a\nb")]),
+        (b"event: endpoint\ndata: /m?x=1\n\n", [ServerSentEvent("endpoint", b"/m?x=1")]),
+        (b"id: 7\ndata:\n\n", [ServerSentEvent("message", b"", id="7")]),
+        (b"retry: 250\n\n", [ServerSentEvent("message", b"", retry_ms=250)]),
         (b"retry: soon\nid: \0\n\n", []),
         (b": heartbeat\n\n\n\n", []),
         (b"data: unfinished\n", []),
     ],
 )
-def test_what_an_event_is(stream: bytes, events: list[Event]) -> None:
+def test_what_an_event_is(stream: bytes, events: list[ServerSentEvent]) -> None:
     assert parsed(EventParser(), stream) == events
 
 
@@ -71,4 +71,4 @@ def test_a_long_event_is_told_and_the_next_one_read(long: bytes) -> None:
     assert overlong.size > 500
     assert overlong.edges.startswith(b'{"id":7,')
     assert len(overlong.edges) < 5000
-    assert after == Event("message", b"next")
+    assert after == ServerSentEvent("message", b"next")

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from mcproxy.upstream.remote.login_answer import Answer, NoAnswer, pasted_answer
+from mcproxy.upstream.remote.login_answer import LoginAnswer, NoAnswer, pasted_answer
 from mcproxy.upstream.remote.login_callback import Landing
 
 STATE = "s-1"
@@ -19,14 +19,14 @@ BASE = "http://127.0.0.1:1/callback"
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
-        (f"{BASE}?code=c%2F1&state=s-1", Answer("c/1")),
-        (f"  {BASE}?state=s-1&code=c&iss=https%3A%2F%2Fa.example \r\n", Answer("c", iss="https://a.example")),
-        ("?code=c&state=s-1", Answer("c")),
-        ("code=c&state=s-1", Answer("c")),
-        ("4/0AbC-d_e==", Answer("4/0AbC-d_e==")),
+        (f"{BASE}?code=c%2F1&state=s-1", LoginAnswer("c/1")),
+        (f"  {BASE}?state=s-1&code=c&iss=https%3A%2F%2Fa.example \r\n", LoginAnswer("c", iss="https://a.example")),
+        ("?code=c&state=s-1", LoginAnswer("c")),
+        ("code=c&state=s-1", LoginAnswer("c")),
+        ("4/0AbC-d_e==", LoginAnswer("4/0AbC-d_e==")),
     ],
 )  # fmt: skip
-def test_an_answer_is_read(text: str, answer: Answer) -> None:
+def test_an_answer_is_read(text: str, answer: LoginAnswer) -> None:
     assert pasted_answer(text, STATE) == answer
 
 
@@ -88,7 +88,7 @@ async def test_only_the_answer_to_this_login_counts(landing: Landing) -> None:
         assert "You can close this tab" in page.text
         assert "secret-1" not in page.text
         assert page.headers["Referrer-Policy"] == "no-referrer"
-    assert answer.result() == Answer("secret-1")
+    assert answer.result() == LoginAnswer("secret-1")
 
 
 @pytest.mark.requirement("remote.login_browser")

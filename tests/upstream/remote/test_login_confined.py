@@ -15,7 +15,7 @@ import pytest
 
 from mcproxy.types import Json, JsonObject
 from mcproxy.upstream.remote.confined import AddressRules, Confined
-from mcproxy.upstream.remote.login_answer import Answer
+from mcproxy.upstream.remote.login_answer import LoginAnswer
 from mcproxy.upstream.remote.oauth import Bearer, LoginFailed, Person, log_in
 from mcproxy.upstream.remote.tokens import Login, LoginFile
 from tests.sandbox.network.origins import NAMES, origins
@@ -141,8 +141,8 @@ async def attempt(world: World, url: str, directory: Path) -> tuple[str, list[st
     async def show(page: str) -> None:
         opened.append(page)
 
-    async def answer(state: str) -> Answer:
-        return Answer(code="code")
+    async def answer(state: str) -> LoginAnswer:
+        return LoginAnswer(code="code")
 
     person = Person("http://127.0.0.1/callback", show, answer)
     try:

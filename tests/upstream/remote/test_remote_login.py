@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from mcproxy.errors import ServerDown
-from mcproxy.upstream.remote.login_answer import Answer
+from mcproxy.upstream.remote.login_answer import LoginAnswer
 from mcproxy.upstream.remote.login_callback import Landing
 from mcproxy.upstream.remote.oauth import LoginFailed, Person, log_in
 from mcproxy.upstream.remote.tokens import Login, LoginFile, login_path
@@ -26,7 +26,7 @@ def person() -> Iterator[Person]:
         async def show(url: str) -> None:
             shown.append(url)
 
-        async def answer(state: str) -> Answer:
+        async def answer(state: str) -> LoginAnswer:
             async with asyncio.TaskGroup() as tasks:
                 browser = tasks.create_task(browse(shown[-1]))
                 answer = await landing.answer(state)
@@ -89,8 +89,8 @@ async def test_a_login_with_a_wrong_code_leaves_nothing(state: Path) -> None:
     async def show(url: str) -> None:
         """Nobody looks."""
 
-    async def answer(state: str) -> Answer:
-        return Answer(code="wrong")
+    async def answer(state: str) -> LoginAnswer:
+        return LoginAnswer(code="wrong")
 
     with listening("remote_oauth.py") as url:
         path = state / "login.json"

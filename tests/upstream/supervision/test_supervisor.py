@@ -20,7 +20,7 @@ from mcproxy.patience import patient
 from mcproxy.types import JsonObject
 from mcproxy.upstream.actions import fleet_actions
 from mcproxy.upstream.supervision.breaker import CLOSED, OPEN_SECS, THRESHOLD
-from mcproxy.upstream.supervision.start_slots import Turns
+from mcproxy.upstream.supervision.start_slots import StartSlots
 from tests.servers import unruly
 from tests.upstream.fleets import (
     LOOK_SECS,
@@ -274,7 +274,7 @@ def test_one_call_at_a_time_tries_a_server_that_was_silent() -> None:
 
 @pytest.mark.requirement("upstream.turns")
 async def test_a_few_servers_start_at_once_and_a_slow_one_holds_up_nobody() -> None:
-    turns = Turns(at_once=2, counted_secs=0.05)
+    turns = StartSlots(at_once=2, counted_secs=0.05)
     reached = 0
     async with asyncio.timeout(WAIT_SECS), asyncio.TaskGroup() as tasks:
         release = asyncio.Event()

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from mcproxy.types import JsonObject
-from mcproxy.upstream.supervision.process_limits import Condition, Kill, Upkeep, measure
+from mcproxy.upstream.supervision.process_limits import Condition, Kill, ProcessLimits, measure
 from mcproxy.upstream.supervision.tool_cache import MAX_BYTES, Offer, OfferFile
 from tests.upstream.fleets import WAIT_SECS, Watched, running_document, server
 
-LIMITS = Upkeep(memory_mb=100, age_secs=1000, idle_secs=50)
+LIMITS = ProcessLimits(memory_mb=100, age_secs=1000, idle_secs=50)
 ADD = {"a": 1, "b": 1}
 
 
@@ -36,7 +36,7 @@ def document(**ttl: float) -> JsonObject:
 )
 def test_what_is_done_about_a_process(condition: Condition, expected: str | None) -> None:
     assert measure(LIMITS, condition) == expected
-    assert measure(Upkeep(), condition) is None
+    assert measure(ProcessLimits(), condition) is None
 
 
 def test_too_much_memory_ends_a_process_at_once() -> None:

@@ -27,7 +27,7 @@ _LENGTH = struct.Struct("<I")
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ScriptJob:
     """The job frame: a script and the limits that it should respect on its own.
 
     The gateway enforces them all the same; here they give clearer errors, sooner.
@@ -52,7 +52,7 @@ def run(sock_fd: int, loop: asyncio.AbstractEventLoop | None = None) -> None:
 def _work(channel: Channel, loop: asyncio.AbstractEventLoop) -> None:
     fields = json.loads(channel.read_one())
     manifest = channel.read_one()
-    job = Job(**{name: fields[name] for name in Job.__slots__})
+    job = ScriptJob(**{name: fields[name] for name in ScriptJob.__slots__})
     channel.send(_serve(job, manifest, channel, loop))
     if not loop.is_closed():
         loop.remove_reader(channel.fileno())  # the loop may outlive the socket
@@ -64,7 +64,7 @@ def warm() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        limits = dict.fromkeys(Job.__slots__, 1 << 20)
+        limits = dict.fromkeys(ScriptJob.__slots__, 1 << 20)
         for frame in (json.dumps({**limits, "source": _WARM}).encode(), b"{}"):
             theirs.sendall(_LENGTH.pack(len(frame)) + frame)
         _work(_Answering(ours, theirs), loop)
@@ -97,7 +97,9 @@ async def run():
 """
 
 
-def _serve(job: Job, manifest: bytes, channel: Channel, loop: asyncio.AbstractEventLoop) -> bytes:
+def _serve(
+    job: ScriptJob, manifest: bytes, channel: Channel, loop: asyncio.AbstractEventLoop
+) -> bytes:
     """Run the job; gives the last frame."""
     reserve = mmap.mmap(-1, _RESERVE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     notes: list[str] = []
@@ -116,7 +118,7 @@ def _serve(job: Job, manifest: bytes, channel: Channel, loop: asyncio.AbstractEv
 
 
 def _run(
-    job: Job,
+    job: ScriptJob,
     manifest: bytes,
     channel: Channel,
     loop: asyncio.AbstractEventLoop,

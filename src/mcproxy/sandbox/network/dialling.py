@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from mcproxy.addresses import is_public
-from mcproxy.sandbox.network.relay import Stream
+from mcproxy.sandbox.network.relay import ByteStream
 from mcproxy.sandbox.network.targets import Refused, Target
 
 RESOLVE_SECS = 5.0  # also for the wait until a thread is free
@@ -28,9 +28,9 @@ def look_up(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-async def dial(address: str, port: int) -> Stream:
+async def dial(address: str, port: int) -> ByteStream:
     """A TCP connection. Raises OSError."""
-    return Stream(*await asyncio.open_connection(address, port))
+    return ByteStream(*await asyncio.open_connection(address, port))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Net:
     """The way to the outside."""
 
     look_up: Callable[[str, int], Sequence[str]] = look_up
-    dial: Callable[[str, int], Awaitable[Stream]] = dial
+    dial: Callable[[str, int], Awaitable[ByteStream]] = dial
 
 
 class Resolver:
@@ -90,7 +90,9 @@ class Resolver:
         return found
 
 
-async def connect(net: Net, resolver: Resolver, target: Target, share: asyncio.Semaphore) -> Stream:
+async def connect(
+    net: Net, resolver: Resolver, target: Target, share: asyncio.Semaphore
+) -> ByteStream:
     """A connection to a public address of ``target``, for the execution whose ``share`` of look-ups
     it is. Raises Refused."""
     addresses = await _public_addresses(resolver, target, share)

@@ -19,7 +19,7 @@ import h11
 from mcproxy.sandbox.network import refusal, relay, tls
 from mcproxy.sandbox.network.budget import Caps, EgressBudget
 from mcproxy.sandbox.network.dialling import Net, Resolver, connect
-from mcproxy.sandbox.network.relay import HttpEnd, Stream, request_headers
+from mcproxy.sandbox.network.relay import ByteStream, HttpEnd, request_headers
 from mcproxy.sandbox.network.targets import (
     Refused,
     Target,
@@ -158,10 +158,10 @@ class Egress:
         return budget
 
 
-async def _stream(sock: socket.socket) -> Stream:
+async def _stream(sock: socket.socket) -> ByteStream:
     sock.setblocking(False)
     try:
-        return Stream(*await asyncio.open_connection(sock=sock))
+        return ByteStream(*await asyncio.open_connection(sock=sock))
     except BaseException:
         sock.close()
         raise
@@ -225,7 +225,7 @@ async def _exchange(
         raise Refused(502, f"the exchange with {target.host} broke off: {error}") from error
 
 
-async def _tunnel(script: HttpEnd, host: Stream, target: Target, budget: EgressBudget) -> None:
+async def _tunnel(script: HttpEnd, host: ByteStream, target: Target, budget: EgressBudget) -> None:
     try:
         async with asyncio.timeout(HEAD_SECS):
             if not isinstance(await script.next(), h11.EndOfMessage):

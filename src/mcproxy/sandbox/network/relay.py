@@ -29,7 +29,7 @@ Spend = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class ByteStream:
     """Both directions of one connection."""
 
     reader: asyncio.StreamReader
@@ -44,7 +44,7 @@ class HttpEnd:
     """One end of an HTTP exchange. ``spend`` is told the size of all that comes in, once it is
     known whose it is."""
 
-    def __init__(self, role: type[h11.CLIENT] | type[h11.SERVER], stream: Stream) -> None:
+    def __init__(self, role: type[h11.CLIENT] | type[h11.SERVER], stream: ByteStream) -> None:
         self.http = h11.Connection(role, max_incomplete_event_size=_HEAD_BYTES)
         self.stream = stream
         self.spend: Spend = lambda _: None
@@ -70,7 +70,7 @@ class HttpEnd:
             pass
 
 
-async def tunnel(script: Stream, host: Stream, spend: Spend) -> None:
+async def tunnel(script: ByteStream, host: ByteStream, spend: Spend) -> None:
     """Pass on both directions until both have ended. Raises TimeoutError when idle."""
     async with asyncio.timeout(IDLE_SECS) as idle, _directions() as directions:
         moved = partial(_moved, idle, spend)

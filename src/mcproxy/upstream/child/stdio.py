@@ -12,7 +12,7 @@ from functools import partial
 from mcproxy.cancellation import finish
 from mcproxy.errors import RpcError
 from mcproxy.upstream.child.process import STOP_SECS, Child, Command
-from mcproxy.upstream.protocol.session import Session
+from mcproxy.upstream.protocol.session import ServerSession
 from mcproxy.upstream.serverlog import ServerLog, log_stderr
 from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong, head
 from mcproxy.wire.message import decode, stand_in
@@ -28,15 +28,15 @@ async def connect(
     name: str,
     command: Command,
     prepare: Callable[[], Awaitable[None]],
-    wake: Callable[[Session], None],
-) -> AsyncIterator[tuple[Session, Child]]:
+    wake: Callable[[ServerSession], None],
+) -> AsyncIterator[tuple[ServerSession, Child]]:
     """Start the server and tie a session to it; on leaving, the process group is ended.
 
     ``prepare`` is awaited before, and there is no start where it raises. The session is not open
     yet; for ``wake`` see there. Raises OSError when the command cannot be started.
     """
     await prepare()
-    session = Session(name, wake)
+    session = ServerSession(name, wake)
     peer: Peer
 
     def on_line(line: bytes | Overlong) -> None:

@@ -23,7 +23,7 @@ _CHANGES = {
 _encode = msgspec.json.Encoder().encode
 
 
-class Listening:
+class ChangeStream:
     """What we listen to; ``post`` sends a message to the server."""
 
     def __init__(self, post: Callable[[Message], None]) -> None:

@@ -20,7 +20,7 @@ from mcproxy.upstream.protocol.handshake import (
     ServerInfo,
     shake_hands,
 )
-from mcproxy.upstream.protocol.listening import Listening
+from mcproxy.upstream.protocol.listening import ChangeStream
 from mcproxy.upstream.protocol.listing import fit, listed_tool, read_list
 from mcproxy.upstream.protocol.possible_owners import PossibleOwners
 from mcproxy.upstream.protocol.relay import NOBODY, Relay, answers, request_meta
@@ -53,7 +53,7 @@ _call_head = msgspec.json.Decoder(_CallHead)
 _input_required = msgspec.json.Decoder(_InputRequired)
 
 
-class Session:
+class ServerSession:
     """A session with one server; ``open`` runs the handshake.
 
     ``wake`` is called when the session wants to be looked at: the server said that its list of
@@ -61,7 +61,9 @@ class Session:
     ``take_events`` gives, or it is gone. ``lag_secs``: see ``PossibleOwners``.
     """
 
-    def __init__(self, name: str, wake: Callable[["Session"], None], lag_secs: float = 0.0) -> None:
+    def __init__(
+        self, name: str, wake: Callable[["ServerSession"], None], lag_secs: float = 0.0
+    ) -> None:
         self.name = name
         self.info = ServerInfo("", name, "", "", {})
         self.tools_changed = False
@@ -70,7 +72,7 @@ class Session:
         self._peer: Peer | None = None
         self._meta: JsonObject = {}
         self._relay = Relay(name, self._post, PossibleOwners(lag_secs))
-        self._listening = Listening(self._post)
+        self._listening = ChangeStream(self._post)
         self._lists: dict[str, tuple[JsonObject, ...]] = {}
         self._events: list[Notification] = []
         self._log_level: str | None = None

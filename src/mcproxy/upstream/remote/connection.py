@@ -16,8 +16,8 @@ from mcproxy.config.model import ServerConfig
 from mcproxy.errors import PeerClosed
 from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.possible_owners import LAG_SECS
-from mcproxy.upstream.protocol.session import Session
-from mcproxy.upstream.remote.http_channel import Channel, Line, running_tasks
+from mcproxy.upstream.protocol.session import ServerSession
+from mcproxy.upstream.remote.http_channel import HttpChannel, Line, running_tasks
 from mcproxy.upstream.remote.tokens import LoginFile
 from mcproxy.wire.message import decode
 from mcproxy.wire.peer import Peer
@@ -45,8 +45,8 @@ class NoProcess:
 
 @asynccontextmanager
 async def connect(
-    name: str, server: ServerConfig, login: Path, wake: Callable[[Session], None]
-) -> AsyncIterator[tuple[Session, NoProcess]]:
+    name: str, server: ServerConfig, login: Path, wake: Callable[[ServerSession], None]
+) -> AsyncIterator[tuple[ServerSession, NoProcess]]:
     """Tie a session to the server at ``url``; on leaving, end it. ``login`` is the file that
     ``mcproxy login`` writes, if it did.
 
@@ -56,8 +56,8 @@ async def connect(
     from mcproxy.upstream.remote import endpoint, http, sse  # noqa: PLC0415  see above
 
     one_stream = server.transport == "sse"
-    session = Session(name, wake, 0.0 if one_stream else LAG_SECS)
-    channel: Channel
+    session = ServerSession(name, wake, 0.0 if one_stream else LAG_SECS)
+    channel: HttpChannel
 
     def post(data: bytes) -> None:
         channel.post(decode(data), data)
@@ -77,11 +77,11 @@ async def connect(
         on_late=session.on_late,
     )
     session.attach(peer)
-    target = endpoint.Target(name, server.url or "", server.headers, _auth(server, login))
+    target = endpoint.RemoteTarget(name, server.url or "", server.headers, _auth(server, login))
     async with endpoint.opened(target) as remote, running_tasks(name) as tasks:
         line = Line(name, peer, tasks, lose, session.on_renewed)
 
-        async def older() -> Channel:
+        async def older() -> HttpChannel:
             nonlocal channel
             channel = await sse.Sse.opened(remote, line)
             return channel

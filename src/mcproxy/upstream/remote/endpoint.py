@@ -28,7 +28,7 @@ _KEEPS_METHOD = (307, 308)
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RemoteTarget:
     """Where a remote server is; ``headers`` are secrets. ``auth`` may sign each request."""
 
     name: str
@@ -49,7 +49,7 @@ class ErrorResponse:
 class Endpoint:
     """A remote server, see ``opened``."""
 
-    def __init__(self, client: httpx.AsyncClient, target: Target) -> None:
+    def __init__(self, client: httpx.AsyncClient, target: RemoteTarget) -> None:
         self._client = client
         self._url = httpx.URL(target.url)
         self._target = target
@@ -146,7 +146,7 @@ class Endpoint:
 
 
 @asynccontextmanager
-async def opened(target: Target) -> AsyncIterator[Endpoint]:
+async def opened(target: RemoteTarget) -> AsyncIterator[Endpoint]:
     """An endpoint for as long as the block lasts. Raises PeerClosed where the URL is none."""
     try:
         host = httpx.URL(target.url).host

@@ -13,7 +13,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ServerSentEvent:
     """One event. ``data`` is empty where the server only gave an ``id`` or a ``retry_ms``.
 
     ``id`` and ``retry_ms`` are None where the event does not change them.
@@ -34,7 +34,7 @@ class EventParser:
         self._after_return = False
         self._begin()
 
-    def feed(self, chunk: bytes) -> Iterator[Event | Overlong]:
+    def feed(self, chunk: bytes) -> Iterator[ServerSentEvent | Overlong]:
         """Take one chunk; yield the events that it completes."""
         for line in self._lines.feed(self._with_newlines(chunk)):
             if isinstance(line, Overlong):
@@ -80,10 +80,10 @@ class EventParser:
             whole = b"\n".join(self._data)
             self._data = [whole[:EDGE_BYTES], whole[-EDGE_BYTES:]]
 
-    def _end(self) -> Iterator[Event | Overlong]:
+    def _end(self) -> Iterator[ServerSentEvent | Overlong]:
         data = b"\n".join(self._data)
         if self._size > self._limit:
             yield Overlong(self._size, data)
         elif data or self._id is not None or self._retry_ms is not None:
-            yield Event(self._type or "message", data, self._id, self._retry_ms)
+            yield ServerSentEvent(self._type or "message", data, self._id, self._retry_ms)
         self._begin()

@@ -17,7 +17,7 @@ import msgspec
 from mcproxy import mcp
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.upstream.remote.endpoint import Endpoint, ErrorResponse, read_refused
-from mcproxy.upstream.remote.http_channel import Channel, Line
+from mcproxy.upstream.remote.http_channel import HttpChannel, Line
 from mcproxy.upstream.remote.listen_stream import QUIET_SECS, Source, listen
 from mcproxy.upstream.remote.refusal import Gone, is_older, session_lost
 from mcproxy.upstream.remote.replies import Replies, is_page, is_stream
@@ -50,11 +50,11 @@ class _Cancelled(msgspec.Struct):
 
 
 class Streamable:
-    """A ``Channel`` over Streamable HTTP. ``older`` opens the one to turn to where the server
+    """A ``HttpChannel`` over Streamable HTTP. ``older`` opens the one to turn to where the server
     knows only HTTP+SSE, or raises PeerClosed."""
 
     def __init__(
-        self, endpoint: Endpoint, line: Line, older: Callable[[], Awaitable[Channel]]
+        self, endpoint: Endpoint, line: Line, older: Callable[[], Awaitable[HttpChannel]]
     ) -> None:
         self._endpoint = endpoint
         self._line = line
@@ -260,7 +260,7 @@ class Streamable:
 
         await listen(self._line, Source(opened, lambda: self._listed, renew, self._gone))
 
-    async def _fall_back(self, refused: ErrorResponse) -> Channel:
+    async def _fall_back(self, refused: ErrorResponse) -> HttpChannel:
         try:
             return await self._older()
         except PeerClosed as error:

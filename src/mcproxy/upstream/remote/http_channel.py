@@ -22,7 +22,7 @@ TOLD_AT_ONCE = 32  # messages without a reply on their way: each has a connectio
 log = logging.getLogger(__name__)
 
 
-class Tasks:
+class ConnectionTasks:
     """Tasks that are cancelled when their owner leaves, see ``running_tasks``."""
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
@@ -44,7 +44,7 @@ class Tasks:
 
 
 @asynccontextmanager
-async def running_tasks(name: str) -> AsyncIterator[Tasks]:
+async def running_tasks(name: str) -> AsyncIterator[ConnectionTasks]:
     """Tasks of server ``name`` for as long as the block lasts; what the block raises comes out as
     it is.
 
@@ -54,7 +54,7 @@ async def running_tasks(name: str) -> AsyncIterator[Tasks]:
     failure: Exception | None = None
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = Tasks(group)
+            tasks = ConnectionTasks(group)
             try:
                 yield tasks
             except (McproxyError, OSError) as error:
@@ -78,7 +78,7 @@ class Line:
 
     name: str
     peer: Peer
-    tasks: Tasks
+    tasks: ConnectionTasks
     lose: Callable[[str], None]
     renewed: Callable[[], None]
     _unread: Unread = field(default_factory=Unread)
@@ -105,7 +105,7 @@ class Line:
         task.add_done_callback(lambda _: self._unread.remove(size))
 
 
-class Channel(Protocol):
+class HttpChannel(Protocol):
     """A way to send messages; what comes back goes to the line's peer."""
 
     def post(self, message: Message, data: bytes) -> None:

@@ -24,7 +24,7 @@ _WORDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class LoginAnswer:
     """A code, or ``refusal``: why there is none, in words. ``iss`` as in RFC 9207."""
 
     code: str = ""
@@ -36,7 +36,7 @@ class NoAnswer(McproxyError):
     """This is not the answer to the login; the text says what is missing."""
 
 
-def pasted_answer(text: str, state: str) -> Answer:
+def pasted_answer(text: str, state: str) -> LoginAnswer:
     """The answer in what a person pasted: a URL, its query, or the code alone.
 
     Raises NoAnswer.
@@ -47,10 +47,10 @@ def pasted_answer(text: str, state: str) -> Answer:
     except ValueError:
         query = text
     alone = not {"code", "error"} & parse_qs(query).keys() and "://" not in text
-    return Answer(code=text) if alone and _CODE.fullmatch(text) else answer_in(query, state)
+    return LoginAnswer(code=text) if alone and _CODE.fullmatch(text) else answer_in(query, state)
 
 
-def answer_in(query: str, state: str) -> Answer:
+def answer_in(query: str, state: str) -> LoginAnswer:
     """The answer in the query of a redirect, to the login with this ``state``. Raises NoAnswer."""
     found = {name: values[0] for name, values in parse_qs(query).items()}
     if not found.keys() & {"code", "error"}:
@@ -58,8 +58,8 @@ def answer_in(query: str, state: str) -> Answer:
     if not hmac.compare_digest(found.get("state", "").encode(), state.encode()):
         raise NoAnswer("it belongs to another login (its `state` is not the one that was sent)")
     if "error" in found:
-        return Answer(refusal=_refusal(found["error"], found.get("error_description", "")))
-    return Answer(code=found["code"], iss=found.get("iss"))
+        return LoginAnswer(refusal=_refusal(found["error"], found.get("error_description", "")))
+    return LoginAnswer(code=found["code"], iss=found.get("iss"))
 
 
 def _refusal(error: str, description: str) -> str:

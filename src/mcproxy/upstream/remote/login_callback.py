@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 import h11
 
-from mcproxy.upstream.remote.login_answer import Answer, NoAnswer, answer_in
+from mcproxy.upstream.remote.login_answer import LoginAnswer, NoAnswer, answer_in
 
 REQUEST_SECS = 10.0  # for a request to arrive; browsers open connections that they never use
 _PATH = "/callback"
@@ -51,16 +51,16 @@ class Landing:
     def __exit__(self, *_: object) -> None:
         self._listener.close()
 
-    async def answer(self, state: str) -> Answer:
+    async def answer(self, state: str) -> LoginAnswer:
         """Wait for the answer to the login with this ``state``; the browser has seen its page."""
-        arrived: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        arrived: asyncio.Future[LoginAnswer] = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as connections:
             accepting = connections.create_task(self._accept(state, arrived))
             answer = await arrived
             accepting.cancel()
         return answer
 
-    async def _accept(self, state: str, arrived: asyncio.Future[Answer]) -> None:
+    async def _accept(self, state: str, arrived: asyncio.Future[LoginAnswer]) -> None:
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as connections:
             while True:
@@ -68,7 +68,7 @@ class Landing:
                 connections.create_task(_serve(sock, state, arrived))
 
 
-async def _serve(sock: socket.socket, state: str, arrived: asyncio.Future[Answer]) -> None:
+async def _serve(sock: socket.socket, state: str, arrived: asyncio.Future[LoginAnswer]) -> None:
     """One connection, one request."""
     with contextlib.suppress(OSError, h11.ProtocolError, TimeoutError):
         async with asyncio.timeout(REQUEST_SECS):
@@ -92,7 +92,7 @@ async def _target(http: h11.Connection, reader: asyncio.StreamReader) -> str:
     return event.target.decode("latin-1")
 
 
-def _reply(target: str, state: str) -> tuple[Answer | None, HTTPStatus, str]:
+def _reply(target: str, state: str) -> tuple[LoginAnswer | None, HTTPStatus, str]:
     """What a request brings, and what the browser shows for it. Pure."""
     path, _, query = target.partition("?")
     if path != _PATH:

@@ -31,7 +31,7 @@ from mcproxy import mcp
 from mcproxy.errors import McproxyError
 from mcproxy.types import Json, JsonObject
 from mcproxy.upstream.remote.confined import AddressRules, Confined
-from mcproxy.upstream.remote.login_answer import Answer
+from mcproxy.upstream.remote.login_answer import LoginAnswer
 from mcproxy.upstream.remote.tokens import Login, LoginFile
 
 HTTP_SECS = 30.0  # for one request of the flow
@@ -61,11 +61,11 @@ class LoginFailed(McproxyError):
 @dataclass(frozen=True, slots=True)
 class Person:
     """Who logs in. The browser ends at ``redirect``; ``show`` opens a URL in one, or prints it;
-    ``answer`` waits for what the browser, or the person, brings back for a ``state``."""
+    ``login_answer`` waits for what the browser, or the person, brings back for a ``state``."""
 
     redirect: str
     show: Callable[[str], Awaitable[None]]
-    answer: Callable[[str], Awaitable[Answer]]
+    answer: Callable[[str], Awaitable[LoginAnswer]]
 
 
 class Bearer(httpx.Auth):

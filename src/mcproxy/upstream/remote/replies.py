@@ -11,7 +11,7 @@ import httpx
 
 from mcproxy.errors import RpcError
 from mcproxy.upstream.remote.endpoint import read_body
-from mcproxy.upstream.remote.events import Event, EventParser
+from mcproxy.upstream.remote.events import EventParser, ServerSentEvent
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong, head
 from mcproxy.wire.message import Message, decode, decode_body, stand_in
@@ -68,7 +68,7 @@ class Replies:
         batch = messages if isinstance(messages, list) else [messages]
         return [message for message in batch if not isinstance(message, RpcError)]
 
-    def _in_event(self, event: Event) -> Message | None:
+    def _in_event(self, event: ServerSentEvent) -> Message | None:
         if event.id is not None:
             self.last_id = event.id
         if event.retry_ms is not None:

@@ -1,6 +1,7 @@
 """What a session over Streamable HTTP carries from request to request in the handshake era. Pure.
 
-The stateless era has nothing of it: there each request says everything itself, see ``mirror``.
+The stateless era has nothing of it: there each request says everything itself, see
+``routing_headers``.
 """
 
 import re

@@ -13,7 +13,7 @@ from typing import TypeVar
 from mcproxy.errors import CallTimeout, PeerClosed, RpcError, ServerDown, UpstreamError
 from mcproxy.patience import patient
 from mcproxy.types import ToolRef
-from mcproxy.upstream.protocol.session import Session
+from mcproxy.upstream.protocol.session import ServerSession
 from mcproxy.upstream.supervision.breaker import CLOSED
 from mcproxy.wire.message import UNREADABLE
 
@@ -22,10 +22,10 @@ PING_SECS = 2.0  # a server that is merely busy answers within this time, if it 
 T = TypeVar("T")
 
 
-class Door:
+class CallGuard:
     """The calls of one server. ``session`` waits, bounded, for a session; it raises ServerDown."""
 
-    def __init__(self, session: Callable[[ToolRef], Awaitable[Session]]) -> None:
+    def __init__(self, session: Callable[[ToolRef], Awaitable[ServerSession]]) -> None:
         self._session = session
         self._breaker = CLOSED
         self._last_use = time.monotonic()
@@ -51,7 +51,7 @@ class Door:
         self,
         ref: ToolRef,
         secs: float,
-        work: Callable[[Session], Awaitable[T]],
+        work: Callable[[ServerSession], Awaitable[T]],
         *,
         safe: bool = True,
     ) -> T:
@@ -106,7 +106,7 @@ class Door:
             raise ServerDown(ref, text, retry_after=secs)
         self._breaker = self._breaker.admitted(now)
 
-    async def _doubt(self, session: Session) -> None:
+    async def _doubt(self, session: ServerSession) -> None:
         """A call got no answer; before others are refused for it, ask whether anybody is there."""
         failed = self._breaker.failed(time.monotonic())
         if failed.tripped and await session.answers(PING_SECS):

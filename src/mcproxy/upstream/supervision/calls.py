@@ -12,21 +12,21 @@ from mcproxy import mcp
 from mcproxy.errors import CallError, RpcError
 from mcproxy.exchange import Tenant
 from mcproxy.types import Json, JsonObject, Tool, ToolRef, ToolResult
-from mcproxy.upstream.protocol.session import Session
-from mcproxy.upstream.supervision.call_guard import Door
+from mcproxy.upstream.protocol.session import ServerSession
+from mcproxy.upstream.supervision.call_guard import CallGuard
 from mcproxy.upstream.supervision.server_limits import CallTimes
 
 WATCH_SECS = 5.0  # a subscription is renewed within this time, or is lost
 
 
-class Calls:
+class ServerCalls:
     """The requests to the server ``name``. ``tools`` are those that it has now, ``times`` tells how
     long calls may take now."""
 
     def __init__(
         self,
         name: str,
-        door: Door,
+        door: CallGuard,
         tools: Callable[[], Mapping[str, Tool]],
         times: Callable[[], CallTimes],
     ) -> None:
@@ -79,7 +79,7 @@ class Calls:
         """Watch a resource no longer after the next start."""
         self._watched.pop(uri, None)
 
-    async def renew(self, session: Session) -> None:
+    async def renew(self, session: ServerSession) -> None:
         """Watch with a new session what was watched with the last one. Raises PeerClosed."""
         for uri in sorted(uri for uri, certain in self._watched.items() if certain):
             with contextlib.suppress(RpcError, TimeoutError):

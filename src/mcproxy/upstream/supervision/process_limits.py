@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
-class Upkeep:
+class ProcessLimits:
     """Limits of one process: MiB of it and all that it started, its age, the time since its last
     call; None: no limit."""
 
@@ -38,7 +38,7 @@ class Kill:
 Measure: TypeAlias = Kill | Literal["renew", "rest"] | None
 
 
-def measure(limits: Upkeep, now: Condition) -> Measure:
+def measure(limits: ProcessLimits, now: Condition) -> Measure:
     """What is to be done about a process."""
     if limits.memory_mb is not None and now.memory_mb > limits.memory_mb:
         return Kill(

@@ -25,7 +25,7 @@ _SCARCE: Mapping[int, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RestartPolicy:
     """Seconds before the first, second … restart in a row; ``endless`` repeats the last one.
 
     ``on_demand``: it is started again when it is called, and only then.
@@ -36,9 +36,9 @@ class Policy:
     on_demand: bool = False
 
 
-CHILD = Policy((1.0, 2.0, 4.0))
-REMOTE = Policy((1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0), endless=True)
-ON_DEMAND = Policy((), on_demand=True)
+CHILD = RestartPolicy((1.0, 2.0, 4.0))
+REMOTE = RestartPolicy((1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0), endless=True)
+ON_DEMAND = RestartPolicy((), on_demand=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def ending_of(error: OSError) -> tuple[Ending, str]:
 
 
 def next_step(
-    state: RestartState, *, uptime_secs: float, ending: Ending, policy: Policy = CHILD
+    state: RestartState, *, uptime_secs: float, ending: Ending, policy: RestartPolicy = CHILD
 ) -> Restart | GiveUp | Rest:
     """Decide what follows a server's end. What the machine lacks is not counted against it."""
     if policy.on_demand:

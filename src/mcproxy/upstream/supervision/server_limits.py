@@ -12,15 +12,15 @@ from typing import Protocol, TypeAlias
 from mcproxy.config.model import Affinity
 from mcproxy.types import Change
 from mcproxy.upstream.child.tree import Table
-from mcproxy.upstream.protocol.session import Session
-from mcproxy.upstream.supervision.process_limits import Upkeep
-from mcproxy.upstream.supervision.restart import CHILD, Policy
-from mcproxy.upstream.supervision.start_slots import Turns
+from mcproxy.upstream.protocol.session import ServerSession
+from mcproxy.upstream.supervision.process_limits import ProcessLimits
+from mcproxy.upstream.supervision.restart import CHILD, RestartPolicy
+from mcproxy.upstream.supervision.start_slots import StartSlots
 from mcproxy.upstream.supervision.tool_cache import Memory
 from mcproxy.wire.message import Notification
 
 
-class Process(Protocol):
+class ServerProcess(Protocol):
     """What is known of a server's process; ``pid`` is None for a server that runs elsewhere.
 
     ``rss_mb`` is what the last ``look`` found, None before the first; ``last_words`` is the last
@@ -47,16 +47,17 @@ class Process(Protocol):
 
 
 Connect: TypeAlias = Callable[
-    [Callable[[Session], None]], AbstractAsyncContextManager[tuple[Session, Process]]
+    [Callable[[ServerSession], None]],
+    AbstractAsyncContextManager[tuple[ServerSession, ServerProcess]],
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Connector:
     """How a server is reached, and how often that is tried."""
 
     connect: Connect
-    policy: Policy = CHILD
+    policy: RestartPolicy = CHILD
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Sharing:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ServerLimits:
     """What a configuration says of a server that holds without starting it anew.
 
     ``start_secs``: for the handshake. ``dwell_secs``: between that and the reading of its tools.
@@ -94,10 +95,10 @@ class Terms:
     description: str = ""
     start_secs: float = 60.0
     dwell_secs: float = 0.0
-    upkeep: Upkeep = field(default_factory=Upkeep)
+    upkeep: ProcessLimits = field(default_factory=ProcessLimits)
     sharing: Sharing = Sharing()
 
-    def of_instance(self) -> "Terms":
+    def of_instance(self) -> "ServerLimits":
         """Those of one instance: age does not end it, since its state would be lost."""
         upkeep = replace(self.upkeep, age_secs=None, idle_secs=self.sharing.idle_secs)
         return replace(self, upkeep=upkeep)
@@ -110,5 +111,5 @@ class Surroundings:
 
     on_change: Callable[[Change], None]
     on_event: Callable[[str, Notification], None]
-    turns: Turns
+    turns: StartSlots
     memory: Memory

@@ -1,4 +1,4 @@
-"""Turns for starting servers: a few at a time, so that fifty do not start each other to death.
+"""Slots for starting servers: a few at a time, so that fifty do not start each other to death.
 
 Interpreters that start together share the processors, and all of them miss the time-out of the
 handshake. A start that takes long waits for a download rather than for a processor, so after a
@@ -13,7 +13,7 @@ AT_ONCE = 8  # keeps two to eight processors busy; each start is mostly one of t
 COUNTED_SECS = 5.0
 
 
-class Turns:
+class StartSlots:
     """At most ``at_once`` starts are counted at any time; the others wait in order."""
 
     def __init__(self, at_once: int = AT_ONCE, counted_secs: float = COUNTED_SECS) -> None:

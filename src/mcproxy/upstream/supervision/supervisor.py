@@ -1,8 +1,8 @@
 """One server's life: start, shake hands, list its tools, restart it when it goes down.
 
-Decides nothing about when to restart (``restart.next_step`` does) or to stop (``upkeep`` does), and
-knows nothing about processes (``stdio`` does): it is the loop between them. Calls come in through
-``calls``.
+Decides nothing about when to restart (``restart.next_step`` does) or to stop (``process_limits``
+does), and knows nothing about processes (``stdio`` does): it is the loop between them. Calls come
+in through ``calls``.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ from mcproxy.patience import secs_left
 from mcproxy.types import ServerHealth, ServerState, ServerView, Tool, ToolRef
 from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.handshake import HandshakeFailed
-from mcproxy.upstream.protocol.session import Session
+from mcproxy.upstream.protocol.session import ServerSession
 from mcproxy.upstream.serverlog import ServerLog
-from mcproxy.upstream.supervision.call_guard import Door
-from mcproxy.upstream.supervision.calls import Calls
+from mcproxy.upstream.supervision.call_guard import CallGuard
+from mcproxy.upstream.supervision.calls import ServerCalls
 from mcproxy.upstream.supervision.process_limits import Condition, Kill, measure
 from mcproxy.upstream.supervision.progress import Progress
 from mcproxy.upstream.supervision.restart import (
@@ -33,7 +33,12 @@ from mcproxy.upstream.supervision.restart import (
     ending_of,
     next_step,
 )
-from mcproxy.upstream.supervision.server_limits import Process, Surroundings, Terms, Way
+from mcproxy.upstream.supervision.server_limits import (
+    Connector,
+    ServerLimits,
+    ServerProcess,
+    Surroundings,
+)
 from mcproxy.upstream.supervision.tool_cache import Offer, by_name, offer_of
 from mcproxy.wire.message import Notification
 
@@ -46,7 +51,9 @@ log = logging.getLogger(__name__)
 class Supervisor:
     """Keeps one server running while ``run`` runs; ``calls`` is what can be asked of it."""
 
-    def __init__(self, name: str, way: Way, terms: Terms, around: Surroundings) -> None:
+    def __init__(
+        self, name: str, way: Connector, terms: ServerLimits, around: Surroundings
+    ) -> None:
         self.name = name
         title = f"an instance of {name}" if way.policy.on_demand else name
         self._log = ServerLog(log, name, title)
@@ -55,8 +62,8 @@ class Supervisor:
         self._offer = around.memory.read() or Offer()
         self._listed = self._offer.tools_of(name)
         self._tools = by_name(self._listed)
-        self._session: Session | None = None
-        self._child: Process | None = None
+        self._session: ServerSession | None = None
+        self._child: ServerProcess | None = None
         self._last_error: str | None = None
         self._restarts = RestartState()
         self._ready_at: float | None = None
@@ -67,8 +74,8 @@ class Supervisor:
         self._decided = asyncio.Event()
         self._wanted = asyncio.Event()
         self._attention = asyncio.Event()
-        self._door = Door(self._open_session)
-        self.calls = Calls(name, self._door, lambda: self._tools, lambda: self._terms.times)
+        self._door = CallGuard(self._open_session)
+        self.calls = ServerCalls(name, self._door, lambda: self._tools, lambda: self._terms.times)
 
     @property
     def state(self) -> ServerState:
@@ -112,7 +119,7 @@ class Supervisor:
             return await self._session.answers(secs)
         return self._state == "idle"
 
-    def adopt(self, way: Way, terms: Terms) -> None:
+    def adopt(self, way: Connector, terms: ServerLimits) -> None:
         """Live by other terms from now on, and go that way when it starts again."""
         self._way, self._terms = way, terms
 
@@ -162,7 +169,7 @@ class Supervisor:
             return None
         return self._start.words(time.monotonic(), self._child.last_words)
 
-    async def _open_session(self, ref: ToolRef) -> Session:
+    async def _open_session(self, ref: ToolRef) -> ServerSession:
         if self._state == "idle":
             self._wake_up()
         if not self._session and self._state in ("starting", "restarting"):
@@ -223,7 +230,7 @@ class Supervisor:
         secs = self._terms.start_secs
         return f"it started but did not answer in time (start_timeout_secs: {secs:g}){last}"
 
-    async def _dwell(self, session: Session) -> None:
+    async def _dwell(self, session: ServerSession) -> None:
         """Give a server that registers its tools late the time that it is said to need."""
         if not self._terms.dwell_secs:
             return
@@ -233,7 +240,7 @@ class Supervisor:
                     self._attention.clear()
                     await self._attention.wait()
 
-    def _publish(self, session: Session, tools: Sequence[Tool]) -> None:
+    def _publish(self, session: ServerSession, tools: Sequence[Tool]) -> None:
         before, info = self.view, session.info
         self._offer = offer_of(tools, info.capabilities, info.instructions or info.name)
         self._listed, self._tools = tuple(tools), by_name(tools)
@@ -252,7 +259,7 @@ class Supervisor:
             self._become("ready")
         self._settled.set()
 
-    async def _keep(self, session: Session) -> None:
+    async def _keep(self, session: ServerSession) -> None:
         """Renew the tools whenever they change; ends by PeerClosed, or when told to."""
         while not self._order:
             self._attention.clear()
@@ -265,7 +272,7 @@ class Supervisor:
             else:
                 await self._attention.wait()
 
-    async def _refresh(self, session: Session) -> None:
+    async def _refresh(self, session: ServerSession) -> None:
         """List the tools again; a server that fails at that keeps those that it had."""
         try:
             tools = await session.list_tools()
@@ -275,7 +282,7 @@ class Supervisor:
             if not self._order:  # it is being stopped: its session is not to be found again
                 self._publish(session, tools)
 
-    async def _greet(self, session: Session) -> None:
+    async def _greet(self, session: ServerSession) -> None:
         """Take up with a new session what was agreed with the last one."""
         await self.calls.renew(session)
         for kind in ("prompts", "resources"):
@@ -283,7 +290,7 @@ class Supervisor:
                 note = Notification(f"notifications/{kind}/list_changed")
                 self._around.on_event(self.name, note)
 
-    def _wake(self, session: Session) -> None:
+    def _wake(self, session: ServerSession) -> None:
         """Look after the session; where it is gone, let no call find it any more."""
         self._attention.set()
         for event in session.take_events():
