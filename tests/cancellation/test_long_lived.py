@@ -86,7 +86,10 @@ SITES: dict[str, tuple[str, ...]] = {
     "trial.py _tried": ("Fleet.run",),
     "upstream/fleet.py Fleet check": ("Supervisor.answers",),
     "upstream/supervisor_tasks.py SupervisorTasks begin": ("Supervisor.run", "_run_until"),
-    "upstream/supervisor_tasks.py SupervisorTasks spawn": ("SupervisorTasks.end", "ServerTable._replace"),
+    "upstream/supervisor_tasks.py SupervisorTasks spawn": (
+        "SupervisorTasks.end",
+        "ServerTable._replace",
+    ),
     "upstream/supervisor_tasks.py _run_until": ("Supervisor.run",),
     "upstream/protocol/relay.py Relay _pass_on": ("Relay._ask",),
     "upstream/remote/login_callback.py Landing answer": ("Landing._accept",),
