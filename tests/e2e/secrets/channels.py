@@ -44,6 +44,9 @@ class Said:
     words: tuple[str, ...] = ()
 
 
+_STARTING = "it is still starting"  # what is said before a first error, and in every restart
+
+
 def of_gateway(running: Running, directory: Path) -> Mapping[str, Said]:
     """The channels of a running gateway; all but its log, which goes on until it ends."""
     health = _settled(running)
@@ -85,7 +88,8 @@ def _settled(running: Running) -> str:
     ill = ("crashing", "pem", "repeating", "nobody")
     while time.monotonic() < until:
         health = running.http.get("/health")
-        if all(health.json()["servers"][name]["last_error"] for name in ill):
+        told = [health.json()["servers"][name]["last_error"] for name in ill]
+        if not any(said is None or said.startswith(_STARTING) for said in told):
             return health.text
         time.sleep(LOOK_SECS)
     raise AssertionError(health.text)
