@@ -3,17 +3,19 @@
 A task that is cancelled ends: it begins nothing more (``checkpoint``), and what it has to clear
 away first is bounded in time, is cut short by no further cancellation, and never takes the place of
 the ``CancelledError`` (``finish``). Everything in this program that awaits while it ends goes
-through here.
+through here, and what must not be left half begun (``begin``).
 """
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 GRACE_SECS = 1.0  # work that is out of time is cancelled, and has this time for its own end
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def checkpoint() -> None:
@@ -49,7 +51,28 @@ async def finish(work: Coroutine[Any, Any, object], secs: float) -> None:
         raise asyncio.CancelledError
 
 
-async def _over(task: asyncio.Task[object], secs: float) -> bool:
+async def begin(
+    work: Coroutine[Any, Any, T], undo: Callable[[T], Coroutine[Any, Any, object]], secs: float
+) -> T:
+    """What ``work`` gives, within ``secs``; raises what it raises, and TimeoutError.
+
+    A cancellation does not cut it short: what it gives then is undone first, within ``secs``.
+    """
+    task = asyncio.get_running_loop().create_task(work)
+    cancelled = await _over(task, secs)
+    if not task.done():
+        task.cancel()
+        cancelled |= await _over(task, GRACE_SECS)
+    if cancelled:
+        if task.done() and not task.cancelled() and not task.exception():
+            await finish(undo(task.result()), secs)
+        raise asyncio.CancelledError
+    if not task.done() or task.cancelled():
+        raise TimeoutError(f"not done after {secs:g} s")
+    return task.result()
+
+
+async def _over(task: asyncio.Task[Any], secs: float) -> bool:
     """Wait until the task is done, at most ``secs``; whether a cancellation came meanwhile."""
     now = asyncio.get_running_loop().time
     until, cancelled = now() + secs, False

@@ -55,6 +55,7 @@ TARGETS: list[tuple[Scenario, str]] = [
 # What such a task runs, by the place that begins it; the names in ``BRIEF`` are not driven.
 SITES: dict[str, tuple[str, ...]] = {
     "app.py App running": ("Fleet.run", "Verifier.run", "Live.run", "Reloader.run"),
+    "cancellation.py begin": ("create_subprocess_exec",),
     "cancellation.py finish": ("finish",),
     "frontends/batches.py answer_batch": ("answer_batch.<locals>.work",),
     "frontends/connection.py while_connected": ("_raise_when_gone",),
@@ -106,6 +107,7 @@ BRIEF: dict[str, str] = {
     "_Output.write_all": _PROGRAM,
     "_Output.fail_when_lost": _PROGRAM,
     "Connections.run": _PROGRAM,
+    "create_subprocess_exec": "bounded; the test of its installer cancels it",
     "finish": "bounds the work that it runs itself; its own tests cancel it",
     "_raise_when_gone": "waits for one event of its request, holds nothing",
     "answer_batch.<locals>.work": "messages of a batch, within its request",

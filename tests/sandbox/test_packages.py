@@ -3,6 +3,7 @@
 import asyncio
 import os
 import stat
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -187,6 +188,24 @@ async def test_leaving_stops_the_installer(uv: Obedient) -> None:
     pids = [int(line.split()[0]) for line in uv.processes()]
     await settles(lambda: not any(map(is_running, pids)))
     assert [path.suffix for path in (uv.folder / "packages").iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("turns", range(2, 8))
+async def test_an_installer_that_is_just_starting_is_stopped_with_its_children(
+    uv: Obedient, turns: int
+) -> None:
+    os.mkfifo(uv.hold)
+    (uv.folder / "to").mkdir()
+    installing = asyncio.ensure_future(uv.installer().install(DEMO, uv.folder / "to"))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    while len(uv.processes()) < 2:
+        time.sleep(0.01)  # noqa: ASYNC251 - the event loop must not get on meanwhile
+    installing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await installing
+    pids = [int(line.split()[0]) for line in uv.processes()]
+    await settles(lambda: not any(map(is_running, pids)))
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcproxy.cancellation import finish
+from mcproxy.cancellation import begin, finish
 
 EXIT_SECS = 5.0  # SIGKILL works at once; this bounds the report of it
 
@@ -70,7 +70,7 @@ class Installer:
         """Install into ``folder``, telling the log how it goes. Raises InstallFailed."""
         command = self.command(requirements, folder)
         try:
-            process = await asyncio.create_subprocess_exec(
+            starting = asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
@@ -79,6 +79,7 @@ class Installer:
                 limit=_LINE_BYTES,
                 start_new_session=True,  # one group: it is stopped with what it started
             )
+            process = await begin(starting, _stop, 2 * EXIT_SECS)
         except OSError as error:
             raise InstallFailed(f"{command[0]} cannot be started: {error.strerror}") from error
         try:
