@@ -56,7 +56,6 @@ TOOLS_CHANGED: Final = "notifications/tools/list_changed"
 PROMPTS_CHANGED: Final = "notifications/prompts/list_changed"
 RESOURCES_CHANGED: Final = "notifications/resources/list_changed"
 RESOURCE_UPDATED: Final = "notifications/resources/updated"
-ROOTS_CHANGED: Final = "notifications/roots/list_changed"
 ELICITATION_COMPLETE: Final = "notifications/elicitation/complete"
 SUBSCRIPTION_ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 
@@ -69,10 +68,6 @@ META_LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
 META_SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
 META_PROGRESS_TOKEN: Final = "progressToken"  # noqa: S105 - no secret
 
-# Values of ``resultType`` (2026-07-28).
-COMPLETE_RESULT: Final = "complete"
-INPUT_REQUIRED_RESULT: Final = "input_required"
-
 # HTTP headers; their names are not case-sensitive.
 SESSION_HEADER: Final = "Mcp-Session-Id"
 VERSION_HEADER: Final = "MCP-Protocol-Version"
@@ -80,18 +75,12 @@ METHOD_HEADER: Final = "Mcp-Method"
 NAME_HEADER: Final = "Mcp-Name"
 PARAMETER_HEADER_PREFIX: Final = "Mcp-Param-"
 
-# Error codes: JSON-RPC 2.0 section 5.1, then those of MCP.
-PARSE_ERROR: Final = -32700
-INVALID_REQUEST: Final = -32600
-METHOD_NOT_FOUND: Final = -32601
-INVALID_PARAMS: Final = -32602
-INTERNAL_ERROR: Final = -32603
+# Error codes of MCP; those of JSON-RPC stand at ``errors.RpcError``.
 TOO_MANY_REQUESTS: Final = -32000  # of the range for the server's own
 RESOURCE_NOT_FOUND: Final = -32002  # handshake era; since then INVALID_PARAMS
 HEADER_MISMATCH: Final = -32020
 MISSING_CLIENT_CAPABILITY: Final = -32021
 UNSUPPORTED_VERSION: Final = -32022
-URL_ELICITATION_REQUIRED: Final = -32042
 
 LOG_LEVELS: Final = (
     "debug",
