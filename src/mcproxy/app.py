@@ -33,8 +33,7 @@ from mcproxy.observe.metrics import MetricFacts, Metrics
 from mcproxy.observe.redact import Redactor, secrets_of
 from mcproxy.policy.access import Policy, policy_of, usable
 from mcproxy.policy.audit import AuditLog
-from mcproxy.policy.concurrency import capacities
-from mcproxy.policy.rate import RateLimiter
+from mcproxy.policy.limits import RateLimiter, capacities
 from mcproxy.policy.verifier import Verifier, authority_of
 from mcproxy.queues import Load, Queues
 from mcproxy.reload import Reloader
@@ -45,8 +44,7 @@ from mcproxy.sandbox.packages import Packages
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile, profile_for
 from mcproxy.types import Caller, CallTool, Change, Event, Job, Json, Outcome, RunCode, ServerHealth
-from mcproxy.upstream.actions import fleet_actions
-from mcproxy.upstream.fleet import Fleet, wanted
+from mcproxy.upstream.fleet import Fleet, fleet_actions, wanted
 from mcproxy.wire.message import Notification
 
 # Of ``sandbox``: decided when the program starts.

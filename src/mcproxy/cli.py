@@ -40,7 +40,7 @@ Your own servers: write config/mcp-servers.json, the README shows how. Stop: Ctr
 """
 
 if TYPE_CHECKING:
-    from mcproxy.observe.nonblocking_log import Unblocked
+    from mcproxy.observe.logs import Unblocked
     from mcproxy.observe.redact import Redactor
 
 _NOT_INSTALLED = (
@@ -129,8 +129,7 @@ def _guarded_serve(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from mcproxy.observe.logs import tell_counts
-    from mcproxy.observe.nonblocking_log import Unblocked
+    from mcproxy.observe.logs import Unblocked, tell_counts
 
     to_stdout = arguments.log and not arguments.stdio
     with contextlib.closing(Unblocked(sys.stdout if to_stdout else sys.stderr)) as stream:

@@ -20,8 +20,7 @@ from mcproxy.config.load import Loaded
 from mcproxy.config.model import Config
 from mcproxy.config.validation_messages import did_you_mean
 from mcproxy.frontends.pipes import reading
-from mcproxy.upstream.remote.login_answer import LoginAnswer, NoAnswer, pasted_answer
-from mcproxy.upstream.remote.login_callback import Landing
+from mcproxy.upstream.remote.login_callback import Landing, LoginAnswer, NoAnswer, pasted_answer
 from mcproxy.upstream.remote.tokens import LoginFile, login_path
 
 MAX_LINE_BYTES = 16 << 10  # pasted by somebody; terminals themselves take 4 KiB

@@ -1,18 +1,21 @@
 """Running the gateway on a transport until it is told to stop.
 
-Owns the listener and the signals; what is served is ``app``'s.
+Owns the listener, the signals and how many files may be open: a connection takes one descriptor, a
+server four, a worker three, and a gateway that runs out of them can neither answer ``/health`` nor
+start a server, so connections are bounded below what there is. What is served is ``app``'s.
 """
 
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 from mcproxy.app import App
 from mcproxy.config.load import Loaded
-from mcproxy.descriptors import connection_limits, raise_descriptor_limit
 from mcproxy.frontends import stdio
 from mcproxy.frontends.http import application
 from mcproxy.frontends.http_connection import ConnectionLimits, Connections, server_on
@@ -21,6 +24,29 @@ from mcproxy.frontends.request_auth import Site
 from mcproxy.frontends.sessions import Bounds, Sessions
 from mcproxy.observe.redact import Redactor
 from mcproxy.policy.origins import bind_to
+
+WANTED = 8192  # a login shell gives 1024; more than this, programs that use select(2) do not like
+RESERVED = 384  # for sixty servers, the workers of sixty-four scripts, files and health
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of this process, and of what it starts, as far as is wanted and allowed;
+    gives what it is then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return WANTED if soft == resource.RLIM_INFINITY else soft
+
+
+def connection_limits(descriptors: int) -> ConnectionLimits:
+    """How many connections leave enough for everything else; half of them for one address."""
+    usual = ConnectionLimits()
+    in_all = max(64, min(usual.in_all, descriptors - RESERVED))
+    return ConnectionLimits(in_all, min(usual.of_one_address, in_all // 2))
+
 
 FLUSH_SECS = 1.0  # at the end, a client that still reads has read what was written by then
 LISTEN_BACKLOG = 2048  # connections that the kernel keeps until they are accepted

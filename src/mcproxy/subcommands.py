@@ -119,7 +119,7 @@ def _check(arguments: argparse.Namespace) -> CommandReport:
 
 
 def _schema(arguments: argparse.Namespace) -> CommandReport:
-    from mcproxy.config.schema import json_schema
+    from mcproxy.config.model import json_schema
 
     del arguments
     return CommandReport((json.dumps(json_schema(), indent=2, ensure_ascii=False),))

@@ -6,7 +6,7 @@ from dotenv import dotenv_values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcproxy.commands.env_file import with_block, without_block
+from mcproxy.commands.files import with_block, without_block
 
 values = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"))
 names = st.from_regex(r"[A-Z][A-Z0-9_]{0,10}", fullmatch=True)

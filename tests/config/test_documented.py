@@ -10,8 +10,7 @@ import pytest
 
 from mcproxy.config import jsonc
 from mcproxy.config.load import load
-from mcproxy.config.model import Config
-from mcproxy.config.schema import json_schema
+from mcproxy.config.model import Config, json_schema
 
 NAMESPACES = """{
   "namespaces": {

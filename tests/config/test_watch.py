@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mcproxy.config.watch import changes
+from mcproxy.reload import changes
 
 WAIT_SECS = 10
 

@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from mcproxy.observe.nonblocking_log import MAX_WAITING, Unblocked
+from mcproxy.observe.logs import MAX_WAITING, Unblocked
 
 LINE = "x" * 99 + "\n"
 PIPE_BYTES = 1 << 20  # more than a pipe holds

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mcproxy.config.paths import written
-from mcproxy.observe.plaintext import Plaintext, plaintexts
+from mcproxy.config.jsonc import written
+from mcproxy.observe.secret_shapes import Plaintext, plaintexts
 from mcproxy.types import Json, JsonObject
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from mcproxy.upstream.instance_slots import Place, Presence, place
+from mcproxy.upstream.instances import Place, Presence, place
 
 
 @pytest.mark.requirement("affinity.limit")

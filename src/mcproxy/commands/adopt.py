@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from mcproxy.commands.clients import Entry, variable_name
+from mcproxy.config.jsonc import Steps, written
 from mcproxy.config.migrate import migrate
 from mcproxy.config.model import ServerConfig
-from mcproxy.config.paths import Steps, written
 from mcproxy.config.validate import validate
-from mcproxy.observe.plaintext import Plaintext, plaintexts
+from mcproxy.observe.secret_shapes import Plaintext, plaintexts
 from mcproxy.types import Json, JsonObject
 
 _RENAMED = {

@@ -30,11 +30,11 @@ from mcproxy.commands.diagnosis import (
 from mcproxy.commands.report import GOOD, PROBLEMS, CommandReport, columns
 from mcproxy.config.environment import withheld
 from mcproxy.config.inherit import env_isolated
+from mcproxy.config.jsonc import written
 from mcproxy.config.load import Loaded, read_document
-from mcproxy.config.paths import written
 from mcproxy.errors import ConfigError
-from mcproxy.observe.plaintext import plaintexts
 from mcproxy.observe.redact import Redactor, secrets_of
+from mcproxy.observe.secret_shapes import plaintexts
 from mcproxy.types import Json, JsonObject, SandboxReport
 
 SCHEMA = 1

@@ -14,8 +14,7 @@ from dotenv import dotenv_values
 
 from mcproxy.commands.adopt import Added, Adoption, adopt
 from mcproxy.commands.clients import CLIENTS, WORKSPACE, Entry, files, read_client
-from mcproxy.commands.env_file import with_block, without_block
-from mcproxy.commands.files import keep_copy, last_copy, replace_file
+from mcproxy.commands.files import keep_copy, last_copy, replace_file, with_block, without_block
 from mcproxy.commands.layout import layout, with_servers
 from mcproxy.commands.report import PROBLEMS, USAGE, CommandReport
 from mcproxy.config.load import read_document

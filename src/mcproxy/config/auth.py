@@ -1,6 +1,6 @@
 """The shape of the section ``auth``: how callers show who they are, and what that opens.
 
-Whether names exist and tokens differ is for ``auth_checks``; what a caller may do for ``policy``.
+Whether names exist and tokens differ is for ``checks``; what a caller may do for ``policy``.
 """
 
 import hashlib

@@ -7,8 +7,8 @@ from mcproxy.config.auth import openers
 from mcproxy.config.hooks import REFRESH_HOOKS, START_HOOKS
 from mcproxy.config.hosts import is_public_host
 from mcproxy.config.inherit import lineage, parents
+from mcproxy.config.jsonc import written
 from mcproxy.config.model import ANY, Config, ServerConfig
-from mcproxy.config.paths import written
 from mcproxy.config.validation_messages import did_you_mean
 
 _STDIO_ONLY = ("args", "env", "cwd")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from mcproxy.config.paths import Steps
+from mcproxy.config.jsonc import Steps
 from mcproxy.config.secrets import is_secret
 from mcproxy.types import Json, JsonObject
 

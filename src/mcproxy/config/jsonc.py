@@ -1,4 +1,6 @@
-"""JSON with comments and trailing commas, the format of the configuration. Pure.
+"""JSON with comments and trailing commas, the format of the configuration, and how a place in it is
+written: ``servers.github.args[0]``, with keys that would read wrongly in that form (server names
+may contain dots) quoted: ``servers["my.server"].command``. Pure.
 
 The text is first brought to plain JSON of the same length: what JSON lacks is overwritten with
 spaces, so that line and column of an error are those of the file. The standard decoder does the
@@ -10,11 +12,29 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
-from mcproxy.config.paths import Steps, written
 from mcproxy.errors import Problem
 from mcproxy.types import Json
+
+Step: TypeAlias = str | int
+Steps: TypeAlias = tuple[Step, ...]
+
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_$-]+")
+
+
+def written(steps: Steps) -> str:
+    """Write the steps from the top of the document as one path; no steps give ``""``."""
+    return "".join(map(_part, steps)).removeprefix(".")
+
+
+def _part(step: Step) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    if _PLAIN_KEY.fullmatch(step):
+        return f".{step}"
+    return f"[{json.dumps(step, ensure_ascii=False)}]"
+
 
 # Far above any real configuration, far below what recursive readers of it can take.
 MAX_DEPTH = 40

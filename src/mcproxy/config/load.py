@@ -14,9 +14,9 @@ from dotenv import dotenv_values
 
 from mcproxy.config import config_warnings, jsonc
 from mcproxy.config.interpolate import Filled, FoundVariable, fill
+from mcproxy.config.jsonc import written
 from mcproxy.config.migrate import is_v1, migrate
 from mcproxy.config.model import Config
-from mcproxy.config.paths import written
 from mcproxy.config.secrets import MASK, forms, is_secret
 from mcproxy.config.validate import validate
 from mcproxy.errors import ConfigError, Problem

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 
 from mcproxy.config.fields import MAX_NAME_CHARS
+from mcproxy.config.jsonc import written
 from mcproxy.config.model import Config, ServerConfig
-from mcproxy.config.paths import written
 from mcproxy.errors import Problem
 from mcproxy.types import Json, JsonObject
 

@@ -1,7 +1,9 @@
-"""The shape of the configuration: every section with its defaults and units.
+"""The shape of the configuration: every section with its defaults and units, and the JSON Schema of
+it for editors.
 
-It is also the source of the published JSON Schema. Opens no file and reads no environment; rules
-that span sections (names that must exist, cycles) are in ``checks``.
+Opens no file and reads no environment; rules that span sections (names that must exist, cycles)
+are in ``checks``. Comments and ``${VAR}`` are taken care of before the model sees a document, so
+the model's own schema does not know them; they are added here.
 """
 
 from collections.abc import Mapping
@@ -14,6 +16,7 @@ from mcproxy.config.fields import Name, Pause, Seconds, Section, Text, no_boolea
 from mcproxy.config.hooks import RefreshHooks, ServerHooks
 from mcproxy.config.hosts import origin, served_host
 from mcproxy.config.sandbox import Sandbox, SandboxOverride
+from mcproxy.types import Json, JsonObject
 
 ANY = "*"  # in a token's namespaces and in allowed_origins
 ANONYMOUS = "anonymous"  # the name of a caller without a token, in logs and rate limits
@@ -239,3 +242,43 @@ class Config(Section):
     audit: Audit = Audit()
     sandbox: Sandbox = Sandbox()
     manifests: Manifests = Manifests()
+
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_VARIABLE: JsonObject = {"type": "string", "pattern": r"\$\{"}
+_ABOUT = ("title", "description", "default")
+_SCALARS = ("number", "integer", "boolean")
+
+
+def json_schema() -> JsonObject:
+    """The schema of a v2 file, JSON Schema 2020-12."""
+    schema: JsonObject = Config.model_json_schema()
+    relaxed = {key: _relaxed(value) for key, value in schema.items()}
+    return {"$schema": DIALECT, **_with_comments(relaxed)}
+
+
+def _relaxed(schema: Json) -> Json:
+    """Allow comment keys in objects, and variables in place of numbers and booleans."""
+    if isinstance(schema, list):
+        return [_relaxed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner: JsonObject = {key: _relaxed(value) for key, value in schema.items()}
+    if inner.get("type") == "object":
+        return _with_comments(inner)
+    if inner.get("type") in _SCALARS:
+        return _or_variable(inner)
+    return inner
+
+
+def _or_variable(schema: JsonObject) -> JsonObject:
+    about: JsonObject = {key: value for key, value in schema.items() if key in _ABOUT}
+    kind: JsonObject = {key: value for key, value in schema.items() if key not in _ABOUT}
+    return {**about, "anyOf": [kind, _VARIABLE]}
+
+
+def _with_comments(schema: JsonObject) -> JsonObject:
+    patterns = schema.get("patternProperties")
+    named = patterns if isinstance(patterns, dict) else {}
+    # "_" cannot begin a name, so the two patterns never meet.
+    return {**schema, "patternProperties": {**named, "^_": {}}}

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from mcproxy.config import checks
+from mcproxy.config.jsonc import Step, Steps, written
 from mcproxy.config.model import Config
-from mcproxy.config.paths import Step, Steps, written
 from mcproxy.config.validation_messages import is_key_fault, place, problem_of
 from mcproxy.errors import Problem
 from mcproxy.types import Json, JsonObject

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from mcproxy.config.fields import MAX_NAME_CHARS
+from mcproxy.config.jsonc import Steps, written
 from mcproxy.config.model import Config
-from mcproxy.config.paths import Steps, written
 from mcproxy.errors import Problem
 
 # What people write who know another program's configuration.

@@ -23,10 +23,10 @@ from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
 from mcproxy.manifest.parameters import without_defaults_required
 from mcproxy.observe.redact import Redactor
-from mcproxy.policy.concurrency import place_of_call
+from mcproxy.policy.limits import place_of_call
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import CallTool, Json, JsonObject, ServerState, Tool, ToolRef, ToolResult
-from mcproxy.wire.depth import MAX_DEPTH, is_deep
+from mcproxy.wire.message import MAX_DEPTH, is_deep
 
 MAX_STEPS = 10_000  # of a comparison with a schema, some 0.1 s; a call has some tens
 MAX_STEPS_FOR_ALL = 2_000  # to find all faults takes much longer than to find one

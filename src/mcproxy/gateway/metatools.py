@@ -23,7 +23,7 @@ from mcproxy.gateway.scope import Scope
 from mcproxy.manifest.lookup import require_server, schema
 from mcproxy.manifest.search import BadSearch, search
 from mcproxy.policy.audit import Actor, AuditLog, actor
-from mcproxy.policy.concurrency import places_of_execution
+from mcproxy.policy.limits import places_of_execution
 from mcproxy.types import CallTool, Job, Json, JsonObject, Outcome, RunCode, ToolRef, ToolResult
 
 MAX_CALLS_LISTED = 200  # some 12 KiB, twice; a namespace may allow many more

@@ -20,8 +20,7 @@ from mcproxy.config.environment import proxy_secrets
 from mcproxy.config.load import Loaded
 from mcproxy.config.secrets import MASK, forms
 from mcproxy.foreign_text import clean, without_sequences
-from mcproxy.observe.plaintext import plaintexts
-from mcproxy.observe.secret_shapes import SHAPES
+from mcproxy.observe.secret_shapes import SHAPES, plaintexts
 from mcproxy.types import Json
 
 _TEXTS = frozenset({"description", "summary", "title"})

@@ -1,16 +1,21 @@
 """What secrets look like: the published forms of tokens, and the names under which they are kept.
 
 One place for two uses: ``redact`` masks these forms wherever they appear, and whoever reads
-configurations finds with them what should not stand there in plain text. Pure.
+configurations, ours or another program's, finds what stands there in plain text: a value for the
+name that it is under (``GITHUB_TOKEN``, ``--api-key``) or for its form. One that has a ``${VAR}``
+is none: its writer knows the way. Pure.
 
 Every pattern is linear in the text: a repetition is bounded, or what follows a failure cannot begin
 inside it.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
+from mcproxy.config.jsonc import Steps
 from mcproxy.config.secrets import is_secret
+from mcproxy.types import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,3 +159,59 @@ def looks_random(value: str) -> bool:
 def _plain(name: str) -> str:
     """``--api-key``, ``X-Api-Key`` and ``apiKey`` as words with ``_`` between."""
     return re.sub(r"[.\s-]+", "_", _HUMP.sub("_", name)).strip("_").lower()
+
+
+_SCHEME = re.compile(r"(?i:bearer|basic|token)\s+(?=\S)")
+# NAME=value, --name=value, Name: value
+_ASSIGNED = re.compile(r"(?P<name>-{0,2}[A-Za-z][A-Za-z0-9_.-]*)(?:=|:\s+)(?P<value>.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Plaintext:
+    """A secret, the place of its value, and a name for it.
+
+    ``sure`` is false where only its looks speak for it: it may be an identifier as well.
+    """
+
+    steps: Steps
+    name: str
+    secret: str = field(repr=False)
+    sure: bool = True
+
+
+def plaintexts(value: Json, steps: Steps = ()) -> Iterator[Plaintext]:
+    """All secrets of the document, in its order."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from plaintexts(inner, (*steps, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            option = _option_before(value, index)
+            if isinstance(inner, str):
+                yield from _in_text(inner, option, (*steps, index))
+            else:
+                yield from plaintexts(inner, (*steps, index))
+    elif isinstance(value, str) and steps:
+        yield from _in_text(value, str(steps[-1]), steps)
+
+
+def _option_before(items: Sequence[Json], index: int) -> str:
+    """``--api-key`` for what follows it in a list of arguments."""
+    before = items[index - 1] if index else None
+    return before if isinstance(before, str) and before.startswith("-") else ""
+
+
+def _in_text(text: str, name: str, steps: Steps) -> Iterator[Plaintext]:
+    if "${" in text:
+        return
+    assigned = _ASSIGNED.fullmatch(text)
+    if assigned and names_a_secret(assigned["name"]) and not names_a_secret(name):
+        name, text = assigned["name"], assigned["value"]
+    if holds_secret(name, text):
+        yield Plaintext(steps, name, _SCHEME.sub("", text, count=1))
+        return
+    shaped = secret_within(text)
+    if shaped:
+        yield Plaintext(steps, name, shaped)
+    elif looks_random(text):
+        yield Plaintext(steps, name, text, sure=False)

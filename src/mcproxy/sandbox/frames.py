@@ -12,8 +12,7 @@ import struct
 import msgspec
 
 from mcproxy.types import Job, Json, JsonObject, Limits
-from mcproxy.wire.depth import MAX_DEPTH, is_deep
-from mcproxy.wire.message import UNREADABLE
+from mcproxy.wire.message import MAX_DEPTH, UNREADABLE, is_deep
 from mcproxy.wire.outbox import Unread, UnreadLimits
 from mcproxy.wire.pace import Pace
 

@@ -23,9 +23,14 @@ from mcproxy.upstream.child import stdio
 from mcproxy.upstream.child.process import Command
 from mcproxy.upstream.remote import connection as remote
 from mcproxy.upstream.remote.tokens import login_path
-from mcproxy.upstream.supervision.process_limits import ProcessLimits
 from mcproxy.upstream.supervision.restart import REMOTE
-from mcproxy.upstream.supervision.server_limits import CallTimes, Connector, ServerLimits, Sharing
+from mcproxy.upstream.supervision.server_limits import (
+    CallTimes,
+    Connector,
+    ProcessLimits,
+    ServerLimits,
+    Sharing,
+)
 
 CHILD_START_SECS = 300.0  # `npx` and `uvx` download the server first; its death is seen at once
 REMOTE_START_SECS = 60.0

@@ -1,27 +1,47 @@
 """The instances of one server that keeps state: one for each tenant, started by its first call.
 
 An instance is a supervisor like any other, but is started again by a call only, and ends with its
-tenant. Owns which one serves whom; ``instance_slots`` decides whether there is room. Knows neither
-what a session or a namespace is, nor how the server is reached.
+tenant. Owns which one serves whom, and whether there is room: every process counts, one that is
+being stopped too, for the limit is of what the machine carries. Knows neither what a session or a
+namespace is, nor how the server is reached.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Literal, TypeAlias
 
 from mcproxy import mcp
 from mcproxy.errors import RpcError, ServerDown, UpstreamError
 from mcproxy.exchange import EXCHANGE, Tenant
 from mcproxy.types import Change, Json, JsonObject, ServerHealth, ToolRef, ToolResult
-from mcproxy.upstream.instance_slots import Presence, place
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.upstream.supervision.calls import ServerCalls
 from mcproxy.upstream.supervision.restart import ON_DEMAND
 from mcproxy.upstream.supervision.server_limits import Connector, ServerLimits, Surroundings
 from mcproxy.upstream.supervision.supervisor import Supervisor
 from mcproxy.upstream.supervisor_tasks import SupervisorTasks
+
+# It runs or starts; its process is being stopped; it has none.
+Presence: TypeAlias = Literal["up", "leaving", "asleep"]
+Place: TypeAlias = Literal["serve", "wait", "refuse"]
+
+
+def place(own: Presence | None, others: Iterable[Presence], limit: int) -> Place:
+    """What becomes of a call whose own instance is as ``own`` says, None where it has none yet.
+
+    "serve": its own one takes it, started first where it does not run. "wait": until one that
+    leaves has left. "refuse": ``limit`` instances are in use, and none is about to go.
+    """
+    if own in ("up", "leaving"):  # it has its place already
+        return "serve"
+    held = [presence for presence in others if presence != "asleep"]
+    if len(held) < limit:
+        return "serve"
+    return "wait" if "leaving" in held else "refuse"
+
 
 LEAVE_SECS = 10.0  # a process that is told to stop is gone by then, whatever it does
 

@@ -14,8 +14,7 @@ from mcproxy.exchange import Tenant
 from mcproxy.types import Change, Json, JsonObject, ServerHealth, ToolRef, ToolResult
 from mcproxy.upstream.definition import Definition
 from mcproxy.upstream.instances import Instances
-from mcproxy.upstream.supervision.server_limits import Surroundings
-from mcproxy.upstream.supervision.start_slots import StartSlots
+from mcproxy.upstream.supervision.server_limits import StartSlots, Surroundings
 from mcproxy.upstream.supervision.supervisor import Supervisor
 from mcproxy.upstream.supervision.tool_cache import NoMemory, OfferFile
 from mcproxy.upstream.supervisor_tasks import SupervisorTasks

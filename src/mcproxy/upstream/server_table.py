@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from mcproxy.types import ServerHealth
 from mcproxy.upstream.definition import Definition
 from mcproxy.upstream.server_entry import Around, ServerEntry
-from mcproxy.upstream.supervision.start_slots import StartSlots
+from mcproxy.upstream.supervision.server_limits import StartSlots
 from mcproxy.upstream.supervision.supervisor import Supervisor
 from mcproxy.upstream.supervisor_tasks import SupervisorTasks
 

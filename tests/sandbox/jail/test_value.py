@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcproxy.sandbox.jail.script.look import shape, shapes
+from mcproxy.sandbox.jail.script.report import shape, shapes
 from mcproxy.sandbox.jail.script.value import MAX_DEPTH, Json, to_json, unwrap
 
 SCALARS = st.one_of(

@@ -3,7 +3,7 @@
 import pytest
 
 from mcproxy.exchange import Tenant
-from mcproxy.upstream.protocol.possible_owners import (
+from mcproxy.upstream.protocol.relay import (
     LAG_SECS,
     MAX_KEPT,
     MAY_WORK_SECS,

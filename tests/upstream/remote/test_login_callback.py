@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from mcproxy.upstream.remote.login_answer import LoginAnswer, NoAnswer, pasted_answer
-from mcproxy.upstream.remote.login_callback import Landing
+from mcproxy.upstream.remote.login_callback import Landing, LoginAnswer, NoAnswer, pasted_answer
 
 STATE = "s-1"
 BASE = "http://127.0.0.1:1/callback"

@@ -15,7 +15,7 @@ import pytest
 
 from mcproxy.types import Json, JsonObject
 from mcproxy.upstream.remote.confined import AddressRules, Confined
-from mcproxy.upstream.remote.login_answer import LoginAnswer
+from mcproxy.upstream.remote.login_callback import LoginAnswer
 from mcproxy.upstream.remote.oauth import Bearer, LoginFailed, Person, log_in
 from mcproxy.upstream.remote.tokens import Login, LoginFile
 from tests.sandbox.network.origins import NAMES, origins

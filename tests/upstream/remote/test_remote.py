@@ -10,7 +10,7 @@ import pytest
 from mcproxy.errors import CallTimeout, ServerDown, UpstreamError
 from mcproxy.types import Json, JsonObject
 from mcproxy.upstream.remote import sse
-from mcproxy.upstream.supervision.breaker import THRESHOLD
+from mcproxy.upstream.supervision.call_guard import THRESHOLD
 from tests.servers.remote_odd import Odd, serving
 from tests.upstream.fleets import WAIT_SECS, Watched, running
 

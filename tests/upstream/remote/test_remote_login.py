@@ -10,8 +10,7 @@ import httpx
 import pytest
 
 from mcproxy.errors import ServerDown
-from mcproxy.upstream.remote.login_answer import LoginAnswer
-from mcproxy.upstream.remote.login_callback import Landing
+from mcproxy.upstream.remote.login_callback import Landing, LoginAnswer
 from mcproxy.upstream.remote.oauth import LoginFailed, Person, log_in
 from mcproxy.upstream.remote.tokens import Login, LoginFile, login_path
 from tests.upstream.fleets import running

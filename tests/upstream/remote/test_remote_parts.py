@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from mcproxy.config.hosts import is_public_host
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.types import Json, JsonObject
+from mcproxy.upstream.remote.headers import header_value, marks_in, mirrored
 from mcproxy.upstream.remote.refusal import Gone, fault, is_older, refusal, retry_secs, session_lost
-from mcproxy.upstream.remote.routing_headers import header_value, marks_in, mirrored
 from mcproxy.wire.message import Request
 
 META: JsonObject = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}

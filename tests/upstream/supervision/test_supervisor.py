@@ -18,9 +18,9 @@ from mcproxy.errors import CallTimeout, ServerDown, UpstreamError
 from mcproxy.hooks import Occasion
 from mcproxy.patience import patient
 from mcproxy.types import JsonObject
-from mcproxy.upstream.actions import fleet_actions
-from mcproxy.upstream.supervision.breaker import CLOSED, OPEN_SECS, THRESHOLD
-from mcproxy.upstream.supervision.start_slots import StartSlots
+from mcproxy.upstream.fleet import fleet_actions
+from mcproxy.upstream.supervision.call_guard import CLOSED, OPEN_SECS, THRESHOLD
+from mcproxy.upstream.supervision.server_limits import StartSlots
 from tests.servers import unruly
 from tests.upstream.fleets import (
     LOOK_SECS,

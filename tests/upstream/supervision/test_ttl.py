@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mcproxy.types import JsonObject
-from mcproxy.upstream.supervision.process_limits import Condition, Kill, ProcessLimits, measure
+from mcproxy.upstream.supervision.server_limits import Condition, Kill, ProcessLimits, measure
 from mcproxy.upstream.supervision.tool_cache import MAX_BYTES, Offer, OfferFile
 from tests.upstream.fleets import WAIT_SECS, Watched, running_document, server
 

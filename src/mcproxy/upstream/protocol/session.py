@@ -22,8 +22,7 @@ from mcproxy.upstream.protocol.handshake import (
 )
 from mcproxy.upstream.protocol.listening import ChangeStream
 from mcproxy.upstream.protocol.listing import fit, listed_tool, read_list
-from mcproxy.upstream.protocol.possible_owners import PossibleOwners
-from mcproxy.upstream.protocol.relay import NOBODY, Relay, answers, request_meta
+from mcproxy.upstream.protocol.relay import NOBODY, PossibleOwners, Relay, answers, request_meta
 from mcproxy.wire.message import UNREADABLE, Message, Notification, Request, RequestId
 from mcproxy.wire.peer import Peer
 

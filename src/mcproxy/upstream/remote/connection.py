@@ -15,7 +15,7 @@ from mcproxy.cancellation import finish
 from mcproxy.config.model import ServerConfig
 from mcproxy.errors import PeerClosed
 from mcproxy.upstream.child.tree import Table
-from mcproxy.upstream.protocol.possible_owners import LAG_SECS
+from mcproxy.upstream.protocol.relay import LAG_SECS
 from mcproxy.upstream.protocol.session import ServerSession
 from mcproxy.upstream.remote.http_channel import HttpChannel, Line, running_tasks
 from mcproxy.upstream.remote.tokens import LoginFile

@@ -17,12 +17,19 @@ import msgspec
 from mcproxy import mcp
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.upstream.remote.endpoint import Endpoint, ErrorResponse, read_refused
+from mcproxy.upstream.remote.headers import (
+    INITIALIZED,
+    Agreed,
+    Marks,
+    agreed_in,
+    headers_of,
+    marks_in,
+    mirrored,
+)
 from mcproxy.upstream.remote.http_channel import HttpChannel, Line
 from mcproxy.upstream.remote.listen_stream import QUIET_SECS, Source, listen
 from mcproxy.upstream.remote.refusal import Gone, is_older, session_lost
 from mcproxy.upstream.remote.replies import Replies, is_page, is_stream
-from mcproxy.upstream.remote.routing_headers import Marks, marks_in, mirrored
-from mcproxy.upstream.remote.session_headers import INITIALIZED, Agreed, agreed_in, headers_of
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong
 from mcproxy.wire.message import (

@@ -31,7 +31,7 @@ from mcproxy import mcp
 from mcproxy.errors import McproxyError
 from mcproxy.types import Json, JsonObject
 from mcproxy.upstream.remote.confined import AddressRules, Confined
-from mcproxy.upstream.remote.login_answer import LoginAnswer
+from mcproxy.upstream.remote.login_callback import LoginAnswer
 from mcproxy.upstream.remote.tokens import Login, LoginFile
 
 HTTP_SECS = 30.0  # for one request of the flow

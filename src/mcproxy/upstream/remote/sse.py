@@ -11,10 +11,10 @@ import httpx
 
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.upstream.remote.endpoint import Endpoint
+from mcproxy.upstream.remote.headers import INITIALIZED
 from mcproxy.upstream.remote.http_channel import Line
 from mcproxy.upstream.remote.listen_stream import deliver
 from mcproxy.upstream.remote.replies import Replies, is_page, is_stream
-from mcproxy.upstream.remote.session_headers import INITIALIZED
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.message import Message, Request
 

@@ -1,23 +1,105 @@
-"""What a supervisor is given: how its server is reached, on which terms, and who hears of it.
+"""What a supervisor is given: how its server is reached, within which limits, and who hears of it.
 
-Neither stands for the server's identity, which is the key of its definition: a way may change in
-what is done before a start, and terms in everything.
+None of it stands for the server's identity, which is the key of its definition: a way may change in
+what is done before a start, and limits in everything.
+
+The limits of a process end it although nothing is wrong with its session: too much memory at once,
+as a crash would; age and idleness only between calls, the one for a fresh process, the other until
+somebody calls. Starts have slots, so that fifty interpreters do not start each other to death and
+all miss the time-out of the handshake; a start that takes long waits for a download rather than
+for a processor, so after a while it no longer counts.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from mcproxy.config.model import Affinity
 from mcproxy.types import Change
 from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.session import ServerSession
-from mcproxy.upstream.supervision.process_limits import ProcessLimits
 from mcproxy.upstream.supervision.restart import CHILD, RestartPolicy
-from mcproxy.upstream.supervision.start_slots import StartSlots
 from mcproxy.upstream.supervision.tool_cache import Memory
 from mcproxy.wire.message import Notification
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessLimits:
+    """Limits of one process: MiB of it and all that it started, its age, the time since its last
+    call; None: no limit."""
+
+    memory_mb: int | None = None
+    age_secs: float | None = None
+    idle_secs: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How a process is: the same three, and the calls under way."""
+
+    memory_mb: float
+    age_secs: float
+    idle_secs: float
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """End it at once."""
+
+    reason: str
+
+
+Measure: TypeAlias = Kill | Literal["renew", "rest"] | None
+
+
+def measure(limits: ProcessLimits, now: Condition) -> Measure:
+    """What is to be done about a process."""
+    if limits.memory_mb is not None and now.memory_mb > limits.memory_mb:
+        return Kill(
+            f"it used {now.memory_mb:.0f} MiB with what it started; "
+            f"memory_mb of its sandbox is {limits.memory_mb}"
+        )
+    if now.calls:
+        return None
+    if limits.idle_secs is not None and now.idle_secs >= limits.idle_secs:
+        return "rest"
+    if limits.age_secs is not None and now.age_secs >= limits.age_secs:
+        return "renew"
+    return None
+
+
+AT_ONCE = 8  # keeps two to eight processors busy; each start is mostly one of them
+COUNTED_SECS = 5.0
+
+
+class StartSlots:
+    """At most ``at_once`` starts are counted at any time; the others wait in order."""
+
+    def __init__(self, at_once: int = AT_ONCE, counted_secs: float = COUNTED_SECS) -> None:
+        self._places = asyncio.Semaphore(at_once)
+        self._counted_secs = counted_secs
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Callable[[], None]]:
+        """Wait for a turn; it ends with the block, when what is given is called, or in time."""
+        await self._places.acquire()
+        left = False
+
+        def leave() -> None:
+            nonlocal left
+            if not left:
+                left = True
+                self._places.release()
+
+        timer = asyncio.get_running_loop().call_later(self._counted_secs, leave)
+        try:
+            yield leave
+        finally:
+            timer.cancel()
+            leave()
 
 
 class ServerProcess(Protocol):

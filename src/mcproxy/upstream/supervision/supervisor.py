@@ -1,6 +1,6 @@
 """One server's life: start, shake hands, list its tools, restart it when it goes down.
 
-Decides nothing about when to restart (``restart.next_step`` does) or to stop (``process_limits``
+Decides nothing about when to restart (``restart.next_step`` does) or to stop (``server_limits``
 does), and knows nothing about processes (``stdio`` does): it is the loop between them. Calls come
 in through ``calls``.
 """
@@ -23,7 +23,6 @@ from mcproxy.upstream.protocol.session import ServerSession
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.upstream.supervision.call_guard import CallGuard
 from mcproxy.upstream.supervision.calls import ServerCalls
-from mcproxy.upstream.supervision.process_limits import Condition, Kill, measure
 from mcproxy.upstream.supervision.progress import Progress
 from mcproxy.upstream.supervision.restart import (
     Ending,
@@ -34,10 +33,13 @@ from mcproxy.upstream.supervision.restart import (
     next_step,
 )
 from mcproxy.upstream.supervision.server_limits import (
+    Condition,
     Connector,
+    Kill,
     ServerLimits,
     ServerProcess,
     Surroundings,
+    measure,
 )
 from mcproxy.upstream.supervision.tool_cache import Offer, by_name, offer_of
 from mcproxy.wire.message import Notification

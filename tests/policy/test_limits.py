@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcproxy.policy.rate import RateLimiter
+from mcproxy.policy.limits import RateLimiter
 
 
 class Clock:

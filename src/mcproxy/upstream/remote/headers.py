@@ -1,20 +1,23 @@
-"""The HTTP headers that mirror a message's body (MCP 2026-07-28, Streamable HTTP, 4 "Request
-Metadata"). Pure.
+"""The headers of requests over Streamable HTTP. Pure.
 
-A message that carries its protocol version in ``_meta`` is of the stateless era, and its method,
-its name and the parameters that the tool's schema marks with ``x-mcp-header`` go into headers too.
+A message that carries its protocol version in ``_meta`` is of the stateless era: its method, its
+name and the parameters that the tool's schema marks with ``x-mcp-header`` go into headers too,
+which mirror the body (MCP 2026-07-28, Streamable HTTP, 4 "Request Metadata"). In the handshake era
+they carry what the session agreed on from request to request.
 """
 
 import base64
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
+import httpx
 import msgspec
 
 from mcproxy import mcp
 from mcproxy.types import Json, JsonObject
-from mcproxy.wire.message import UNREADABLE, Request
+from mcproxy.wire.message import UNREADABLE, Notification, Request
 from mcproxy.wire.param_headers import Path, header_text, marked, value_at
 
 Marks: TypeAlias = Mapping[str, Mapping[Path, str]]
@@ -75,3 +78,47 @@ def _read(raw: bytes) -> JsonObject:
 
 def _dict(value: Json) -> JsonObject:
     return value if isinstance(value, dict) else {}
+
+
+INITIALIZED = Notification(mcp.INITIALIZED)
+FIRST_VERSION = "2025-03-26"  # of Streamable HTTP
+
+_VISIBLE = re.compile(r"[!-~]+")  # what a session id may consist of; sent back in a header
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What ``initialize`` agreed on; ``session_id`` is empty where the server keeps no session."""
+
+    session_id: str
+    version: str
+
+
+class _Initialized(msgspec.Struct):
+    protocolVersion: str = FIRST_VERSION
+
+
+def agreed_in(response: httpx.Response, result: bytes) -> Agreed:
+    """What the reply to ``initialize`` agrees on."""
+    try:
+        version = msgspec.json.decode(result, type=_Initialized).protocolVersion
+    except UNREADABLE:
+        version = ""
+    session_id = response.headers.get(mcp.SESSION_HEADER, "")
+    return Agreed(
+        session_id if _VISIBLE.fullmatch(session_id) else "",
+        version if _VISIBLE.fullmatch(version) else FIRST_VERSION,
+    )
+
+
+def headers_of(agreed: Agreed | None) -> dict[str, str]:
+    """The headers of a request; None before, and outside, the handshake era."""
+    headers = {
+        "Accept": "application/json, text/event-stream",
+        "Content-Type": "application/json",
+    }
+    if agreed:
+        headers[mcp.VERSION_HEADER] = agreed.version
+    if agreed and agreed.session_id:
+        headers[mcp.SESSION_HEADER] = agreed.session_id
+    return headers

@@ -1,13 +1,23 @@
-"""Token buckets that bound how often a caller may call tools in a namespace.
+"""How often a caller may call tools in a namespace (token buckets), and how many executions and
+direct calls may be under way there.
 
-The clock is passed in; nothing here waits. Knows no tool and no request: whoever is refused gets a
-time and decides.
+The clock is passed in; nothing here waits, which is the matter of ``queues``. Knows no tool and no
+request: whoever is refused gets a time and decides.
+
+An execution counts in its namespace; in a group, which is no way around the limits of its members,
+in every one of them. A direct call counts in the member through which its server is reached. What
+a script calls is part of its execution: it takes no further place, so that nothing can wait for
+itself.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
+
+from mcproxy.policy.access import Policy
+from mcproxy.policy.namespaces import Namespace
+from mcproxy.types import Capacity
 
 # A quarter of a minute's calls may come at once: an agent works in bursts, and pauses between them.
 BURST_MINUTES: Final = 0.25
@@ -54,3 +64,28 @@ def refilled(bucket: Bucket | None, per_minute: int, now: float) -> Bucket:
         return Bucket(burst, now)
     gained = (now - bucket.at) * per_minute / 60
     return Bucket(min(burst, bucket.calls + gained), now)
+
+
+def capacities(policy: Policy) -> Mapping[str, Capacity]:
+    """The limits of each namespace that has any, by its name."""
+    return {
+        name: Capacity(
+            place.concurrency.max_running,
+            place.concurrency.max_waiting,
+            owner=f"Namespace {name!r}",
+            things="executions and direct calls",
+            setting="concurrency.max_running and max_waiting",
+        )
+        for name, place in policy.endpoints.items()
+        if place.concurrency
+    }
+
+
+def places_of_execution(namespace: Namespace) -> tuple[str, ...]:
+    """Where a script of the namespace or group counts."""
+    return tuple(member.name for member in namespace.members())
+
+
+def place_of_call(namespace: Namespace, server: str) -> tuple[str, ...]:
+    """Where a client's own call of a tool of ``server`` counts."""
+    return (namespace.through(server).name,)
