@@ -198,6 +198,8 @@ REQUIREMENTS: dict[str, str] = {
         "api.parallel gives values in order and raises the first failure after all have ended"
     ),
     "api.forms": "every form of a call reaches the gateway right",
+    "api.surface": "what `api` has is the same in the worker, descriptions, stubs and docs",
+    "api.wrapped": "a value that a framework wraps into an object is given, and told, unwrapped",
     "api.raw": "raw=True gives the whole MCP result",
     "api.value": "a call gives the tool's value: structured content, decoded text, text, or blocks",
     "api.tool_error": "a failing call raises ToolError with its facts",
@@ -314,6 +316,7 @@ REQUIREMENTS: dict[str, str] = {
     "mcp.cancel": "leaving or notifications/cancelled stops the request and its upstream call",
     "mcp.ask": "a server's requests reach a client that declared the capability",
     "mcp.progress": "long scripts send progress",
+    "execute.progress": "progress of a script's calls reaches a client that asked for it",
     "mcp.list_changed": "clients hear when their tool list changes",
     "mcp.listen": "subscriptions/listen acknowledges, filters, and ends with a result",
     "mcp.stateless": "2026-07-28 has no session; headers are checked against the body",

@@ -149,16 +149,22 @@ class Job:
     profile: str = ""
 
 
+Wrapping: TypeAlias = Literal["never", "perhaps", "always"]
+"""``perhaps``: where the text of the result is that of the member ``result``."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolResult:
     """A ``CallToolResult`` (MCP, server/tools) as raw JSON, so that passing it on costs nothing.
 
     ``ref``: the tool that answered, where the name that was asked may have been another form of it.
+    ``wrapping``: whether its value stands in an object that its framework put around it.
     """
 
     raw: bytes
     is_error: bool = False
     ref: ToolRef | None = None
+    wrapping: Wrapping = "never"
 
 
 @dataclass(frozen=True, slots=True)

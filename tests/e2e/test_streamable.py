@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,7 +12,7 @@ import pytest
 from mcp.client.client import Client
 
 from mcproxy.types import Json, JsonObject
-from tests.e2e.gateways import TIME, Running, echo, gateway
+from tests.e2e.gateways import SERVERS, TIME, Running, echo, gateway
 
 BOUND_SECS = 30
 BOTH = "application/json, text/event-stream"
@@ -76,6 +78,25 @@ async def test_a_long_script_shows_signs_of_life(changing: Running, mode: str) -
         assert done.structured_content is not None
         assert done.structured_content["result"] == 42
     assert heard
+
+
+@pytest.mark.requirement("execute.progress")
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+async def test_progress_of_a_scripts_calls_is_heard(tmp_path: Path, mode: str) -> None:
+    heard: list[tuple[float, str | None]] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append((progress, message))
+
+    code = 'await asyncio.gather(api.server("sdk").work(), api.server("sdk").work())'
+    sdk: JsonObject = {"command": sys.executable, "args": [str(SERVERS / "sdk_server.py")]}
+    with gateway(tmp_path, {"servers": {"sdk": sdk}}) as running:
+        async with Client(url(running, "/mcp"), mode=mode) as client:
+            await client.call_tool("execute", {"code": code}, progress_callback=hear)
+    values, words = [value for value, _ in heard], [text for _, text in heard]
+    assert values == sorted(set(values))
+    for step in (1, 2, 3):
+        assert words.count(f"sdk.work: step {step} ({step} of 3)") == 2
 
 
 @pytest.mark.requirement("mcp.list_changed")

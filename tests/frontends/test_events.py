@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 from starlette.types import Message
 
+from mcproxy import mcp
 from mcproxy.frontends.events import EventStream, event
-from mcproxy.frontends.progress import wants_signs, with_signs
+from mcproxy.frontends.progress import ScriptProgress, wants_signs
 from mcproxy.frontends.stream import QUEUED_MESSAGES, Stream
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import Request
@@ -137,7 +138,11 @@ async def test_signs_of_life_grow_and_stop_with_the_work() -> None:
         return "done"
 
     async with asyncio.timeout(BOUND_SECS):
-        assert await with_signs(work(), notify, "t", every_secs=0.005) == "done"
+        progress = ScriptProgress(notify, "t", every_secs=0.005)
+        for _ in range(2):  # each counts from its own beginning, and may do so in the same moment
+            progress.pass_on(mcp.PROGRESS, {"progressToken": 7, "progress": 1, "message": "half"})
+        assert await progress.during(work()) == "done"
+    assert [params["message"] for params in heard[:2]] == ["half", "half"]
     assert all(params["progressToken"] == "t" for params in heard)
     values = [float(str(params["progress"])) for params in heard]
     assert values == sorted(set(values))

@@ -1,4 +1,5 @@
-"""An upstream for tests that offers the tools of a file, a JSON list, and repeats arguments.
+"""An upstream for tests that offers the tools of a file, a JSON list, and repeats arguments; the
+argument ``answer`` is answered as it is.
 
 Standard library only; run as ``sys.executable catalogue.py FILE [PAGE_SIZE]``.
 """
@@ -25,7 +26,11 @@ def answer(tools: list[Json], size: int, method: str, params: JsonObject) -> Jso
             page["nextCursor"] = str(start + size)
         return {"result": page}
     if method == "tools/call":
-        return {"result": {"content": [], "structuredContent": {"sent": params["arguments"]}}}
+        given = params["arguments"]
+        sent: JsonObject = {"content": [], "structuredContent": {"sent": given}}
+        return {
+            "result": given["answer"] if isinstance(given, dict) and "answer" in given else sent
+        }
     return {"error": {"code": -32601, "message": f"no {method}"}}
 
 

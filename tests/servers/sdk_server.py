@@ -1,8 +1,9 @@
 """An upstream for tests: a server as its author would write it, with the official SDK.
 
 Run as ``sys.executable sdk_server.py``; it speaks both eras. Tools with structured output
-(``forecast``), plain text (``greet``), an image (``pixel``), progress (``work``) and an error
-(``refuse``); the resource ``note://readme``, the template ``note://{name}``, the prompt ``review``.
+(``forecast``), wrapped values (``total``, ``words``), plain text (``greet``), an image
+(``pixel``), progress (``work``) and an error (``refuse``); the resource
+``note://readme``, the template ``note://{name}``, the prompt ``review``.
 It starts in about a second: the SDK is large.
 """
 
@@ -55,6 +56,18 @@ async def work(context: Context) -> str:
     for step in range(1, STEPS + 1):
         await context.report_progress(step, STEPS, f"step {step}")
     return "done"
+
+
+@server.tool()
+def total(numbers: list[int]) -> int:
+    """Add numbers up; the SDK wraps the sum."""
+    return sum(numbers)
+
+
+@server.tool()
+def words(text: str) -> list[str]:
+    """Split a text; the SDK wraps the list, and gives a block for each word."""
+    return text.split()
 
 
 @server.tool(structured_output=False)

@@ -19,7 +19,7 @@ from mcproxy.frontends.asking import Asking
 from mcproxy.frontends.budget import Budget
 from mcproxy.frontends.drain import Gate
 from mcproxy.frontends.params import glance
-from mcproxy.frontends.progress import wants_signs, with_signs
+from mcproxy.frontends.progress import ScriptProgress, wants_signs
 from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.core import Gateway, Where
 from mcproxy.types import JsonObject
@@ -189,9 +189,12 @@ class Conversation:
         self, request: Request, where: Where, notices: Stream
     ) -> Response | Failure | None:
         exchange = self._exchange(notices)
-        work = self._gateway.respond(request, where, exchange)
         token = wants_signs(request)
-        return await (work if token is None else with_signs(work, exchange.notify, token))
+        if token is None:
+            return await self._gateway.respond(request, where, exchange)
+        progress = ScriptProgress(exchange.notify, token)
+        exchange = msgspec.structs.replace(exchange, notify=progress.pass_on)
+        return await progress.during(self._gateway.respond(request, where, exchange))
 
     def _exchange(self, notices: Stream) -> Exchange:
         def send(message: Message) -> None:

@@ -15,13 +15,16 @@ from dataclasses import dataclass, replace
 import jsonschema_rs
 import msgspec
 
+from mcproxy import mcp
 from mcproxy.errors import InvalidArguments, RateLimited, TooLarge, UnknownTool
-from mcproxy.foreign_text import bounded, clean
+from mcproxy.exchange import EXCHANGE
+from mcproxy.foreign_text import bounded, clean, one_line
 from mcproxy.gateway.schema_cost import effort
 from mcproxy.manifest.lookup import find_tool
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
 from mcproxy.manifest.parameters import without_defaults_required
+from mcproxy.manifest.results import wrapping
 from mcproxy.observe.redact import Redactor
 from mcproxy.policy.limits import place_of_call
 from mcproxy.policy.namespaces import Namespace
@@ -31,6 +34,7 @@ from mcproxy.wire.message import MAX_DEPTH, is_deep
 MAX_STEPS = 10_000  # of a comparison with a schema, some 0.1 s; a call has some tens
 MAX_STEPS_FOR_ALL = 2_000  # to find all faults takes much longer than to find one
 _MAX_PROBLEMS, _MAX_PROBLEM_CHARS = 10, 300
+_MAX_PROGRESS_CHARS = 300
 _LISTED: Collection[ServerState] = ("ready", "idle")  # the others may have tools we do not know
 _PATTERNS = jsonschema_rs.RegexOptions()  # linear time: schemas come from servers we do not trust
 
@@ -71,7 +75,9 @@ def scoped(manifest: Manifest, argument_bytes: int, call: CallTool) -> CallTool:
                 raise
             return await call(ref, arguments)
         _check(tool, arguments, call_line(tool))
-        return replace(await call(tool.ref, arguments), ref=tool.ref)
+        result = await call(tool.ref, arguments)
+        kind = wrapping(tool.definition.get("outputSchema"))
+        return replace(result, ref=tool.ref, wrapping=kind)
 
     return scoped_call
 
@@ -111,6 +117,35 @@ def discreet(redactor: Redactor, call: CallTool) -> CallTool:
         return replace(result, raw=redactor.json_text(result.raw))
 
     return discreet_call
+
+
+def announced(call: CallTool) -> CallTool:
+    """Where the client has asked for progress, tell it which of a script's calls makes some."""
+
+    async def announced_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        exchange = EXCHANGE.get()
+        if exchange is None or mcp.META_PROGRESS_TOKEN not in exchange.meta:
+            return await call(ref, arguments)
+
+        def notify(method: str, params: JsonObject) -> None:
+            exchange.notify(method, _named(ref, params) if method == mcp.PROGRESS else params)
+
+        before = EXCHANGE.set(msgspec.structs.replace(exchange, notify=notify))
+        try:
+            return await call(ref, arguments)
+        finally:
+            EXCHANGE.reset(before)
+
+    return announced_call
+
+
+def _named(ref: ToolRef, params: JsonObject) -> JsonObject:
+    """A server's progress in words: ``github.clone: receiving objects (3 of 10)``."""
+    done, total, said = (params.get(name) for name in ("progress", "total", "message"))
+    count = f"{done} of {total}" if total is not None else f"{done}"
+    words = f"{said} ({count})" if isinstance(said, str) and said else count
+    text = one_line(f"{ref.server}.{ref.tool}: {words}", _MAX_PROGRESS_CHARS)
+    return {**params, "message": text}
 
 
 def checked(tool: Tool, usage: str, call: CallTool) -> CallTool:

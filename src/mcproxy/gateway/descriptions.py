@@ -28,7 +28,7 @@ filter, combine, return only what is needed. `api` needs no import:
   rows = await api.server("NAME").TOOL(arg=1)  # the tool's value, decoded: dict, list or str
   rows = await api.call_tool("NAME", "TOOL", {{"arg": 1}})  # the same
   a, b = await asyncio.gather(api.server("X").t(), api.server("Y").u())  # at once
-  api.schema("NAME", "TOOL"); await api.search("words"); api.manifest()
+  await api.schema("NAME", "TOOL"); await api.search("words"); api.manifest()
 Without `await` a call blocks. A failing call raises ToolError (.code, .message, .retryable). \
 Result: what run() returns if defined, else the variable `result`, else the last expression; \
 print() goes to `stdout`. Nothing is kept between calls. \

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 
 import msgspec
 
+from mcproxy import mcp
 from mcproxy.errors import Busy, InvalidArguments
 from mcproxy.exchange import EXCHANGE, Exchange
 from mcproxy.gateway.arguments import (
@@ -17,7 +18,7 @@ from mcproxy.gateway.arguments import (
     SearchArguments,
     read_search,
 )
-from mcproxy.gateway.calls import Admission, discreet, limited, scoped
+from mcproxy.gateway.calls import Admission, announced, discreet, limited, scoped
 from mcproxy.gateway.result_content import MAX_RESULT_BYTES, preview, take_blocks
 from mcproxy.gateway.scope import Scope
 from mcproxy.manifest.lookup import require_server, schema
@@ -98,7 +99,7 @@ class MetaTools:
     def _chain(self, scope: Scope) -> CallTool:
         namespace, manifest = scope.namespace, scope.view.manifest
         take = self._admission.take
-        call = discreet(scope.view.redactor, self._call)
+        call = discreet(scope.view.redactor, announced(self._call))
         call = limited(scope.caller, namespace, take, call)
         call = scoped(manifest, namespace.limits.argument_bytes, call)
         read = limited(scope.caller, namespace, take, self._read)
@@ -142,9 +143,13 @@ class MetaTools:
 
 
 def _within_script(exchange: Exchange | None) -> Exchange | None:
-    """The exchange for a script's calls: they have not the request's ``_meta``, above all not its
-    progress token, and what they want to know is asked while the script waits."""
-    return msgspec.structs.replace(exchange, meta={}, retry=None) if exchange else None
+    """The exchange for a script's calls: of the request's ``_meta`` they have the progress token
+    only, and what they want to know is asked while the script waits."""
+    if exchange is None:
+        return None
+    token = exchange.meta.get(mcp.META_PROGRESS_TOKEN)
+    meta: JsonObject = {} if token is None else {mcp.META_PROGRESS_TOKEN: token}
+    return msgspec.structs.replace(exchange, meta=meta, retry=None)
 
 
 def fault_result(text: str, retry_after: int | None = None) -> JsonObject:

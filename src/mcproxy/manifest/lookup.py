@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from mcproxy.errors import UnknownServer, UnknownTool
 from mcproxy.manifest.model import Manifest, ServerPart
 from mcproxy.manifest.names import Ambiguous, call_line, resolve
+from mcproxy.manifest.results import for_script
 from mcproxy.manifest.spelling import near
 from mcproxy.types import Json, JsonObject, Tool, ToolRef
 
@@ -40,7 +41,7 @@ def require_server(manifest: Manifest, asked: ToolRef) -> ServerPart:
 
 def schema(manifest: Manifest, server: str, tool: str) -> JsonObject:
     """The tool's whole definition, for ``api.schema``. Raises as ``find_tool`` does."""
-    return dict(find_tool(manifest, ToolRef(server, tool)).definition)
+    return for_script(find_tool(manifest, ToolRef(server, tool)).definition)
 
 
 def outline(manifest: Manifest, namespace: str) -> JsonObject:

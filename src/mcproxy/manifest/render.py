@@ -11,6 +11,7 @@ from itertools import repeat
 from mcproxy.manifest.find import FoundTool, Hit
 from mcproxy.manifest.model import ServerPart
 from mcproxy.manifest.names import call_line
+from mcproxy.manifest.results import value_schema
 from mcproxy.manifest.text import brief, first_sentence
 from mcproxy.manifest.truncate import cut_schema, size
 from mcproxy.types import Json, JsonObject, ToolRef
@@ -169,7 +170,7 @@ def _entry(hit: Hit, depth: int, returns: Mapping[ToolRef, JsonObject]) -> JsonO
         entry["description"] = brief(text, DESCRIPTION_BYTES)
         entry["inputSchema"] = definition.get("inputSchema", {})
         if "outputSchema" in definition:
-            entry["outputSchema"] = definition["outputSchema"]
+            entry["outputSchema"] = value_schema(definition["outputSchema"])
         elif hit.tool.ref in returns:
             entry["returns"] = returns[hit.tool.ref]
     return entry

@@ -96,7 +96,7 @@ class ScriptCalls:
             words |= {"server": ref.server, "tool": ref.tool}
             await self._send(frames.refusal(frame.id, words))
         else:
-            await self._send(frames.reply(frame.id, result.raw))
+            await self._send(frames.reply(frame.id, result.raw, result.wrapping))
 
     async def _refuse(self, frame: frames.CallFrame, error: CallError) -> None:
         facts: JsonObject = {

@@ -8,10 +8,11 @@ surrogates), and values may not nest deeper than the rest of the program can wal
 import asyncio
 import socket
 import struct
+from collections.abc import Mapping
 
 import msgspec
 
-from mcproxy.types import Job, Json, JsonObject, Limits
+from mcproxy.types import Job, Json, JsonObject, Limits, Wrapping
 from mcproxy.wire.message import MAX_DEPTH, UNREADABLE, is_deep
 from mcproxy.wire.outbox import Unread, UnreadLimits
 from mcproxy.wire.pace import Pace
@@ -82,9 +83,16 @@ def job(job: Job) -> bytes:
     )
 
 
-def reply(number: int, result: bytes) -> bytes:
-    """The answer to a call: a ``CallToolResult`` as it came."""
-    return b'{"t":"reply","id":%d,"result":%b}' % (number, result)
+_KINDS: Mapping[Wrapping, bytes] = {
+    "never": b"result",
+    "perhaps": b"perhaps_wrapped",
+    "always": b"wrapped",
+}
+
+
+def reply(number: int, result: bytes, wrapping: Wrapping = "never") -> bytes:
+    """The answer to a call: a ``CallToolResult`` as it came, and whether its value is wrapped."""
+    return b'{"t":"reply","id":%d,"%b":%b}' % (number, _KINDS[wrapping], result)
 
 
 def refusal(number: int, error: JsonObject) -> bytes:

@@ -1,7 +1,8 @@
 """Names in stubs: types that no other has, methods as scripts call them. Pure.
 
 A tool's name with dots is a way of attributes (``repos.list``), so the tools of a server form a
-tree; a name that is no identifier is reached as ``server["odd name"]``.
+tree; a name that is no identifier is reached as ``server["odd name"]``. Both languages write what
+this walk over names finds: each method once, with the types of what it takes and gives.
 """
 
 import keyword
@@ -9,19 +10,31 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from mcproxy.manifest.text import parts
+from mcproxy.manifest.results import value_schema
+from mcproxy.manifest.stubs.shapes import ANYTHING, Record, Shape, record_of, shape_of
+from mcproxy.manifest.text import first_sentence, parts
 from mcproxy.types import Tool
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A tool as a script calls it. ``path`` is ``server.tool``, ``summary`` one sentence."""
+
+    path: str
+    summary: str
+    arguments: Record
+    result: Shape
+
+
 @dataclass(slots=True)
 class Branch:
-    """Tools below one attribute: by their own names, by further attributes, and the odd ones."""
+    """Methods below one attribute: by their own names, by further attributes, and the odd ones."""
 
-    tools: dict[str, Tool] = field(default_factory=dict)
+    methods: dict[str, Method] = field(default_factory=dict)
     branches: dict[str, "Branch"] = field(default_factory=dict)
-    odd: dict[str, Tool] = field(default_factory=dict)
+    odd: dict[str, Method] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -56,16 +69,27 @@ def is_word(name: str) -> bool:
 def tree(tools: Iterable[Tool], reserved: Collection[str] = ()) -> Branch:
     """The tools by the attributes that lead to them; none of those is a ``reserved`` word."""
     root = Branch()
-    named = {tool.ref.tool: tool for tool in tools}
-    for name, tool in named.items():
+    methods = {tool.ref.tool: _method(tool) for tool in tools}
+    for name, method in methods.items():
         steps = name.split(".")
         # A tool that is an attribute of another tool can only be reached by its whole name.
-        on_the_way = any(".".join(steps[:length]) in named for length in range(1, len(steps)))
+        on_the_way = any(".".join(steps[:length]) in methods for length in range(1, len(steps)))
         if on_the_way or not all(is_word(step) and step not in reserved for step in steps):
-            root.odd[name] = tool
+            root.odd[name] = method
             continue
         branch = root
         for step in steps[:-1]:
             branch = branch.branches.setdefault(step, Branch())
-        branch.tools[steps[-1]] = tool
+        branch.methods[steps[-1]] = method
     return root
+
+
+def _method(tool: Tool) -> Method:
+    definition = tool.definition
+    text, output = definition.get("description"), definition.get("outputSchema")
+    return Method(
+        path=f"{tool.ref.server}.{tool.ref.tool}",
+        summary=first_sentence(text) if isinstance(text, str) else "",
+        arguments=record_of(definition.get("inputSchema")),
+        result=shape_of(value_schema(output)) if output else ANYTHING,
+    )

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mcproxy.manifest.model import Manifest
-from mcproxy.manifest.stubs.names import Branch, TypeNames, is_word, tree
+from mcproxy.manifest.stubs.names import Branch, Method, TypeNames, is_word, tree
 from mcproxy.manifest.stubs.shapes import (
     Array,
     Choice,
@@ -24,11 +24,9 @@ from mcproxy.manifest.stubs.shapes import (
     PlainName,
     Record,
     Shape,
-    record_of,
-    shape_of,
 )
 from mcproxy.manifest.text import brief, first_sentence
-from mcproxy.types import Tool
+from mcproxy.script_api import FUNCTIONS, TOOL_ERROR, Function, TypeName
 
 MAX_DOC_BYTES = 100
 _INDENT = "    "
@@ -47,21 +45,31 @@ import builtins
 from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any, Literal, NotRequired, Protocol, TypedDict, overload
 '''
-_API = """\
-    def manifest(self) -> dict[str, Any]: ...
-    async def call_tool(
-        self, server: str, tool: str, arguments: Mapping[str, Any] = ..., *, raw: bool = ...
-    ) -> Any: ...
-    async def search(self, query: str, *, max_depth: int = ..., limit: int = ...) -> Any: ...
-    def schema(self, server: str, tool: str) -> dict[str, Any]: ...
-    async def parallel(
-        self, calls: Iterable[Awaitable[Any]], *, return_exceptions: bool = ...
-    ) -> list[Any]: ...
-
-api: Api"""
+_SPELLED: Mapping[TypeName, str] = {
+    "text": "str",
+    "integer": "int",
+    "seconds": "float",
+    "flag": "bool",
+    "arguments": "Mapping[str, Any]",
+    "object": "dict[str, Any]",
+    "anything": "Any",
+    "calls": "Iterable[Awaitable[Any]]",
+    "values": "list[Any]",
+}
+_ERROR = "ToolError"
 _BUILTINS = ("bool", "dict", "float", "int", "list", "str")
 _TYPING = ("Any", "Literal", "NotRequired", "Protocol", "TypedDict", "overload")
-_RESERVED = ("Api", "Awaitable", "Iterable", "Mapping", "builtins", "property", *_TYPING)
+_RESERVED = (
+    "Api",
+    "Exception",
+    _ERROR,
+    "Awaitable",
+    "Iterable",
+    "Mapping",
+    "builtins",
+    "property",
+    *_TYPING,
+)
 
 
 def python_stub(manifest: Manifest) -> str:
@@ -72,7 +80,26 @@ def python_stub(manifest: Manifest) -> str:
         name: stub.protocol(name, tree(view.tools, _RESERVED), view.description)
         for name, view in manifest.servers.items()
     }
-    return "\n".join([_HEAD, *stub.lines, "class Api(Protocol):", *_servers(protocols), _API, ""])
+    api = [*_servers(protocols), *map(_function, FUNCTIONS), "", "api: Api", ""]
+    return "\n".join([_HEAD, *_tool_error(), *stub.lines, "class Api(Protocol):", *api])
+
+
+def _tool_error() -> Iterator[str]:
+    yield f"class {_ERROR}(Exception):"
+    for fact in TOOL_ERROR:
+        yield f"{_INDENT}{fact.name}: {_SPELLED[fact.type]}{' | None' * fact.optional}"
+    yield ""
+
+
+def _function(function: Function) -> str:
+    listed = ["self"]
+    for parameter in function.parameters:
+        if parameter.by_name and "*" not in listed:
+            listed.append("*")
+        default = " = ..." if parameter.default else ""
+        listed.append(f"{parameter.name}: {_SPELLED[parameter.type]}{default}")
+    head = f"{_INDENT}{'async ' * function.sent}def {function.name}({', '.join(listed)})"
+    return f"{head} -> {_SPELLED[function.gives]}: ..."
 
 
 def _servers(protocols: Mapping[str, str]) -> Iterator[str]:
@@ -94,35 +121,35 @@ class _Stub:
 
     def protocol(self, path: str, branch: Branch, description: str = "") -> str:
         name = self.names.new(path)
-        documentation = _doc(description)
+        documentation = _doc(first_sentence(description))
         body = [f"{_INDENT}{documentation}"] if documentation else []
         for step, inner in branch.branches.items():
             protocol = self.protocol(f"{path}.{step}", inner)
             body += [f"{_INDENT}@property", f"{_INDENT}def {step}(self) -> {protocol}: ..."]
-        for method, tool in branch.tools.items():
-            body += self._method(method, tool)
+        for word, method in branch.methods.items():
+            body += self._method(word, method)
         body += self._odd(path, branch.odd)
         self._write(f"class {name}(Protocol):", body)
         return name
 
-    def _method(self, name: str, tool: Tool) -> Iterator[str]:
-        arguments = ["self", *self._parameters(tool)]
-        yield f"{_INDENT}async def {name}({', '.join(arguments)}) -> {self._value(tool)}:"
-        yield f"{_INDENT * 2}{_doc(_described(tool)) or '...'}"
+    def _method(self, word: str, method: Method) -> Iterator[str]:
+        arguments = ", ".join(["self", *self._parameters(method)])
+        result = self._type(method.result, f"{method.path}.result")
+        yield f"{_INDENT}async def {word}({arguments}) -> {result}:"
+        yield f"{_INDENT * 2}{_doc(method.summary) or '...'}"
 
-    def _odd(self, path: str, tools: Mapping[str, Tool]) -> Iterator[str]:
-        for name, tool in tools.items():
+    def _odd(self, path: str, methods: Mapping[str, Method]) -> Iterator[str]:
+        for name, method in methods.items():
             protocol = self.names.new(path, name)
-            self._write(f"class {protocol}(Protocol):", [*self._method("__call__", tool)])
+            self._write(f"class {protocol}(Protocol):", [*self._method("__call__", method)])
             yield f"{_INDENT}@overload"
             yield f"{_INDENT}def __getitem__(self, name: Literal[{_text(name)}]) -> {protocol}: ..."
-        if tools:
+        if methods:
             yield f"{_INDENT}@overload"
         yield f"{_INDENT}def __getitem__(self, name: {self._word('str')}) -> Any: ..."
 
-    def _parameters(self, tool: Tool) -> list[str]:
-        record = record_of(tool.definition.get("inputSchema"))
-        path = f"{tool.ref.server}.{tool.ref.tool}"
+    def _parameters(self, method: Method) -> list[str]:
+        record, path = method.arguments, method.path
         if not record.members:
             return []
         if all(is_word(member.name) for member in record.members):
@@ -133,11 +160,6 @@ class _Stub:
     def _parameter(self, member: Member, path: str) -> str:
         written = self._type(member.shape, f"{path}.{member.name}")
         return f"{member.name}: {written}{'' if member.required else ' = ...'}"
-
-    def _value(self, tool: Tool) -> str:
-        path = f"{tool.ref.server}.{tool.ref.tool}.result"
-        output = tool.definition.get("outputSchema")
-        return self._type(shape_of(output), path) if output else "Any"
 
     def _type(self, shape: Shape, path: str) -> str:
         match shape:
@@ -182,14 +204,9 @@ def _presence(written: str, member: Member) -> str:
     return written if member.required else f"NotRequired[{written}]"
 
 
-def _described(tool: Tool) -> str:
-    text = tool.definition.get("description")
-    return text if isinstance(text, str) else ""
-
-
 def _doc(text: str) -> str:
     """One short line as a docstring; empty for no text."""
-    line = brief(first_sentence(text), MAX_DOC_BYTES)
+    line = brief(text, MAX_DOC_BYTES)
     return json.dumps(line, ensure_ascii=False) if line else ""
 
 

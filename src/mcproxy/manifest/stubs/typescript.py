@@ -19,11 +19,9 @@ from mcproxy.manifest.stubs.shapes import (
     PlainName,
     Record,
     Shape,
-    record_of,
-    shape_of,
 )
 from mcproxy.manifest.text import first_sentence
-from mcproxy.types import Tool
+from mcproxy.script_api import FUNCTIONS, TOOL_ERROR, Function, Parameter, TypeName
 
 _INDENT = "  "
 _PLAIN: Mapping[PlainName, str] = {
@@ -37,31 +35,61 @@ _PLAIN: Mapping[PlainName, str] = {
 _HEAD = """\
 // Types of `api` for scripts that MCProxy executes. Generated; changes are lost.
 """
-_API = """\
+_SERVER = """\
 export interface Api {
-  manifest(): Record<string, unknown>;
   server<Name extends keyof Servers>(name: Name): Servers[Name];
   server(name: string): Record<string, (args?: object) => Promise<unknown>>;
-  call_tool(server: string, tool: string, args?: object): Promise<unknown>;
-  search(query: string, options?: { max_depth?: number; limit?: number }): Promise<unknown>;
-  schema(server: string, tool: string): Record<string, unknown>;
-  parallel(calls: Promise<unknown>[]): Promise<unknown[]>;
-}
-
-export declare const api: Api;
 """
+_SPELLED: Mapping[TypeName, str] = {
+    "text": "string",
+    "integer": "number",
+    "seconds": "number",
+    "flag": "boolean",
+    "arguments": "object",
+    "object": "Record<string, unknown>",
+    "anything": "unknown",
+    "calls": "Promise<unknown>[]",
+    "values": "unknown[]",
+}
+_ERROR = "ToolError"
 
 
 def typescript_stub(manifest: Manifest) -> str:
     """The text of the declaration file."""
-    names = TypeNames({"Api", "Servers", "Record", "Promise"})
+    names = TypeNames({"Api", "Array", "Error", "Servers", "Record", "Promise", _ERROR})
     interfaces = {name: names.new(name) for name in manifest.servers}
-    lines = [_HEAD]
+    lines = [_HEAD, *_tool_error()]
     for name, view in manifest.servers.items():
-        lines += _comment(view.description, "")
+        lines += _comment(first_sentence(view.description), "")
         lines += [f"export interface {interfaces[name]} {{", *_branch(tree(view.tools), 1), "}", ""]
     listed = [f"{_INDENT}{_key(name)}: {interface};" for name, interface in interfaces.items()]
-    return "\n".join([*lines, "export interface Servers {", *listed, "}", "", _API])
+    lines += ["export interface Servers {", *listed, "}", "", _SERVER.rstrip("\n")]
+    return "\n".join(
+        [*lines, *map(_function, FUNCTIONS), "}", "", "export declare const api: Api;\n"]
+    )
+
+
+def _tool_error() -> Iterator[str]:
+    yield f"export interface {_ERROR} extends Error {{"
+    for fact in TOOL_ERROR:
+        yield f"{_INDENT}{fact.name}: {_SPELLED[fact.type]}{' | null' * fact.optional};"
+    yield "}\n"
+
+
+def _function(function: Function) -> str:
+    """What Python takes by name stands in a last object."""
+    listed = [_parameter(each) for each in function.parameters if not each.by_name]
+    named = [_parameter(each) for each in function.parameters if each.by_name]
+    if named:
+        listed.append(f"options?: {{ {'; '.join(named)} }}")
+    result = _SPELLED[function.gives]
+    result = f"Promise<{result}>" if function.sent else result
+    return f"{_INDENT}{function.name}({', '.join(listed)}): {result};"
+
+
+def _parameter(parameter: Parameter) -> str:
+    name = f"{parameter.name}{'?' * bool(parameter.default)}"
+    return f"{name}: {_SPELLED[parameter.type]}"
 
 
 def _branch(branch: Branch, depth: int) -> Iterator[str]:
@@ -70,23 +98,17 @@ def _branch(branch: Branch, depth: int) -> Iterator[str]:
         yield f"{indent}{name}: {{"
         yield from _branch(inner, depth + 1)
         yield f"{indent}}};"
-    for name, tool in {**branch.tools, **branch.odd}.items():
-        description = tool.definition.get("description")
-        yield from _comment(description if isinstance(description, str) else "", indent)
-        yield f"{indent}{_key(name)}({_arguments(tool)}): Promise<{_value(tool)}>;"
+    for name, method in {**branch.methods, **branch.odd}.items():
+        yield from _comment(method.summary, indent)
+        taken, given = _arguments(method.arguments), _type(method.result)
+        yield f"{indent}{_key(name)}({taken}): Promise<{given}>;"
 
 
-def _arguments(tool: Tool) -> str:
-    record = record_of(tool.definition.get("inputSchema"))
+def _arguments(record: Record) -> str:
     if not record.members:
         return ""
     optional = "" if any(member.required for member in record.members) else "?"
     return f"args{optional}: {_type(record)}"
-
-
-def _value(tool: Tool) -> str:
-    output = tool.definition.get("outputSchema")
-    return _type(shape_of(output)) if output else "unknown"
 
 
 def _type(shape: Shape) -> str:
@@ -110,7 +132,7 @@ def _member(member: Member) -> str:
 
 
 def _comment(text: str, indent: str) -> list[str]:
-    line = first_sentence(text).replace("*/", "* /")
+    line = text.replace("*/", "* /")
     return [f"{indent}/** {line} */"] if line else []
 
 

@@ -20,7 +20,7 @@ _CALL_TOOL = (
 )
 _OWN_NAMES = ("server", "tool", "arguments")
 _SCHEMA = "api.schema(server, tool) lists the names."
-_OFFERED = ("call_tool", "server", "parallel", "search", "schema", "read_resource", "manifest")
+OFFERED = ("server", "call_tool", "parallel", "search", "schema", "read_resource", "manifest")
 
 
 class Path(Dual):
@@ -93,15 +93,15 @@ class Api:
         if not name.startswith("_") and name in self._servers():
             return Path(self, name)
         raise AttributeError(
-            f"api has no {name!r}. It has {', '.join(_OFFERED)}; "
+            f"api has no {name!r}. It has {', '.join(OFFERED)}; "
             f"a tool is api.server('SERVER').TOOL(...)."
         )
 
     def __dir__(self) -> list[str]:
-        return [*_OFFERED, *self._servers()]
+        return [*OFFERED, *self._servers()]
 
     def __repr__(self) -> str:
-        return f"<api: {', '.join(_OFFERED)}; a tool is api.server('SERVER').TOOL(name=value)>"
+        return f"<api: {', '.join(OFFERED)}; a tool is api.server('SERVER').TOOL(name=value)>"
 
     def tools(self, server: str) -> list[str]:
         """The names of a server's tools; none where there is no such server."""

@@ -8,6 +8,8 @@ import re
 import sys
 from dataclasses import dataclass
 
+from mcproxy.sandbox.jail.script.api import OFFERED
+
 _UNWRAPPED = (
     "A call gives the tool's value itself, already unwrapped and decoded: there is no envelope "
     "with content or text around it (raw=True of api.call_tool gives that)."
@@ -41,7 +43,7 @@ _TABLE = (
     ),
     _Row(
         "NameError",
-        r"'(call_tool|server|manifest|search|schema|parallel|read_resource)'",
+        rf"'({'|'.join(OFFERED)})'",
         "It belongs to api: write api.{0}(...).",
     ),
     _Row(

@@ -20,7 +20,7 @@ from mcproxy.sandbox.jail.channel import Channel
 from mcproxy.sandbox.jail.script.value import Json, unwrap
 
 SCRIPT = "<script>"
-_REPLY = re.compile(rb'\{"t":"reply","id":(\d+),"(result|error)":')
+_REPLY = re.compile(rb'\{"t":"reply","id":(\d+),"(result|perhaps_wrapped|wrapped|error)":')
 
 
 class ToolError(Exception):
@@ -48,7 +48,7 @@ class Promise:
     def __init__(self, calls: "Calls", *, raw: bool = False) -> None:
         self._calls = calls
         self._raw = raw
-        self._reply: tuple[bool, bytes] | None = None  # (failed, body)
+        self._reply: tuple[str, bytes] | None = None  # (kind, body)
         self._outcome: tuple[Json, ToolError | None] | None = None
         self.waiters: list[asyncio.Future[None]] = []
         self.line = _script_line()
@@ -82,9 +82,9 @@ class Promise:
         """Why the call failed, for those who only look. None while it is under way."""
         return self._settled()[1] if self._reply is not None else None
 
-    def settle(self, *, failed: bool, body: bytes) -> None:
-        """Take the reply."""
-        self._reply = (failed, body)
+    def settle(self, kind: str, body: bytes) -> None:
+        """Take the reply; ``kind`` is how its frame names the body."""
+        self._reply = (kind, body)
 
     def _settled(self) -> tuple[Json, ToolError | None]:
         if self._outcome is None and self._reply is not None:
@@ -121,17 +121,17 @@ class Promise:
         return getattr(self.result(), name)
 
 
-def _decoded(failed: bool, body: bytes, *, raw: bool) -> tuple[Json, ToolError | None]:
+def _decoded(kind: str, body: bytes, *, raw: bool) -> tuple[Json, ToolError | None]:
     try:
         content: Json = json.loads(body)
     except RecursionError:
         return None, ToolError("The value is nested too deeply to be read.", code="too_large")
     except ValueError as error:
         return None, ToolError(f"The server sent invalid JSON: {error}", code="upstream_error")
-    if failed and isinstance(content, dict):
+    if kind == "error" and isinstance(content, dict):
         message = str(content.pop("message", ""))
         return None, ToolError(message, **content)
-    return (content if raw else unwrap(content)), None
+    return (content if raw else unwrap(content, kind)), None
 
 
 def _script_line() -> int | None:
@@ -217,7 +217,7 @@ class Calls:
             promise = self._pending.pop(int(head[1]), None) if head else None
             if head is None or promise is None:
                 continue
-            promise.settle(failed=head[2] == b"error", body=frame[head.end() : -1])
+            promise.settle(head[2].decode(), frame[head.end() : -1])
             if head[2] == b"error":
                 self._failed.append(promise)
             for waiter in promise.waiters:

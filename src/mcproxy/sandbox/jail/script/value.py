@@ -21,20 +21,42 @@ _MAX_REPR_CHARS = 10_000
 _MAX_INT_BITS = 14_000  # Python refuses to print integers of more than 4300 digits
 
 
-def unwrap(result: Json) -> Json:
+def unwrap(result: Json, kind: str = "result") -> Json:
     """The value of a ``CallToolResult`` (MCP, server/tools): its structured content if there is
-    any, else the one text block (decoded if it is JSON), else the list of content blocks."""
+    any, else the one text block (decoded if it is JSON), else the list of content blocks.
+
+    ``kind``: ``wrapped`` and ``perhaps_wrapped`` are results whose structured content may be no
+    more than ``{"result": value}``, as a framework wraps what is no object.
+    """
     if not isinstance(result, dict):
         return result
     structured = result.get("structuredContent")
+    content = result.get("content", [])
+    if isinstance(structured, dict) and structured.keys() == {"result"}:
+        inner = structured["result"]
+        if kind == "wrapped" or (kind == "perhaps_wrapped" and _says(content, inner)):
+            return inner
     if structured is not None:
         return structured
-    content = result.get("content", [])
     if isinstance(content, list) and len(content) == 1:
         block = content[0]
         if isinstance(block, dict) and block.get("type") == "text":
             return _decoded(block.get("text", ""))
     return content
+
+
+def _says(content: Json, value: Json) -> bool:
+    """Whether the blocks are the text of the value; a list may have a block for each item."""
+    blocks = content if isinstance(content, list) else []
+    texts = [block.get("text") if isinstance(block, dict) else None for block in blocks]
+    if len(texts) == 1 and _is_text_of(texts[0], value):
+        return True
+    items = value if isinstance(value, list) else []
+    return len(texts) == len(items) and all(map(_is_text_of, texts, items))
+
+
+def _is_text_of(text: Json, value: Json) -> bool:
+    return isinstance(text, str) and (text == value or _decoded(text) == value)
 
 
 def _decoded(text: Json) -> Json:

@@ -1,0 +1,80 @@
+"""What a script's ``api`` has is one thing, wherever it is told: ``mcproxy.script_api`` says it."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from mcproxy.gateway.descriptions import definitions
+from mcproxy.manifest.model import build
+from mcproxy.manifest.stubs.python import python_stub
+from mcproxy.manifest.stubs.typescript import typescript_stub
+from mcproxy.sandbox.jail.script.api import OFFERED, Api
+from mcproxy.sandbox.jail.script.hints import hint
+from mcproxy.sandbox.jail.script.promise import ToolError
+from mcproxy.script_api import FUNCTIONS, NAMES, SERVER, TOOL_ERROR, Function
+from mcproxy.types import Limits
+
+PAGE = Path(__file__).parents[1] / "docs/writing-scripts.md"
+_CALLED = re.compile(r"\bapi\.(\w+)\(")
+
+pytestmark = pytest.mark.requirement("api.surface")
+
+
+def test_the_worker_offers_what_is_told() -> None:
+    assert sorted(OFFERED) == sorted(NAMES)
+    methods = vars(Api)
+    assert {name for name in NAMES if name in methods or f"_{name}" in methods} == set(NAMES)
+
+
+@pytest.mark.parametrize("function", [SERVER, *FUNCTIONS], ids=lambda function: function.name)
+def test_the_worker_takes_the_parameters_that_are_told(function: Function) -> None:
+    written = getattr(Api, f"_{function.name}" if function.sent else function.name)
+    signature = inspect.signature(written)
+    by_place = [each for each in function.parameters if not each.by_name]
+    by_name = {each.name: each.default or "text" for each in function.parameters if each.by_name}
+    signature.bind("self", *by_place, **by_name)
+    named = {each.name for each in function.parameters}
+    required = [
+        name
+        for name, parameter in list(signature.parameters.items())[1:]
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    ]
+    assert set(required) <= named
+
+
+def test_errors_have_the_facts_that_are_told() -> None:
+    error = ToolError("no", server="s", tool="t", retry_after=1)
+    assert sorted(vars(error)) == sorted(fact.name for fact in TOOL_ERROR)
+
+
+def test_a_model_is_told_of_nothing_else() -> None:
+    _, execute = definitions([("calc", 2)], Limits())
+    told = set(_CALLED.findall(str(execute["description"])))
+    assert told <= set(NAMES)
+    assert told >= {"server", "call_tool", "search", "schema", "manifest"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_without_api_is_put_right(name: str) -> None:
+    assert hint("NameError", f"name '{name}' is not defined", "") == (
+        f"It belongs to api: write api.{name}(...)."
+    )
+
+
+@pytest.mark.parametrize("stub", [python_stub, typescript_stub])
+def test_stubs_have_all_of_it(stub: object) -> None:
+    assert callable(stub)
+    text = stub(build([]))
+    for name in (*NAMES, *(fact.name for fact in TOOL_ERROR)):
+        assert re.search(rf"\b{name}\b", text), name
+
+
+def test_the_page_says_what_each_does() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    for function in (SERVER, *FUNCTIONS):
+        assert f"| `{function.usage}` | {function.meaning} |" in page
+    for fact in TOOL_ERROR:
+        assert f"| `e.{fact.name}` | {fact.meaning} |" in page
