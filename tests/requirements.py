@@ -243,6 +243,7 @@ REQUIREMENTS: dict[str, str] = {
     "cli.namespaces": "namespaces tells each value and where it comes from",
     "cli.import": "import takes over other clients' servers, moves secrets to .env, can be undone",
     "cli.stubs": "stubs writes types that type checkers accept",
+    "stubs.follow": "with typed_stub_generation the stubs of each namespace follow its tools",
     "cli.doctor": "doctor names each problem with its cure, and prints no secret",
     "cli.quiet_logs": "what a command logs beside its report has no secret",
     "cli.check": "check validates a configuration and sums it up",

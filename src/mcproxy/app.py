@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from mcproxy.commands.stubs import StubWriter
 from mcproxy.config.hooks import RefreshHooks
 from mcproxy.config.load import Loaded
 from mcproxy.config.state import state_directory
@@ -77,6 +78,7 @@ class App:
         self._fleet = Fleet(loaded, self._on_change, self._on_event)
         hooks = Hooks(fleet_actions(self._fleet), loaded.environment)
         self._refreshes = Refreshes(hooks, self._refresh_hooks)
+        self._stubs = StubWriter()
         self._live = Live(self._fleet.views, self._publish, self._refreshes)
         self._reloader = Reloader(loaded.source, self._refresh)
         self._watch = watch
@@ -134,6 +136,7 @@ class App:
             self._install(self._policy)
             servers = tasks.create_task(self._fleet.run(), name="fleet")
             verifying = tasks.create_task(self._verifier.run(), name="verifier")
+            writing = tasks.create_task(self._stubs.run(), name="stubs")
             try:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._loaded.config.manifests.startup_dwell_secs):
@@ -147,6 +150,7 @@ class App:
             finally:
                 servers.cancel()
                 verifying.cancel()
+                writing.cancel()
 
     async def _refresh(self, loaded: Loaded, causes: Collection[Event]) -> None:
         """Go by another configuration, with the hooks around it. Raises HookFailed, as ``apply``
@@ -274,6 +278,8 @@ class App:
         before = self._snapshot
         self._snapshot = take_snapshot(self._policy, manifest, self._redactor)
         self.gateway.changed(before)
+        settings = self._loaded.config.manifests.typed_stub_generation
+        self._stubs.show(settings, manifest, self._snapshot.parts())
 
 
 def _folder(loaded: Loaded) -> Path:

@@ -152,11 +152,13 @@ def _import(arguments: argparse.Namespace) -> CommandReport:
 def _stubs(arguments: argparse.Namespace) -> CommandReport:
     from mcproxy import trial
     from mcproxy.commands import stubs
+    from mcproxy.policy.access import policy_of
 
     loaded = load_chosen(config_path(arguments))
     settings = loaded.config.manifests.typed_stub_generation
     output = arguments.output or Path(settings.output_dir)
-    return stubs.run(lambda: trial.learn(loaded), output, settings.languages)
+    policy = policy_of(loaded.config)
+    return stubs.run(lambda: trial.learn(loaded), policy, output, settings.languages)
 
 
 def _doctor(arguments: argparse.Namespace) -> CommandReport:

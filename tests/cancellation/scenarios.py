@@ -6,21 +6,25 @@ import sysconfig
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
+from mcproxy.commands.stubs import StubWriter
 from mcproxy.config.hooks import HookSpec, RefreshHooks
 from mcproxy.config.load import Loaded
+from mcproxy.config.model import StubGeneration
 from mcproxy.errors import CallError
 from mcproxy.frontends.sessions import Bounds
 from mcproxy.hooks import Hooks, Occasion
 from mcproxy.manifest.live import Live
+from mcproxy.manifest.model import build
 from mcproxy.manifest.refreshes import Refreshes
 from mcproxy.policy.verifier import Verifier
 from mcproxy.reload import Reloader
 from mcproxy.sandbox.network.egress import Egress
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Level, Profile
-from mcproxy.types import Job, Json, JsonObject, Limits, ToolRef, ToolResult
+from mcproxy.types import Job, Json, JsonObject, Limits, ServerView, ToolRef, ToolResult
 from tests.cancellation.driver import Part
 from tests.frontends.serving import Served, request, script, serving
 from tests.sandbox.network.origins import origins
@@ -283,6 +287,30 @@ def manifest() -> AbstractAsyncContextManager[Part]:
         yield Part(live.run, use)
 
     return scenario()
+
+
+def stubs() -> AbstractAsyncContextManager[Part]:
+    """Stubs of two manifests; the second is shown while the first may be on its way."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Part]:
+        writer = StubWriter()
+        with tempfile.TemporaryDirectory() as folder:
+            settings = StubGeneration(enabled=True, output_dir=folder)
+
+            async def use() -> None:
+                async with asyncio.timeout(READY_SECS):
+                    for name in ("one", "two"):
+                        writer.show(settings, build((ServerView(name, "ready"),)), {})
+                        await _until(partial(_has, Path(folder) / "mcproxy_api.d.ts", name))
+
+            yield Part(writer.run, use)
+
+    return scenario()
+
+
+def _has(path: Path, word: str) -> bool:
+    return path.exists() and word in path.read_text()
 
 
 def reload() -> AbstractAsyncContextManager[Part]:

@@ -46,6 +46,7 @@ TARGETS: list[tuple[Scenario, str]] = [
     (scenarios.frontends, "disconnected"),
     (scenarios.hook, "hook.<locals>.scenario.<locals>.run"),
     (scenarios.manifest, "Live.run"),
+    (scenarios.stubs, "StubWriter.run"),
     (scenarios.reload, "Reloader.run"),
     (scenarios.reload, "Reloader._watch"),
     (scenarios.verifier, "Verifier.run"),
@@ -54,7 +55,9 @@ TARGETS: list[tuple[Scenario, str]] = [
 
 # What such a task runs, by the place that begins it; the names in ``BRIEF`` are not driven.
 SITES: dict[str, tuple[str, ...]] = {
-    "app.py App running": ("Fleet.run", "Verifier.run", "Live.run", "Reloader.run"),
+    "app.py App running": (
+        *("Fleet.run", "Verifier.run", "StubWriter.run", "Live.run", "Reloader.run"),
+    ),
     "cancellation.py begin": ("create_subprocess_exec",),
     "cancellation.py finish": ("finish",),
     "frontends/batches.py answer_batch": ("answer_batch.<locals>.work",),

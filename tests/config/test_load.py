@@ -189,10 +189,6 @@ NOTES: dict[str, tuple[dict[str, Json], str]] = {
         "servers.x.refresh_hooks.pre_start: has no effect for a remote server: "
         "it has no process here",
     ),
-    "stubs without being asked": (
-        {"manifests": {"typed_stub_generation": {"enabled": True}}},
-        "manifests.typed_stub_generation.enabled: has no effect; run `mcproxy stubs` to write them",
-    ),
     "another form of variable": (
         {"servers": {"x": {"command": "c", "args": ["${input:key}"]}}},
         "servers.x.args[0]: ${input:key} stays as it is; "

@@ -1,18 +1,27 @@
-"""``mcproxy stubs [--output DIR]``: writes type stubs of all tools.
+"""Typed stubs as files: written by ``mcproxy stubs [--output DIR]``, and by a running gateway at
+each manifest where ``manifests.typed_stub_generation`` says so.
 
-The texts are made by ``manifest.stubs``; the tools are learned by a function that is handed in,
-since starting servers is not for a command to know.
+The stubs of all tools lie in the directory itself, those of a namespace or group in a folder of its
+name. The texts are made by ``manifest.stubs``; the tools are learned by a function that is handed
+in, since starting servers is not for a command to know.
 """
 
-from collections.abc import Callable, Collection, Mapping
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from mcproxy.cancellation import checkpoint
 from mcproxy.commands.files import replace_file
 from mcproxy.commands.report import PROBLEMS, CommandReport
+from mcproxy.config.model import StubGeneration
+from mcproxy.gateway.snapshot import take_snapshot
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.stubs.python import python_stub
 from mcproxy.manifest.stubs.typescript import typescript_stub
+from mcproxy.policy.access import Policy
 
 Language: TypeAlias = Literal["python", "typescript"]
 LANGUAGES: tuple[Language, ...] = ("python", "typescript")
@@ -23,36 +32,106 @@ _STUBS: Mapping[Language, tuple[str, Callable[[Manifest], str]]] = {
     "typescript": (f"{MODULE}.d.ts", typescript_stub),
 }
 
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StubFile:
+    """One file: where it is, what it is about, and in which language."""
+
+    path: Path
+    manifest: Manifest
+    language: Language
+
+    def write(self) -> bool:
+        """Write it, unless it is right already; whether it was written. Raises OSError."""
+        text = _STUBS[self.language][1](self.manifest)
+        if self.path.exists() and self.path.read_text(encoding="utf-8", errors="replace") == text:
+            return False
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(self.path, text)
+        return True
+
+
+def files(
+    manifest: Manifest,
+    namespaces: Mapping[str, Manifest],
+    output: Path,
+    languages: Collection[Language] = LANGUAGES,
+) -> list[StubFile]:
+    """The files of all tools and of each namespace, in the order in which they are written."""
+    folders = {output: manifest, **{output / name: part for name, part in namespaces.items()}}
+    return [
+        StubFile(folder / _STUBS[language][0], part, language)
+        for folder, part in folders.items()
+        for language in languages
+    ]
+
 
 def run(
-    learn: Callable[[], Manifest], output: Path, languages: Collection[Language] = LANGUAGES
+    learn: Callable[[], Manifest],
+    policy: Policy,
+    output: Path,
+    languages: Collection[Language] = LANGUAGES,
 ) -> CommandReport:
     """Write the stubs of what ``learn`` finds into the directory ``output``. Raises OSError.
 
     ``PROBLEMS`` where a server's tools are not known: the stubs lack them.
     """
     manifest = learn()
-    written = write(manifest, output, languages)
+    lines: list[str] = []
+    namespaces = take_snapshot(policy, manifest).parts()
+    for file in files(manifest, namespaces, output, languages):
+        file.write()
+        lines.append(f"{file.path}: {_counts(file.manifest)}")
     lacking = [
         f"{view.name}: its tools are not known, as it is {view.state}; see `mcproxy doctor`"
         for view in manifest.servers.values()
         if view.state not in ("ready", "idle", "disabled")
     ]
-    counts = f"{manifest.tool_count} tools of {len(manifest.servers)} servers"
-    lines = [f"{path}: {counts}" for path in written]
     return CommandReport((*lines, *lacking), PROBLEMS if lacking else 0)
 
 
-def write(
-    manifest: Manifest, output: Path, languages: Collection[Language] = LANGUAGES
-) -> list[Path]:
-    """Write the stubs, and return their paths; a file that is right already is not touched."""
-    output.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for language in languages:
-        name, stub = _STUBS[language]
-        path, text = output / name, stub(manifest)
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            replace_file(path, text)
-        paths.append(path)
-    return paths
+def _counts(manifest: Manifest) -> str:
+    return f"{manifest.tool_count} tools of {len(manifest.servers)} servers"
+
+
+class StubWriter:
+    """Keeps the stubs of a running gateway right: of manifests that come in a row the last is
+    written for certain. Making and writing a text takes a thread, not the event loop."""
+
+    def __init__(self) -> None:
+        self._wanted: Sequence[StubFile] = ()
+        self._due = asyncio.Event()
+        self._fault = ""
+
+    def show(
+        self, settings: StubGeneration, manifest: Manifest, namespaces: Mapping[str, Manifest]
+    ) -> None:
+        """Another manifest is in force, or other settings."""
+        if settings.enabled:
+            output = Path(settings.output_dir)
+            self._wanted = files(manifest, namespaces, output, settings.languages)
+            self._due.set()
+
+    async def run(self) -> None:
+        """Write what was shown, until cancelled; a file that is being written is written."""
+        while True:
+            checkpoint()
+            await self._due.wait()
+            self._due.clear()
+            try:
+                written = [file for file in self._wanted if await asyncio.to_thread(file.write)]
+            except OSError as error:
+                self._tell(f"no stubs are written: {error}")
+            except Exception:  # they are no reason to end the gateway
+                log.exception("a fault in the making of stubs")
+            else:
+                self._fault = ""
+                if written:
+                    log.info("stubs: %d files written", len(written))
+
+    def _tell(self, fault: str) -> None:
+        if fault != self._fault:  # once, not at each change of a tool
+            log.warning("%s", fault)
+        self._fault = fault

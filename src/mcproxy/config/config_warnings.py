@@ -24,9 +24,6 @@ def notes(config: Config) -> Iterator[str]:
     yield from _opened_in_vain(config)
     yield from _on_the_open_wire(config)
     yield from _unknown_hooks(config)
-    if config.manifests.typed_stub_generation.enabled:
-        path = "manifests.typed_stub_generation.enabled"
-        yield f"{path}: has no effect; run `mcproxy stubs` to write them"
 
 
 def _without_effect(path: str, server: ServerConfig) -> Iterator[str]:

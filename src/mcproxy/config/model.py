@@ -187,7 +187,8 @@ class StubGeneration(Section):
     """Type stubs of all tools, for editors, as ``mcproxy stubs`` writes them."""
 
     enabled: bool = Field(
-        default=False, description="Without effect: stubs are written by 'mcproxy stubs'."
+        default=False,
+        description="True: they are written at the start and at each change of tools.",
     )
     output_dir: Text = Field(
         default="./stubs", description="Directory that the stubs are written to."

@@ -59,6 +59,10 @@ class Snapshot:
     policy: Policy
     views: Mapping[str, View]
 
+    def parts(self) -> Mapping[str, Manifest]:
+        """What each namespace and group sees of the manifest."""
+        return {name: view.manifest for name, view in self.views.items()}
+
 
 def take_snapshot(
     policy: Policy, manifest: Manifest, redactor: Redactor = _SHAPES_ONLY
