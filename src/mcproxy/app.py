@@ -126,6 +126,7 @@ class App:
         that the first client sees their tools, and for the hooks before the first manifest. Raises
         SandboxUnavailable when the sandbox cannot reach ``sandbox.min_level``.
         """
+        self._reloader.hear_hangups()
         async with (
             self._packages,
             self._pool,

@@ -14,11 +14,13 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, TypeAlias
 
 import mcproxy
 from mcproxy.errors import ConfigError, SandboxUnavailable
@@ -38,6 +40,8 @@ MCProxy with its bundled demo (servers: notes, calc). In another terminal, try:
 
 Your own servers: write config/mcp-servers.json, the README shows how. Stop: Ctrl-C.
 """
+
+_Handler: TypeAlias = Callable[[int, FrameType | None], object] | signal.Handlers
 
 if TYPE_CHECKING:
     from mcproxy.observe.logs import Unblocked
@@ -125,7 +129,14 @@ def _say(text: str) -> None:
 
 
 def _guarded_serve(arguments: argparse.Namespace) -> int:
+    _meet_signals(lambda *_: sys.exit(0), lambda *_: None)  # until the event loop takes them
     return guarded(lambda: _serve(arguments))
+
+
+def _meet_signals(stop: _Handler, hangup: _Handler) -> None:
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGHUP, hangup)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -136,6 +147,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         try:
             return _serve_logging(arguments, stream)
         finally:
+            _meet_signals(signal.SIG_IGN, signal.SIG_IGN)  # it ends, and starts no process any more
             tell_counts()
 
 

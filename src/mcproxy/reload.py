@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -73,16 +73,20 @@ class Reloader:
         self.error: str | None = None
 
     async def run(self, *, watch: bool) -> None:
-        """Reload at SIGHUP and, with ``watch``, whenever a file changed, until cancelled."""
+        """Reload at a hangup and, with ``watch``, whenever a file changed, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             if watch and self._source:
                 tasks.create_task(self._watch(self._source), name="watch")
-            with _on_hangup(lambda: self._ask("manual")):
-                while True:
-                    await self._due.wait()
-                    self._due.clear()
-                    causes, self._causes = self._causes, frozenset()
-                    await self._reload(causes)
+            while True:
+                await self._due.wait()
+                self._due.clear()
+                causes, self._causes = self._causes, frozenset()
+                await self._reload(causes)
+
+    def hear_hangups(self) -> None:
+        """From now on SIGHUP, which would end the program, is taken note of for ``run``."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._ask("manual"))
 
     def _ask(self, cause: Event) -> None:
         self._causes |= {cause}
@@ -112,13 +116,3 @@ class Reloader:
         async with contextlib.aclosing(changes((source, source.with_name(".env")))) as told:
             async for _ in told:
                 self._ask("config_change")
-
-
-@contextlib.contextmanager
-def _on_hangup(reload: Callable[[], None]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)

@@ -11,8 +11,8 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
 from mcproxy.app import App
 from mcproxy.config.load import Loaded
@@ -92,12 +92,17 @@ async def serve_http(
     server = server_on(application(site), connections)
     if not bound.loopback and not app.has_auth:
         log.warning(_OPEN, host)
-    async with app.running(), sessions.running(), asyncio.TaskGroup() as tasks:
+    async with (
+        stop_signal() as stop,
+        app.running(),
+        sessions.running(),
+        asyncio.TaskGroup() as tasks,
+    ):
         serving = tasks.create_task(server.serve([listener]), name="http")
         sweeping = tasks.create_task(connections.run(), name="connections")
         named = f"[{host}]" if ":" in host else host
         log.info("listening on http://%s:%d", named, port)
-        await _stop_signal()
+        await stop.wait()
         await app.gate.drain()
         sessions.close()
         await connections.flushed(FLUSH_SECS)
@@ -112,23 +117,52 @@ async def serve_stdio(
     """Serve one client on two file descriptors until the input ends or a signal comes."""
     app = App(loaded, mask, watch=watch)
     async with (
+        stop_signal() as stop,
         reading(read) as chunks,
         writing(write) as send,
         app.running(),
         asyncio.TaskGroup() as tasks,
     ):
         serving = tasks.create_task(stdio.serve(app.gateway, app.gate, chunks, send))
-        stopping = tasks.create_task(_stop_signal())
+        stopping = tasks.create_task(stop.wait())
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
         await app.gate.drain()
         serving.cancel()
         stopping.cancel()
 
 
-async def _stop_signal() -> None:
-    """Return at SIGTERM or SIGINT."""
-    stop = asyncio.Event()
+class StopSignal:
+    """SIGTERM or SIGINT; any further one says nothing new."""
+
+    def __init__(self) -> None:
+        self.start = asyncio.timeout(None)
+        self._given = asyncio.Event()
+        self._waited_for = False
+
+    def take(self) -> None:
+        """It is there: whoever waits for it goes on, or the start is cut short."""
+        if not self._given.is_set() and not self._waited_for:
+            self.start.reschedule(asyncio.get_running_loop().time())
+        self._given.set()
+
+    async def wait(self) -> None:
+        """Return when it comes; from now on it cuts nothing short."""
+        self._waited_for = True
+        await self._given.wait()
+
+
+@asynccontextmanager
+async def stop_signal() -> AsyncIterator[StopSignal]:
+    """What comes within is cut short by the signal, and all is cleared away, until it is waited
+    for: a start may take as long as hooks and slow servers do."""
+    stop = StopSignal()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()
+        loop.add_signal_handler(number, stop.take)
+    try:
+        async with stop.start:
+            yield stop
+    except TimeoutError:
+        if not stop.start.expired():
+            raise
+        log.info("told to stop before it had started")

@@ -45,21 +45,23 @@ async def _until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(LOOK_SECS)
 
 
-def _fleet(
+def fleet(
     servers: Mapping[str, JsonObject], use: Callable[[Watched], Awaitable[None]]
 ) -> AbstractAsyncContextManager[Part]:
+    """Servers; ``use`` is done once they have settled."""
+
     @asynccontextmanager
     async def scenario() -> AsyncIterator[Part]:
         with tempfile.TemporaryDirectory() as state:
             watched = Watched({"servers": {**servers}}, Path(state))
-            fleet = watched.fleet
+            one = watched.fleet
 
             async def used() -> None:
                 async with asyncio.timeout(READY_SECS):
-                    await fleet.settled()
+                    await one.settled()
                 await use(watched)
 
-            yield Part(fleet.run, used, fleet._roster.all)
+            yield Part(one.run, used, one._roster.all)
 
     return scenario()
 
@@ -74,7 +76,7 @@ def child() -> AbstractAsyncContextManager[Part]:
             await watched.call("echo", "exit", code=3)
         await watched.until("echo", lambda health: health.state == "restarting")
 
-    return _fleet({"echo": server("echo.py", "--list-changed")}, use)
+    return fleet({"echo": server("echo.py", "--list-changed")}, use)
 
 
 def stubborn() -> AbstractAsyncContextManager[Part]:
@@ -83,7 +85,7 @@ def stubborn() -> AbstractAsyncContextManager[Part]:
     async def use(watched: Watched) -> None:
         await watched.call("unruly", "add")
 
-    return _fleet({"unruly": server("unruly.py", "--stubborn")}, use)
+    return fleet({"unruly": server("unruly.py", "--stubborn")}, use)
 
 
 def replaced() -> AbstractAsyncContextManager[Part]:
@@ -91,10 +93,9 @@ def replaced() -> AbstractAsyncContextManager[Part]:
 
     async def use(watched: Watched) -> None:
         watched.apply(echo=server("echo.py", env={"A": "b"}))
-        fleet = watched.fleet
-        await _until(lambda: len(fleet._roster.all()) == 1)
+        await _until(lambda: len(watched.fleet._roster.all()) == 1)
 
-    return _fleet({"echo": server("echo.py"), "gone": server("echo.py")}, use)
+    return fleet({"echo": server("echo.py"), "gone": server("echo.py")}, use)
 
 
 def instances() -> AbstractAsyncContextManager[Part]:
@@ -106,7 +107,7 @@ def instances() -> AbstractAsyncContextManager[Part]:
         ada.tenant.ended.set()
         await _until(lambda: len(watched.fleet._roster.all()) == 1)
 
-    return _fleet({"echo": server("echo.py", affinity="client")}, use)
+    return fleet({"echo": server("echo.py", affinity="client")}, use)
 
 
 def remote() -> AbstractAsyncContextManager[Part]:
@@ -122,7 +123,7 @@ def remote() -> AbstractAsyncContextManager[Part]:
                 odd.forget()
                 await watched.call("odd", "echo")
 
-            async with _fleet({"odd": {"url": odd.url}}, use) as part:
+            async with fleet({"odd": {"url": odd.url}}, use) as part:
                 yield part
 
     return scenario()
@@ -144,7 +145,7 @@ def sse() -> AbstractAsyncContextManager[Part]:
                 "transport": "sse",
                 "start_timeout_secs": 0.3,
             }
-            async with _fleet({"odd": definition}, use) as part:
+            async with fleet({"odd": definition}, use) as part:
                 yield part
 
     return scenario()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import mcproxy
-from tests.cancellation import scenarios
+from tests.cancellation import more_scenarios, scenarios
 from tests.cancellation.driver import Scenario, check
 
 SOURCE = Path(mcproxy.__file__).parent
@@ -50,6 +50,22 @@ TARGETS: list[tuple[Scenario, str]] = [
     (scenarios.reload, "Reloader.run"),
     (scenarios.reload, "Reloader._watch"),
     (scenarios.verifier, "Verifier.run"),
+    (scenarios.frontends, "Connections.run"),
+    (scenarios.frontends, "answer_batch.<locals>.work"),
+    (scenarios.frontends, "_signs"),
+    (strict, "_send_body"),
+    (more_scenarios.suspended, "SuspendedCall._run"),
+    (more_scenarios.relayed, "Relay._ask"),
+    (more_scenarios.relayed, "Supervisor.answers"),
+    (more_scenarios.packages, "Packages._install"),
+    (more_scenarios.over_stdio, "over_stdio.<locals>.scenario.<locals>.run"),
+    (more_scenarios.over_stdio, "serve"),
+    (more_scenarios.over_stdio, "StopSignal.wait"),
+    (more_scenarios.over_stdio, "_Output.write_all"),
+    (more_scenarios.over_stdio, "_Output.fail_when_lost"),
+    (more_scenarios.over_http, "over_http.<locals>.scenario.<locals>.run"),
+    (more_scenarios.over_http, "Live.run"),
+    (more_scenarios.over_http, "Fleet.run"),
 ]
 
 
@@ -58,7 +74,7 @@ SITES: dict[str, tuple[str, ...]] = {
     "app.py App running": (
         *("Fleet.run", "Verifier.run", "StubWriter.run", "Live.run", "Reloader.run"),
     ),
-    "cancellation.py begin": ("create_subprocess_exec",),
+    "cancellation.py begin": ("create_subprocess_exec", "connect_read_pipe"),
     "cancellation.py finish": ("finish",),
     "frontends/batches.py answer_batch": ("answer_batch.<locals>.work",),
     "frontends/connection.py while_connected": ("_raise_when_gone",),
@@ -85,8 +101,8 @@ SITES: dict[str, tuple[str, ...]] = {
     "sandbox/packages.py Packages _begin": ("Packages._install",),
     "sandbox/pool.py Pool _serve": ("Lane.serve",),
     "sandbox/worker_slot.py WorkerSlot attended": ("WorkerSlot._watch", "Egress.serve_dials"),
-    "serve.py serve_http": ("Server.serve", "Connections.run"),
-    "serve.py serve_stdio": ("serve", "_stop_signal"),
+    "serve.py serve_http": ("_Server.serve", "Connections.run"),
+    "serve.py serve_stdio": ("serve", "StopSignal.wait"),
     "trial.py _tried": ("Fleet.run",),
     "upstream/fleet.py Fleet check": ("Supervisor.answers",),
     "upstream/supervisor_tasks.py SupervisorTasks begin": ("Supervisor.run", "_run_until"),
@@ -104,30 +120,19 @@ SITES: dict[str, tuple[str, ...]] = {
 }
 
 # Not driven, with the reason.
-_PROGRAM = "of the whole program, which tests/e2e end by signals, with scripts and calls under way"
 BRIEF: dict[str, str] = {
-    "serve": _PROGRAM,
-    "_Output.write_all": _PROGRAM,
-    "_Output.fail_when_lost": _PROGRAM,
-    "Connections.run": _PROGRAM,
     "create_subprocess_exec": "bounded; the test of its installer cancels it",
+    "connect_read_pipe": "bounded by begin; driven with its owner",
     "finish": "bounds the work that it runs itself; its own tests cancel it",
     "_raise_when_gone": "waits for one event of its request, holds nothing",
-    "answer_batch.<locals>.work": "messages of a batch, within its request",
+    "_Server.serve": "uvicorn's own, which may end at its last step; driven with its owner",
     "Event.wait": "waits for one event of its stream, holds nothing",
     "ScriptProgress._signs": "sleeps and notifies, within its request",
     "of": "one list of a server, bounded by it",
-    "SuspendedCall._run": "one call; nothing of its own to clear away",
     "_answer": "a command for a person",
     "Authority.run": "needs an issuer; waits and asks, holds nothing",
     "ScriptCalls._refuse": "writes one frame",
     "_pump": "one direction of a connection that is driven",
-    "_send_body": "likewise",
-    "Packages._install": "needs a registry",
-    "Server.serve": "uvicorn's own",
-    "_stop_signal": "waits for a signal, holds nothing",
-    "Supervisor.answers": "one ping, bounded",
-    "Relay._ask": "one question, within its call",
     "Landing._accept": "a command for a person",
     "_serve": "likewise",
 }

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from mcproxy import mcp
+from mcproxy.frontends import drain
 from mcproxy.frontends.sessions import Bounds
 from mcproxy.types import Json, JsonObject
 from tests.frontends.serving import BOTH, BOUND_SECS, Served, events, request, serving
@@ -88,6 +89,22 @@ async def test_who_waits_when_the_gateway_stops_is_told_so(
         assert await draining
     error = calling.result().json()["error"]
     assert (error["code"], "the gateway was stopped" in error["message"]) == (-32603, True)
+
+
+@pytest.mark.requirement("http.stopping")
+@pytest.mark.parametrize("batch", [False, True])
+async def test_a_plain_request_that_outlasts_the_gateway_is_told_so(
+    served: Served, monkeypatch: pytest.MonkeyPatch, *, batch: bool
+) -> None:
+    monkeypatch.setattr(drain, "DRAIN_SECS", 0.05)
+    body = script("wait")
+    async with asyncio.timeout(BOUND_SECS), asyncio.TaskGroup() as tasks:
+        post = tasks.create_task(served.http.post("/message", json=[body] if batch else body))
+        await served.scripts.waiting.wait()
+        assert not await served.gate.drain()
+        reply = (await post).json()
+    assert "the gateway was stopped" in reply["error"]["message"]
+    assert served.scripts.cancelled.is_set()
 
 
 @pytest.mark.requirement("mcp.stateless")

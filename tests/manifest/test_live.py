@@ -8,6 +8,7 @@ import pytest
 
 from mcproxy.config.hooks import HookSpec, RefreshHooks
 from mcproxy.hooks import HookFailed, Hooks, Occasion
+from mcproxy.manifest import live
 from mcproxy.manifest.live import DEBOUNCE_SECS, Live
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.refreshes import Refreshes, event_of
@@ -184,6 +185,24 @@ async def test_a_refused_start_is_told_and_serves() -> None:
         assert followed.live.error == "not now"
         followed.live.refresh()
         assert followed.live.error is None
+        task.cancel()
+
+
+@pytest.mark.requirement("hooks.startup")
+async def test_a_start_does_not_wait_for_hooks_without_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(live, "BEGIN_SECS", 0.05)
+    followed = Followed("startup")
+    followed.let_go.clear()
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(followed.live.run())
+        async with asyncio.timeout(WAIT_SECS):
+            await followed.live.begun()
+        assert "still run" in caplog.text
+        assert not followed.published
+        followed.let_go.set()
+        await followed.until(lambda: len(followed.published) == 1)
         task.cancel()
 
 

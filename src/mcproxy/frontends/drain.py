@@ -12,6 +12,7 @@ class Gate:
 
     def __init__(self) -> None:
         self._running = 0
+        self._bounds: set[asyncio.Timeout] = set()
         self._closed = False
         self._empty = asyncio.Event()
         self._empty.set()
@@ -22,13 +23,18 @@ class Gate:
         return self._closed
 
     @contextlib.contextmanager
-    def enter(self) -> Iterator[None]:
-        """Be counted as running. The caller has looked at ``closed`` before."""
+    def enter(self, bound: asyncio.Timeout | None = None) -> Iterator[None]:
+        """Be counted as running. The caller has looked at ``closed`` before, and enters ``bound``
+        within: it expires where the time of ``drain`` is over first."""
         self._running += 1
         self._empty.clear()
+        if bound:
+            self._bounds.add(bound)
         try:
             yield
         finally:
+            if bound:
+                self._bounds.discard(bound)
             self._running -= 1
             if not self._running:
                 self._empty.set()
@@ -39,4 +45,7 @@ class Gate:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECS):
                 await self._empty.wait()
+        bounds, self._bounds = self._bounds, set()
+        for bound in bounds:
+            bound.reschedule(asyncio.get_running_loop().time())
         return not self._running

@@ -8,6 +8,7 @@ Knows no route and no message.
 
 import asyncio
 import logging
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -169,6 +170,13 @@ def server_on(app: ASGIApp, connections: Connections) -> uvicorn.Server:
 
 
 class _Server(uvicorn.Server):
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().serve(sockets)
+        finally:  # uvicorn closes nothing when it is cancelled
+            for listening in [*getattr(self, "servers", ()), *(sockets or ())]:
+                listening.close()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield

@@ -10,7 +10,10 @@ import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from mcproxy.cancellation import begin
+
 CHUNK_BYTES = 1 << 16
+CONNECT_SECS = 5.0  # the event loop has to come round once or twice
 
 Write = Callable[[bytes], Awaitable[None]]
 
@@ -23,9 +26,10 @@ async def reading(fd: int) -> AsyncIterator[AsyncIterator[bytes]]:
             yield _once(file.read())
         return
     reader = asyncio.StreamReader()
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+    connecting = asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb", buffering=0)
     )
+    transport, _ = await begin(connecting, _close, CONNECT_SECS)
     try:
         yield _chunks(reader)
     finally:
@@ -47,9 +51,10 @@ async def writing(fd: int) -> AsyncIterator[Write]:
         os.close(fd)
         return
     loop = asyncio.get_running_loop()
-    transport, protocol = await loop.connect_write_pipe(
+    connecting = loop.connect_write_pipe(
         asyncio.streams.FlowControlMixin, os.fdopen(fd, "wb", buffering=0)
     )
+    transport, protocol = await begin(connecting, _close, CONNECT_SECS)
     writer = asyncio.StreamWriter(transport, protocol, None, loop)
 
     async def write(line: bytes) -> None:
@@ -62,6 +67,10 @@ async def writing(fd: int) -> AsyncIterator[Write]:
         yield write
     finally:
         transport.close()
+
+
+async def _close(connected: tuple[asyncio.BaseTransport, object]) -> None:
+    connected[0].close()
 
 
 async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:

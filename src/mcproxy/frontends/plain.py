@@ -1,5 +1,6 @@
 """``POST /message``: JSON in, JSON out, no session. One ``curl`` line is a client."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from starlette.requests import ClientDisconnect, Request
@@ -8,7 +9,7 @@ from starlette.responses import Response
 from mcproxy.errors import RpcError
 from mcproxy.frontends.batches import AT_ONCE, answer_batch
 from mcproxy.frontends.connection import while_connected
-from mcproxy.frontends.conversation import too_many
+from mcproxy.frontends.conversation import stopped, too_many
 from mcproxy.frontends.replies import accepted, answered, raw, retry_after
 from mcproxy.frontends.request_auth import (
     Received,
@@ -48,15 +49,19 @@ async def reply(
     batch = received if isinstance(received, list) else [received]
     account = site.sessions.account(share_of(site, request))
     give_back = account.take(batch, min(AT_ONCE, len(batch)))
+    id_ = received.id if isinstance(received, wire.Request) else None
     if give_back is None:
         work.close()
-        id_ = received.id if isinstance(received, wire.Request) else None
         return answered(wire.Failure(id_, too_many()))
+    bound = asyncio.timeout(None)
     try:
-        with site.gate.enter():
-            return await while_connected(request.receive, work)
+        with site.gate.enter(bound):
+            async with bound:
+                return await while_connected(request.receive, work)
     except ClientDisconnect:
         return gone()
+    except TimeoutError:  # of the bound: the work raises nothing
+        return answered(wire.Failure(id_, stopped()))
     finally:
         give_back()
 

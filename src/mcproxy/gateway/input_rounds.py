@@ -52,6 +52,8 @@ class InputRounds:
             try:
                 yield
             finally:
+                for paused in list(self._waiting.values()):
+                    self._lose(paused)
                 for task in self._under_way:
                     task.cancel()
 

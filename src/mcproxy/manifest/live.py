@@ -6,6 +6,7 @@ that an operator has hooks for waits for them; any other is answered at once.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
@@ -15,6 +16,7 @@ from mcproxy.manifest.refreshes import Refreshes
 from mcproxy.types import Event, ServerView
 
 DEBOUNCE_SECS = 0.02
+BEGIN_SECS = 60.0  # two hooks that use all of their time; then clients need not wait for the rest
 MAX_REPAIRS_LOGGED = 5  # of a server's; /health and doctor have them all
 
 log = logging.getLogger(__name__)
@@ -62,8 +64,13 @@ class Live:
                 self._refresh_at_once()
 
     async def begun(self) -> None:
-        """Return once the first manifest is in force."""
-        await self._begun.wait()
+        """Return once the first manifest is in force, or its hooks take more than BEGIN_SECS: then
+        it comes when they are done, and there are no tools before."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BEGIN_SECS):
+                await self._begun.wait()
+        if not self._begun.is_set():
+            log.warning("the hooks before the first manifest still run: no tools until they end")
 
     def changed(self, cause: Event) -> None:
         """Take note of what may make another manifest."""

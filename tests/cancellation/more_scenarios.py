@@ -1,0 +1,202 @@
+"""More parts for the driver: around a client that is asked, packages, and the whole program."""
+
+import asyncio
+import json
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from mcproxy import serve
+from mcproxy.config.load import Loaded, load_document
+from mcproxy.exchange import EXCHANGE, Exchange
+from mcproxy.frontends.sessions import Bounds
+from mcproxy.sandbox.installer import Installer
+from mcproxy.sandbox.packages import Packages, PackagesUnavailable
+from mcproxy.types import Json, JsonObject
+from tests.cancellation.driver import Part
+from tests.cancellation.scenarios import LOOK_SECS, READY_SECS, fleet
+from tests.frontends.serving import Served, request, script, serving
+from tests.frontends.test_stateless import META, headers
+from tests.upstream.fleets import Watched, server
+
+_CAN: JsonObject = {
+    **META,
+    "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}},
+}
+_UV = """#!/bin/sh
+while [ $# -gt 0 ]; do [ "$1" = --target ] && target=$2; shift; done
+echo resolving; sleep 0.05; echo done
+mkdir "$target/demo"
+"""
+
+
+def suspended() -> AbstractAsyncContextManager[Part]:
+    """A stateless client is asked, comes back with the answer, and with it gets its result."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Part]:
+        served: asyncio.Future[Served] = asyncio.get_running_loop().create_future()
+        kept: list[Served] = []
+
+        async def run() -> None:
+            async with serving(Bounds(sweep_secs=0.05)) as one:
+                kept.append(one)
+                served.set_result(one)
+                await asyncio.Event().wait()
+
+        async def post(params: JsonObject, asked: JsonObject) -> JsonObject:
+            one = await asyncio.shield(served)
+            call = script("ask elicitation/create\nsay 1")
+            assert isinstance(call["params"], dict)
+            call["params"] = {**call["params"], "_meta": params, **asked}
+            reply = await one.http.post("/mcp", json=call, headers=headers("tools/call", "execute"))
+            result = reply.json()["result"]
+            assert isinstance(result, dict)
+            return result
+
+        async def use() -> None:
+            async with asyncio.timeout(READY_SECS):
+                first = await post(_CAN, {})
+                asked = first["inputRequests"]
+                assert isinstance(asked, dict)
+                responses: JsonObject = {key: {"action": "decline"} for key in asked}
+                state = first["requestState"]
+                last = await post(_CAN, {"inputResponses": responses, "requestState": state})
+                assert "content" in last
+
+        yield Part(run, use, lambda: [one for one in kept if one.world.gateway._rounds._waiting])
+
+    return scenario()
+
+
+def relayed() -> AbstractAsyncContextManager[Part]:
+    """A server that asks the client, which takes its time."""
+
+    async def ask(method: str, params: JsonObject) -> JsonObject:
+        await asyncio.sleep(LOOK_SECS)
+        return {"action": "decline"}
+
+    async def use(watched: Watched) -> None:
+        capabilities: JsonObject = {"elicitation": {}}
+        token = EXCHANGE.set(Exchange(lambda *_: None, ask, capabilities=capabilities))
+        try:
+            await watched.call("asker", "elicit")
+        finally:
+            EXCHANGE.reset(token)
+        await watched.fleet.check()
+
+    return fleet({"asker": server("asker.py")}, use)
+
+
+def packages() -> AbstractAsyncContextManager[Part]:
+    """A list of packages that is installed, by an installer that takes its time."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Part]:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "uv").write_text(_UV)
+            (folder / "uv").chmod(0o755)
+            one = Packages(folder / "packages", Installer(f"{name}/uv", {"PATH": os.defpath}))
+
+            async def run() -> None:
+                async with one:
+                    one.begin(["demo"])
+                    await asyncio.Event().wait()
+
+            async def use() -> None:
+                async with asyncio.timeout(READY_SECS):
+                    while not _installed(one):  # noqa: ASYNC110  it tells nobody
+                        await asyncio.sleep(LOOK_SECS)
+
+            yield Part(run, use, lambda: [*(folder / "packages").glob(".*")])
+
+    return scenario()
+
+
+def _installed(packages: Packages) -> bool:
+    try:
+        packages.get(["demo"])
+    except PackagesUnavailable:
+        return False
+    return True
+
+
+def _loaded(state: str) -> Loaded:
+    """A whole configuration; without walls, which have a scenario of their own."""
+    hook: Json = {"command": ["sleep", "0.05"]}
+    document: JsonObject = {
+        "servers": {"echo": server("echo.py")},
+        "sandbox": {"level": "none", "min_level": "none"},
+        "manifests": {"refresh_event_hooks": {"pre_refresh": [hook], "events": ["startup"]}},
+    }
+    loaded = load_document(document)
+    return replace(loaded, environment={**loaded.environment, "XDG_STATE_HOME": state})
+
+
+def over_stdio() -> AbstractAsyncContextManager[Part]:
+    """The whole program, for a client on pipes that runs a script."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Part]:
+        with tempfile.TemporaryDirectory() as state:
+            theirs, write = os.pipe()
+            read, ours = os.pipe()
+
+            async def run() -> None:
+                loaded = _loaded(state)
+                await serve.serve_stdio(loaded, lambda _: None, theirs, ours, watch=False)
+
+            async def use() -> None:
+                code = 'api.server("echo").counter()'
+                for message in (request("ping"), script(code, 2)):
+                    os.write(write, json.dumps(message).encode() + b"\n")
+                said = b""
+                os.set_blocking(read, False)
+                async with asyncio.timeout(READY_SECS):
+                    while b'"id":2' not in said:
+                        await asyncio.sleep(LOOK_SECS)
+                        said += _what_is_there(read)
+
+            try:
+                yield Part(run, use)
+            finally:
+                os.close(write)
+                os.close(read)
+
+    return scenario()
+
+
+def _what_is_there(fd: int) -> bytes:
+    try:
+        return os.read(fd, 1 << 16)
+    except BlockingIOError:
+        return b""
+
+
+def over_http() -> AbstractAsyncContextManager[Part]:
+    """The whole program, for a client over HTTP that asks for its health."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Part]:
+        with tempfile.TemporaryDirectory() as state:
+            listener = serve.bind("127.0.0.1", 0)
+
+            async def run() -> None:
+                with listener:
+                    await serve.serve_http(_loaded(state), lambda _: None, listener, watch=False)
+
+            async def use() -> None:
+                host, port = listener.getsockname()
+                async with asyncio.timeout(READY_SECS):
+                    reader, writer = await asyncio.open_connection(host, port)
+                    writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                    assert b"200" in await reader.readline()
+                    writer.close()
+
+            yield Part(run, use)
+
+    return scenario()
