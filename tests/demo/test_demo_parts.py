@@ -23,7 +23,7 @@ from mcproxy.demo.schema import (
     record,
     text,
 )
-from mcproxy.demo.unit_table import UNITS, Unit
+from mcproxy.demo.units import UNITS, Unit
 
 NUMBERS = st.floats(min_value=-1e100, max_value=1e100)
 DAYS = st.dates(min_value=date(1600, 1, 1), max_value=date(2400, 1, 1))

@@ -15,7 +15,7 @@ from mcproxy.policy.identity import TokenRefused
 from mcproxy.types import Caller
 
 if TYPE_CHECKING:
-    from mcproxy.policy.oauth.authority import Authority
+    from mcproxy.policy.oauth.keyring import Authority
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def authority_of(loaded: Loaded) -> "Authority | None":
     if rules is None:
         return None
     try:
-        from mcproxy.policy.oauth.authority import Authority  # noqa: PLC0415 - an extra
+        from mcproxy.policy.oauth.keyring import Authority  # noqa: PLC0415 - an extra
     except ImportError as error:
         hint = f"{sys.executable} -m pip install 'pyjwt[crypto]>=2.11'"
         problem = Problem("auth.jwt", f"needs PyJWT and cryptography: {error}", hint)

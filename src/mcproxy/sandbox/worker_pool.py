@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Protocol
 
 from mcproxy.cancellation import checkpoint, finish
-from mcproxy.sandbox import cgroup, memory, scratch
+from mcproxy.sandbox import cgroup, memory
 from mcproxy.sandbox.cgroup import MemoryGroup
 from mcproxy.sandbox.jail.walls import Own, Walls
-from mcproxy.sandbox.scratch import ScratchFolders
-from mcproxy.sandbox.worker_slot import CLEAR_SECS, Dials, WorkerSlot
+from mcproxy.sandbox.worker_slot import CLEAR_SECS, Dials, ScratchFolders, WorkerSlot, remove_folder
 from mcproxy.sandbox.zygote_process import Zygote, ZygoteFailed, ZygoteReady
 
 STARTS, STARTS_SECS = 3, 10.0  # more zygotes than that within that time: something is wrong
@@ -146,7 +145,7 @@ class Lane:
             return await self._seat_with(zygote, folder, warm=warm)
         except BaseException:
             if folder:  # whatever becomes of the worker, it will have no script: nothing is in it
-                scratch.remove(folder)
+                remove_folder(folder)
             raise
 
     async def _seat_with(self, zygote: Zygote, folder: Path | None, *, warm: bool) -> WorkerSlot:

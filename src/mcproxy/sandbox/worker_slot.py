@@ -1,19 +1,80 @@
 """A worker with what belongs to it on the host: its scratch folder, its line to the proxy.
 
 Attends to both while a script runs, and clears both away afterwards.
+
+Scratch folders on the host's disk are for the level that cannot mount one (``hardened``); in the
+level ``strict`` a worker mounts a tmpfs instead. Each worker gets a folder of its own. The kernel
+bounds each file (RLIMIT_FSIZE); the sum is bounded by looking, so a fast writer may pass it for a
+moment.
 """
 
 import asyncio
 import contextlib
+import os
+import shutil
 import socket
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from mcproxy.sandbox import scratch
 from mcproxy.sandbox.zygote_process import EXIT_SECS, Exit, Worker
+
+LOOK_EVERY_SECS = 0.05  # at 1 GB/s a writer is 50 MB over before it is stopped
+MOST_ENTRIES = 1024  # files and folders; also what bounds the time of one look
+_BLOCK_BYTES = 512  # unit of st_blocks, whatever the file system's own is (stat(2))
+
+
+class ScratchFolders:
+    """Makes and removes folders below one of its own. ``uid`` is the workers' user."""
+
+    def __init__(self, uid: int) -> None:
+        self._uid = uid
+        self._base = Path(tempfile.mkdtemp(prefix="mcproxy-scratch-"))
+        self._base.chmod(0o711)  # workers may be another user: they pass through, and cannot list
+
+    def make(self) -> Path:
+        """A new, empty folder that only the workers' user can enter."""
+        folder = self._base / os.urandom(8).hex()  # no number: it would count other scripts
+        folder.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            os.chown(folder, self._uid, self._uid)
+        return folder
+
+    def remove_all(self) -> None:
+        """Remove everything that is left."""
+        shutil.rmtree(self._base, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove one worker's folder. Only after the worker's end, since it could write on, or where no
+    script will be given to it."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_over(folder: Path, limit_bytes: int) -> bool:
+    """Whether the files in ``folder`` use more than ``limit_bytes``, or are too many."""
+    used = 0
+    for count, size in enumerate(_sizes(folder), start=1):
+        used += size
+        if used > limit_bytes or count > MOST_ENTRIES:
+            return True
+    return False
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    """Bytes on disk of every entry below ``folder``; what vanishes meanwhile counts nothing."""
+    waiting = [str(folder)]
+    while waiting:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                facts = entry.stat(follow_symlinks=False)
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                yield facts.st_blocks * _BLOCK_BYTES
+
 
 CLEAR_SECS = 10.0  # for a killed worker to end and its folder to be removed
 
@@ -73,10 +134,10 @@ class WorkerSlot:
             self.dial.close()
         if self.folder:
             await self.fate()
-            await asyncio.to_thread(scratch.remove, self.folder)
+            await asyncio.to_thread(remove_folder, self.folder)
 
     async def _watch(self, folder: Path, limit_bytes: int) -> None:
-        while not scratch.is_over(folder, limit_bytes):  # noqa: ASYNC110 - disks tell nobody
-            await asyncio.sleep(scratch.LOOK_EVERY_SECS)
+        while not is_over(folder, limit_bytes):  # noqa: ASYNC110 - disks tell nobody
+            await asyncio.sleep(LOOK_EVERY_SECS)
         self.over = "scratch"
         self.worker.kill()

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from mcproxy.addresses import is_public
 from mcproxy.sandbox.network import tls
-from mcproxy.sandbox.network.budget import Caps
 from mcproxy.sandbox.network.dialling import (
     SHARE,
     THREADS,
+    Caps,
     Net,
     Resolver,
     connect,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mcproxy.errors import SandboxUnavailable
-from mcproxy.sandbox.network.budget import Caps
+from mcproxy.sandbox.network.dialling import Caps
 from mcproxy.sandbox.network.egress import Egress
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Level, Profile

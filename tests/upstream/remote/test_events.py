@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcproxy.upstream.remote.events import EventParser, ServerSentEvent
+from mcproxy.upstream.remote.replies import EventParser, ServerSentEvent
 from mcproxy.wire.lines import Overlong
 
 LINES = st.lists(

@@ -1,7 +1,8 @@
-"""The keys of one issuer as they are known now, and when they are asked for anew.
+"""The keys of one issuer as they are known now, when they are asked for anew, and who verifies the
+issuer's tokens by them under one set of rules.
 
 Nobody's token makes the gateway ask more often than ``PAUSE_SECS``. Keys outlive an issuer that
-cannot be reached, for a bounded time. Who gives the keys is passed in.
+cannot be reached, for a bounded time. Who gives a keyring its keys is passed in.
 """
 
 import asyncio
@@ -14,7 +15,11 @@ from typing import NoReturn, TypeAlias
 
 from jwt import PyJWK
 
-from mcproxy.policy.oauth.issuer import FETCH_SECS, IssuerUnavailable
+from mcproxy.config.auth import JwtConfig
+from mcproxy.policy.identity import TokenRefused
+from mcproxy.policy.oauth.issuer import FETCH_SECS, IssuerUnavailable, fetch_keys
+from mcproxy.policy.oauth.verify import claims_of, heading, key_for
+from mcproxy.types import Claims
 
 FRESH_SECS = 600.0  # then they are asked for anew: a key that the issuer withdrew must go
 RETRY_SECS = 30.0  # after they could not be had
@@ -119,3 +124,40 @@ class Keyring:
         elif self._error and not error:
             log.info("auth.jwt: the issuer gives its keys again")
         self._error = error
+
+
+class Authority:
+    """One issuer, under one set of rules. Without ``run`` it has no keys and refuses all tokens."""
+
+    def __init__(self, rules: JwtConfig, keyring: Keyring | None = None) -> None:
+        self.rules = rules
+        self.keyring = keyring or Keyring(self.ask)
+
+    def after(self, other: "Authority") -> "Authority":
+        """The same, with the other's keys where the rules find and read them alike."""
+        alike = _keys_by(self.rules) == _keys_by(other.rules)
+        return Authority(self.rules, other.keyring) if alike else self
+
+    async def run(self) -> NoReturn:
+        """Keep the issuer's keys fresh, until cancelled."""
+        await self.keyring.run()
+
+    async def ask(self) -> Keys:
+        """The keys that the issuer gives now, at least one. Raises IssuerUnavailable."""
+        return await fetch_keys(self.rules)
+
+    async def verify(self, token: str) -> Claims:
+        """What the token says. Asks the issuer for a key that is not known yet, where that may be
+        asked; waits at most ``keyring.WAIT_SECS``. Raises TokenRefused."""
+        asked = heading(token, self.rules)
+        key = key_for(asked, self.keyring.keys) or key_for(asked, await self.keyring.renewed())
+        if key is None:
+            lacking = "no key of the issuer fits it"
+            unknown = "the issuer's keys cannot be had at the moment (the log says why)"
+            raise TokenRefused(lacking if self.keyring.keys else unknown)
+        return claims_of(token, key, self.rules)
+
+
+def _keys_by(rules: JwtConfig) -> tuple[object, ...]:
+    """What decides which keys there are."""
+    return rules.issuer, rules.jwks_url, rules.algorithms

@@ -17,8 +17,7 @@ from http import HTTPStatus
 import h11
 
 from mcproxy.sandbox.network import refusal, relay, tls
-from mcproxy.sandbox.network.budget import Caps, EgressBudget
-from mcproxy.sandbox.network.dialling import Net, Resolver, connect
+from mcproxy.sandbox.network.dialling import Caps, EgressBudget, Net, Resolver, connect
 from mcproxy.sandbox.network.relay import ByteStream, HttpEnd, request_headers
 from mcproxy.sandbox.network.targets import (
     Refused,

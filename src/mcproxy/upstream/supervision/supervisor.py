@@ -23,10 +23,10 @@ from mcproxy.upstream.protocol.session import ServerSession
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.upstream.supervision.call_guard import CallGuard
 from mcproxy.upstream.supervision.calls import ServerCalls
-from mcproxy.upstream.supervision.progress import Progress
 from mcproxy.upstream.supervision.restart import (
     Ending,
     GiveUp,
+    Progress,
     Rest,
     RestartState,
     ending_of,
