@@ -7,7 +7,7 @@ everything that runs a script is a ``RunCode``. What is neither is in ``exchange
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
     Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -22,6 +22,12 @@ ServerState = Literal[
 
 Change: TypeAlias = Literal["server_health", "tools_changed"]
 """What servers announce: one is in another state; what one offers, or says of itself, differs."""
+
+Level: TypeAlias = Literal["strict", "hardened", "seccomp", "none"]
+"""How strongly scripts are contained."""
+
+LEVELS: tuple[Level, ...] = get_args(Level)
+"""The best first."""
 
 Event: TypeAlias = Literal["startup", "manual", "config_change", "tools_changed", "server_health"]
 """What causes the manifest to be refreshed, the strongest first: of several, it gives the name."""
@@ -210,7 +216,7 @@ class SandboxReport:
     lists what this machine lacks, with the cure in words.
     """
 
-    level: Literal["strict", "hardened", "seccomp", "none"]
+    level: Level
     guarantees: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 

@@ -23,8 +23,8 @@ from mcproxy.policy.verifier import Verifier
 from mcproxy.reload import Reloader
 from mcproxy.sandbox.network.egress import Egress
 from mcproxy.sandbox.pool import Pool, PoolSettings
-from mcproxy.sandbox.profile import Level, Profile
-from mcproxy.types import Job, Json, JsonObject, Limits, ServerView, ToolRef, ToolResult
+from mcproxy.sandbox.profile import Profile
+from mcproxy.types import Job, Json, JsonObject, Level, Limits, ServerView, ToolRef, ToolResult
 from tests.cancellation.driver import Part
 from tests.frontends.serving import Served, request, script, serving
 from tests.sandbox.network.origins import origins

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from mcproxy.sandbox.pool import Pool
-from mcproxy.sandbox.profile import Level
-from mcproxy.types import Outcome
+from mcproxy.types import Level, Outcome
 from tests.sandbox.attacks_data import FOLDER, Script, filled, scripts, seen
 from tests.sandbox.walls import LEVELS, SMALL, descendants, pool_at, run, settles
 

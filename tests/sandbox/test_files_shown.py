@@ -11,8 +11,8 @@ import pytest
 
 from mcproxy.sandbox import process_runner
 from mcproxy.sandbox.pool import Pool, PoolSettings
-from mcproxy.sandbox.profile import Level, Profile
-from mcproxy.types import Job, Limits
+from mcproxy.sandbox.profile import Profile
+from mcproxy.types import Job, Level, Limits
 from tests.sandbox.walls import LEVELS, SMALL, WITHHELD, echo, pool_at, run
 
 

@@ -15,8 +15,8 @@ from mcproxy.errors import SandboxUnavailable
 from mcproxy.sandbox import cgroup
 from mcproxy.sandbox.cgroup import MemoryGroup, Place
 from mcproxy.sandbox.pool import Pool, PoolSettings
-from mcproxy.sandbox.profile import Level, Profile
-from mcproxy.types import Job, Json, ToolRef, ToolResult
+from mcproxy.sandbox.profile import Profile
+from mcproxy.types import Job, Json, Level, ToolRef, ToolResult
 from tests.sandbox.attacks_data import filled, scripts
 from tests.sandbox.walls import LEVELS, SMALL, descendants, echo, pool_at, run
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mcproxy.sandbox.profile import Level
-from mcproxy.types import Job, Json, ToolRef, ToolResult
+from mcproxy.types import Job, Json, Level, ToolRef, ToolResult
 from tests.sandbox.walls import LEVELS, SMALL, descendants, echo, pool_at, run
 
 LOOK = """

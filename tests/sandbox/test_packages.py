@@ -14,8 +14,8 @@ import pytest
 from mcproxy.sandbox.installer import Installer, installer_environment
 from mcproxy.sandbox.packages import Installed, Packages, PackagesUnavailable, key, modules
 from mcproxy.sandbox.pool import Pool, PoolSettings
-from mcproxy.sandbox.profile import Level, Profile
-from mcproxy.types import Job, Limits, Outcome
+from mcproxy.sandbox.profile import Profile
+from mcproxy.types import Job, Level, Limits, Outcome
 from tests.sandbox.walls import WITHHELD, echo, is_running, settles
 
 LIMITS = Limits(timeout_secs=20)

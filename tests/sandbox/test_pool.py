@@ -14,8 +14,18 @@ import pytest
 from mcproxy.errors import Busy, ConfigError, SandboxUnavailable
 from mcproxy.exchange import EXCHANGE, Exchange
 from mcproxy.sandbox.pool import Pool, PoolSettings
-from mcproxy.sandbox.profile import Level, Profile
-from mcproxy.types import Capacity, Job, Json, JsonObject, Limits, Outcome, ToolRef, ToolResult
+from mcproxy.sandbox.profile import Profile
+from mcproxy.types import (
+    Capacity,
+    Job,
+    Json,
+    JsonObject,
+    Level,
+    Limits,
+    Outcome,
+    ToolRef,
+    ToolResult,
+)
 from tests.sandbox.walls import LEVELS, SMALL, descendants, echo, pool_at, run, settles
 
 at_each_level = pytest.mark.parametrize("level", LEVELS)

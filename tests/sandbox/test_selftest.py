@@ -9,10 +9,10 @@ import pytest
 
 from mcproxy.sandbox import exit_reason, levels
 from mcproxy.sandbox.levels import LevelFailure
-from mcproxy.sandbox.profile import Level, Profile, refusals, walls_for
+from mcproxy.sandbox.profile import Profile, refusals, walls_for
 from mcproxy.sandbox.selftest import GUARANTEES, NOT_ENFORCED, Findings, judge, read
 from mcproxy.sandbox.zygote_process import Exit, ZygoteReady
-from mcproxy.types import Limits, Outcome, ScriptError
+from mcproxy.types import Level, Limits, Outcome, ScriptError
 from tests.sandbox.walls import LEVELS, pool_at
 
 ALL_HELD = Findings({name: () for name in GUARANTEES if name != "scratch"}, scratch="/tmp")

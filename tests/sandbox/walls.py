@@ -11,8 +11,8 @@ import pytest
 from mcproxy.errors import SandboxUnavailable
 from mcproxy.sandbox.jail.walls import Wall
 from mcproxy.sandbox.pool import Pool, PoolSettings
-from mcproxy.sandbox.profile import Level, Profile
-from mcproxy.types import Job, Json, Limits, Outcome, ToolRef, ToolResult
+from mcproxy.sandbox.profile import Profile
+from mcproxy.types import Job, Json, Level, Limits, Outcome, ToolRef, ToolResult
 
 LEVELS: tuple[Level, ...] = ("strict", "hardened", "seccomp")
 WITHHELD: Mapping[Level, tuple[Wall, ...]] = {

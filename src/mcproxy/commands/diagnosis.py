@@ -6,18 +6,16 @@ Gathering the facts is ``doctor``'s. Nothing here shows a value of the configura
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
-from mcproxy.config.sandbox import Level
 from mcproxy.errors import Problem
-from mcproxy.types import SandboxReport, ServerHealth
+from mcproxy.types import LEVELS, Level, SandboxReport, ServerHealth
 
 Severity: TypeAlias = Literal["good", "note", "warning", "error"]
 
 FREE, OURS = "free", "a running MCProxy listens there"
 SLOW_START_SECS = 20.0
 OLDEST_PYTHON, NEWEST_TESTED_PYTHON = (3, 11), (3, 13)
-_LEVELS = get_args(Level)  # the best first
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +134,7 @@ def _sandbox(facts: Facts) -> Iterator[Check]:
     report = facts.sandbox
     if report is None:
         return
-    if _LEVELS.index(report.level) > _LEVELS.index(facts.min_level):
+    if LEVELS.index(report.level) > LEVELS.index(facts.min_level):
         cure = "; ".join(report.missing) or "see the documentation of the sandbox"
         message = f"level {report.level}, but sandbox.min_level is {facts.min_level}"
         yield Check("sandbox", "error", message, cure)

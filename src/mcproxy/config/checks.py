@@ -16,6 +16,7 @@ from mcproxy.config.jsonc import Steps, written
 from mcproxy.config.model import ANONYMOUS, ANY, Config, ServerConfig
 from mcproxy.config.validation_messages import unknown
 from mcproxy.errors import Problem
+from mcproxy.types import LEVELS
 
 # RFC 6749, section 3.3: scope-token.
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
@@ -93,7 +94,6 @@ def _twice(keys: Sequence[str], values: Sequence[Hashable]) -> Iterator[Problem]
 
 Rule: TypeAlias = Callable[[Config, Collection[str]], Iterator[Problem]]
 
-_LEVELS = ("none", "seccomp", "hardened", "strict")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2: token
 
 
@@ -197,7 +197,7 @@ def _groups(config: Config, _: Collection[str]) -> Iterator[Problem]:
 
 def _levels(config: Config, _: Collection[str]) -> Iterator[Problem]:
     level, least = config.sandbox.level, config.sandbox.min_level
-    if level != "auto" and _LEVELS.index(level) < _LEVELS.index(least):
+    if level != "auto" and LEVELS.index(level) > LEVELS.index(least):
         yield Problem(
             "sandbox.level",
             f"{level!r} is below min_level {least!r}",

@@ -3,14 +3,16 @@
 Only shape, defaults and units; what a level means on this machine is for ``mcproxy.sandbox``.
 """
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from mcproxy.config.fields import AbsolutePath, Name, Seconds, Section, Text, no_boolean
 from mcproxy.config.hosts import public_host
+from mcproxy.types import Level, Limits
 
-Level: TypeAlias = Literal["strict", "hardened", "seccomp", "none"]
+_LIMITS = Limits()
+
 Megabytes = Annotated[int, Field(ge=16, le=1 << 20), BeforeValidator(no_boolean)]
 MaxCalls = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(no_boolean)]
 PoolSize = Annotated[int, Field(ge=0, le=64), BeforeValidator(no_boolean)]
@@ -68,7 +70,7 @@ class SandboxOverride(Section):
 class Sandbox(Section):
     """How scripts are contained, and the defaults that namespaces inherit."""
 
-    level: Literal["auto", "strict", "hardened", "seccomp", "none"] = Field(
+    level: Literal["auto", Level] = Field(
         default="auto", description="'auto' takes the best level that this machine proves at start."
     )
     min_level: Level = Field(
@@ -78,9 +80,15 @@ class Sandbox(Section):
         default="public",
         description="The namespace of requests that name none, and of servers in none.",
     )
-    timeout_secs: Seconds = Field(default=30.0, description="Time of one script, in seconds.")
-    memory_mb: Megabytes = Field(default=256, description="Memory of one script, in MiB.")
-    max_calls: MaxCalls = Field(default=200, description="Upstream calls that one script may make.")
+    timeout_secs: Seconds = Field(
+        default=_LIMITS.timeout_secs, description="Time of one script, in seconds."
+    )
+    memory_mb: Megabytes = Field(
+        default=_LIMITS.memory_mb, description="Memory of one script, in MiB."
+    )
+    max_calls: MaxCalls = Field(
+        default=_LIMITS.max_calls, description="Upstream calls that one script may make."
+    )
     env_isolation: bool = Field(
         default=True,
         description="Servers get only the variables of 'env' and a few basic ones such as PATH.",

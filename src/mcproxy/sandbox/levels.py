@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mcproxy.sandbox.profile import LEVELS, Level
 from mcproxy.sandbox.zygote_process import ZygoteReady
+from mcproxy.types import LEVELS, Level
 
 _CONTAINER = (
     "In Docker or Kubernetes use a seccomp profile that allows user namespaces, see "
@@ -48,7 +48,7 @@ class LevelFailure:
         return f"{self.level}: {self.reason}. {cure(self)}."
 
 
-def candidates(level: Literal["auto"] | Level, lowest: Level) -> Sequence[Level]:
+def candidates(level: Literal["auto", Level], lowest: Level) -> Sequence[Level]:
     """The levels to try, best first; never one below ``lowest``."""
     allowed = LEVELS[: LEVELS.index(lowest) + 1]
     return [name for name in allowed if level in ("auto", name)]

@@ -20,15 +20,17 @@ from mcproxy.sandbox import bridge, exit_reason, levels, process_runner, selftes
 from mcproxy.sandbox.jail.walls import Wall, Walls
 from mcproxy.sandbox.levels import LevelFailure, lacking
 from mcproxy.sandbox.packages import Installed, PackagesUnavailable
-from mcproxy.sandbox.profile import LEVELS, Level, Profile, refusals, walls_for
+from mcproxy.sandbox.profile import Profile, refusals, walls_for
 from mcproxy.sandbox.selftest import NOT_ENFORCED, MakeSeat
 from mcproxy.sandbox.worker_pool import CLOSE_SECS, EgressListener, Lane
 from mcproxy.sandbox.worker_slot import WorkerSlot
 from mcproxy.sandbox.zygote_process import ZygoteFailed, ZygoteReady
 from mcproxy.types import (
+    LEVELS,
     CallTool,
     Capacity,
     Job,
+    Level,
     Limits,
     Outcome,
     PoolStats,
@@ -53,7 +55,7 @@ class PoolSettings:
     and the like, seen by profiles that have a network. ``capacity``: scripts at once, over all
     profiles. ``withhold`` is for tests."""
 
-    level: Literal["auto"] | Level = "auto"
+    level: Literal["auto", Level] = "auto"
     min_level: Level = "hardened"
     size: int = 2
     package_path: tuple[str, ...] = ()

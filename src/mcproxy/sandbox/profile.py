@@ -9,15 +9,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Literal, TypeAlias
 
 from mcproxy.config.sandbox import Sandbox
 from mcproxy.errors import Problem
 from mcproxy.sandbox.jail.walls import Wall, Walls
-from mcproxy.types import Limits
-
-Level: TypeAlias = Literal["strict", "hardened", "seccomp", "none"]
-LEVELS: tuple[Level, ...] = ("strict", "hardened", "seccomp", "none")  # best first
+from mcproxy.types import Level, Limits
 
 _SECTION = "sandbox.filesystem"
 _NEVER = ("/proc", "/sys", "/dev")

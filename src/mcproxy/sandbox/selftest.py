@@ -21,9 +21,8 @@ from mcproxy.cancellation import finish
 from mcproxy.errors import CallError
 from mcproxy.sandbox import bridge
 from mcproxy.sandbox.memory import used_kib
-from mcproxy.sandbox.profile import Level
 from mcproxy.sandbox.worker_slot import CLEAR_SECS, WorkerSlot
-from mcproxy.types import Job, Json, Limits, Outcome, ToolRef, ToolResult
+from mcproxy.types import Job, Json, Level, Limits, Outcome, ToolRef, ToolResult
 
 PROBES = """
 import _socket, ctypes, fcntl, mmap, os, pathlib, signal, socket, tempfile

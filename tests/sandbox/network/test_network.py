@@ -16,8 +16,8 @@ from mcproxy.errors import SandboxUnavailable
 from mcproxy.sandbox.network.dialling import Caps
 from mcproxy.sandbox.network.egress import Egress
 from mcproxy.sandbox.pool import Pool, PoolSettings
-from mcproxy.sandbox.profile import Level, Profile
-from mcproxy.types import Job, Json, Limits, Outcome
+from mcproxy.sandbox.profile import Profile
+from mcproxy.types import Job, Json, Level, Limits, Outcome
 from tests.sandbox.network.origins import PUBLIC, Origins, origins
 from tests.sandbox.walls import WITHHELD, echo
 
