@@ -4,19 +4,14 @@ Knows nothing of OAuth and needs no SDK, so that every start can look whether th
 was stored for another URL is not given away: a token is a secret of the server that it came from.
 """
 
-import contextlib
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from mcproxy.config.state import state_directory
+from mcproxy.config.state import replace_private, state_directory
 from mcproxy.types import JsonObject
 from mcproxy.wire.message import UNREADABLE
-
-_MODE = 0o600
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,16 +42,7 @@ class LoginFile:
 
     def write(self, login: Login) -> None:
         """Keep a login, readable by nobody else. Raises OSError."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(8)}")
-        try:
-            opened = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
-            with os.fdopen(opened, "wb") as file:
-                file.write(msgspec.json.encode(login))
-            draft.replace(self._path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                draft.unlink()
+        replace_private(self._path, msgspec.json.encode(login))
 
 
 def login_path(environment: Mapping[str, str], server: str) -> Path:

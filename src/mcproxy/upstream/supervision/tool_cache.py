@@ -4,16 +4,14 @@ With it tools are found at once after a restart, while the servers still start. 
 a truth: it counts until the server itself has answered, and where it is unreadable there is none.
 """
 
-import contextlib
 import logging
-import os
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from mcproxy.config.state import replace_private
 from mcproxy.types import JsonObject, Tool
 from mcproxy.upstream.protocol.listing import listed_tool
 from mcproxy.upstream.serverlog import ServerLog
@@ -21,7 +19,6 @@ from mcproxy.wire.message import UNREADABLE
 
 MAX_BYTES = 64 << 20  # as much as a server may list
 
-_MODE = 0o600
 _HASH_CHARS = 16
 
 log = logging.getLogger(__name__)
@@ -94,18 +91,8 @@ class OfferFile:
         self._kept = data
 
     def _replace(self, data: bytes) -> None:
-        folder = self._path.parent
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(8)}")
-        try:
-            opened = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
-            with os.fdopen(opened, "wb") as file:
-                file.write(data)
-            draft.replace(self._path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                draft.unlink()
-        for stale in list(folder.glob(self._others)):
+        replace_private(self._path, data)
+        for stale in list(self._path.parent.glob(self._others)):
             if stale != self._path:
                 stale.unlink(missing_ok=True)
 
