@@ -4,11 +4,11 @@ Models send integers as strings and invent argument names; what can only mean on
 that, all else is an ``ArgumentFault`` whose text lets the model mend its call.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mcproxy.errors import McproxyError
+from mcproxy.manifest.spelling import near
 from mcproxy.types import Json
 
 MAX_CODE_BYTES = 50 << 10
@@ -74,8 +74,8 @@ def read_execute(arguments: Mapping[str, Json]) -> ExecuteArguments:
 def _refuse_unknown(tool: str, arguments: Mapping[str, Json], known: tuple[str, ...]) -> None:
     for name in arguments:
         if name not in known:
-            near = difflib.get_close_matches(name[:_SHOWN_CHARS], known, 1, 0.5)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            close = near(name, known, 1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
             raise ArgumentFault(
                 f"{tool} has no argument {_shown(name)}.{hint} It takes: {', '.join(known)}."
             )
