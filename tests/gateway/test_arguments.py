@@ -55,6 +55,23 @@ def test_what_is_odd_is_refused_in_few_words(given_: JsonObject) -> None:
     assert len(str(caught.value)) < 300
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("depth", "max_depth"),
+        ("limits", "limit"),
+        ("name_space", "namespace"),
+        ("max_results", None),
+        ("timeout", None),
+    ],
+)
+def test_only_a_name_that_is_alike_is_suggested(name: str, meant: str | None) -> None:
+    with pytest.raises(ArgumentFault) as caught:
+        read_search({"query": "x", name: 1})
+    assert ("Did you mean" in str(caught.value)) == (meant is not None)
+    assert meant is None or f"Did you mean {meant!r}?" in str(caught.value)
+
+
 @given(st.dictionaries(st.sampled_from(["query", "max_depth", "limit", "namespace", "x"]), ANY))
 def test_search_reads_or_refuses(given_: dict[str, Json]) -> None:
     with contextlib.suppress(ArgumentFault):
