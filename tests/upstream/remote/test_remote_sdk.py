@@ -27,7 +27,7 @@ async def test_the_sdk_server(options: tuple[str, ...], transport: str, version:
     with listening("remote_sdk.py", *options) as url:
         async with running(sdk={"url": url, "transport": transport}) as watched:
             health = watched.fleet.health()["sdk"]
-            assert (health.state, health.tools, health.last_error) == ("ready", 8, None)
+            assert (health.state, health.tools, health.last_error) == ("ready", 10, None)
             assert version in str(await watched.call("sdk", "era"))
             assert "Hello Ada" in str(await watched.call("sdk", "greet", name="Ada"))
             assert "done" in str(await watched.call("sdk", "work"))
@@ -43,7 +43,7 @@ async def test_a_changed_list_is_read_again(options: tuple[str, ...], transport:
     with listening("remote_sdk.py", *options) as url:
         async with running(sdk={"url": url, "transport": transport}) as watched:
             await watched.call("sdk", "grow")
-            await watched.until("sdk", lambda health: health.tools == 9)
+            await watched.until("sdk", lambda health: health.tools == 11)
 
 
 @pytest.mark.requirement("remote.down")
