@@ -3,7 +3,7 @@
 import argparse
 import importlib
 
-NAMES = ("gateway", "search", "execute", "reload")
+NAMES = ("gateway", "search", "execute", "reload", "trace")
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ import uvloop
 from bench import hostile
 from mcproxy.config.load import Loaded, load_document
 from mcproxy.errors import ServerDown
+from mcproxy.exchange import NOBODY
 from mcproxy.types import JsonObject, ToolRef
 from mcproxy.upstream.fleet import Fleet, wanted
 
@@ -98,7 +99,7 @@ class _Run:
                 tasks.create_task(self._call(name))
         self._apply(guest=f"guest{number}")
         await self.settle()
-        await self._fleet.call(ToolRef(f"guest{number}", "add"), {"a": 1, "b": 1})
+        await self._fleet.call(NOBODY, ToolRef(f"guest{number}", "add"), {"a": 1, "b": 1})
         await asyncio.gather(*map(self._crash, names))
         self._apply(guest="")
         await self.settle()
@@ -116,12 +117,12 @@ class _Run:
 
     async def _call(self, name: str) -> None:
         for number in range(self._calls_each):
-            await self._fleet.call(ToolRef(name, "add"), {"a": number, "b": 1})
+            await self._fleet.call(NOBODY, ToolRef(name, "add"), {"a": number, "b": 1})
             self.calls += 1
 
     async def _crash(self, name: str) -> None:
         try:
-            await self._fleet.call(ToolRef(name, "crash"), {})
+            await self._fleet.call(NOBODY, ToolRef(name, "crash"), {})
         except ServerDown:
             self.crashes += 1
 

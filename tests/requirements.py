@@ -53,6 +53,7 @@ REQUIREMENTS: dict[str, str] = {
         "each caller enters the endpoints that the table gives it, by every way to name one, and "
         "no server is asked that it does not reach"
     ),
+    "access.once": "a request is judged once for each namespace that it names, whatever it calls",
     "access.scripts": "a script reaches its endpoint's servers only, by forged frames too",
     "access.passing": "prompts, resources, completions and subscriptions stay within the endpoint",
     "access.mode_hidden": "the mode of a guarded namespace shows in no refusal",

@@ -1,13 +1,13 @@
 """Limits that stand still while somebody is asked: the clock, without what it bounds."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 import pytest
 
-from mcproxy.exchange import EXCHANGE, Exchange
-from mcproxy.patience import patient
+from mcproxy.exchange import Exchange, drop
+from mcproxy.patience import Clock
 from mcproxy.types import JsonObject
 
 AMPLE_SECS = 1000.0  # no test comes near it
@@ -31,58 +31,60 @@ class Person:
 
 
 @pytest.fixture
-async def person() -> AsyncIterator[Person]:
-    person = Person()
-    token = EXCHANGE.set(Exchange(lambda method, params: None, person.ask))
-    yield person
-    EXCHANGE.reset(token)
+def person() -> Person:
+    return Person()
 
 
-async def ask(method: str) -> JsonObject:
-    """Ask as a server does: through the exchange in force."""
-    exchange = EXCHANGE.get()
-    assert exchange
-    return await exchange.ask(method, {})
+def asked(person: Person, *clocks: Clock) -> Exchange:
+    """The way to the person from within these limits, the outer one first."""
+    exchange = Exchange(drop, person.ask)
+    for clock in clocks:
+        exchange = exchange.within(clock)
+    return exchange
 
 
 @pytest.mark.requirement("upstream.patience")
 async def test_a_limit_runs_on_once_the_last_of_several_questions_is_answered(
     person: Person,
 ) -> None:
-    async with asyncio.TaskGroup() as tasks, patient(AMPLE_SECS) as limit:
-        before = limit.when()
+    clock = Clock()
+    async with asyncio.TaskGroup() as tasks, clock.limit(AMPLE_SECS):
+        before = clock.secs_left()
         assert before
-        questions = {name: tasks.create_task(ask(name)) for name in ("one", "two")}
+        ask = asked(person, clock).ask
+        questions = {name: tasks.create_task(_of(ask(name, {}))) for name in ("one", "two")}
         await person.is_asked("one", "two")
-        assert limit.when() is None
+        assert clock.secs_left() is None
         for name, question in questions.items():
-            assert limit.when() is None
+            assert clock.secs_left() is None
             person.answers[name].set()
             assert await question == {"answer": name}
-        after = limit.when()
+        after = clock.secs_left()
         assert after
-        assert after >= before
+        assert after <= before
 
 
 async def test_limits_within_one_another_stand_still_together(person: Person) -> None:
+    outer, inner = Clock(), Clock()
     async with (
         asyncio.TaskGroup() as tasks,
-        patient(AMPLE_SECS) as outer,
-        patient(AMPLE_SECS) as inner,
+        outer.limit(AMPLE_SECS),
+        inner.limit(AMPLE_SECS),
     ):
-        question = tasks.create_task(ask("one"))
+        question = tasks.create_task(_of(asked(person, outer, inner).ask("one", {})))
         await person.is_asked("one")
-        assert (outer.when(), inner.when()) == (None, None)
+        assert (outer.secs_left(), inner.secs_left()) == (None, None)
         person.answers["one"].set()
         await question
-        assert outer.when()
-        assert inner.when()
+        assert outer.secs_left()
+        assert inner.secs_left()
 
 
 async def test_a_question_that_outlives_its_block_moves_nothing(person: Person) -> None:
+    clock = Clock()
     async with asyncio.TaskGroup() as tasks:
-        async with patient(AMPLE_SECS):
-            question = tasks.create_task(ask("one"))
+        async with clock.limit(AMPLE_SECS):
+            question = tasks.create_task(_of(asked(person, clock).ask("one", {})))
             await person.is_asked("one")
         person.answers["one"].set()
         assert await question == {"answer": "one"}
@@ -91,20 +93,25 @@ async def test_a_question_that_outlives_its_block_moves_nothing(person: Person) 
 async def test_what_is_left_counts_after_the_answer(person: Person) -> None:
     answered = person.answers["one"] = asyncio.Event()
     answered.set()
+    clock = Clock()
 
     async def work() -> None:
-        async with patient(SHORT_SECS):
-            await ask("one")
+        async with clock.limit(SHORT_SECS):
+            await asked(person, clock).ask("one", {})
             await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):
         await work()
 
 
-async def test_without_a_client_it_is_a_plain_limit() -> None:
+async def test_without_a_question_it_is_a_plain_limit() -> None:
     async def work() -> None:
-        async with patient(SHORT_SECS):
+        async with Clock().limit(SHORT_SECS):
             await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):
         await work()
+
+
+async def _of(answer: Awaitable[JsonObject]) -> JsonObject:
+    return await answer

@@ -22,8 +22,9 @@ from mcproxy.config.state import state_directory
 from mcproxy.errors import CallError
 from mcproxy.exchange import Tenant, Upstream
 from mcproxy.frontends.drain import Gate
-from mcproxy.gateway.calls import Admission
-from mcproxy.gateway.core import Gateway, Outside
+from mcproxy.gateway.call_chain import CallServices
+from mcproxy.gateway.core import Gateway, Services
+from mcproxy.gateway.reading import resource_reader
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
 from mcproxy.hooks import Hooks
 from mcproxy.manifest.live import Live
@@ -103,20 +104,22 @@ class App:
         mask(self._redactor)
         self._audit = AuditLog(loaded.config.audit, _folder(loaded), self._masked)
         fleet = self._fleet.upstream
-        outside = Outside(
-            checked(self._counted(self._pool.run)),
-            self._discreet(self._metrics.measured(self._fleet.call)),
-            Upstream(
-                self._discreet(fleet.request),
-                self._discreet(fleet.list),
-                fleet.whose,
-                self._discreet(fleet.watch),
-            ),
-            Admission(limiter.take, self._queues.entered),
-            self._audit,
-            self._metrics,
+        upstream = Upstream(
+            self._discreet(fleet.request),
+            self._discreet(fleet.list),
+            fleet.whose,
+            self._discreet(fleet.watch),
+            self._discreet(fleet.unwatch),
         )
-        self.gateway = Gateway(self._current, outside)
+        calls = CallServices(
+            limiter.take,
+            self._queues.entered,
+            self._audit,
+            self._discreet(self._metrics.measured(self._fleet.call)),
+            resource_reader(upstream),
+        )
+        run = checked(self._counted(self._pool.run))
+        self.gateway = Gateway(self._current, Services(run, calls, upstream, self._metrics))
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

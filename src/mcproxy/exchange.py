@@ -1,18 +1,21 @@
 """What passes between a client and servers beside the calls of tools, and whose it is. No I/O.
 
-``Upstream`` leads to servers; the ``Exchange`` leads back to the client, and travels in a context
-variable. What is made, and altered, several times for each request is a ``msgspec.Struct``: as a
-dataclass it costs twenty times as much.
+``ServerCall`` and ``Upstream`` lead to servers; the ``Exchange`` leads back to the client, and is
+given to each. What is made, and altered, several times for each request is a ``msgspec.Struct``:
+as a dataclass it costs twenty times as much.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
-from mcproxy.types import Json, JsonObject
+from mcproxy.errors import RpcError
+from mcproxy.patience import Clock
+from mcproxy.types import Json, JsonObject, ToolRef, ToolResult
 
 
 class Tenant(msgspec.Struct, frozen=True):
@@ -25,24 +28,6 @@ class Tenant(msgspec.Struct, frozen=True):
     ended: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     caller: str = ""
     namespace: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """What else than tool calls the gateway asks of servers, each by the server's name.
-
-    ``request(server, method, params)`` sends a request and gives its raw result; ``list`` gives
-    all items of one of the server's lists, for instance ``prompts/list``, and remembers them until
-    the server says that they changed. ``whose(server, tenant)`` gives whom alone the notifications
-    about a resource are for that a tenant asks for: the tenant, or None where they are for
-    everybody; ``watch(server, uri, whose, wanted)`` turns them on or off. All but ``whose`` raise
-    CallError.
-    """
-
-    request: Callable[[str, str, Mapping[str, Json]], Awaitable[bytes]]
-    list: Callable[[str, str], Awaitable[Sequence[JsonObject]]]
-    whose: Callable[[str, Tenant], Tenant | None]
-    watch: Callable[[str, str, Tenant | None, bool], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -71,6 +56,7 @@ class Exchange(msgspec.Struct, frozen=True):
     None where it does not say. ``retry`` is None unless the client takes ``input_required``
     results itself: then they are passed on, and ``retry`` has the ``inputResponses`` and
     ``requestState`` with which it came back. ``tenant``: whose state servers keep apart.
+    ``clock``: the limit within which its calls are made, where there is one.
     """
 
     notify: Callable[[str, JsonObject], None]
@@ -81,8 +67,51 @@ class Exchange(msgspec.Struct, frozen=True):
     log_level: str | None = None
     retry: Mapping[str, Json] | None = None
     tenant: Tenant = msgspec.field(default_factory=Tenant)
+    clock: Clock | None = None
+
+    def within(self, clock: Clock) -> "Exchange":
+        """The exchange of what a limit bounds: its clock stands still while the client is asked."""
+
+        async def ask(method: str, params: JsonObject) -> JsonObject:
+            with clock.stopped():
+                return await self.ask(method, params)
+
+        return replace(self, ask=ask, clock=clock)
 
 
-EXCHANGE: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
-"""The exchange within which the running code works; tasks inherit it, so that a tool call made by
-a script reaches the client behind the script."""
+def drop(method: str, params: JsonObject) -> None:
+    """Notify a client to which there is no way."""
+
+
+async def _refuse(method: str, params: JsonObject) -> JsonObject:
+    text = f"{method} can be answered only while a client's request is running"
+    raise RpcError(RpcError.INVALID_REQUEST, text)
+
+
+NOBODY = Exchange(drop, _refuse)
+"""Behind what we ask on behalf of no client, or of one that is not to hear of it."""
+
+
+ServerCall: TypeAlias = Callable[[Exchange, ToolRef, Mapping[str, Json]], Awaitable[ToolResult]]
+"""Calls a server's tool on behalf of the client behind the exchange; with that bound it is a
+``CallTool``. Raises CallError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """What else than tool calls the gateway asks of servers, each by the server's name.
+
+    ``request(exchange, server, method, params)`` sends a request on behalf of the client behind
+    the exchange and gives its raw result; ``list(server, method)`` gives all items of one of the
+    server's lists, for instance ``prompts/list``, and remembers them until the server says that
+    they changed. ``whose(server, tenant)`` gives whom alone the notifications about a resource are
+    for that a tenant asks for: the tenant, or None where they are for everybody;
+    ``watch(exchange, server, uri, whose)`` turns them on, ``unwatch(server, uri, whose)`` off. All
+    but ``whose`` raise CallError.
+    """
+
+    request: Callable[[Exchange, str, str, Mapping[str, Json]], Awaitable[bytes]]
+    list: Callable[[str, str], Awaitable[Sequence[JsonObject]]]
+    whose: Callable[[str, Tenant], Tenant | None]
+    watch: Callable[[Exchange, str, str, Tenant | None], Awaitable[None]]
+    unwatch: Callable[[str, str, Tenant | None], Awaitable[None]]

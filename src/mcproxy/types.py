@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from mcproxy.patience import Clock
+
 if TYPE_CHECKING:
     Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 else:
@@ -146,13 +148,15 @@ class Capacity:
 class Job:
     """One script to run: its text, its limits, and the JSON text behind ``api.manifest()``.
 
-    ``profile`` names the sandbox profile (network, files, packages) prepared for its namespace.
+    ``profile`` names the sandbox profile (network, files, packages) prepared for its namespace;
+    ``clock`` is that of its time limit, which stands still while its client is asked.
     """
 
     source: str
     limits: Limits
     manifest: bytes = b"{}"
     profile: str = ""
+    clock: Clock = field(default_factory=Clock)
 
 
 Wrapping: TypeAlias = Literal["never", "perhaps", "always"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mcproxy import serve
 from mcproxy.config.load import Loaded, load_document
-from mcproxy.exchange import EXCHANGE, Exchange
+from mcproxy.exchange import Exchange
 from mcproxy.frontends.sessions import Bounds
 from mcproxy.sandbox.installer import Installer
 from mcproxy.sandbox.packages import Packages, PackagesUnavailable
@@ -20,7 +20,7 @@ from tests.cancellation.driver import Part
 from tests.cancellation.scenarios import LOOK_SECS, READY_SECS, fleet
 from tests.frontends.serving import Served, request, script, serving
 from tests.frontends.test_stateless import META, headers
-from tests.upstream.fleets import Watched, server
+from tests.upstream.fleets import BEHIND, Watched, server
 
 _CAN: JsonObject = {
     **META,
@@ -81,11 +81,11 @@ def relayed() -> AbstractAsyncContextManager[Part]:
 
     async def use(watched: Watched) -> None:
         capabilities: JsonObject = {"elicitation": {}}
-        token = EXCHANGE.set(Exchange(lambda *_: None, ask, capabilities=capabilities))
+        token = BEHIND.set(Exchange(lambda *_: None, ask, capabilities=capabilities))
         try:
             await watched.call("asker", "elicit")
         finally:
-            EXCHANGE.reset(token)
+            BEHIND.reset(token)
         await watched.fleet.check()
 
     return fleet({"asker": server("asker.py")}, use)

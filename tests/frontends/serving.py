@@ -5,7 +5,7 @@ by the test: each line of a script is ``say N``, ``ask METHOD``, ``fail``, ``wai
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,14 +15,15 @@ import httpx
 
 from mcproxy.config.load import load_document
 from mcproxy.config.model import Audit
-from mcproxy.exchange import EXCHANGE, Upstream
+from mcproxy.exchange import Exchange, Upstream
 from mcproxy.frontends.drain import Gate
 from mcproxy.frontends.http import application
 from mcproxy.frontends.http_connection import ConnectionLimits, Connections, server_on
 from mcproxy.frontends.request_auth import Site
 from mcproxy.frontends.sessions import Bounds, Sessions
-from mcproxy.gateway.calls import Admission
-from mcproxy.gateway.core import Gateway, Outside, Where
+from mcproxy.gateway.call_chain import CallServices
+from mcproxy.gateway.core import Gateway, Services
+from mcproxy.gateway.request import RequestSource
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
 from mcproxy.manifest.model import build
 from mcproxy.observe.metrics import Metrics
@@ -40,11 +41,13 @@ from mcproxy.types import (
     ServerView,
     Tool,
     ToolRef,
+    ToolResult,
 )
 
 BOUND_SECS = 20
 BOTH = "application/json, text/event-stream"
-HERE = Where(Caller())
+HERE = RequestSource(Caller())
+STARTING = ServerView("echo", "starting")  # so that any tool of it is asked
 CONFIG: JsonObject = {
     "servers": {"echo": {"command": "echo"}, "vault": {"command": "x", "namespace": "locked"}},
     "namespaces": {"small": {"extends": "public"}, "locked": {"require_auth": True}},
@@ -77,12 +80,10 @@ class Scripts:
         for line in job.source.splitlines():
             match line.split():
                 case ["say", count]:
-                    self.say(int(count))
+                    await call(ToolRef("echo", "say"), {"count": int(count)})
                     await asyncio.sleep(0)
                 case ["ask", method]:
-                    exchange = EXCHANGE.get()
-                    assert exchange
-                    value = await exchange.ask(method, {})
+                    value = json.loads((await call(ToolRef("echo", "ask"), {"of": method})).raw)
                 case ["cling"]:
                     try:
                         await self._wait()
@@ -97,12 +98,17 @@ class Scripts:
             self.ending.notify_all()
         return Outcome(value=value)
 
-    def say(self, count: int) -> None:
-        exchange = EXCHANGE.get()
-        assert exchange
-        for number in range(1, count + 1):
+    async def serve(
+        self, exchange: Exchange, ref: ToolRef, arguments: Mapping[str, Json]
+    ) -> ToolResult:
+        """The server behind the scripts' calls."""
+        if ref.tool == "ask":
+            answer = await exchange.ask(str(arguments["of"]), {})
+            return ToolResult(json.dumps(answer).encode())
+        for number in range(1, int(str(arguments["count"])) + 1):
             told: JsonObject = {"level": "info", "data": f"{number} {'x' * 1000}"}
             exchange.notify("notifications/message", told)
+        return ToolResult(b"{}")
 
     async def _wait(self) -> None:
         self.waiting.set()
@@ -118,12 +124,12 @@ class World:
 
     def __init__(self, scripts: Scripts, config: JsonObject = CONFIG) -> None:
         self.policy: Policy = policy_of(load_document(config).config)
-        self.snapshot: Snapshot = take_snapshot(self.policy, build(()))
-        upstream = Upstream(_nothing, _nothing, lambda *_: None, _nothing)
-        admission = Admission(lambda *_: None, Queues().entered)
+        self.snapshot: Snapshot = take_snapshot(self.policy, build([STARTING]))
+        upstream = Upstream(_nothing, _nothing, lambda *_: None, _nothing, _nothing)
         audit = AuditLog(Audit(), Path())
-        outside = Outside(scripts.run, _nothing, upstream, admission, audit, Metrics())
-        self.gateway = Gateway(lambda: self.snapshot, outside)
+        calls = CallServices(lambda *_: None, Queues().entered, audit, scripts.serve, _nothing)
+        services = Services(scripts.run, calls, upstream, Metrics())
+        self.gateway = Gateway(lambda: self.snapshot, services)
 
     def publish(self, *tools: str) -> None:
         """Let the server ``echo`` have these tools from now on."""

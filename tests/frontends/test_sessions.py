@@ -1,18 +1,17 @@
 """Sessions: how many, how long, and whose."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from mcproxy.frontends.drain import Gate
 from mcproxy.frontends.sessions import Bounds, Full, Sessions
-from mcproxy.gateway.core import Where
+from mcproxy.gateway.request import RequestSource
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Caller
 from tests.frontends.serving import HERE, Scripts, World
 
 BOUNDS = Bounds(sessions=10, idle_secs=100, unused_secs=10, listeners=4)  # half for one
-ADA, BOB = Where(Caller("t0k3n")), Where(Caller("b0b"))
+ADA, BOB = RequestSource(Caller("t0k3n")), RequestSource(Caller("b0b"))
 
 
 class Clock:

@@ -10,7 +10,7 @@ import pytest
 
 from mcproxy.frontends.conversation import MAX_RUNNING
 from mcproxy.frontends.sessions import Bounds
-from mcproxy.gateway.core import Where
+from mcproxy.gateway.request import RequestSource
 from mcproxy.types import Caller, Json, JsonObject
 from tests.frontends.serving import (
     BOTH,
@@ -383,7 +383,9 @@ async def test_all_sessions_in_use() -> None:
             assert full.headers["Retry-After"] == "60"
             sse = await served.http.get("/sse")
             assert (sse.status_code, sse.headers["Retry-After"]) == (503, "60")
-        session = served.sessions.find(headers["Mcp-Session-Id"], "streamable", Where(Caller()))
+        session = served.sessions.find(
+            headers["Mcp-Session-Id"], "streamable", RequestSource(Caller())
+        )
         while session and not session.idle:  # that nobody listens any more is yet to be noticed
             await served.http.get("/health")
         await served.open()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcproxy.errors import InvalidArguments
-from mcproxy.gateway.calls import checked
+from mcproxy.gateway.call_chain import checked
 from mcproxy.gateway.schema_cost import effort
 from mcproxy.types import Json, JsonObject, Tool, ToolRef, ToolResult
 

@@ -7,13 +7,12 @@ from collections.abc import Callable, Coroutine
 import pytest
 
 from mcproxy.errors import RpcError, ServerDown
-from mcproxy.exchange import ClientSession, Tenant, Upstream
+from mcproxy.exchange import NOBODY, ClientSession, Exchange, Tenant, Upstream
 from mcproxy.gateway import watching
 from mcproxy.gateway.watching import Watching
 from mcproxy.types import JsonObject, ToolRef
 
 URI = "memo://one"
-EVERYBODY = Tenant()
 
 
 class Server:
@@ -32,13 +31,20 @@ class Server:
         async def lists(*given: object) -> list[JsonObject]:
             raise AssertionError(given)
 
-        return Upstream(no, lists, lambda server, tenant: None, self._watch)
+        return Upstream(no, lists, lambda server, tenant: None, self._watch, self._unwatch)
 
-    async def _watch(self, server: str, uri: str, whose: Tenant | None, wanted: bool) -> None:
+    async def _watch(self, exchange: Exchange, server: str, uri: str, whose: Tenant | None) -> None:
+        await self._answers(server, uri)
+        self.tells.add(uri)
+
+    async def _unwatch(self, server: str, uri: str, whose: Tenant | None) -> None:
+        await self._answers(server, uri)
+        self.tells.discard(uri)
+
+    async def _answers(self, server: str, uri: str) -> None:
         await self.ready.wait()
         if self.down:
             raise ServerDown(ToolRef(server, uri), "it is down")
-        (self.tells.add if wanted else self.tells.discard)(uri)
 
 
 class Listener:
@@ -53,7 +59,7 @@ class Listener:
         self.heard += 1
 
     async def subscribe(self, uri: str = URI) -> None:
-        await self._watching.add("it", uri, self.session, EVERYBODY)
+        await self._watching.add("it", uri, self.session, NOBODY)
 
     async def unsubscribe(self) -> None:
         await self._watching.remove(URI, self.session)

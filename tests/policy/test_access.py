@@ -70,7 +70,7 @@ ADMITTED: dict[str, tuple[Caller, str | None, str]] = {
 @pytest.mark.parametrize("title", ADMITTED)
 def test_who_is_admitted(title: str) -> None:
     caller, name, expected = ADMITTED[title]
-    assert admit(POLICY, caller, name).name == expected
+    assert admit(POLICY, caller, name).namespace.name == expected
 
 
 REFUSED: dict[str, tuple[Policy, Caller, str | None, int]] = {
@@ -244,7 +244,7 @@ def test_usable_is_what_admit_admits(caller: Caller) -> None:
     names = {endpoint.name for endpoint in usable(POLICY, caller)}
     for name in POLICY.endpoints:
         if name in names:
-            assert admit(POLICY, caller, name).name == name
+            assert admit(POLICY, caller, name).namespace.name == name
         else:
             refusal(POLICY, caller, name)
 

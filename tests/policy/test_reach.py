@@ -148,4 +148,4 @@ def test_a_token_opens_what_it_lists_and_what_is_open_to_all(
         with pytest.raises(AccessDenied):
             admit(policy, caller, asked)
     else:
-        assert admit(policy, caller, asked).name == asked
+        assert admit(policy, caller, asked).namespace.name == asked

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mcproxy.errors import Busy, ConfigError, SandboxUnavailable
-from mcproxy.exchange import EXCHANGE, Exchange
+from mcproxy.exchange import Exchange, drop
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile
 from mcproxy.types import (
@@ -145,17 +145,14 @@ class Client:
 async def asked(pool: Pool, source: str, secs: float, client: Client) -> Outcome:
     """Run a script whose tool asks the client, within ``secs``."""
 
+    job = Job(source, replace(SMALL, timeout_secs=secs))
+    exchange = Exchange(drop, client.ask).within(job.clock)
+
     async def tool(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        exchange = EXCHANGE.get()
-        assert exchange
         await exchange.ask("elicitation/create", {})
         return await echo(ref, arguments)
 
-    token = EXCHANGE.set(Exchange(lambda method, params: None, client.ask))
-    try:
-        return await pool.run(Job(source, replace(SMALL, timeout_secs=secs)), tool)
-    finally:
-        EXCHANGE.reset(token)
+    return await pool.run(job, tool)
 
 
 @pytest.mark.requirement("execute.patience")

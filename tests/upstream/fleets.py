@@ -6,12 +6,14 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
 from mcproxy.config.load import Loaded, load_document
+from mcproxy.exchange import NOBODY, Exchange
 from mcproxy.types import Json, JsonObject, ServerHealth, ToolRef
 from mcproxy.upstream.fleet import Fleet, wanted
 
@@ -23,6 +25,10 @@ LOOK_SECS = 0.05
 def server(script: str, *options: str, **more: Json) -> JsonObject:
     """The definition of one of the servers under ``tests/servers``."""
     return {"command": sys.executable, "args": [str(SERVERS / script), *options], **more}
+
+
+BEHIND: ContextVar[Exchange] = ContextVar("behind", default=NOBODY)
+"""The way back to the client on whose behalf a test calls."""
 
 
 class Watched:
@@ -51,8 +57,8 @@ class Watched:
         return health
 
     async def call(self, server: str, tool: str, **arguments: Json) -> JsonObject:
-        """Call a tool; its whole result."""
-        result = await self.fleet.call(ToolRef(server, tool), arguments)
+        """Call a tool on behalf of the client in ``BEHIND``; its whole result."""
+        result = await self.fleet.call(BEHIND.get(), ToolRef(server, tool), arguments)
         decoded: JsonObject = json.loads(result.raw)
         return decoded
 

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from mcproxy.errors import CallTimeout, RpcError, ServerDown, UnknownServer, UpstreamError
+from mcproxy.exchange import NOBODY
 from mcproxy.types import JsonObject, ToolRef
 from tests.upstream.fleets import WAIT_SECS, Watched, running, server
 
@@ -115,7 +116,7 @@ async def test_a_slow_tool_times_out_alone() -> None:
 
 async def test_what_the_server_says_no_to() -> None:
     async with running(echo=server("echo.py")) as watched:
-        failed = await watched.fleet.call(ToolRef("echo", "fail"), {})
+        failed = await watched.fleet.call(NOBODY, ToolRef("echo", "fail"), {})
         assert failed.is_error
         with pytest.raises(UpstreamError) as caught:
             await watched.call("echo", "rpc_error")

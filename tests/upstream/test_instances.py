@@ -11,9 +11,10 @@ import psutil
 import pytest
 
 from mcproxy.errors import ServerDown, UpstreamError
-from mcproxy.exchange import EXCHANGE, Exchange, Tenant
+from mcproxy.exchange import NOBODY, Exchange, Tenant
 from mcproxy.types import Json, JsonObject, ServerHealth
 from tests.upstream.fleets import (
+    BEHIND,
     LOOK_SECS,
     WAIT_SECS,
     Watched,
@@ -47,11 +48,11 @@ class Client:
 
     async def call(self, tool: str, **arguments: Json) -> JsonObject:
         """Call a tool as this client; its structured content."""
-        token = EXCHANGE.set(Exchange(_drop, _refuse, tenant=self.tenant))
+        token = BEHIND.set(Exchange(_drop, _refuse, tenant=self.tenant))
         try:
             result = (await self._watched.call("echo", tool, **arguments)).get("structuredContent")
         finally:
-            EXCHANGE.reset(token)
+            BEHIND.reset(token)
         return result if isinstance(result, dict) else {}
 
     async def pid(self) -> int:
@@ -104,7 +105,7 @@ async def test_each_call_has_a_fresh_process() -> None:
         await until_gone(*pids)
         assert watched.fleet.health()["echo"].instances == ()
         with pytest.raises(UpstreamError, match="an instance of its own"):
-            await watched.fleet.upstream.watch("echo", "memo://one", ada.tenant, True)
+            await watched.fleet.upstream.watch(NOBODY, "echo", "memo://one", ada.tenant)
 
 
 @pytest.mark.requirement("affinity.limit")

@@ -21,7 +21,8 @@ from mcproxy.frontends.drain import Gate
 from mcproxy.frontends.params import glance
 from mcproxy.frontends.progress import ScriptProgress, wants_signs
 from mcproxy.frontends.stream import Stream
-from mcproxy.gateway.core import Gateway, Where
+from mcproxy.gateway.core import Gateway
+from mcproxy.gateway.request import RequestSource
 from mcproxy.types import JsonObject
 from mcproxy.wire.message import (
     Failure,
@@ -114,14 +115,16 @@ class Conversation:
         """Whether no request is being answered."""
         return not self._running
 
-    def start(self, request: Request, where: Where, way: ReplyTo) -> asyncio.Task[None] | None:
+    def start(
+        self, request: Request, source: RequestSource, way: ReplyTo
+    ) -> asyncio.Task[None] | None:
         """Begin to answer a request; None where there are too many (the reply says so)."""
         if request.method == "initialize":
             self.meet(request)
 
         async def work() -> Response | Failure | None:
             with self._gate.enter():
-                return await self._respond(request, where, way.notices)
+                return await self._respond(request, source, way.notices)
 
         return self._begin(request, work, way)
 
@@ -186,15 +189,15 @@ class Conversation:
         return task
 
     async def _respond(
-        self, request: Request, where: Where, notices: Stream
+        self, request: Request, source: RequestSource, notices: Stream
     ) -> Response | Failure | None:
         exchange = self._exchange(notices)
         token = wants_signs(request)
         if token is None:
-            return await self._gateway.respond(request, where, exchange)
+            return await self._gateway.respond(request, source, exchange)
         progress = ScriptProgress(exchange.notify, token)
         exchange = msgspec.structs.replace(exchange, notify=progress.pass_on)
-        return await progress.during(self._gateway.respond(request, where, exchange))
+        return await progress.during(self._gateway.respond(request, source, exchange))
 
     def _exchange(self, notices: Stream) -> Exchange:
         def send(message: Message) -> None:

@@ -7,8 +7,8 @@ and what it refuses for its origin no page reads. Credentials (cookies) are neve
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -61,11 +61,11 @@ def _to_page(site: Site, request: Request, methods: str) -> Response:
     """What a page of this origin may ask. A preflight carries no token, and not what
     ``X-Namespace`` will say: where either decides, an origin passes that any namespace lists, so
     that guarded and unknown namespaces have one answer."""
-    place = destination(site, request)
+    source = destination(site, request)
     asked = [name.strip() for name in _asked(request).split(",")]
-    if place.path is None and _NAMESPACE in asked:
-        place = replace(place, header=ANY)
-    if not site.gateway.shares(place):
+    if source.path is None and _NAMESPACE in asked:
+        source = replace(source, header=ANY)
+    if not site.gateway.shares(source):
         text = "pages of this origin may not ask here; list it in the namespace's allowed_origins"
         return refusal(403, text, _VARY)
     parameters = [name for name in asked if _PARAMETER.fullmatch(name)]

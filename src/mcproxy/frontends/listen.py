@@ -12,9 +12,9 @@ from mcproxy.frontends.events import EventStream
 from mcproxy.frontends.replies import unavailable
 from mcproxy.frontends.request_auth import Site
 from mcproxy.frontends.sessions import FULL_SECS, Full
-from mcproxy.gateway.core import Where
 from mcproxy.gateway.listen import listen
 from mcproxy.gateway.protocol_era import server_info
+from mcproxy.gateway.request import RequestSource
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import JsonObject
 from mcproxy.wire import message as wire
@@ -22,7 +22,9 @@ from mcproxy.wire import message as wire
 _encode = msgspec.json.Encoder().encode
 
 
-async def response(site: Site, message: wire.Request, place: Where, share: str) -> Response:
+async def response(
+    site: Site, message: wire.Request, source: RequestSource, share: str
+) -> Response:
     """The stream that answers the request, of somebody's share. Raises RpcError."""
     stream = site.sessions.stream(share)
 
@@ -30,7 +32,7 @@ async def response(site: Site, message: wire.Request, place: Where, share: str) 
         stream.put(wire.encode(note))
 
     try:
-        listening = await listen(site.gateway, place, message, send)
+        listening = await listen(site.gateway, source, message, send)
     except AccessDenied as denied:
         raise RpcError(RpcError.INVALID_PARAMS, str(denied)) from denied
 

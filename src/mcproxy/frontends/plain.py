@@ -14,37 +14,37 @@ from mcproxy.frontends.replies import accepted, answered, raw, retry_after
 from mcproxy.frontends.request_auth import (
     Received,
     Site,
+    admitted,
     gone,
     read_message,
-    refused,
     share_of,
-    where,
+    source_of,
 )
-from mcproxy.gateway.core import Gateway, Where
+from mcproxy.gateway.core import Gateway
+from mcproxy.gateway.request import RequestSource
 from mcproxy.wire import message as wire
 
 
 async def answer(site: Site, request: Request) -> Response:
     """Answer a request, or a batch of them."""
-    place = where(request)
-    refusal = refused(site, request, place)
-    if refusal:
-        return refusal
+    source = admitted(site, request, source_of(request))
+    if isinstance(source, Response):
+        return source
     asked = await read_message(site, request, bad=200)
-    return asked if isinstance(asked, Response) else await reply(site, request, asked, place)
+    return asked if isinstance(asked, Response) else await reply(site, request, asked, source)
 
 
 async def reply(
     site: Site,
     request: Request,
     received: Received,
-    place: Where,
+    source: RequestSource,
 ) -> Response:
     """Answer messages; where the client leaves, what it asked for is stopped."""
     work = (
-        _batch(site.gateway, received, place)
+        _batch(site.gateway, received, source)
         if isinstance(received, list)
-        else _one(site.gateway, received, place)
+        else _one(site.gateway, received, source)
     )
     batch = received if isinstance(received, list) else [received]
     account = site.sessions.account(share_of(site, request))
@@ -66,13 +66,15 @@ async def reply(
         give_back()
 
 
-async def _one(gateway: Gateway, message: wire.Message, place: Where) -> Response:
-    reply = await gateway.respond(message, place)
+async def _one(gateway: Gateway, message: wire.Message, source: RequestSource) -> Response:
+    reply = await gateway.respond(message, source)
     return answered(reply) if reply else accepted()
 
 
-async def _batch(gateway: Gateway, batch: list[wire.Message | RpcError], place: Where) -> Response:
-    answers = await answer_batch(batch, lambda item: gateway.respond(item, place))
+async def _batch(
+    gateway: Gateway, batch: list[wire.Message | RpcError], source: RequestSource
+) -> Response:
+    answers = await answer_batch(batch, lambda item: gateway.respond(item, source))
     if not answers:
         return accepted()
     replies, texts = zip(*answers, strict=True)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias, get_args
 
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,7 +21,8 @@ from mcproxy.frontends.drain import DRAIN_SECS, Gate
 from mcproxy.frontends.oauth_metadata import challenge
 from mcproxy.frontends.replies import raw, refusal, unavailable
 from mcproxy.frontends.sessions import Sessions
-from mcproxy.gateway.core import Gateway, Where
+from mcproxy.gateway.core import Gateway
+from mcproxy.gateway.request import RequestSource
 from mcproxy.policy.access import AccessDenied
 from mcproxy.policy.origins import Arrival, Bind, OriginVerdict, judge
 from mcproxy.types import Caller, Json
@@ -103,12 +105,13 @@ def _arrival(scope: Scope) -> Arrival:
     )
 
 
-def where(request: Request) -> Where:
+def source_of(request: Request) -> RequestSource:
     """Who asks, for which namespace, and in which mode."""
     path = request.path_params.get("namespace")
     asked = parameter(request, "mode")
     mode = next((mode for mode in MODES if mode == asked), None)
-    return Where(caller(request), path, request.headers.get("x-namespace"), mode)
+    admitted = request.scope["state"].get("admitted")
+    return RequestSource(caller(request), path, request.headers.get("x-namespace"), mode, admitted)
 
 
 def parameter(request: Request, name: str) -> str | None:
@@ -116,17 +119,17 @@ def parameter(request: Request, name: str) -> str | None:
     return request.query_params.get(name) if request.scope["query_string"] else None
 
 
-def destination(site: Site, request: Request) -> Where:
+def destination(site: Site, request: Request) -> RequestSource:
     """The same, but a message to the caller's session of ``/sse`` goes where that session is."""
-    place = where(request)
+    source = source_of(request)
     id_ = parameter(request, SESSION) if _is_message(request) else None
     if id_ is None:
-        return place
+        return source
     try:
-        session = site.sessions.find(id_, "sse", place)
+        session = site.sessions.find(id_, "sse", source)
     except AccessDenied:
-        return place
-    return session.place(place) if session else place
+        return source
+    return session.source_of(source) if session else source
 
 
 def _is_message(request: Request) -> bool:
@@ -157,23 +160,24 @@ def denied(site: Site, request: Request, fault: AccessDenied) -> Response:
     return refusal(fault.status, str(fault), headers)
 
 
-def refused(site: Site, request: Request, place: Where) -> Response | None:
-    """The refusal of a request for ``place`` before its body is read.
+def admitted(site: Site, request: Request, source: RequestSource) -> RequestSource | Response:
+    """The request with the verdict on it, before its body is read; or its refusal.
 
     A wrong token and a foreign page are refused everywhere; a namespace only where it stands in the
     path, since elsewhere the refusal is JSON-RPC's.
     """
     if site.gate.closed:
         return stopping()
-    if place.mode is None and parameter(request, "mode") is not None:
+    if source.mode is None and parameter(request, "mode") is not None:
         return refusal(400, f"the parameter mode is one of: {', '.join(MODES)}")
     try:
-        site.gateway.admit(place)
+        found = site.gateway.admit(source)
     except AccessDenied as fault:
-        if place.path or fault.wrong_token:
+        if source.path or fault.wrong_token:
             return denied(site, request, fault)
-        return foreign(request)
-    return None
+        return foreign(request) or source
+    request.scope["state"]["admitted"] = found
+    return replace(source, admitted=found)
 
 
 def stopping() -> Response:
@@ -192,8 +196,8 @@ def share_of(site: Site, request: Request) -> str:
     state = request.scope["state"]
     share: str | None = state.get("share")
     if share is None:
-        who = caller(request)
-        name = site.gateway.identify(who) if who.token else None
+        source = source_of(request)
+        name = site.gateway.identify(source) if source.caller.token else None
         share = state["share"] = owner_of(name, verdict(request).sender)
     return share
 

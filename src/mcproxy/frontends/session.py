@@ -4,13 +4,15 @@ to fetch. Knows no HTTP."""
 import asyncio
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
+
+from msgspec.structs import replace
 
 from mcproxy.frontends.answering import Answer
 from mcproxy.frontends.conversation import Conversation, ReplyTo
 from mcproxy.frontends.stream import Stream
-from mcproxy.gateway.core import Where
+from mcproxy.gateway.request import RequestSource
 from mcproxy.wire.message import Request
 
 Kind = Literal["streamable", "sse"]
@@ -25,7 +27,7 @@ class Whose:
     knows its id. ``share``: whose share of what the gateway can carry it takes."""
 
     kind: Kind
-    where: Where
+    source: RequestSource
     owner: str
     share: str
 
@@ -63,19 +65,20 @@ class Session:
         """Its own, and those of replies that are kept."""
         return tuple(self._streams.values())
 
-    def place(self, where: Where) -> Where:
-        """Where a request of this session goes: to the session's endpoint, for who sent it."""
-        own = self.whose.where
-        return replace(own, caller=where.caller, header=where.header or own.header)
+    def source_of(self, source: RequestSource) -> RequestSource:
+        """A request of this session: it goes to the session's endpoint, for who sent it."""
+        own = self.whose.source
+        header = source.header or own.header
+        return replace(own, caller=source.caller, header=header, admitted=source.admitted)
 
-    def begin(self, request: Request, where: Where, *, streams: bool) -> Answer:
+    def begin(self, request: Request, source: RequestSource, *, streams: bool) -> Answer:
         """Begin to answer a request, on a stream of its own; what is said before the reply goes to
         the home stream where the client reads the reply as one JSON text."""
         answer = Answer(self._new_stream(str(next(self._names))))
         name = answer.stream.name
         self._streams[name] = answer.stream
         way = ReplyTo(answer.stream if streams else self.home, answer.reply)
-        task = self.conversation.start(request, where, way)
+        task = self.conversation.start(request, source, way)
         if task:
             self._tasks[name] = task  # no longer than it runs: with it goes all of its request
             task.add_done_callback(lambda _: self._tasks.pop(name, None))

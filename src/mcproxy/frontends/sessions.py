@@ -15,6 +15,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 
+from msgspec.structs import replace
+
 from mcproxy.errors import McproxyError
 from mcproxy.frontends.budget import Budget
 from mcproxy.frontends.conversation import Account, Conversation
@@ -22,7 +24,8 @@ from mcproxy.frontends.drain import Gate
 from mcproxy.frontends.events import HEARTBEAT_SECS
 from mcproxy.frontends.session import HOME, Kind, Session, Whose
 from mcproxy.frontends.stream import BACKLOG_BYTES, Backlog, Stream
-from mcproxy.gateway.core import Gateway, Where
+from mcproxy.gateway.core import Gateway
+from mcproxy.gateway.request import RequestSource
 
 FULL_SECS = 60  # a session that was opened and never used ends within that time
 _ENTRY_BYTES = 2 << 10  # what a kept stream costs beside its messages
@@ -115,16 +118,18 @@ class Sessions:
         """A stream whose messages count as waiting for this owner."""
         return Stream(name, owner, self._backlog)
 
-    def open(self, kind: Kind, where: Where, share: str) -> Session:
+    def open(self, kind: Kind, source: RequestSource, share: str) -> Session:
         """A new session of this caller; ``share``: whose share it takes. Where that is used up, the
         session of it goes that was never used, or is idle. Raises Full, and AccessDenied."""
-        name = self._gateway.identify(where.caller)
+        name = self._gateway.identify(source)
         id_ = secrets.token_urlsafe(24)
         new_stream = partial(self.stream, share)
         conversation = self.conversation(share, new_stream(HOME))
-        session = Session(id_, Whose(kind, where, name, share), conversation, new_stream)
+        session = Session(
+            id_, Whose(kind, replace(source, admitted=None), name, share), conversation, new_stream
+        )
         session.last_use = self._now()
-        unsubscribe = self._gateway.subscribe(where, session.conversation.announce)
+        unsubscribe = self._gateway.subscribe(source, session.conversation.announce)
         with contextlib.ExitStack() as undo:
             undo.callback(unsubscribe)
             if not self._sessions_held.take(share):
@@ -134,14 +139,14 @@ class Sessions:
         self._sessions[session.id] = (session, unsubscribe)
         return session
 
-    def find(self, id_: str, kind: Kind, where: Where) -> Session | None:
+    def find(self, id_: str, kind: Kind, source: RequestSource) -> Session | None:
         """The session with this id, if it is this caller's, at this endpoint."""
         session, _ = self._sessions.get(id_, (None, None))
         if session is None or session.whose.kind != kind:
             return None
-        if session.whose.owner != self._gateway.identify(where.caller):
+        if session.whose.owner != self._gateway.identify(source):
             return None
-        if kind == "streamable" and session.whose.where.path != where.path:
+        if kind == "streamable" and session.whose.source.path != source.path:
             return None
         session.used, session.last_use = True, self._now()
         return session

@@ -18,28 +18,27 @@ from mcproxy.frontends.request_auth import (
     MESSAGE,
     SESSION,
     Site,
+    admitted,
     denied,
     destination,
     read_message,
-    refused,
     share_of,
-    where,
+    source_of,
 )
 from mcproxy.frontends.session import Session
 from mcproxy.frontends.sessions import FULL_SECS, Full
-from mcproxy.gateway.core import Where
+from mcproxy.gateway.request import RequestSource
 from mcproxy.policy.access import AccessDenied
 from mcproxy.wire import message as wire
 
 
 async def get(site: Site, request: Request) -> Response:
     """GET ``/sse``: open a session and its stream."""
-    place = where(request)
-    turned_away = refused(site, request, place)
-    if turned_away:
-        return turned_away
+    source = admitted(site, request, source_of(request))
+    if isinstance(source, Response):
+        return source
     try:
-        session = site.sessions.open("sse", place, share_of(site, request))
+        session = site.sessions.open("sse", source, share_of(site, request))
     except AccessDenied as fault:
         return denied(site, request, fault)
     except Full:
@@ -55,11 +54,10 @@ async def get(site: Site, request: Request) -> Response:
 async def post(site: Site, request: Request) -> Response:
     """POST ``/message?session_id=…``: messages whose replies come on the session's stream."""
     # The session's endpoint decides: its URI names none, and the default may list other origins.
-    turned_away = refused(site, request, destination(site, request))
-    if turned_away:
-        return turned_away
-    place = where(request)
-    session = site.sessions.find(request.query_params[SESSION], "sse", place)
+    source = admitted(site, request, destination(site, request))
+    if isinstance(source, Response):
+        return source
+    session = site.sessions.find(request.query_params[SESSION], "sse", source)
     if session is None:
         text = "there is no such session (any more); GET /sse opens one"
         return refusal(404, text)
@@ -67,18 +65,18 @@ async def post(site: Site, request: Request) -> Response:
     if isinstance(said, Response):
         return said
     for message in said if isinstance(said, list) else [said]:
-        _take(session, message, session.place(place))
+        _take(session, message, session.source_of(source))
         await asyncio.sleep(0)  # a batch is begun message by message, others have their turn
     return accepted()
 
 
-def _take(session: Session, message: wire.Message | RpcError, place: Where) -> None:
+def _take(session: Session, message: wire.Message | RpcError, source: RequestSource) -> None:
     match message:
         case RpcError():
             session.home.put(wire.encode(wire.Failure(None, message)))
         case wire.Request():
             session.conversation.start(
-                message, place, ReplyTo(session.home, partial(_reply, session))
+                message, source, ReplyTo(session.home, partial(_reply, session))
             )
         case _:
             session.conversation.receive(message)

@@ -27,7 +27,7 @@ from mcproxy.frontends.request_auth import (
     takes_events,
 )
 from mcproxy.frontends.stream import Stream
-from mcproxy.gateway.core import Where
+from mcproxy.gateway.request import RequestSource
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire import message as wire
@@ -47,7 +47,7 @@ async def answer(
     site: Site,
     request: Request,
     received: Received,
-    place: Where,
+    source: RequestSource,
 ) -> Response:
     """Answer one POST."""
     if isinstance(received, wire.Notification):
@@ -58,13 +58,13 @@ async def answer(
     try:
         seen = check(received, request.headers)
         if received.method == mcp.CALL_TOOL:
-            check_parameters(received, request.headers, _schema(site, place, seen.name))
+            check_parameters(received, request.headers, _schema(site, source, seen.name))
         if received.method == mcp.LISTEN:
-            return await _listen(site, request, received, place)
+            return await _listen(site, request, received, source)
     except RpcError as error:
         status = STATUSES.get(error.code, 200)
         return raw(wire.encode(wire.Failure(received.id, error)), status)
-    return await _answer(site, request, received, place)
+    return await _answer(site, request, received, source)
 
 
 def wants_progress(message: wire.Request) -> bool:
@@ -72,21 +72,23 @@ def wants_progress(message: wire.Request) -> bool:
     return message.method == mcp.CALL_TOOL and glance(message.params).progress_token is not None
 
 
-def _schema(site: Site, place: Where, tool: Json) -> JsonObject:
+def _schema(site: Site, source: RequestSource, tool: Json) -> JsonObject:
     """The schema of a tool's arguments; empty where the gateway will refuse the call anyway."""
     try:
-        return site.gateway.input_schema(place, tool)
+        return site.gateway.input_schema(source, tool)
     except AccessDenied:
         return {}
 
 
-async def _answer(site: Site, request: Request, message: wire.Request, place: Where) -> Response:
+async def _answer(
+    site: Site, request: Request, message: wire.Request, source: RequestSource
+) -> Response:
     accept = request.headers.get("accept", "")
     streams = takes_events(accept)
     share = share_of(site, request)
     result = Answer(site.sessions.stream(share))
     notices = result.stream if streams else Stream()
-    task = site.sessions.conversation(share).start(message, place, ReplyTo(notices, result.reply))
+    task = site.sessions.conversation(share).start(message, source, ReplyTo(notices, result.reply))
     terms = ResponseOptions(
         streams,
         at_once=streams and not takes(accept, JSON),
@@ -105,7 +107,9 @@ async def _answer(site: Site, request: Request, message: wire.Request, place: Wh
         return gone()
 
 
-async def _listen(site: Site, request: Request, message: wire.Request, place: Where) -> Response:
+async def _listen(
+    site: Site, request: Request, message: wire.Request, source: RequestSource
+) -> Response:
     if not takes(request.headers.get("accept", ""), EVENTS):
         return refusal(406, f"{mcp.LISTEN} is a stream: send 'Accept: {JSON}, {EVENTS}'")
-    return await listen.response(site, message, place, share_of(site, request))
+    return await listen.response(site, message, source, share_of(site, request))

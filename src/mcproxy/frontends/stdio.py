@@ -16,8 +16,9 @@ from mcproxy.exchange import ClientSession
 from mcproxy.frontends.conversation import Account, Conversation, ReplyTo
 from mcproxy.frontends.drain import Gate
 from mcproxy.frontends.stream import QUEUED_BYTES, Stream
-from mcproxy.gateway.core import Gateway, Where
+from mcproxy.gateway.core import Gateway
 from mcproxy.gateway.listen import listen
+from mcproxy.gateway.request import RequestSource
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Caller
 from mcproxy.wire.lines import MAX_LINE_BYTES, LineSplitter, Overlong
@@ -118,7 +119,7 @@ class _Client:
     def __init__(self, gateway: Gateway, conversation: Conversation) -> None:
         self._gateway = gateway
         self._conversation = conversation
-        self._where = Where(Caller())
+        self._source = RequestSource(Caller())
         self._way = ReplyTo(conversation.home, self._reply)
         self._unsubscribe: Callable[[], None] | None = None
 
@@ -149,7 +150,7 @@ class _Client:
         elif message.method == mcp.LISTEN:
             self._conversation.keep(message, self._listen, way)
         else:
-            self._conversation.start(message, self._where, way)
+            self._conversation.start(message, self._source, way)
             if message.method == "initialize":
                 self._subscribe()
 
@@ -179,7 +180,7 @@ class _Client:
         if self._unsubscribe is None:
             with contextlib.suppress(AccessDenied):
                 self._unsubscribe = self._gateway.subscribe(
-                    self._where, self._conversation.announce
+                    self._source, self._conversation.announce
                 )
 
     async def _listen(self, request: Request, session: ClientSession | None) -> None:
@@ -189,7 +190,7 @@ class _Client:
             self._conversation.home.put(encode(note))
 
         try:
-            subscription = await listen(self._gateway, self._where, request, send, session)
+            subscription = await listen(self._gateway, self._source, request, send, session)
         except AccessDenied as denied:
             raise RpcError(RpcError.INVALID_PARAMS, str(denied)) from denied
         try:

@@ -24,19 +24,19 @@ from mcproxy.frontends.request_auth import (
     JSON,
     Received,
     Site,
+    admitted,
     gone,
     is_json,
     read_message,
-    refused,
     share_of,
+    source_of,
     takes,
     takes_events,
-    where,
 )
 from mcproxy.frontends.session import Session
 from mcproxy.frontends.sessions import FULL_SECS, Full
 from mcproxy.frontends.stream import Reader
-from mcproxy.gateway.core import Where
+from mcproxy.gateway.request import RequestSource
 from mcproxy.types import JsonObject
 from mcproxy.wire import message as wire
 
@@ -45,29 +45,31 @@ PRIMED = "2025-11-25"  # from this version on, a stream begins with an event tha
 
 async def post(site: Site, request: Request) -> Response:
     """POST: one message of the client."""
-    place, accept = where(request), request.headers.get("accept", "")
-    turned_away = refused(site, request, place) or _unfit(request, accept)
-    if turned_away:
-        return turned_away
+    source = admitted(site, request, source_of(request))
+    if isinstance(source, Response):
+        return source
+    unfit = _unfit(request, request.headers.get("accept", ""))
+    if unfit:
+        return unfit
     said = await read_message(site, request, bad=400)
     if isinstance(said, Response):
         return said
     if _is_stateless(said, request):
-        return await stateless.answer(site, request, said, place)
+        return await stateless.answer(site, request, said, source)
     if isinstance(said, wire.Request) and said.method == "initialize":
-        return await _initialize(site, request, said, place)
-    return _unknown_version(request) or await _in_session(site, request, said, place)
+        return await _initialize(site, request, said, source)
+    return _unknown_version(request) or await _in_session(site, request, said, source)
 
 
 async def get(site: Site, request: Request) -> Response:
     """GET: the stream of what belongs to no request; or, with ``Last-Event-ID``, the rest of a
     stream whose connection was lost."""
-    turned_away = _refused_without_body(site, request)
-    if turned_away:
-        return turned_away
+    source = _admitted_without_body(site, request)
+    if isinstance(source, Response):
+        return source
     if not takes(request.headers.get("accept", ""), EVENTS):
         return refusal(406, f"GET is answered with an event stream: send 'Accept: {EVENTS}'")
-    session = _session(site, request, where(request))
+    session = _session(site, request, source)
     if isinstance(session, Response):
         return session
     last = request.headers.get("last-event-id")
@@ -84,10 +86,10 @@ async def get(site: Site, request: Request) -> Response:
 
 async def delete(site: Site, request: Request) -> Response:
     """DELETE: the client ends its session."""
-    turned_away = _refused_without_body(site, request)
-    if turned_away:
-        return turned_away
-    session = _session(site, request, where(request))
+    source = _admitted_without_body(site, request)
+    if isinstance(source, Response):
+        return source
+    session = _session(site, request, source)
     if isinstance(session, Response):
         return session
     site.sessions.drop(session.id)
@@ -95,9 +97,9 @@ async def delete(site: Site, request: Request) -> Response:
 
 
 async def _initialize(
-    site: Site, request: Request, message: wire.Request, place: Where
+    site: Site, request: Request, message: wire.Request, source: RequestSource
 ) -> Response:
-    work = site.gateway.respond(message, place, _TO_COME)
+    work = site.gateway.respond(message, source, _TO_COME)
     try:
         answered = await while_connected(request.receive, work)
     except ClientDisconnect:
@@ -105,7 +107,7 @@ async def _initialize(
     if not isinstance(answered, wire.Response):
         return raw(wire.encode(answered)) if answered else accepted()
     try:
-        session = site.sessions.open("streamable", place, share_of(site, request))
+        session = site.sessions.open("streamable", source, share_of(site, request))
     except Full:
         return unavailable("all sessions are in use", FULL_SECS)
     session.conversation.meet(message)
@@ -117,30 +119,30 @@ async def _in_session(
     site: Site,
     request: Request,
     received: Received,
-    place: Where,
+    source: RequestSource,
 ) -> Response:
     if mcp.SESSION_HEADER not in request.headers:
-        return await plain.reply(site, request, received, place)
-    session = _session(site, request, place)
+        return await plain.reply(site, request, received, source)
+    session = _session(site, request, source)
     if isinstance(session, Response):
         return session
     if isinstance(received, wire.Request):
-        return await _answer(site, request, session, received)
+        return await _answer(site, request, received, source, session)
     if isinstance(received, list):
         for item in received:
             if isinstance(item, wire.Notification | wire.Response | wire.Failure):
                 session.conversation.receive(item)
-        return await plain.reply(site, request, received, place)
+        return await plain.reply(site, request, received, source)
     session.conversation.receive(received)
     return accepted()
 
 
 async def _answer(
-    site: Site, request: Request, session: Session, message: wire.Request
+    site: Site, request: Request, message: wire.Request, source: RequestSource, session: Session
 ) -> Response:
     accept = request.headers.get("accept", "")
     streams = takes_events(accept)
-    answer = session.begin(message, session.place(where(request)), streams=streams)
+    answer = session.begin(message, session.source_of(source), streams=streams)
     stream = answer.stream
     terms = ResponseOptions(
         streams,
@@ -175,13 +177,13 @@ def _priming(session: Session, stream: str, number: int) -> bytes:
     return event(b"", id_=f"{stream}-{number}") if session.version >= PRIMED else b""
 
 
-def _session(site: Site, request: Request, place: Where) -> Session | Response:
+def _session(site: Site, request: Request, source: RequestSource) -> Session | Response:
     """The request's session, or why there is none."""
     id_ = request.headers.get(mcp.SESSION_HEADER)
     if id_ is None:
         text = f"the header {mcp.SESSION_HEADER} is missing; POST initialize answers with one"
         return rpc_error(400, None, RpcError.INVALID_REQUEST, text)
-    session = site.sessions.find(id_, "streamable", place)
+    session = site.sessions.find(id_, "streamable", source)
     if session is None:
         text = f"there is no session {id_[:64]!r} here (any more); POST initialize starts a new one"
         return rpc_error(404, None, RpcError.INVALID_REQUEST, text)
@@ -197,12 +199,14 @@ def _unfit(request: Request, accept: str) -> Response | None:
     return None
 
 
-def _refused_without_body(site: Site, request: Request) -> Response | None:
-    turned_away = refused(site, request, where(request))
+def _admitted_without_body(site: Site, request: Request) -> RequestSource | Response:
+    source = admitted(site, request, source_of(request))
+    if isinstance(source, Response):
+        return source
     if request.headers.get(mcp.VERSION_HEADER) == mcp.STATELESS_VERSION:
         text = f"protocol {mcp.STATELESS_VERSION} has no sessions: {request.method} is not answered"
-        return turned_away or refusal(405, text, {"Allow": "POST"})
-    return turned_away or _unknown_version(request)
+        return refusal(405, text, {"Allow": "POST"})
+    return _unknown_version(request) or source
 
 
 def _is_stateless(received: Received, request: Request) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mcproxy import mcp
 from mcproxy.config.model import Mode
 from mcproxy.gateway import listings
-from mcproxy.gateway.scope import Scope
+from mcproxy.gateway.request import RequestContext
 from mcproxy.gateway.snapshot import Snapshot
 from mcproxy.types import JsonObject
 
@@ -32,10 +32,10 @@ class Changes:
     def __init__(self) -> None:
         self._subscribers: dict[object, tuple[_WatchedList, OnChange]] = {}
 
-    def subscribe(self, scope: Scope, on_change: OnChange) -> Callable[[], None]:
+    def subscribe(self, context: RequestContext, on_change: OnChange) -> Callable[[], None]:
         """Call ``on_change`` after each change, until what this returns is called."""
         key = object()
-        self._subscribers[key] = (_WatchedList(scope.namespace.name, scope.mode), on_change)
+        self._subscribers[key] = (_WatchedList(context.namespace.name, context.mode), on_change)
 
         def unsubscribe() -> None:
             self._subscribers.pop(key, None)
@@ -70,4 +70,4 @@ def _tools(snapshot: Snapshot, place: _WatchedList) -> list[JsonObject] | None:
     namespace = snapshot.policy.endpoints.get(place.endpoint)
     if namespace is None:
         return None
-    return listings.tools(Scope("", namespace, snapshot.views[place.endpoint], place.mode))
+    return listings.tools(snapshot.views[place.endpoint], place.mode, namespace.limits)

@@ -13,8 +13,9 @@ import msgspec
 from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession
-from mcproxy.gateway.core import Gateway, Where
+from mcproxy.gateway.core import Gateway
 from mcproxy.gateway.protocol_era import read_call
+from mcproxy.gateway.request import RequestSource
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import Notification, Request
 
@@ -43,7 +44,7 @@ class Listening:
 
 async def listen(
     gateway: Gateway,
-    where: Where,
+    source: RequestSource,
     request: Request,
     send: Callable[[Notification], None],
     connection: ClientSession | None = None,
@@ -76,8 +77,8 @@ async def listen(
         if connection is None:
             closing.callback(session.ended.set)
         if uris := _uris(wanted.get("resourceSubscriptions")):
-            honoured["resourceSubscriptions"] = [*await gateway.watch(where, uris, session)]
-        closing.callback(gateway.subscribe(where, tell))
+            honoured["resourceSubscriptions"] = [*await gateway.watch(source, uris, session)]
+        closing.callback(gateway.subscribe(source, tell))
         notify(mcp.SUBSCRIPTION_ACKNOWLEDGED, {"notifications": honoured})
         opened = True
         return Listening(meta, closing.pop_all().close, session)

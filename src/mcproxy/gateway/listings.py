@@ -1,31 +1,50 @@
-"""What one scope offers to clients: its tools, its capabilities, its instructions. Pure."""
+"""What a view of the manifest offers to clients: tools, capabilities, instructions. Pure."""
 
-from mcproxy.gateway import descriptions, direct
-from mcproxy.gateway.scope import Scope
-from mcproxy.types import Json, JsonObject
+from collections.abc import Mapping
 
+from mcproxy.config.model import Mode
+from mcproxy.gateway import descriptions
+from mcproxy.gateway.snapshot import View
+from mcproxy.types import Json, JsonObject, Limits, Tool
 
-def tools(scope: Scope) -> list[JsonObject]:
-    """The tools as ``tools/list`` gives them, by the scope's mode."""
-    own: list[JsonObject] = []
-    if scope.mode != "direct":
-        own = descriptions.definitions(scope.view.tool_counts(), scope.namespace.limits)
-    return own + direct.definitions(scope)
+MAX_INSTRUCTIONS = 4000  # characters; clients put them before every conversation
 
 
-def instructions(scope: Scope) -> str:
-    """What a client tells its model about this server."""
-    if scope.mode == "direct":
-        return direct.instructions(scope)
-    return descriptions.INSTRUCTIONS
+def direct_tools(view: View, mode: Mode) -> Mapping[str, Tool]:
+    """The servers' tools that the client sees, by the names that it sees; none in code mode."""
+    match mode:
+        case "direct":
+            return view.direct
+        case "both":
+            return view.beside
+        case _:
+            return {}
 
 
-def capabilities(scope: Scope, *, told: bool) -> JsonObject:
+def tools(view: View, mode: Mode, limits: Limits) -> list[JsonObject]:
+    """The tools as ``tools/list`` gives them: the meta-tools, and those of servers as these declare
+    them but for the name."""
+    own = [] if mode == "direct" else descriptions.definitions(view.tool_counts(), limits)
+    servers = direct_tools(view, mode).items()
+    return own + [{**tool.definition, "name": name} for name, tool in servers]
+
+
+def instructions(view: View, mode: Mode) -> str:
+    """What a client tells its model about this server; what servers say of themselves where the
+    client sees their tools alone."""
+    if mode != "direct":
+        return descriptions.INSTRUCTIONS
+    servers = view.manifest.servers.values()
+    said = "\n".join(f"{server.name}: {server.description}" for server in servers)
+    return said if len(said) <= MAX_INSTRUCTIONS else f"{said[:MAX_INSTRUCTIONS]}…"
+
+
+def capabilities(view: View, *, told: bool) -> JsonObject:
     """``ServerCapabilities``: of what servers have, what some server in sight has.
 
     ``told``: there is a way to tell this client of changes.
     """
-    servers = scope.view.manifest.servers.values()
+    servers = view.manifest.servers.values()
     kinds = {kind for server in servers for kind in server.capabilities}
     changes: JsonObject = {"listChanged": True} if told else {}
     resources = [server.capabilities.get("resources") for server in servers]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from mcproxy.errors import CallError, RpcError
 from mcproxy.exchange import Upstream
-from mcproxy.gateway.scope import Scope
+from mcproxy.gateway.request import RequestContext
 from mcproxy.types import Json, JsonObject
 
 LIST_WAIT_SECS = 5.0  # a server that takes longer for its list is left out of it
@@ -21,9 +21,9 @@ PAGE_ITEMS = 1000  # most clients read the first page only, so it is large
 log = logging.getLogger(__name__)
 
 
-def offering(scope: Scope, kind: str) -> list[str]:
+def offering(context: RequestContext, kind: str) -> list[str]:
     """The servers in sight that have a capability, by name."""
-    servers = scope.view.manifest.servers
+    servers = context.view.manifest.servers
     return sorted(name for name, server in servers.items() if kind in server.capabilities)
 
 

@@ -1,31 +1,34 @@
 """The two tools that a model sees: what ``search`` and ``execute`` do and how they answer.
 
 Owns the shape of their results. Knows neither transports nor how a script is run: it is handed a
-``RunCode`` and the innermost ``CallTool``, and puts the chain of ``calls`` around the latter.
+``RunCode`` and gives it the chain of ``call_chain`` for the script's calls.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from functools import partial
 
 import msgspec
+from msgspec.structs import replace
 
 from mcproxy import mcp
 from mcproxy.errors import Busy, InvalidArguments
-from mcproxy.exchange import EXCHANGE, Exchange
+from mcproxy.exchange import Exchange
 from mcproxy.gateway.arguments import (
     ArgumentFault,
     ExecuteArguments,
     SearchArguments,
     read_search,
 )
-from mcproxy.gateway.calls import Admission, announced, discreet, limited, scoped
+from mcproxy.gateway.call_chain import CallServices, Renewed, script_chain
+from mcproxy.gateway.request import RequestContext
 from mcproxy.gateway.result_content import MAX_RESULT_BYTES, preview, take_blocks
-from mcproxy.gateway.scope import Scope
-from mcproxy.manifest.lookup import require_server, schema
+from mcproxy.manifest.lookup import schema
 from mcproxy.manifest.search import BadSearch, search
-from mcproxy.policy.audit import Actor, AuditLog, actor
+from mcproxy.policy.audit import Actor, actor
 from mcproxy.policy.limits import places_of_execution
-from mcproxy.types import CallTool, Job, Json, JsonObject, Outcome, RunCode, ToolRef, ToolResult
+from mcproxy.types import Job, Json, JsonObject, Outcome, RunCode, ToolRef, ToolResult
 
 MAX_CALLS_LISTED = 200  # some 12 KiB, twice; a namespace may allow many more
 OWN = ""  # the server name under which a script reaches the gateway's own services
@@ -38,50 +41,40 @@ _encode = msgspec.json.Encoder().encode
 class MetaTools:
     """``search`` and ``execute``.
 
-    ``read`` reads the resource of a server whose URI stands in the place of the tool's name.
     ``searched`` is told each search that was answered.
     """
 
     def __init__(
-        self,
-        run: RunCode,
-        call: CallTool,
-        read: CallTool,
-        admission: Admission,
-        audit: AuditLog,
-        searched: Callable[[], None],
+        self, run: RunCode, services: CallServices, renewed: Renewed, searched: Callable[[], None]
     ) -> None:
         self._searched = searched
-        self._audit = audit
         self._run = run
-        self._call = call
-        self._read = read
-        self._admission = admission
+        self._services = services
+        self._renewed = renewed
 
-    def search(self, arguments: SearchArguments, scope: Scope) -> JsonObject:
+    def search(self, arguments: SearchArguments, context: RequestContext) -> JsonObject:
         """Answer ``search`` as a ``CallToolResult``. Raises ArgumentFault."""
-        return _tool_result(self._search(arguments, scope))
+        return _tool_result(self._search(arguments, context))
 
-    async def execute(
-        self, arguments: ExecuteArguments, scope_of: Callable[[], Scope]
-    ) -> JsonObject:
+    async def execute(self, arguments: ExecuteArguments, context: RequestContext) -> JsonObject:
         """Answer ``execute`` as a ``CallToolResult``.
 
-        Raises ArgumentFault, Busy where there was no place for it, and what ``scope_of`` raises:
-        that is asked again after a wait, since it is the rules of then that count.
+        Raises ArgumentFault, Busy where there was no place for it, and AccessDenied: after a wait
+        it is the rules of then that count.
         """
-        scope = scope_of()
-        who = actor(scope.caller, scope.namespace.name)
-        places = places_of_execution(scope.namespace)
+        who = actor(context.caller, context.namespace.name)
+        places = places_of_execution(context.namespace)
         try:
-            async with self._admission.enter(_EXECUTE, places, scope.caller):
-                return await self._execute(arguments, scope_of(), who)
+            async with self._services.enter(_EXECUTE, places, context.caller):
+                return await self._execute(arguments, self._renewed(context), who)
         except Busy as busy:
-            self._audit.execution(who, arguments.code, busy.code)
+            self._services.audit.execution(who, arguments.code, busy.code)
             raise
 
-    async def _execute(self, arguments: ExecuteArguments, scope: Scope, who: Actor) -> JsonObject:
-        namespace = scope.namespace
+    async def _execute(
+        self, arguments: ExecuteArguments, context: RequestContext, who: Actor
+    ) -> JsonObject:
+        namespace = context.namespace
         limits = namespace.limits
         if arguments.timeout_secs is not None:
             if arguments.timeout_secs > limits.timeout_secs:
@@ -89,67 +82,50 @@ class MetaTools:
                     f"timeout_secs is at most {limits.timeout_secs:g} in namespace "
                     f"{namespace.name!r}; it can be left out."
                 )
-            limits = replace(limits, timeout_secs=arguments.timeout_secs)
-        job = Job(arguments.code, limits, scope.view.manifest_json, namespace.name)
-        EXCHANGE.set(_within_script(EXCHANGE.get()))
-        outcome = await self._run(job, self._audit.around(who, self._chain(scope)))
-        self._audit.execution(who, arguments.code, outcome)
+            limits = dataclasses.replace(limits, timeout_secs=arguments.timeout_secs)
+        job = Job(arguments.code, limits, context.view.manifest_json, namespace.name)
+        context = replace(context, exchange=_within_script(context.exchange).within(job.clock))
+        call = script_chain(context, self._services, partial(self._own, context))
+        outcome = await self._run(job, call)
+        self._services.audit.execution(who, arguments.code, outcome)
         return _outcome_result(outcome)
 
-    def _chain(self, scope: Scope) -> CallTool:
-        namespace, manifest = scope.namespace, scope.view.manifest
-        take = self._admission.take
-        call = discreet(scope.view.redactor, announced(self._call))
-        call = limited(scope.caller, namespace, take, call)
-        call = scoped(manifest, namespace.limits.argument_bytes, call)
-        read = limited(scope.caller, namespace, take, self._read)
-
-        async def own_or_upstream(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-            if ref.server != OWN:
-                return await call(ref, arguments)
-            if ref.tool == "read_resource":
-                resource = ToolRef(str(arguments.get("server")), str(arguments.get("uri")))
-                require_server(manifest, resource)
-                return await read(resource, {})
-            return self._own(ref, arguments, scope)
-
-        return own_or_upstream
-
-    def _own(self, ref: ToolRef, arguments: Mapping[str, Json], scope: Scope) -> ToolResult:
+    async def _own(
+        self, context: RequestContext, ref: ToolRef, arguments: Mapping[str, Json]
+    ) -> ToolResult:
+        """Answer what a script asks of the gateway itself."""
         if ref.tool == "schema":
             server, tool = str(arguments.get("server")), str(arguments.get("tool"))
-            definition = schema(scope.view.manifest, server, tool)
+            definition = schema(context.view.manifest, server, tool)
             return ToolResult(_encode({"content": [], "structuredContent": definition}))
         try:
-            found = self._search(read_search(arguments), scope)
+            found = self._search(read_search(arguments), context)
         except ArgumentFault as fault:
             call = "api.search(query, max_depth=2, limit=10)"
             raise InvalidArguments(ref, [str(fault)], call) from fault
         return ToolResult(_encode({"content": [], "structuredContent": found}))
 
-    def _search(self, arguments: SearchArguments, scope: Scope) -> JsonObject:
+    def _search(self, arguments: SearchArguments, context: RequestContext) -> JsonObject:
         try:
             found = search(
-                scope.view.manifest,
+                context.view.manifest,
                 arguments.query,
-                namespace=scope.namespace.name,
+                namespace=context.namespace.name,
                 max_depth=arguments.max_depth,
                 limit=arguments.limit,
             )
         except BadSearch as fault:
             raise ArgumentFault(str(fault)) from fault
         self._searched()
-        return {key: scope.view.redactor.prose(value) for key, value in found.items()}
+        return {key: context.view.redactor.prose(value) for key, value in found.items()}
 
 
-def _within_script(exchange: Exchange | None) -> Exchange | None:
+def _within_script(exchange: Exchange) -> Exchange:
     """The exchange for a script's calls: of the request's ``_meta`` they have the progress token
     only, and what they want to know is asked while the script waits."""
-    if exchange is None:
-        return None
     token = exchange.meta.get(mcp.META_PROGRESS_TOKEN)
     meta: JsonObject = {} if token is None else {mcp.META_PROGRESS_TOKEN: token}
-    return msgspec.structs.replace(exchange, meta=meta, retry=None)
+    return replace(exchange, meta=meta, retry=None)
 
 
 def fault_result(text: str, retry_after: int | None = None) -> JsonObject:

@@ -10,12 +10,12 @@ import msgspec
 
 from mcproxy import mcp
 from mcproxy.errors import CallError, RpcError
-from mcproxy.exchange import EXCHANGE, ClientSession, Tenant, Upstream
+from mcproxy.exchange import ClientSession, Tenant, Upstream
 from mcproxy.gateway.forward import forward
 from mcproxy.gateway.prompts import Prompts
 from mcproxy.gateway.protocol_era import Call
+from mcproxy.gateway.request import RequestContext
 from mcproxy.gateway.resources import Resources
-from mcproxy.gateway.scope import Scope
 from mcproxy.gateway.watching import Watching
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import UNREADABLE, Notification
@@ -31,7 +31,7 @@ class Passthrough:
         self._prompts = Prompts(upstream)
         self._resources = Resources(upstream)
         self._watching = Watching(upstream)
-        self.methods: Mapping[str, Callable[[Call, Scope], Awaitable[bytes]]] = {
+        self.methods: Mapping[str, Callable[[Call, RequestContext], Awaitable[bytes]]] = {
             mcp.LIST_PROMPTS: self._prompts.list,
             mcp.GET_PROMPT: self._prompts.get,
             mcp.LIST_RESOURCES: self._resources.list,
@@ -43,16 +43,14 @@ class Passthrough:
         }
 
     async def watch(
-        self, scope: Scope, uris: Sequence[str], session: ClientSession
+        self, context: RequestContext, uris: Sequence[str], session: ClientSession
     ) -> Sequence[str]:
         """Tell ``session`` of changes of resources; gives those for which a server does so."""
-        exchange = EXCHANGE.get()
-        tenant = exchange.tenant if exchange else Tenant(session.ended)
         watched: list[str] = []
         for uri in uris:
-            for server in await self._resources.owners(scope, uri):
+            for server in await self._resources.owners(context, uri):
                 try:
-                    await self._watching.add(server, uri, session, tenant)
+                    await self._watching.add(server, uri, session, context.exchange)
                 except (CallError, RpcError):
                     continue
                 watched.append(uri)
@@ -68,29 +66,31 @@ class Passthrough:
             self._watching.updated(server, _object.decode(note.params), tenant)
         return True
 
-    async def _subscribe(self, call: Call, scope: Scope) -> bytes:
-        uri, session = _subscription(call)
-        if not await self.watch(scope, [uri], session):
+    async def _subscribe(self, call: Call, context: RequestContext) -> bytes:
+        uri, session = _subscription(call, context)
+        if not await self.watch(context, [uri], session):
             text = f"no server tells of changes of {uri!r}; resources/list has the URIs"
             raise RpcError(RpcError.INVALID_PARAMS, text)
         return call.result({})
 
-    async def _unsubscribe(self, call: Call, scope: Scope) -> bytes:
-        uri, session = _subscription(call)
+    async def _unsubscribe(self, call: Call, context: RequestContext) -> bytes:
+        uri, session = _subscription(call, context)
         await self._watching.remove(uri, session)
         return call.result({})
 
-    async def _complete(self, call: Call, scope: Scope) -> bytes:
-        server, ref = await self._completed(scope, call.params.get("ref"))
-        offered = scope.view.manifest.servers[server].capabilities if server else {}
+    async def _complete(self, call: Call, context: RequestContext) -> bytes:
+        server, ref = await self._completed(context, call.params.get("ref"))
+        offered = context.view.manifest.servers[server].capabilities if server else {}
         if "completions" not in offered:
             return call.result({"completion": {"values": []}})
         params = {key: value for key, value in call.params.items() if key != "_meta"}
         return call.passed(
-            await forward(self._upstream, server, mcp.COMPLETE, {**params, "ref": ref})
+            await forward(
+                self._upstream, context.exchange, server, mcp.COMPLETE, {**params, "ref": ref}
+            )
         )
 
-    async def _completed(self, scope: Scope, ref: Json) -> tuple[str, JsonObject]:
+    async def _completed(self, context: RequestContext, ref: Json) -> tuple[str, JsonObject]:
         """The server that a completion's reference belongs to, and the reference as it knows it.
 
         The server is "" where there is none.
@@ -98,10 +98,10 @@ class Passthrough:
         asked = ref if isinstance(ref, dict) else {}
         match asked:
             case {"type": "ref/prompt", "name": name}:
-                server, prompt = await self._prompts.find(scope, name)
+                server, prompt = await self._prompts.find(context, name)
                 return server, {**asked, "name": prompt}
             case {"type": "ref/resource", "uri": str(uri)}:
-                return next(iter(await self._resources.template_owner(scope, uri)), ""), asked
+                return next(iter(await self._resources.template_owner(context, uri)), ""), asked
         raise RpcError(
             RpcError.INVALID_PARAMS,
             'completion/complete needs "ref": {"type": "ref/prompt", "name": …} or '
@@ -109,14 +109,14 @@ class Passthrough:
         )
 
 
-def _subscription(call: Call) -> tuple[str, ClientSession]:
-    uri, exchange = call.params.get("uri"), EXCHANGE.get()
+def _subscription(call: Call, context: RequestContext) -> tuple[str, ClientSession]:
+    uri, session = call.params.get("uri"), context.exchange.session
     if not isinstance(uri, str):
         raise RpcError(RpcError.INVALID_PARAMS, 'a subscription needs "uri", a string')
-    if exchange is None or exchange.session is None:
+    if session is None:
         raise RpcError(
             RpcError.INVALID_REQUEST,
             "a subscription needs a session, which this connection has not; stateless clients use "
             "subscriptions/listen",
         )
-    return uri, exchange.session
+    return uri, session

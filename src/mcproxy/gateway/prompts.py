@@ -9,7 +9,7 @@ from mcproxy.gateway.forward import forward
 from mcproxy.gateway.merged_lists import items, offering, page
 from mcproxy.gateway.names import Item, aliases
 from mcproxy.gateway.protocol_era import LIST_TTL_MS, Call
-from mcproxy.gateway.scope import Scope
+from mcproxy.gateway.request import RequestContext
 from mcproxy.manifest.spelling import near
 from mcproxy.types import JsonObject
 
@@ -20,35 +20,39 @@ class Prompts:
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
 
-    async def list(self, call: Call, scope: Scope) -> bytes:
+    async def list(self, call: Call, context: RequestContext) -> bytes:
         """All prompts, under the names that ``get`` knows."""
-        prompts = await self._prompts(scope)
-        listed = [{**prompts[item], "name": name} for name, item in _names(prompts, scope).items()]
+        prompts = await self._prompts(context)
+        listed = [
+            {**prompts[item], "name": name} for name, item in _names(prompts, context).items()
+        ]
         return call.result(page("prompts", listed, call.params.get("cursor")), ttl_ms=LIST_TTL_MS)
 
-    async def get(self, call: Call, scope: Scope) -> bytes:
+    async def get(self, call: Call, context: RequestContext) -> bytes:
         """One prompt, filled in by its server. Raises RpcError."""
-        server, prompt = await self.find(scope, call.params.get("name"))
+        server, prompt = await self.find(context, call.params.get("name"))
         params: JsonObject = {"name": prompt}
         if "arguments" in call.params:
             params["arguments"] = call.params["arguments"]
-        return call.passed(await forward(self._upstream, server, mcp.GET_PROMPT, params))
+        return call.passed(
+            await forward(self._upstream, context.exchange, server, mcp.GET_PROMPT, params)
+        )
 
-    async def find(self, scope: Scope, name: object) -> Item:
+    async def find(self, context: RequestContext, name: object) -> Item:
         """The server and its own name of a prompt. Raises RpcError for an unknown one."""
-        names = _names(await self._prompts(scope), scope)
+        names = _names(await self._prompts(context), context)
         if not isinstance(name, str) or name not in names:
             close = near(str(name), names)
             hint = f"did you mean {' or '.join(close)}?" if close else "prompts/list has the names"
             raise RpcError(RpcError.INVALID_PARAMS, f"unknown prompt {name!r}; {hint}")
         return names[name]
 
-    async def _prompts(self, scope: Scope) -> Mapping[Item, JsonObject]:
-        listed = await items(self._upstream, offering(scope, "prompts"), mcp.LIST_PROMPTS)
+    async def _prompts(self, context: RequestContext) -> Mapping[Item, JsonObject]:
+        listed = await items(self._upstream, offering(context, "prompts"), mcp.LIST_PROMPTS)
         return {
             (server, str(prompt["name"])): prompt for server, prompt in listed if "name" in prompt
         }
 
 
-def _names(prompts: Mapping[Item, JsonObject], scope: Scope) -> Mapping[str, Item]:
-    return aliases(prompts, scope.view.bare)
+def _names(prompts: Mapping[Item, JsonObject], context: RequestContext) -> Mapping[str, Item]:
+    return aliases(prompts, context.view.bare)

@@ -6,19 +6,19 @@ import msgspec
 
 from mcproxy import mcp
 from mcproxy.errors import RpcError, UpstreamError
-from mcproxy.exchange import Upstream
-from mcproxy.types import CallTool, Json, ToolRef, ToolResult
+from mcproxy.exchange import Exchange, ServerCall, Upstream
+from mcproxy.types import Json, ToolRef, ToolResult
 from mcproxy.wire.message import UNREADABLE
 
 _object = msgspec.json.Decoder(dict[str, Json])
 _encode = msgspec.json.Encoder().encode
 
 
-def resource_reader(upstream: Upstream) -> CallTool:
-    """A ``CallTool`` whose "tool" is the URI. Raises CallError."""
+def resource_reader(upstream: Upstream) -> ServerCall:
+    """A ``ServerCall`` whose "tool" is the URI. Raises CallError."""
 
-    async def read(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        raw = await upstream.request(ref.server, mcp.READ_RESOURCE, {"uri": ref.tool})
+    async def read(exchange: Exchange, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        raw = await upstream.request(exchange, ref.server, mcp.READ_RESOURCE, {"uri": ref.tool})
         try:
             contents = _object.decode(raw).get("contents")
         except UNREADABLE as error:

@@ -17,7 +17,7 @@ from mcproxy.exchange import Upstream
 from mcproxy.gateway.forward import forward
 from mcproxy.gateway.merged_lists import items, offering, page
 from mcproxy.gateway.protocol_era import LIST_TTL_MS, Call
-from mcproxy.gateway.scope import Scope
+from mcproxy.gateway.request import RequestContext
 from mcproxy.types import Json, JsonObject
 
 MAX_TEMPLATE_CHARS = 2000  # of one that is matched; real ones have a hundred
@@ -32,24 +32,28 @@ class Resources:
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
 
-    async def list(self, call: Call, scope: Scope) -> bytes:
+    async def list(self, call: Call, context: RequestContext) -> bytes:
         """All resources; of several with one URI, the one that ``read`` reads."""
-        return await self._list(call, scope, mcp.LIST_RESOURCES, "resources", "uri")
+        return await self._list(call, context, mcp.LIST_RESOURCES, "resources", "uri")
 
-    async def list_templates(self, call: Call, scope: Scope) -> bytes:
+    async def list_templates(self, call: Call, context: RequestContext) -> bytes:
         """All templates."""
-        return await self._list(call, scope, mcp.LIST_TEMPLATES, "resourceTemplates", "uriTemplate")
+        return await self._list(
+            call, context, mcp.LIST_TEMPLATES, "resourceTemplates", "uriTemplate"
+        )
 
-    async def read(self, call: Call, scope: Scope) -> bytes:
+    async def read(self, call: Call, context: RequestContext) -> bytes:
         """The contents of one resource. Raises RpcError."""
         uri = call.params.get("uri")
         if not isinstance(uri, str):
             raise RpcError(RpcError.INVALID_PARAMS, 'resources/read needs "uri", a string')
         missing = RpcError.INVALID_PARAMS if call.modern else mcp.RESOURCE_NOT_FOUND
         refused = RpcError(missing, f"there is no resource {uri!r}; resources/list has their URIs")
-        for server in await self.owners(scope, uri):
+        for server in await self.owners(context, uri):
             try:
-                raw = await forward(self._upstream, server, mcp.READ_RESOURCE, {"uri": uri})
+                raw = await forward(
+                    self._upstream, context.exchange, server, mcp.READ_RESOURCE, {"uri": uri}
+                )
                 return call.passed(raw, cacheable=True)
             except RpcError as error:
                 refused = error
@@ -60,26 +64,28 @@ class Resources:
             raise RpcError(missing, refused.message, refused.data)
         raise refused
 
-    async def owners(self, scope: Scope, uri: str) -> Sequence[str]:
+    async def owners(self, context: RequestContext, uri: str) -> Sequence[str]:
         """The servers that may have a resource, to be tried in this order."""
-        servers = offering(scope, "resources")
+        servers = offering(context, "resources")
         listed = await items(self._upstream, servers, mcp.LIST_RESOURCES)
         for server, item in listed:
             if item.get("uri") == uri:
                 return (server,)
-        return await self.template_owner(scope, uri) or servers
+        return await self.template_owner(context, uri) or servers
 
-    async def template_owner(self, scope: Scope, uri: str) -> Sequence[str]:
+    async def template_owner(self, context: RequestContext, uri: str) -> Sequence[str]:
         """The first server with a template that is this, or that matches it; none where none is."""
-        servers = offering(scope, "resources")
+        servers = offering(context, "resources")
         for server, item in await items(self._upstream, servers, mcp.LIST_TEMPLATES):
             template = str(item.get("uriTemplate"))
             if template == uri or matches(template, uri):
                 return (server,)
         return ()
 
-    async def _list(self, call: Call, scope: Scope, method: str, member: str, key: str) -> bytes:
-        listed = await items(self._upstream, offering(scope, "resources"), method)
+    async def _list(
+        self, call: Call, context: RequestContext, method: str, member: str, key: str
+    ) -> bytes:
+        listed = await items(self._upstream, offering(context, "resources"), method)
         firsts: dict[Json, JsonObject] = {}
         for _, item in listed:
             firsts.setdefault(str(item.get(key)), item)

@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from mcproxy import mcp
 from mcproxy.errors import CallError, RpcError
-from mcproxy.exchange import ClientSession, Tenant, Upstream
+from mcproxy.exchange import ClientSession, Exchange, Tenant, Upstream
 from mcproxy.types import JsonObject
 
 MAX_WATCHED = 1000  # resources, of all clients; a server is told of each one again at its restart
@@ -42,10 +42,10 @@ class Watching:
         self._upstream = upstream
         self._watched: dict[_Key, _Watched] = {}
 
-    async def add(self, server: str, uri: str, session: ClientSession, tenant: Tenant) -> None:
-        """Tell this session, which is the tenant's, of the resource's changes. Raises CallError and
-        RpcError."""
-        key = server, uri, self._upstream.whose(server, tenant)
+    async def add(self, server: str, uri: str, session: ClientSession, exchange: Exchange) -> None:
+        """Tell this session of the resource's changes; ``exchange`` is that of its request. Raises
+        CallError and RpcError."""
+        key = server, uri, self._upstream.whose(server, exchange.tenant)
         if len(self._watched) >= MAX_WATCHED:
             await self._forget_unheard()
         if len(self._watched) >= MAX_WATCHED and key not in self._watched:
@@ -56,7 +56,7 @@ class Watching:
         watched.listeners.add(session)
         try:
             async with watched.turn:
-                await self._upstream.watch(*key, True)
+                await self._upstream.watch(exchange, *key)
             told = True
         finally:
             if not (heard or told):
@@ -92,6 +92,6 @@ class Watching:
             return
         try:
             async with asyncio.timeout(OFF_SECS):
-                await self._upstream.watch(*key, False)
+                await self._upstream.unwatch(*key)
         except (CallError, TimeoutError) as error:
             log.info("%s: still tells of %s: %r", server, uri, error, extra={"server": server})

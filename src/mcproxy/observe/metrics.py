@@ -20,9 +20,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from mcproxy.errors import CallTimeout, UnknownServer, UnknownTool, failure_code
+from mcproxy.exchange import Exchange, ServerCall
 from mcproxy.queues import Load
 from mcproxy.types import (
-    CallTool,
     Json,
     Outcome,
     PoolStats,
@@ -91,15 +91,15 @@ class Metrics:
         )
         self._known: set[ToolRef] = set()
 
-    def measured(self, call: CallTool) -> CallTool:
-        """The same call, counted and timed; the gateway's own services are not."""
+    def measured(self, call: ServerCall) -> ServerCall:
+        """The same call, counted and timed."""
 
-        async def measured_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-            if not ref.server:
-                return await call(ref, arguments)
+        async def measured_call(
+            exchange: Exchange, ref: ToolRef, arguments: Mapping[str, Json]
+        ) -> ToolResult:
             started = time.monotonic()
             try:
-                result = await call(ref, arguments)
+                result = await call(exchange, ref, arguments)
             except BaseException as error:
                 self._count(ref, failure_code(error), time.monotonic() - started)
                 raise

@@ -40,6 +40,22 @@ class Policy:
         return bool(self.identities) or guarded
 
 
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The verdict that ``caller`` may use ``namespace``, and its ``name``. Holds for the policy and
+    for what was asked, no more; ``asked`` None is the default namespace."""
+
+    policy: Policy
+    caller: Caller
+    asked: str | None
+    name: str
+    namespace: Namespace
+
+    def answers(self, policy: Policy, caller: Caller, asked: str | None) -> bool:
+        """Would ``admit`` say the same again?"""
+        return policy is self.policy and asked == self.asked and caller == self.caller
+
+
 class AccessDenied(McproxyError):
     """The caller may not use the endpoint. The text says what to do.
 
@@ -68,19 +84,19 @@ def policy_of(config: Config) -> Policy:
     return Policy({**namespaces, **groups}, identities(config), default, bare, hosts)
 
 
-def admit(policy: Policy, caller: Caller, name: str | None = None) -> Namespace:
+def admit(policy: Policy, caller: Caller, asked: str | None = None) -> Admitted:
     """The namespace or group that the caller asks for; None is the default namespace.
 
     Raises AccessDenied.
     """
     who = _known(policy, caller)
-    wanted = name or policy.default
+    wanted = asked or policy.default
     endpoint = policy.endpoints.get(wanted)
     if endpoint is None or not _opened(endpoint, who):
         raise _hidden(policy, caller, who, wanted)
     if not _accepts(endpoint, caller):
         raise AccessDenied(403, _foreign_origin(wanted, caller))
-    return endpoint
+    return Admitted(policy, caller, asked, who.name, endpoint)
 
 
 def identify(policy: Policy, caller: Caller) -> str:

@@ -10,7 +10,6 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 
-from mcproxy.patience import patient
 from mcproxy.sandbox import frames
 from mcproxy.sandbox.calls import ScriptCalls, unread
 from mcproxy.types import CallTool, Job, Json, Limits, Outcome, ScriptError
@@ -37,7 +36,7 @@ async def serve(
     execution = _Execution(sock, job, call)
     started = time.monotonic()
     try:
-        async with patient(job.limits.timeout_secs):
+        async with job.clock.limit(job.limits.timeout_secs):
             ending = await execution.run()
     except TimeoutError:
         ending = _timed_out(job.limits.timeout_secs)

@@ -1,8 +1,8 @@
 """All upstream servers by name: starts them, routes a call to the right one, follows changes.
 
-``Fleet.call`` is the innermost ``CallTool``. Announces every change of a server's state or tools;
-knows nothing of namespaces: whoever asks for a tool here is allowed to. How one server is kept up
-is for its supervisor, how a changed one takes over from the old for ``server_table``.
+``Fleet.call`` is the innermost link of every call. Announces every change of a server's state or
+tools; knows nothing of namespaces: whoever asks for a tool here is allowed to. How one server is
+kept up is for its supervisor, how a changed one takes over from the old for ``server_table``.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from mcproxy.config.load import Loaded
 from mcproxy.config.state import state_directory
 from mcproxy.errors import CallError, ServerDown, UnknownServer
-from mcproxy.exchange import Tenant, Upstream
+from mcproxy.exchange import Exchange, Tenant, Upstream
 from mcproxy.hooks import Action, Occasion
 from mcproxy.types import Change, Json, JsonObject, ServerHealth, ServerView, ToolRef, ToolResult
 from mcproxy.upstream.child.tree import processes
@@ -77,16 +77,21 @@ class Fleet:
         self._roster.apply(new.running)
         self._on_change("tools_changed")
 
-    async def call(self, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        """A ``CallTool``: the reference names server and tool exactly. Raises CallError."""
-        return await self._of(ref).serving.call(ref, arguments)
+    async def call(
+        self, exchange: Exchange, ref: ToolRef, arguments: Mapping[str, Json]
+    ) -> ToolResult:
+        """A ``ServerCall``: the reference names server and tool exactly. Raises CallError."""
+        return await self._of(ref).serving.call(exchange, ref, arguments)
 
     @property
     def upstream(self) -> Upstream:
         """What else can be asked of servers. Raises CallError, as ``call`` does."""
 
-        async def request(server: str, method: str, params: Mapping[str, Json]) -> bytes:
-            return await self._of(ToolRef(server, method)).serving.request(method, dict(params))
+        async def request(
+            exchange: Exchange, server: str, method: str, params: Mapping[str, Json]
+        ) -> bytes:
+            serving = self._of(ToolRef(server, method)).serving
+            return await serving.request(exchange, method, dict(params))
 
         async def list_(server: str, method: str) -> Sequence[JsonObject]:
             return await self._of(ToolRef(server, method)).supervisor.calls.list(method)
@@ -95,10 +100,13 @@ class Fleet:
             member = self._roster.find(server)
             return tenant if member and member.apart else None
 
-        async def watch(server: str, uri: str, whose: Tenant | None, wanted: bool) -> None:
-            await self._of(ToolRef(server, uri)).serving.watch(uri, whose, wanted=wanted)
+        async def watch(exchange: Exchange, server: str, uri: str, whose: Tenant | None) -> None:
+            await self._of(ToolRef(server, uri)).serving.watch(exchange, uri, whose)
 
-        return Upstream(request, list_, whose, watch)
+        async def unwatch(server: str, uri: str, whose: Tenant | None) -> None:
+            await self._of(ToolRef(server, uri)).serving.unwatch(uri, whose)
+
+        return Upstream(request, list_, whose, watch, unwatch)
 
     async def settled(self) -> None:
         """Return once every server is ready or has failed for the first time."""

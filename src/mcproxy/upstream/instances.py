@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 
 from mcproxy import mcp
 from mcproxy.errors import RpcError, ServerDown, UpstreamError
-from mcproxy.exchange import EXCHANGE, Tenant
+from mcproxy.exchange import Exchange, Tenant
 from mcproxy.types import Change, Json, JsonObject, ServerHealth, ToolRef, ToolResult
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.upstream.supervision.calls import ServerCalls
@@ -93,45 +93,46 @@ class Instances:
         for supervisor in list(self._of.values()):
             await supervisor.drained()
 
-    async def call(self, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+    async def call(
+        self, exchange: Exchange, ref: ToolRef, arguments: Mapping[str, Json]
+    ) -> ToolResult:
         """Call a tool. Raises as ``ServerCalls.call``, and ServerDown where there is no room."""
-        async with self._lent(ref) as calls:
-            return await calls.call(ref, arguments)
+        async with self._lent(ref, exchange.tenant) as calls:
+            return await calls.call(exchange, ref, arguments)
 
-    async def request(self, method: str, params: JsonObject) -> bytes:
+    async def request(self, exchange: Exchange, method: str, params: JsonObject) -> bytes:
         """Send any other request; its raw result. Raises as ``call`` does."""
-        async with self._lent(ToolRef(self._name, method)) as calls:
-            return await calls.request(method, params)
+        async with self._lent(ToolRef(self._name, method), exchange.tenant) as calls:
+            return await calls.request(exchange, method, params)
 
-    async def watch(self, uri: str, tenant: Tenant | None, *, wanted: bool) -> None:
-        """Hear, or no longer, of changes of one resource in the tenant's instance.
+    async def watch(self, exchange: Exchange, uri: str, tenant: Tenant | None) -> None:
+        """Hear of changes of one resource in the tenant's instance.
 
         Raises as ``call`` does, and UpstreamError where there is no instance that lasts.
         """
         ref = ToolRef(self._name, mcp.SUBSCRIBE)
+        if tenant is None or self._terms.sharing.affinity == "call":
+            text = "each call has an instance of its own, so none would tell of changes"
+            raise UpstreamError(ref, RpcError(RpcError.INVALID_REQUEST, text))
+        calls = (await self._granted(ref, tenant)).calls
+        await calls.watch(exchange, uri, tenant)
+
+    async def unwatch(self, uri: str, tenant: Tenant | None) -> None:
+        """Hear no longer of them. Raises as ``call`` does."""
         supervisor = self._of.get(tenant) if tenant else None
-        if wanted:
-            if tenant is None or self._terms.sharing.affinity == "call":
-                text = "each call has an instance of its own, so none would tell of changes"
-                raise UpstreamError(ref, RpcError(RpcError.INVALID_REQUEST, text))
-            calls = (await self._granted(ref, tenant)).calls
-            await calls.watch(uri, tenant, wanted=True)
-        elif tenant and supervisor:
+        if tenant and supervisor:
             if _presence(tenant, supervisor) == "up":
-                await supervisor.calls.watch(uri, tenant, wanted=False)
+                await supervisor.calls.unwatch(uri, tenant)
             else:
                 supervisor.calls.forget(uri)
 
-    def _tenant(self) -> Tenant | None:
-        """Whose instance serves; None where it serves one call only."""
-        exchange = EXCHANGE.get()
-        return exchange.tenant if exchange and self._terms.sharing.affinity != "call" else None
-
     @contextlib.asynccontextmanager
-    async def _lent(self, ref: ToolRef) -> AsyncIterator[ServerCalls]:
+    async def _lent(self, ref: ToolRef, tenant: Tenant) -> AsyncIterator[ServerCalls]:
+        """The tenant's instance, or one for this call alone."""
         this_call = Tenant()
+        whose = this_call if self._terms.sharing.affinity == "call" else tenant
         try:
-            yield (await self._granted(ref, self._tenant() or this_call)).calls
+            yield (await self._granted(ref, whose)).calls
         finally:
             this_call.ended.set()
 

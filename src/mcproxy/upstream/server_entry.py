@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from mcproxy import mcp
-from mcproxy.exchange import Tenant
+from mcproxy.exchange import Exchange, Tenant
 from mcproxy.types import Change, Json, JsonObject, ServerHealth, ToolRef, ToolResult
 from mcproxy.upstream.definition import Definition
 from mcproxy.upstream.instances import Instances
@@ -38,14 +38,19 @@ class Around:
 class Serving(Protocol):
     """What takes a server's calls, see ``Calls``."""
 
-    async def call(self, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+    async def call(
+        self, exchange: Exchange, ref: ToolRef, arguments: Mapping[str, Json]
+    ) -> ToolResult:
         """Call a tool."""
 
-    async def request(self, method: str, params: JsonObject) -> bytes:
+    async def request(self, exchange: Exchange, method: str, params: JsonObject) -> bytes:
         """Send any other request."""
 
-    async def watch(self, uri: str, tenant: Tenant | None, *, wanted: bool) -> None:
-        """Hear, or no longer, of changes of one resource; ``tenant``: whom alone it is for."""
+    async def watch(self, exchange: Exchange, uri: str, tenant: Tenant | None) -> None:
+        """Hear of changes of one resource; ``tenant``: whom alone it is for."""
+
+    async def unwatch(self, uri: str, tenant: Tenant | None) -> None:
+        """Hear no longer of changes of one resource."""
 
 
 class ServerEntry:

@@ -9,7 +9,7 @@ import pytest
 
 from mcproxy.exchange import Tenant
 from mcproxy.types import JsonObject, ToolRef
-from tests.upstream.fleets import Watched, running, server
+from tests.upstream.fleets import BEHIND, Watched, running, server
 from tests.upstream.protocol.test_session import WAIT_SECS, Client, calling, named, said
 from tests.upstream.remote.remotes import listening
 
@@ -23,7 +23,7 @@ async def meet(
     """Let a request meet another one; what the server says to it."""
     with calling(client, tenant=tenant):
         params: JsonObject = {"name": "meet", "arguments": {**given}}
-        raw = await fleet.fleet.upstream.request("it", method, params)
+        raw = await fleet.fleet.upstream.request(BEHIND.get(), "it", method, params)
     return str(json.loads(raw)["content"][0]["text"])
 
 
@@ -92,7 +92,9 @@ async def test_a_question_of_a_cancelled_call_is_answered_with_an_error() -> Non
     async with asyncio.timeout(WAIT_SECS), running(asker=server("asker.py")) as fleet:
         with calling(Client(think), tenant=ADA):
             async with asyncio.TaskGroup() as tasks:
-                call = tasks.create_task(fleet.fleet.call(ToolRef("asker", "elicit"), {}))
+                call = tasks.create_task(
+                    fleet.fleet.call(BEHIND.get(), ToolRef("asker", "elicit"), {})
+                )
                 await asked.wait()
                 call.cancel()
         # The server answers ada's call when its question is answered: then it is free for bob.

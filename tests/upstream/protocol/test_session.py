@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import pytest
 
 from mcproxy.errors import RpcError, UpstreamError
-from mcproxy.exchange import EXCHANGE, Exchange
+from mcproxy.exchange import NOBODY, Exchange
 from mcproxy.types import Json, JsonObject, ToolRef
-from tests.upstream.fleets import Watched, running, server
+from tests.upstream.fleets import BEHIND, Watched, running, server
 
 WAIT_SECS = 20.0
 
@@ -37,11 +37,11 @@ class Client:
 def calling(client: Client, meta: JsonObject | None = None, **facts: object) -> Iterator[None]:
     """Within the block, calls are made on behalf of the client."""
     exchange = Exchange(client.notify, client.ask, meta=meta or {}, **facts)  # type: ignore[arg-type]
-    token = EXCHANGE.set(exchange)
+    token = BEHIND.set(exchange)
     try:
         yield
     finally:
-        EXCHANGE.reset(token)
+        BEHIND.reset(token)
 
 
 async def said(fleet: Watched, tool: str, server: str = "asker") -> Json:
@@ -152,7 +152,7 @@ async def test_lists_are_remembered_until_they_change() -> None:
         (after,) = await upstream.list("asker", "prompts/list")
         assert after["name"] == "renamed"
         with pytest.raises(UpstreamError, match="Method not found"):
-            await upstream.request("asker", "no/such", {})
+            await upstream.request(NOBODY, "asker", "no/such", {})
 
 
 async def test_a_server_without_a_capability_has_an_empty_list() -> None:
@@ -164,5 +164,5 @@ async def test_a_server_without_a_capability_has_an_empty_list() -> None:
 async def test_a_stateless_server_tells_of_new_tools() -> None:
     async with running(modern=server("modern.py")) as fleet:
         tools = fleet.fleet.health()["modern"].tools
-        await fleet.fleet.call(ToolRef("modern", "grow"), {})
+        await fleet.fleet.call(NOBODY, ToolRef("modern", "grow"), {})
         await fleet.until("modern", lambda health: health.tools == tools + 1)

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from mcproxy.errors import CallTimeout, ServerDown, UpstreamError
+from mcproxy.exchange import NOBODY
 from mcproxy.types import Json, JsonObject
 from mcproxy.upstream.remote import sse
 from mcproxy.upstream.supervision.call_guard import THRESHOLD
@@ -293,7 +294,7 @@ async def test_the_event_stream_notices_a_forgotten_session() -> None:
 
 async def test_a_new_session_is_told_what_is_watched() -> None:
     async with serving(Odd()) as odd, running(odd=remote(odd)) as watched:
-        await watched.fleet.upstream.watch("odd", "note://x", None, True)
+        await watched.fleet.upstream.watch(NOBODY, "odd", "note://x", None)
         odd.forget()
         assert words(await watched.call("odd", "echo"))
         again = await odd.until_seen("resources/subscribe", 2)

@@ -15,9 +15,10 @@ import psutil
 import pytest
 
 from mcproxy.errors import CallTimeout, ServerDown, UpstreamError
+from mcproxy.exchange import NOBODY
 from mcproxy.hooks import Occasion
-from mcproxy.patience import patient
-from mcproxy.types import JsonObject
+from mcproxy.patience import Clock
+from mcproxy.types import JsonObject, ToolRef
 from mcproxy.upstream.fleet import fleet_actions
 from mcproxy.upstream.supervision.call_guard import CLOSED, OPEN_SECS, THRESHOLD
 from mcproxy.upstream.supervision.server_limits import StartSlots
@@ -172,9 +173,11 @@ async def test_a_server_inherits_no_descriptor_but_its_three_pipes() -> None:
 async def test_a_start_that_takes_long_says_what_it_does_and_has_its_own_limit() -> None:
     slow = server("unruly.py", "--never", start_timeout_secs=3)
     async with running_at_once(slow=slow) as watched:
+        clock = Clock()
+        behind = NOBODY.within(clock)  # as a script's limit does, it counts for the call
         with pytest.raises(ServerDown, match="it is still starting") as caught:
-            async with patient(1.5):  # as a script's limit does, it counts for the call
-                await watched.call("slow", "add")
+            async with clock.limit(1.5):
+                await watched.fleet.call(behind, ToolRef("slow", "add"), {})
         assert "fetching 3 packages" in str(caught.value)
         health = watched.fleet.health()["slow"]
         assert health.state == "starting"

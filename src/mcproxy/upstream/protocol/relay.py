@@ -96,15 +96,6 @@ _object = msgspec.json.Decoder(dict[str, Json])
 _encode = msgspec.json.Encoder().encode
 
 
-async def _refuse(method: str, params: JsonObject) -> JsonObject:
-    text = f"{method} can be answered only while a client's request is running"
-    raise RpcError(RpcError.INVALID_REQUEST, text)
-
-
-NOBODY = Exchange(lambda method, params: None, _refuse)
-"""Behind what we ask on behalf of no client, or of one that is not to hear of it."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Passage:
     """One request under way: its client, and the server's requests that it answers."""

@@ -12,7 +12,7 @@ import msgspec
 
 from mcproxy import mcp
 from mcproxy.errors import PeerClosed, RpcError
-from mcproxy.exchange import EXCHANGE, Exchange
+from mcproxy.exchange import Exchange
 from mcproxy.types import Json, JsonObject, Tool, ToolResult
 from mcproxy.upstream.protocol.handshake import (
     REQUEST_META,
@@ -22,7 +22,7 @@ from mcproxy.upstream.protocol.handshake import (
 )
 from mcproxy.upstream.protocol.listening import ChangeStream
 from mcproxy.upstream.protocol.listing import fit, listed_tool, read_list
-from mcproxy.upstream.protocol.relay import NOBODY, PossibleOwners, Relay, answers, request_meta
+from mcproxy.upstream.protocol.relay import PossibleOwners, Relay, answers, request_meta
 from mcproxy.wire.message import UNREADABLE, Message, Notification, Request, RequestId
 from mcproxy.wire.peer import Peer
 
@@ -127,9 +127,12 @@ class ServerSession:
                 lists[method] = fit(listed, method, self.name)
         return lists[method]
 
-    async def call_tool(self, tool: str, arguments: Mapping[str, Json]) -> ToolResult:
+    async def call_tool(
+        self, exchange: Exchange, tool: str, arguments: Mapping[str, Json]
+    ) -> ToolResult:
         """Call a tool. Raises RpcError for a JSON-RPC error, PeerClosed when the server dies."""
-        raw = await self.request(mcp.CALL_TOOL, {"name": tool, "arguments": dict(arguments)})
+        params: JsonObject = {"name": tool, "arguments": dict(arguments)}
+        raw = await self.request(exchange, mcp.CALL_TOOL, params)
         try:
             head = _call_head.decode(raw)
         except UNREADABLE as error:
@@ -138,15 +141,12 @@ class ServerSession:
             ) from error
         return ToolResult(raw, head.isError)
 
-    async def request(self, method: str, params: JsonObject) -> bytes:
-        """Send a request on behalf of the client whose ``EXCHANGE`` is in force; its raw result.
+    async def request(self, exchange: Exchange, method: str, params: JsonObject) -> bytes:
+        """Send a request on behalf of the client behind the exchange; its raw result.
 
         Where the server wants input first, the client is asked for it and the request sent again,
         unless the client takes ``input_required`` itself. Raises RpcError and PeerClosed.
         """
-        exchange = EXCHANGE.get()
-        if exchange is None:
-            return await self._request(method, params)
         await self._raise_log_level(exchange.log_level)
         params = {**params, **(exchange.retry or {})}
         for _ in range(MAX_ROUNDS):
@@ -171,15 +171,13 @@ class ServerSession:
             return False
         return True
 
-    async def watch(self, uri: str, *, wanted: bool) -> None:
+    async def watch(self, exchange: Exchange, uri: str, *, wanted: bool) -> None:
         """Turn the notifications about one resource on or off. Raises RpcError, PeerClosed."""
         if self.modern:
             self._listening.watch(uri, wanted=wanted)
         else:
             method = mcp.SUBSCRIBE if wanted else mcp.UNSUBSCRIBE
-            # What is turned off is not of the client whose request happens to do it.
-            exchange = EXCHANGE.get() if wanted else None
-            await self._carry(exchange or NOBODY, method, {"uri": uri})
+            await self._carry(exchange, method, {"uri": uri})
 
     def take_events(self) -> tuple[Notification, ...]:
         """What the server told since the last time that is not about its tools."""

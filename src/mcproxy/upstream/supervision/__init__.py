@@ -1,1 +1,1 @@
-"""One server's life: when it starts, restarts, rests, ends; the door its calls go through."""
+"""One server's life: when it starts, restarts, rests, ends; the guard of its calls."""

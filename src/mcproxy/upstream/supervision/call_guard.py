@@ -12,10 +12,11 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from mcproxy.errors import CallTimeout, PeerClosed, RpcError, ServerDown, UpstreamError
-from mcproxy.patience import patient
+from mcproxy.exchange import Exchange
+from mcproxy.patience import Clock
 from mcproxy.types import ToolRef
 from mcproxy.upstream.protocol.session import ServerSession
 from mcproxy.wire.message import UNREADABLE
@@ -57,10 +58,24 @@ PING_SECS = 2.0  # a server that is merely busy answers within this time, if it 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class GuardedCall:
+    """What is called, within how many seconds, and the way back to the client behind it; the time
+    during which the client is asked does not count. ``safe``: it may be done twice."""
+
+    ref: ToolRef
+    secs: float
+    exchange: Exchange
+    safe: bool = True
+
+
+Work: TypeAlias = Callable[[ServerSession, Exchange], Awaitable[T]]
+
+
 class CallGuard:
     """The calls of one server. ``session`` waits, bounded, for a session; it raises ServerDown."""
 
-    def __init__(self, session: Callable[[ToolRef], Awaitable[ServerSession]]) -> None:
+    def __init__(self, session: Callable[[ToolRef, Exchange], Awaitable[ServerSession]]) -> None:
         self._session = session
         self._breaker = CLOSED
         self._last_use = time.monotonic()
@@ -82,27 +97,18 @@ class CallGuard:
         self._breaker = CLOSED
         self._last_use = time.monotonic()
 
-    async def through(
-        self,
-        ref: ToolRef,
-        secs: float,
-        work: Callable[[ServerSession], Awaitable[T]],
-        *,
-        safe: bool = True,
-    ) -> T:
-        """Do ``work`` with the session within ``secs``, which do not run while the client is asked.
-
-        ``safe``: it may be done twice. Raises ServerDown, CallTimeout or UpstreamError.
-        """
+    async def through(self, call: GuardedCall, work: Work[T]) -> T:
+        """Do ``work`` with the session. Raises ServerDown, CallTimeout or UpstreamError."""
+        ref, clock = call.ref, Clock()
         with self._counted():
-            session = await self._session(ref)
+            session = await self._session(ref, call.exchange)
             self._admit(ref)
             try:
-                async with patient(secs):
-                    result = await work(session)
+                async with clock.limit(call.secs):
+                    result = await work(session, call.exchange.within(clock))
             except TimeoutError as error:
                 await self._doubt(session)
-                raise CallTimeout(ref, secs, safe=safe) from error
+                raise CallTimeout(ref, call.secs, safe=call.safe) from error
             except PeerClosed as error:
                 if error.retry_after is not None:
                     self._breaker = CLOSED  # it lives, and says when

@@ -14,8 +14,9 @@ from typing import Literal
 
 from mcproxy.cancellation import checkpoint
 from mcproxy.errors import PeerClosed, RpcError, ServerDown
+from mcproxy.exchange import Exchange
 from mcproxy.hooks import HookFailed
-from mcproxy.patience import secs_left
+from mcproxy.patience import Clock
 from mcproxy.types import ServerHealth, ServerState, ServerView, Tool, ToolRef
 from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.handshake import HandshakeFailed
@@ -76,8 +77,8 @@ class Supervisor:
         self._decided = asyncio.Event()
         self._wanted = asyncio.Event()
         self._attention = asyncio.Event()
-        self._door = CallGuard(self._open_session)
-        self.calls = ServerCalls(name, self._door, lambda: self._tools, lambda: self._terms.times)
+        self._guard = CallGuard(self._open_session)
+        self.calls = ServerCalls(name, self._guard, lambda: self._tools, lambda: self._terms.times)
 
     @property
     def state(self) -> ServerState:
@@ -113,7 +114,7 @@ class Supervisor:
 
     async def drained(self) -> None:
         """Return once no call is under way."""
-        await self._door.empty()
+        await self._guard.empty()
 
     async def answers(self, secs: float) -> bool:
         """Whether the server reacts; one that sleeps is well."""
@@ -139,7 +140,7 @@ class Supervisor:
         if self._state != "ready" or self._child is None or self._ready_at is None:
             return
         age = time.monotonic() - self._ready_at
-        condition = Condition(held, age, min(age, self._door.idle_secs), self._door.calls)
+        condition = Condition(held, age, min(age, self._guard.idle_secs), self._guard.calls)
         match measure(self._terms.upkeep, condition):
             case Kill(reason=reason):
                 self._log.warning("stopped: %s", reason)
@@ -171,18 +172,18 @@ class Supervisor:
             return None
         return self._start.words(time.monotonic(), self._child.last_words)
 
-    async def _open_session(self, ref: ToolRef) -> ServerSession:
+    async def _open_session(self, ref: ToolRef, exchange: Exchange) -> ServerSession:
         if self._state == "idle":
             self._wake_up()
         if not self._session and self._state in ("starting", "restarting"):
-            await self._started(ref)
+            await self._started(ref, exchange.clock)
         if not self._session:
             raise ServerDown(ref, self._last_error or f"it is {self._state}")
         return self._session
 
-    async def _started(self, ref: ToolRef) -> None:
+    async def _started(self, ref: ToolRef, clock: Clock | None) -> None:
         """Wait for the start, but not so long that the script behind the call ends with it."""
-        left = secs_left()
+        left = clock.secs_left() if clock else None
         secs = START_WAIT_SECS if left is None else min(START_WAIT_SECS, left * START_WAIT_SHARE)
         try:
             async with asyncio.timeout(secs):
@@ -249,7 +250,7 @@ class Supervisor:
         self._around.memory.write(self._offer)
         if self._ready_at is None:
             self._ready_at = time.monotonic()
-            self._door.reset()
+            self._guard.reset()
             took = self._start.secs(self._ready_at) if self._start else 0.0
             about = f"{info.name} {info.version}".strip()
             self._log.info("ready in %.1f s: %s, %d tools", took, about, len(tools))
@@ -301,7 +302,7 @@ class Supervisor:
             self._let_go("idle" if self._way.policy.on_demand else "restarting")
 
     def _let_go(self, state: ServerState) -> None:
-        """Take the session from the door; calls wait for the next one."""
+        """Take the session from the guard; calls wait for the next one."""
         self._session = None
         self._settled.clear()
         self._become(state)

@@ -1,4 +1,7 @@
-"""The ``Exchange`` of each request: what its client wants to hear, and what it can be asked.
+"""What travels with a request: who asks, what is open to it there, and the way back to its client.
+
+The context is made once for each request and handed on; nothing else says who asks. The rules by
+which it was made hold for it as long as it does not wait: see ``Gateway.renewed``.
 
 A client of the handshake era says once for its session which log messages it wants; a stateless
 one says it with each request. Sessions are held weakly: what is known of one goes with it.
@@ -7,13 +10,58 @@ one says it with each request. Sessions are held weakly: what is known of one go
 from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
+import msgspec
 from msgspec.structs import replace
 
 from mcproxy import mcp
+from mcproxy.config.model import Mode
 from mcproxy.errors import RpcError
-from mcproxy.exchange import ClientSession, Exchange, Tenant
+from mcproxy.exchange import ClientSession, Exchange, Tenant, drop
 from mcproxy.gateway.protocol_era import Call
-from mcproxy.types import Json, JsonObject
+from mcproxy.gateway.snapshot import Snapshot, View
+from mcproxy.policy.access import Admitted
+from mcproxy.policy.namespaces import Namespace
+from mcproxy.types import Caller, Json, JsonObject
+
+
+class RequestSource(msgspec.Struct, frozen=True):
+    """Who asks, and the namespaces that path and header name; the path is the stronger.
+
+    ``mode`` overrides the namespace's for this connection. ``admitted`` is the last verdict on the
+    request, which is not asked for again where it answers what is asked now.
+    """
+
+    caller: Caller
+    path: str | None = None
+    header: str | None = None
+    mode: Mode | None = None
+    admitted: Admitted | None = None
+
+    @property
+    def asked(self) -> str | None:
+        """The namespace that is asked for; None is the default one."""
+        return self.path or self.header
+
+
+class RequestContext(msgspec.Struct, frozen=True):
+    """A request that was let in: the caller's name, the namespace and the mode it is in, and what
+    it sees of the gateway's state, which stays as it was when the request began.
+
+    ``argument`` is the namespace that a meta-tool's arguments name. ``exchange`` is the way back.
+    """
+
+    source: RequestSource
+    argument: str | None
+    snapshot: Snapshot
+    caller: str
+    namespace: Namespace
+    mode: Mode
+    exchange: Exchange
+
+    @property
+    def view(self) -> View:
+        """The namespace's part of the manifest."""
+        return self.snapshot.views[self.namespace.name]
 
 
 class Clients:
@@ -33,7 +81,7 @@ class Clients:
 
         Raises RpcError for an unknown log level.
         """
-        given = given or Exchange(_drop, _refuse)
+        given = given or Exchange(drop, _refuse)
         if call.modern:
             level = None if call.log_level is None else _level(call.log_level)
             heard = mcp.LOG_LEVELS[mcp.LOG_LEVELS.index(level) :] if level else ()
@@ -50,12 +98,12 @@ class Clients:
 
 def listener(session: ClientSession) -> Exchange:
     """The exchange of a client that only listens."""
-    return Exchange(_drop, _refuse, session, tenant=Tenant(session.ended))
+    return Exchange(drop, _refuse, session, tenant=Tenant(session.ended))
 
 
-def can_be_told(exchange: Exchange | None) -> bool:
+def can_be_told(exchange: Exchange) -> bool:
     """Whether the client's transport has a way back to it."""
-    return exchange is not None and exchange.ask is not _refuse
+    return exchange.ask is not _refuse
 
 
 def _heard(exchange: Exchange, levels: Sequence[str]) -> Callable[[str, JsonObject], None]:
@@ -73,10 +121,6 @@ def _level(level: Json) -> str:
             f"there is no log level {level!r}; levels are {', '.join(mcp.LOG_LEVELS)}",
         )
     return str(level)
-
-
-def _drop(method: str, params: JsonObject) -> None:
-    """There is no way for it."""
 
 
 async def _refuse(method: str, params: JsonObject) -> JsonObject:

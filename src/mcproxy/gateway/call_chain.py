@@ -1,31 +1,36 @@
-"""The chain around a tool call: ``CallTool`` in, ``CallTool`` out.
+"""The chains around a tool call, of a script and of a client: ``CallTool`` in, ``CallTool`` out.
 
-Each link does one thing and knows only the next: ``scoped`` turns the name that was asked into
-the tool that is meant, holds the arguments against its schema, or refuses; ``limited`` takes a
-token from the caller's bucket; ``queued`` holds a place in the namespace; ``discreet`` masks what a
-tool refuses with. Built anew for each execution, from the snapshot that it began with, so that a
-reload never changes the rules under a running script.
+Each link does one thing and knows only the next: ``audited`` keeps the record; ``scoped`` turns the
+name that was asked into the tool that is meant, holds the arguments against its schema, or refuses;
+``checked`` does the latter for a tool that is known; ``queued`` holds a place in the namespace;
+``limited`` takes a token from the caller's bucket; ``discreet`` masks what a tool refuses with;
+``announced`` tells the client which of a script's calls makes progress. A script's chain is built
+once for each execution, from the snapshot that it began with, so that a reload never changes the
+rules under a running script.
 """
 
 import functools
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import jsonschema_rs
 import msgspec
 
 from mcproxy import mcp
 from mcproxy.errors import InvalidArguments, RateLimited, TooLarge, UnknownTool
-from mcproxy.exchange import EXCHANGE
+from mcproxy.exchange import Exchange, ServerCall
 from mcproxy.foreign_text import bounded, clean, one_line
+from mcproxy.gateway.request import RequestContext
 from mcproxy.gateway.schema_cost import effort
-from mcproxy.manifest.lookup import find_tool
+from mcproxy.manifest.lookup import find_tool, require_server
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
 from mcproxy.manifest.parameters import without_defaults_required
 from mcproxy.manifest.results import wrapping
 from mcproxy.observe.redact import Redactor
+from mcproxy.policy.audit import AuditLog, actor
 from mcproxy.policy.limits import place_of_call
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import CallTool, Json, JsonObject, ServerState, Tool, ToolRef, ToolResult
@@ -35,6 +40,7 @@ MAX_STEPS = 10_000  # of a comparison with a schema, some 0.1 s; a call has some
 MAX_STEPS_FOR_ALL = 2_000  # to find all faults takes much longer than to find one
 _MAX_PROBLEMS, _MAX_PROBLEM_CHARS = 10, 300
 _MAX_PROGRESS_CHARS = 300
+READ_RESOURCE = "read_resource"  # of the gateway's own services
 _LISTED: Collection[ServerState] = ("ready", "idle")  # the others may have tools we do not know
 _PATTERNS = jsonschema_rs.RegexOptions()  # linear time: schemas come from servers we do not trust
 
@@ -47,12 +53,63 @@ Enter = Callable[[ToolRef, Collection[str], str], AbstractAsyncContextManager[No
 for it, bounded; raises Busy."""
 
 
+Renewed = Callable[[RequestContext], RequestContext]
+"""The same request by the rules of now. Raises AccessDenied."""
+
+
 @dataclass(frozen=True, slots=True)
-class Admission:
-    """What holds callers back: the buckets of their calls, and the places of namespaces."""
+class CallServices:
+    """What a call passes on its way: ``take`` and ``enter`` hold callers back, ``audit`` keeps the
+    record, ``call`` is the way to a server's tools and ``read`` to its resources."""
 
     take: Take
     enter: Enter
+    audit: AuditLog
+    call: ServerCall
+    read: ServerCall
+
+
+def script_chain(context: RequestContext, services: CallServices, own: CallTool) -> CallTool:
+    """What the calls of one script go through; ``own`` answers those of the gateway itself."""
+    namespace, manifest = context.namespace, context.view.manifest
+    limits = partial(limited, context.caller, namespace, services.take)
+    call = discreet(context.view.redactor, announced(context.exchange, services.call))
+    call = scoped(manifest, namespace.limits.argument_bytes, limits(call))
+    read = limits(partial(services.read, context.exchange))
+
+    async def routed(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        if ref.server:
+            return await call(ref, arguments)
+        if ref.tool == READ_RESOURCE:
+            resource = ToolRef(str(arguments.get("server")), str(arguments.get("uri")))
+            require_server(manifest, resource)
+            return await read(resource, {})
+        return await own(ref, arguments)
+
+    return services.audit.around(actor(context.caller, namespace.name), routed)
+
+
+def client_chain(
+    context: RequestContext,
+    services: CallServices,
+    named: Callable[[RequestContext], Tool],
+    usage: str,
+    renewed: Renewed,
+) -> CallTool:
+    """What a client's own call goes through. ``named`` finds its tool, or refuses, by the rules of
+    the context that it is given, which are asked again after the wait for a place; ``usage`` tells
+    how to call it."""
+
+    async def in_place(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        now = renewed(context)
+        call = partial(services.call, now.exchange)
+        return await limited(now.caller, now.namespace, services.take, call)(
+            named(now).ref, arguments
+        )
+
+    call = queued(context.caller, context.namespace, services.enter, in_place)
+    call = checked(named(context), usage, call)
+    return services.audit.around(actor(context.caller, context.namespace.name), call)
 
 
 _encode = msgspec.json.Encoder().encode
@@ -119,22 +176,16 @@ def discreet(redactor: Redactor, call: CallTool) -> CallTool:
     return discreet_call
 
 
-def announced(call: CallTool) -> CallTool:
+def announced(exchange: Exchange, call: ServerCall) -> CallTool:
     """Where the client has asked for progress, tell it which of a script's calls makes some."""
+    if mcp.META_PROGRESS_TOKEN not in exchange.meta:
+        return partial(call, exchange)
 
     async def announced_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        exchange = EXCHANGE.get()
-        if exchange is None or mcp.META_PROGRESS_TOKEN not in exchange.meta:
-            return await call(ref, arguments)
-
         def notify(method: str, params: JsonObject) -> None:
             exchange.notify(method, _named(ref, params) if method == mcp.PROGRESS else params)
 
-        before = EXCHANGE.set(msgspec.structs.replace(exchange, notify=notify))
-        try:
-            return await call(ref, arguments)
-        finally:
-            EXCHANGE.reset(before)
+        return await call(msgspec.structs.replace(exchange, notify=notify), ref, arguments)
 
     return announced_call
 
