@@ -24,7 +24,7 @@ from mcproxy.exchange import Tenant, Upstream
 from mcproxy.frontends.drain import Gate
 from mcproxy.gateway.call_chain import CallServices
 from mcproxy.gateway.core import Gateway, Services
-from mcproxy.gateway.reading import resource_reader
+from mcproxy.gateway.resources import resource_reader
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
 from mcproxy.hooks import Hooks
 from mcproxy.manifest.live import Live

@@ -87,7 +87,7 @@ SITES: dict[str, tuple[str, ...]] = {
     "frontends/sessions.py Sessions running": ("Sessions._keep_sweeping",),
     "frontends/sessions.py Sessions _run": ("_answer_request",),
     "frontends/stdio.py _serve": ("_Output.write_all", "_Output.fail_when_lost"),
-    "gateway/merged_lists.py items": ("of",),
+    "gateway/server_requests.py items": ("of",),
     "gateway/suspended_call.py SuspendedCall start": ("SuspendedCall._run",),
     "login.py _first": ("_answer",),
     "policy/verifier.py Verifier run": ("Authority.run",),

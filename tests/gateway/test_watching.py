@@ -8,8 +8,8 @@ import pytest
 
 from mcproxy.errors import RpcError, ServerDown
 from mcproxy.exchange import NOBODY, ClientSession, Exchange, Tenant, Upstream
-from mcproxy.gateway import watching
-from mcproxy.gateway.watching import Watching
+from mcproxy.gateway import listeners
+from mcproxy.gateway.listeners import Watching
 from mcproxy.types import JsonObject, ToolRef
 
 URI = "memo://one"
@@ -112,7 +112,7 @@ async def test_a_server_that_is_down_is_asked_again_by_the_next_client() -> None
 
 
 async def test_there_are_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "MAX_WATCHED", 1)
+    monkeypatch.setattr(listeners, "MAX_WATCHED", 1)
     server = Server()
     server.ready.set()
     watched = Watching(server.upstream)

@@ -21,9 +21,8 @@ from mcproxy.exchange import NOBODY, ClientSession, Exchange, Tenant, Upstream
 from mcproxy.gateway import listings
 from mcproxy.gateway.arguments import ArgumentFault
 from mcproxy.gateway.call_chain import CallServices
-from mcproxy.gateway.changes import Changes, OnChange
 from mcproxy.gateway.input_rounds import InputRounds
-from mcproxy.gateway.merged_lists import page
+from mcproxy.gateway.listeners import Changes, OnChange
 from mcproxy.gateway.metatools import MetaTools, fault_result
 from mcproxy.gateway.passthrough import Passthrough
 from mcproxy.gateway.protocol_era import LIST_TTL_MS, Call, negotiate, read_call, server_info
@@ -34,6 +33,7 @@ from mcproxy.gateway.request import (
     can_be_told,
     listener,
 )
+from mcproxy.gateway.server_requests import page
 from mcproxy.gateway.snapshot import Snapshot
 from mcproxy.gateway.tool_calls import ToolCalls
 from mcproxy.observe.metrics import Metrics

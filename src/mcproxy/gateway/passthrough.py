@@ -11,12 +11,12 @@ import msgspec
 from mcproxy import mcp
 from mcproxy.errors import CallError, RpcError
 from mcproxy.exchange import ClientSession, Tenant, Upstream
-from mcproxy.gateway.forward import forward
+from mcproxy.gateway.listeners import Watching
 from mcproxy.gateway.prompts import Prompts
 from mcproxy.gateway.protocol_era import Call
 from mcproxy.gateway.request import RequestContext
 from mcproxy.gateway.resources import Resources
-from mcproxy.gateway.watching import Watching
+from mcproxy.gateway.server_requests import forward
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import UNREADABLE, Notification
 

@@ -2,23 +2,24 @@
 
 A URI belongs to the first server, by name, that lists it; else to the first with a template that
 matches it. One that nobody lists may still exist (a tool's result can link to it), so then all
-servers with resources are tried.
+servers with resources are tried. A script names the server itself (``api.read_resource``).
 """
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jsonschema_rs
+import msgspec
 
 from mcproxy import mcp
-from mcproxy.errors import RpcError
-from mcproxy.exchange import Upstream
-from mcproxy.gateway.forward import forward
-from mcproxy.gateway.merged_lists import items, offering, page
+from mcproxy.errors import RpcError, UpstreamError
+from mcproxy.exchange import Exchange, ServerCall, Upstream
 from mcproxy.gateway.protocol_era import LIST_TTL_MS, Call
 from mcproxy.gateway.request import RequestContext
-from mcproxy.types import Json, JsonObject
+from mcproxy.gateway.server_requests import forward, items, offering, page
+from mcproxy.types import Json, JsonObject, ToolRef, ToolResult
+from mcproxy.wire.message import UNREADABLE
 
 MAX_TEMPLATE_CHARS = 2000  # of one that is matched; real ones have a hundred
 _LINEAR = jsonschema_rs.RegexOptions()  # templates come from servers, URIs from clients
@@ -117,3 +118,31 @@ def _pattern(template: str) -> jsonschema_rs.Validator | None:
         return jsonschema_rs.validator_for({"pattern": pattern}, pattern_options=_LINEAR)
     except ValueError:
         return None
+
+
+_object = msgspec.json.Decoder(dict[str, Json])
+_encode = msgspec.json.Encoder().encode
+
+
+def resource_reader(upstream: Upstream) -> ServerCall:
+    """A ``ServerCall`` whose "tool" is the URI. Raises CallError."""
+
+    async def read(exchange: Exchange, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        raw = await upstream.request(exchange, ref.server, mcp.READ_RESOURCE, {"uri": ref.tool})
+        try:
+            contents = _object.decode(raw).get("contents")
+        except UNREADABLE as error:
+            odd = RpcError(RpcError.INTERNAL_ERROR, f"the answer is no object: {error}")
+            raise UpstreamError(ref, odd) from error
+        return ToolResult(_encode({"content": [], "structuredContent": value_of(contents)}))
+
+    return read
+
+
+def value_of(contents: Json) -> Json:
+    """The text where that is all there is, not decoded even if it is JSON; else the contents."""
+    match contents:
+        case [{"text": str(text)}]:
+            return text
+        case _:
+            return contents

@@ -1,7 +1,7 @@
-"""The lists of several servers as one.
+"""What is asked of servers beside calls: a request of one, and the lists of several as one.
 
-A server that is down or slow is left out, so that it hides none of the others; servers remember
-their own lists, so that asking again costs nothing. Owns the cursors towards clients.
+A server that is down or slow is left out of a list, so that it hides none of the others; servers
+remember their own lists, so that asking again costs nothing. Owns the cursors towards clients.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ import binascii
 import logging
 from collections.abc import Iterable, Sequence
 
-from mcproxy.errors import CallError, RpcError
-from mcproxy.exchange import Upstream
+from mcproxy.errors import CallError, RpcError, UpstreamError
+from mcproxy.exchange import Exchange, Upstream
 from mcproxy.gateway.request import RequestContext
 from mcproxy.types import Json, JsonObject
 
@@ -69,3 +69,15 @@ def _offset(cursor: Json) -> int:
             RpcError.INVALID_PARAMS,
             "this cursor is not one that the list gave; leave it out to begin at the first page",
         ) from error
+
+
+async def forward(
+    upstream: Upstream, exchange: Exchange, server: str, method: str, params: JsonObject
+) -> bytes:
+    """The raw result. Raises RpcError: the server's own, or one that tells how the server is."""
+    try:
+        return await upstream.request(exchange, server, method, params)
+    except UpstreamError as error:
+        raise error.rpc from error
+    except CallError as error:
+        raise RpcError(RpcError.INTERNAL_ERROR, error.message) from error
