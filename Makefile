@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 # Everything that every way of testing needs.
 PARTS := $(VENV)/.dev tests/node/node_modules/.ready tests/sdk1/.venv/.ready
 
-.PHONY: run setup test test-debug test-pythons coverage check bench format clean
+.PHONY: run setup test test-debug test-pythons coverage check bench docs format clean
 
 run: $(VENV)/.run
 	$(BIN)/python main.py
@@ -51,8 +51,12 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
 
+# The documentation as a site, in site/; a broken link or a page that is in no menu is an error.
+docs: .venvs/docs/.ready
+	NO_MKDOCS_2_WARNING=1 .venvs/docs/bin/mkdocs build --strict --quiet
+
 clean:
-	rm -rf .venv .venvs tests/node/node_modules tests/sdk1/.venv
+	rm -rf .venv .venvs site tests/node/node_modules tests/sdk1/.venv
 
 # A stamp, for a venv whose making was cut short has a python too; one that is whole is kept.
 $(VENV)/.made:
@@ -62,11 +66,19 @@ $(VENV)/.made:
 
 $(VENV)/.run: requirements.txt pyproject.toml | $(VENV)/.made
 	$(BIN)/pip install --quiet --require-hashes -r requirements.txt
+	printf '#!%s\nfrom mcproxy.cli import main\nmain()\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/mcproxy
+	chmod +x $(BIN)/mcproxy
 	echo "$(CURDIR)/src" > "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/mcproxy-checkout.pth"
 	touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.txt
+	touch $@
+
+# Apart from the others: it is needed for nothing else.
+.venvs/docs/.ready: requirements-docs.txt
+	$(PYTHON) -m venv --clear .venvs/docs
+	.venvs/docs/bin/pip install --quiet --require-hashes -r $<
 	touch $@
 
 # Servers, clients and a conformance suite that nobody here wrote, as peers in the tests, and the

@@ -124,7 +124,7 @@ FUNCTIONS: Final = (
 )
 
 TOOL_ERROR: Final = (
-    Fact("code", "text", "what kind of failure, see [troubleshooting](troubleshooting.md)"),
+    Fact("code", "text", "what kind of failure: `timeout`, `server_down` …"),
     Fact("message", "text", "what was wrong and what to do"),
     Fact("server", "text", "which server was called"),
     Fact("tool", "text", "which tool was called"),

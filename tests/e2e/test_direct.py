@@ -313,7 +313,7 @@ async def test_resources(tmp_path: Path, mode: Mode) -> None:
     }
     async with connected(tmp_path, mode, servers, offer="code") as client:
         listed = [str(each.uri) for each in (await client.list_resources()).resources]
-        assert listed == ["memo://one", "memo://two", "note://readme"]
+        assert listed == ["mcproxy://instructions", "memo://one", "memo://two", "note://readme"]
         templates = (await client.list_resource_templates()).resource_templates
         assert [each.uri_template for each in templates] == ["memo://{name}/pages", "note://{name}"]
         for uri, expected in (

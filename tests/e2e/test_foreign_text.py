@@ -54,7 +54,8 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
         told[title] = running.logged.text
     for command in ("doctor", "doctor --json", "namespaces", "stubs --output stubs"):
         told[command.removesuffix(" --output stubs")] = typed(directory, *command.split())
-    stubs = [path.read_text("utf-8") for path in sorted((directory / "stubs").iterdir())]
+    written = sorted(path for path in (directory / "stubs").rglob("*") if path.is_file())
+    stubs = [path.read_text("utf-8") for path in written]
     return {**told, "stubs": told["stubs"] + "".join(stubs)}
 
 

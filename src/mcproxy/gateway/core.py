@@ -225,7 +225,7 @@ class Gateway:
         return call.result(
             {
                 "protocolVersion": negotiate(call.params.get("protocolVersion")),
-                "capabilities": listings.capabilities(context.view, told=told),
+                "capabilities": listings.capabilities(context.view, context.mode, told=told),
                 "serverInfo": server_info(),
                 "instructions": listings.instructions(context.view, context.mode),
             }
@@ -234,7 +234,7 @@ class Gateway:
     async def _discover(self, call: Call, context: RequestContext) -> bytes:
         body: JsonObject = {
             "supportedVersions": [mcp.STATELESS_VERSION, *mcp.HANDSHAKE_VERSIONS],
-            "capabilities": listings.capabilities(context.view, told=True),
+            "capabilities": listings.capabilities(context.view, context.mode, told=True),
             "instructions": listings.instructions(context.view, context.mode),
         }
         return call.result(body, ttl_ms=LIST_TTL_MS)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from mcproxy.config.model import Mode
-from mcproxy.gateway import descriptions
+from mcproxy.gateway import descriptions, own_resources
 from mcproxy.gateway.snapshot import View
 from mcproxy.types import Json, JsonObject, Limits, Tool
 
@@ -39,13 +39,14 @@ def instructions(view: View, mode: Mode) -> str:
     return said if len(said) <= MAX_INSTRUCTIONS else f"{said[:MAX_INSTRUCTIONS]}…"
 
 
-def capabilities(view: View, *, told: bool) -> JsonObject:
-    """``ServerCapabilities``: of what servers have, what some server in sight has.
+def capabilities(view: View, mode: Mode, *, told: bool) -> JsonObject:
+    """``ServerCapabilities``: of what servers have, what some server in sight has, and our own.
 
     ``told``: there is a way to tell this client of changes.
     """
     servers = view.manifest.servers.values()
     kinds = {kind for server in servers for kind in server.capabilities}
+    kinds |= {"resources"} if own_resources.listed(mode) else set()
     changes: JsonObject = {"listChanged": True} if told else {}
     resources = [server.capabilities.get("resources") for server in servers]
     subscribe = told and any(isinstance(each, dict) and each.get("subscribe") for each in resources)

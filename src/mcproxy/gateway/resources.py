@@ -1,4 +1,5 @@
-"""The resources of all servers in sight. Their URIs stay as they are; here is found whose one is.
+"""The resources of all servers in sight, and the gateway's own. URIs stay as they are; here is
+found whose one is.
 
 A URI belongs to the first server, by name, that lists it; else to the first with a template that
 matches it. One that nobody lists may still exist (a tool's result can link to it), so then all
@@ -15,6 +16,7 @@ import msgspec
 from mcproxy import mcp
 from mcproxy.errors import RpcError, UpstreamError
 from mcproxy.exchange import Exchange, ServerCall, Upstream
+from mcproxy.gateway import own_resources
 from mcproxy.gateway.protocol_era import LIST_TTL_MS, Call
 from mcproxy.gateway.request import RequestContext
 from mcproxy.gateway.server_requests import forward, items, offering, page
@@ -35,7 +37,8 @@ class Resources:
 
     async def list(self, call: Call, context: RequestContext) -> bytes:
         """All resources; of several with one URI, the one that ``read`` reads."""
-        return await self._list(call, context, mcp.LIST_RESOURCES, "resources", "uri")
+        own = own_resources.listed(context.mode)
+        return await self._list(call, context, mcp.LIST_RESOURCES, "resources", "uri", own)
 
     async def list_templates(self, call: Call, context: RequestContext) -> bytes:
         """All templates."""
@@ -50,6 +53,8 @@ class Resources:
             raise RpcError(RpcError.INVALID_PARAMS, 'resources/read needs "uri", a string')
         missing = RpcError.INVALID_PARAMS if call.modern else mcp.RESOURCE_NOT_FOUND
         refused = RpcError(missing, f"there is no resource {uri!r}; resources/list has their URIs")
+        if own := own_resources.read(context.mode, uri):
+            return call.result(own, ttl_ms=LIST_TTL_MS)
         for server in await self.owners(context, uri):
             try:
                 raw = await forward(
@@ -84,10 +89,16 @@ class Resources:
         return ()
 
     async def _list(
-        self, call: Call, context: RequestContext, method: str, member: str, key: str
+        self,
+        call: Call,
+        context: RequestContext,
+        method: str,
+        member: str,
+        key: str,
+        own: Sequence[JsonObject] = (),
     ) -> bytes:
         listed = await items(self._upstream, offering(context, "resources"), method)
-        firsts: dict[Json, JsonObject] = {}
+        firsts: dict[Json, JsonObject] = {str(item[key]): item for item in own}
         for _, item in listed:
             firsts.setdefault(str(item.get(key)), item)
         body = page(member, [*firsts.values()], call.params.get("cursor"))
