@@ -7,11 +7,13 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import mcproxy
 from mcproxy import cli, errors, mcp
 from mcproxy.config import jsonc
 from mcproxy.config.load import load_document
@@ -23,6 +25,7 @@ from mcproxy.types import Capacity, Json, ScriptError, ToolRef
 from tests.pages import NOT_RUN, PAGES, ROOT, TOLD, Block, blocks
 from tests.recording import PICTURE, picture, recorded
 
+COMMAND = Path(sys.executable).with_name("mcproxy")
 SOURCE = ROOT / "src/mcproxy"
 README = ROOT / "README.md"
 TROUBLES = ROOT / "docs/troubleshooting.md"
@@ -68,7 +71,8 @@ def test_the_tree_is_the_one_that_there_is() -> None:
 @pytest.mark.requirement("docs.links")
 def test_each_page_is_in_the_menu_once() -> None:
     menu = _MENU.findall((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
-    assert sorted(menu) == sorted(page.name for page in ROOT.glob("docs/*.md"))
+    assert len(menu) == len(set(menu))
+    assert set(menu) >= {page.name for page in ROOT.glob("docs/*.md")}
 
 
 def told(language: str) -> list[Block]:
@@ -253,6 +257,14 @@ def test_what_is_not_found_is_not_found() -> None:
         found = positions(ast.parse(snippet.strip("`")))
         calls = [ast.unparse(call) for call in found.promised | found.returned]
         assert not [call for call in calls if call in ("f(1)", "f(2)")], snippet
+
+
+@pytest.mark.requirement("docs.commands")
+@pytest.mark.skipif(not COMMAND.exists(), reason="make setup has not made this environment")
+def test_the_command_is_where_the_pages_say() -> None:
+    shown = [str(COMMAND), "--version"]
+    done = subprocess.run(shown, capture_output=True, text=True, check=True, timeout=20)
+    assert done.stdout == f"mcproxy {mcproxy.__version__}\n"
 
 
 @pytest.mark.requirement("docs.commands")

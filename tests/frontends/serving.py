@@ -1,6 +1,6 @@
 """The HTTP frontends on a real socket, in front of a real gateway whose scripts are told what to do
-by the test: each line of a script is ``say N``, ``ask METHOD``, ``fail``, ``wait``, or ``cling``
-(wait, and end only then, even if cancelled)."""
+by the test: each line of a script is ``say N``, ``progress TEXT``, ``ask METHOD``, ``fail``,
+``wait``, or ``cling`` (wait, and end only then, even if cancelled)."""
 
 import asyncio
 import json
@@ -82,6 +82,11 @@ class Scripts:
                 case ["say", count]:
                     await call(ToolRef("echo", "say"), {"count": int(count)})
                     await asyncio.sleep(0)
+                case ["progress", text]:
+                    exchange = EXCHANGE.get()
+                    assert exchange
+                    step: JsonObject = {"progressToken": "theirs", "progress": 1, "message": text}
+                    exchange.notify("notifications/progress", step)
                 case ["ask", method]:
                     value = json.loads((await call(ToolRef("echo", "ask"), {"of": method})).raw)
                 case ["cling"]:

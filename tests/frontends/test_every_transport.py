@@ -323,6 +323,23 @@ async def test_a_long_script_sends_progress(served: Served, opened: Open) -> Non
 
 
 @pytest.mark.requirement("transports.same")
+@pytest.mark.requirement("execute.progress")
+@over(STREAMING)
+async def test_progress_within_a_script_is_the_scripts(served: Served, opened: Open) -> None:
+    async with opened(served) as talk:
+        await talk.send(script("progress half\nprogress most", "a", token="t"))
+        values: list[float] = []
+        for words in ("half", "most"):
+            note = await talk.next()
+            assert isinstance(note, dict)
+            assert isinstance(note["params"], dict)
+            assert (note["params"]["progressToken"], note["params"]["message"]) == ("t", words)
+            values.append(float(str(note["params"]["progress"])))
+        assert 0 < values[0] < values[1]
+        assert (await talk.reply())["id"] == "a"
+
+
+@pytest.mark.requirement("transports.same")
 @over(ALL)
 async def test_a_cancelled_request_is_stopped(served: Served, opened: Open) -> None:
     async with opened(served) as talk, asyncio.timeout(BOUND_SECS):

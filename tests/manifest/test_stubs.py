@@ -301,13 +301,54 @@ def test_type_checkers_take_the_tools_of_real_servers(
     assert checked(tmp_path, "real.pyi") == ([], 0)
 
 
-@pytest.mark.skipif(not TSC.exists(), reason="typescript is not installed in tests/node")
+TYPESCRIPT_SCRIPT = """\
+import { api, ToolError } from "./mcproxy_api";
+
+async function good() {
+  const found = await api.server("github").repos.list({ owner: "octocat", sort: "created" });
+  const names: string[] = found.names;
+  await api.server("github")["odd-name"]({ "a-b": true });
+  await api.server("other").anything({ any: 1 });
+  await api.call_tool("github", "repos.list", { owner: names[0] }, { raw: true });
+  const after: number | null = (undefined as unknown as ToolError).retry_after;
+}
+
+async function bad() {
+  await api.server("github").repos.list({});
+  await api.server("github").repos.list({ owner: 1 });
+  await api.server("github").repos.list({ owner: "x", sort: "size" });
+  await api.server("github").repos.gone();
+  await api.search("x", { limit: "many" });
+}
+"""
+
+
+def compiled(directory: Path, file: str) -> list[str]:
+    """What the TypeScript compiler says about a file."""
+    node = shutil.which("node") or "node"
+    options = ["--strict", "--noEmit", "--lib", "es2022", str(directory / file)]
+    done = subprocess.run(
+        [node, str(TSC), *options], capture_output=True, text=True, check=False, timeout=50
+    )
+    return done.stdout.splitlines()
+
+
+with_typescript = pytest.mark.skipif(
+    not TSC.exists(), reason="typescript is not installed in tests/node"
+)
+
+
+@with_typescript
+@pytest.mark.requirement("cli.stubs")
+def test_typescript_knows_the_tools_of_a_script(tmp_path: Path) -> None:
+    (tmp_path / "mcproxy_api.d.ts").write_text(typescript_stub(github()))
+    (tmp_path / "script.ts").write_text(TYPESCRIPT_SCRIPT)
+    told = [line for line in compiled(tmp_path, "script.ts") if "error TS" in line]
+    assert [int(line.split("(")[1].split(",")[0]) for line in told] == [13, 14, 15, 16, 17]
+
+
+@with_typescript
 def test_typescript_takes_any_name(tmp_path: Path) -> None:
     for stub, found in (("some", every_name()), ("none", build([])), ("github", github())):
         (tmp_path / f"{stub}.d.ts").write_text(typescript_stub(found))
-        node = shutil.which("node") or "node"
-        options = ["--strict", "--noEmit", "--lib", "es2022", str(tmp_path / f"{stub}.d.ts")]
-        done = subprocess.run(
-            [node, str(TSC), *options], capture_output=True, text=True, check=False, timeout=50
-        )
-        assert done.stdout == ""
+        assert compiled(tmp_path, f"{stub}.d.ts") == []
