@@ -48,3 +48,10 @@ def outcome(all_blocks: list[Block], block: Block) -> dict[str, str]:
         shown[one.language] = one.text
         before = one
     return shown
+
+
+def rows_of(page: Path, heading: str) -> list[list[str]]:
+    """The rows of the first table below a heading, as cells."""
+    text = page.read_text(encoding="utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]

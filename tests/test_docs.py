@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from mcproxy.config.model import Config
 from mcproxy.errors import CallError, RpcError
 from mcproxy.sandbox.jail.script.positions import positions
 from mcproxy.types import Capacity, Json, ScriptError, ToolRef
-from tests.pages import NOT_RUN, PAGES, ROOT, TOLD, Block, blocks
+from tests.pages import NOT_RUN, PAGES, ROOT, TOLD, Block, blocks, rows_of
 from tests.recording import PICTURE, picture, recorded
 
 COMMAND = Path(sys.executable).with_name("mcproxy")
@@ -128,6 +129,19 @@ def assert_understood(command: str) -> None:
     with contextlib.redirect_stdout(helped), contextlib.suppress(SystemExit):
         cli._parser().parse_args([words[0], "--help"])
     assert all(option in helped.getvalue() for option in options), command
+
+
+@pytest.mark.requirement("docs.commands")
+def test_every_block_is_of_a_kind_that_is_looked_at() -> None:
+    """``text`` and blocks without a language are output and drawings."""
+    kinds = {"", "bash", "json", "jsonc", "markdown", "python", "text", "toml"}
+    odd = [each for page in TOLD for each in blocks(page) if each.language not in kinds]
+    assert not [each for each in odd if each.is_run], f"add {NOT_RUN}why.*"
+    for block in told("toml"):
+        assert_connects(tomllib.loads(block.text)["mcp_servers"]["mcproxy"])
+    [seams] = [each for each in told("python") if each.page == "architecture.md"]
+    types = (SOURCE / "types.py").read_text(encoding="utf-8").replace(": TypeAlias", "")
+    assert all(line in types for line in seams.text.splitlines())
 
 
 CONFIGURATIONS = [
@@ -242,13 +256,6 @@ def test_every_exit_status_is_explained() -> None:
         int(word) for word in re.findall(r"\b\d+\b", str(cli.__doc__).split("status:")[1])
     }
     assert cli.EX_CONFIG in rows
-
-
-def rows_of(page: Path, heading: str) -> list[list[str]]:
-    """The rows of the first table below a heading, as cells."""
-    text = page.read_text(encoding="utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
-    lines = [line for line in text.splitlines() if line.startswith("| ")][1:]
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
 @pytest.mark.requirement("docs.tables")

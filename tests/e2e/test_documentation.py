@@ -1,6 +1,7 @@
 """What the documentation shows is run: scripts and curl lines, and they give what stands there."""
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from mcproxy.demo.config import demo_config
 from mcproxy.gateway.own_resources import INSTRUCTIONS_URI
 from mcproxy.types import Json, JsonObject
 from tests.e2e.gateways import ROOT, TIME, Running, gateway
-from tests.pages import TOLD, Block, blocks, outcome
+from tests.pages import TOLD, Block, blocks, outcome, rows_of
 
 MODULES = ROOT / "tests/node/node_modules"
 NODE = MODULES / "node/bin/node"
@@ -96,6 +97,33 @@ def steady(value: Json) -> Json:
     if isinstance(value, dict):
         return {key: steady(item) for key, item in value.items() if key not in _VOLATILE}
     return value
+
+
+FAILING: dict[str, tuple[str, JsonObject]] = {
+    "CheckError": ("import subprocess", {}),
+    "Timeout": ("while True: pass", {"timeout_secs": 1}),
+    "MemoryLimit": ("x = bytearray(10**10)", {}),
+    "ResultLimit": ("'x' * 3_000_000", {}),
+    "SandboxError": ("import os\nos._exit(3)", {}),
+    "ToolError": ("api.server('calc').convert()", {}),
+}
+
+
+@pytest.mark.requirement("docs.tables")
+def test_errors_of_scripts_are_found_by_their_text(demo: Running) -> None:
+    rows = {
+        kind.strip("`"): says
+        for kind, says, _ in rows_of(ROOT / "docs/troubleshooting.md", "Errors of scripts")
+    }
+    assert rows.keys() == FAILING.keys()
+    for kind, (code, arguments) in FAILING.items():
+        error: Any = demo.run(code, **arguments)["error"]
+        assert error["type"] == kind
+        assert numberless(error["message"]).startswith(numberless(rows[kind]))
+
+
+def numberless(text: str) -> str:
+    return re.sub(r"\d+", "N", text)
 
 
 @pytest.mark.requirement("instructions.resource")
