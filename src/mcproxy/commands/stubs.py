@@ -43,6 +43,14 @@ class StubFile:
     manifest: Manifest
     language: Language
 
+    @property
+    def about(self) -> Sequence[object]:
+        """All that its text is made of. Comparing costs nothing where tools are the same objects,
+        as those of a server are that did not change."""
+        return [
+            (view.name, view.description, view.tools) for view in self.manifest.servers.values()
+        ]
+
     def write(self) -> bool:
         """Write it, unless it is right already; whether it was written. Raises OSError."""
         text = _STUBS[self.language][1](self.manifest)
@@ -102,6 +110,7 @@ class StubWriter:
 
     def __init__(self) -> None:
         self._wanted: Sequence[StubFile] = ()
+        self._right: dict[Path, Sequence[object]] = {}  # what each file is about
         self._due = asyncio.Event()
         self._fault = ""
 
@@ -121,7 +130,7 @@ class StubWriter:
             await self._due.wait()
             self._due.clear()
             try:
-                written = [file for file in self._wanted if await asyncio.to_thread(file.write)]
+                written = [file for file in self._wanted if await self._write(file)]
             except OSError as error:
                 self._tell(f"no stubs are written: {error}")
             except Exception:  # they are no reason to end the gateway
@@ -130,6 +139,14 @@ class StubWriter:
                 self._fault = ""
                 if written:
                     log.info("stubs: %d files written", len(written))
+
+    async def _write(self, file: StubFile) -> bool:
+        about = file.about
+        if self._right.get(file.path) == about and file.path.exists():
+            return False  # a server's state changed, or another namespace's tools
+        written = await asyncio.to_thread(file.write)
+        self._right[file.path] = about
+        return written
 
     def _tell(self, fault: str) -> None:
         if fault != self._fault:  # once, not at each change of a tool
