@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mcproxy.gateway.arguments import read_search
 from mcproxy.gateway.descriptions import definitions
 from mcproxy.manifest.model import build
 from mcproxy.manifest.stubs.python import python_stub
@@ -70,6 +71,14 @@ def test_stubs_have_all_of_it(stub: object) -> None:
     text = stub(build([]))
     for name in (*NAMES, *(fact.name for fact in TOOL_ERROR)):
         assert re.search(rf"\b{name}\b", text), name
+    assert all(function.meaning in text for function in FUNCTIONS)
+
+
+def test_the_defaults_told_are_those_in_force() -> None:
+    [search] = [function for function in FUNCTIONS if function.name == "search"]
+    told = {each.name: int(each.default) for each in search.parameters if each.default}
+    meant = read_search({"query": "x"})
+    assert told == {"max_depth": meant.max_depth, "limit": meant.limit}
 
 
 def test_the_page_says_what_each_does() -> None:

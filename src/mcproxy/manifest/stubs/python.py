@@ -11,6 +11,7 @@ itself become ``server["Any"]``.
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.stubs.names import Branch, Method, TypeNames, is_word, tree
@@ -80,7 +81,8 @@ def python_stub(manifest: Manifest) -> str:
         name: stub.protocol(name, tree(view.tools, _RESERVED), view.description)
         for name, view in manifest.servers.items()
     }
-    api = [*_servers(protocols), *map(_function, FUNCTIONS), "", "api: Api", ""]
+    functions = chain.from_iterable(map(_function, FUNCTIONS))
+    api = [*_servers(protocols), *functions, "", "api: Api", ""]
     return "\n".join([_HEAD, *_tool_error(), *stub.lines, "class Api(Protocol):", *api])
 
 
@@ -91,7 +93,7 @@ def _tool_error() -> Iterator[str]:
     yield ""
 
 
-def _function(function: Function) -> str:
+def _function(function: Function) -> Iterator[str]:
     listed = ["self"]
     for parameter in function.parameters:
         if parameter.by_name and "*" not in listed:
@@ -99,7 +101,8 @@ def _function(function: Function) -> str:
         default = " = ..." if parameter.default else ""
         listed.append(f"{parameter.name}: {_SPELLED[parameter.type]}{default}")
     head = f"{_INDENT}{'async ' * function.sent}def {function.name}({', '.join(listed)})"
-    return f"{head} -> {_SPELLED[function.gives]}: ..."
+    yield f"{head} -> {_SPELLED[function.gives]}:"
+    yield f"{_INDENT * 2}{json.dumps(function.meaning)}"
 
 
 def _servers(protocols: Mapping[str, str]) -> Iterator[str]:

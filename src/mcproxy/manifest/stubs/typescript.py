@@ -6,6 +6,7 @@ place, as TypeScript needs no names for them.
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.stubs.names import Branch, TypeNames, is_word, tree
@@ -64,9 +65,8 @@ def typescript_stub(manifest: Manifest) -> str:
         lines += [f"export interface {interfaces[name]} {{", *_branch(tree(view.tools), 1), "}", ""]
     listed = [f"{_INDENT}{_key(name)}: {interface};" for name, interface in interfaces.items()]
     lines += ["export interface Servers {", *listed, "}", "", _SERVER.rstrip("\n")]
-    return "\n".join(
-        [*lines, *map(_function, FUNCTIONS), "}", "", "export declare const api: Api;\n"]
-    )
+    lines += chain.from_iterable(map(_function, FUNCTIONS))
+    return "\n".join([*lines, "}", "", "export declare const api: Api;\n"])
 
 
 def _tool_error() -> Iterator[str]:
@@ -76,7 +76,7 @@ def _tool_error() -> Iterator[str]:
     yield "}\n"
 
 
-def _function(function: Function) -> str:
+def _function(function: Function) -> Iterator[str]:
     """What Python takes by name stands in a last object."""
     listed = [_parameter(each) for each in function.parameters if not each.by_name]
     named = [_parameter(each) for each in function.parameters if each.by_name]
@@ -84,7 +84,8 @@ def _function(function: Function) -> str:
         listed.append(f"options?: {{ {'; '.join(named)} }}")
     result = _SPELLED[function.gives]
     result = f"Promise<{result}>" if function.sent else result
-    return f"{_INDENT}{function.name}({', '.join(listed)}): {result};"
+    yield from _comment(function.meaning, _INDENT)
+    yield f"{_INDENT}{function.name}({', '.join(listed)}): {result};"
 
 
 def _parameter(parameter: Parameter) -> str:
