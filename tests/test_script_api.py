@@ -2,7 +2,6 @@
 
 import inspect
 import re
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +15,9 @@ from mcproxy.sandbox.jail.script.hints import hint
 from mcproxy.sandbox.jail.script.promise import ToolError
 from mcproxy.script_api import FUNCTIONS, NAMES, SERVER, TOOL_ERROR, Function
 from mcproxy.types import Limits
+from tests.pages import ROOT, TOLD
 
-PAGE = Path(__file__).parents[1] / "docs/writing-scripts.md"
+PAGE = ROOT / "docs/writing-scripts.md"
 _CALLED = re.compile(r"\bapi\.(\w+)\(")
 
 pytestmark = pytest.mark.requirement("api.surface")
@@ -49,6 +49,13 @@ def test_the_worker_takes_the_parameters_that_are_told(function: Function) -> No
 def test_errors_have_the_facts_that_are_told() -> None:
     error = ToolError("no", server="s", tool="t", retry_after=1)
     assert sorted(vars(error)) == sorted(fact.name for fact in TOOL_ERROR)
+
+
+def test_nothing_else_is_told_anywhere() -> None:
+    """In the pages, and in the hints and messages of the program."""
+    for path in (*TOLD, *(ROOT / "src").rglob("*.py")):
+        found = _CALLED.findall(path.read_text(encoding="utf-8"))
+        assert set(found) <= set(NAMES), path
 
 
 def test_a_model_is_told_of_nothing_else() -> None:
