@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-from mcproxy.gateway.arguments import read_search
+from mcproxy.gateway.arguments import MAX_CODE_BYTES, read_search
 from mcproxy.gateway.descriptions import definitions
+from mcproxy.gateway.result_content import MAX_RESULT_BYTES
 from mcproxy.manifest.model import build
 from mcproxy.manifest.stubs.python import python_stub
 from mcproxy.manifest.stubs.typescript import typescript_stub
@@ -15,7 +16,7 @@ from mcproxy.sandbox.jail.script.hints import hint
 from mcproxy.sandbox.jail.script.promise import ToolError
 from mcproxy.script_api import FUNCTIONS, NAMES, SERVER, TOOL_ERROR, Function
 from mcproxy.types import Limits
-from tests.pages import ROOT, TOLD
+from tests.pages import ROOT, TOLD, rows_of
 
 PAGE = ROOT / "docs/writing-scripts.md"
 _CALLED = re.compile(r"\bapi\.(\w+)\(")
@@ -86,6 +87,20 @@ def test_the_defaults_told_are_those_in_force() -> None:
     told = {each.name: int(each.default) for each in search.parameters if each.default}
     meant = read_search({"query": "x"})
     assert told == {"max_depth": meant.max_depth, "limit": meant.limit}
+
+
+def test_the_page_says_the_limits() -> None:
+    rows = {limit: default for limit, default, _ in rows_of(PAGE, "Limits")}
+    limits = Limits()
+    assert rows == {
+        "time": f"{limits.timeout_secs:g} s",
+        "memory": f"{limits.memory_mb} MiB",
+        "calls": f"{limits.max_calls}",
+        "network": "none",
+        "files": f"a scratch folder of {limits.scratch_mb} MiB",
+        "code": f"{MAX_CODE_BYTES >> 10} KiB",
+    }
+    assert f"Results over {MAX_RESULT_BYTES >> 10} KiB" in PAGE.read_text(encoding="utf-8")
 
 
 def test_the_page_says_what_each_does() -> None:
