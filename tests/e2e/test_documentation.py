@@ -122,6 +122,33 @@ def test_errors_of_scripts_are_found_by_their_text(demo: Running) -> None:
         assert numberless(error["message"]).startswith(numberless(rows[kind]))
 
 
+GUARDED: JsonObject = {
+    "servers": {"time": TIME},
+    "namespaces": {"home": {"require_auth": True}},
+    "auth": {"tokens": [{"name": "ada", "token": "t0k3n", "namespaces": ["home"]}]},
+}
+LIST = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+REFUSED: list[tuple[str, dict[str, str], str]] = [
+    ("/mcp/home", {}, LIST),
+    ("/message", {"Authorization": "Bearer wrong"}, LIST),
+    ("/message", {"Origin": "https://evil.example"}, LIST),
+    ("/message", {"Host": "evil.example"}, LIST),
+    ("/tools", {}, LIST),
+    ("/message", {}, LIST + " " * (4 << 20)),
+]
+
+
+@pytest.mark.requirement("docs.tables")
+def test_refusals_are_found_by_their_text(tmp_path: Path) -> None:
+    rows = rows_of(ROOT / "docs/troubleshooting.md", "Refused requests")
+    with gateway(tmp_path, GUARDED) as running:
+        for (path, headers, body), (status, says, _) in zip(REFUSED, rows, strict=True):
+            sent = {"Content-Type": "application/json", **headers}
+            refused = running.http.post(path, content=body, headers=sent)
+            assert str(refused.status_code) == status.strip("`")
+            assert refused.json()["error"].startswith(says)
+
+
 def numberless(text: str) -> str:
     return re.sub(r"\d+", "N", text)
 
