@@ -145,6 +145,24 @@ def test_the_stub_of_a_server() -> None:
     assert TYPESCRIPT in typescript_stub(github())
 
 
+POINT: JsonObject = {"type": "object", "properties": {"x": {"type": "number"}}}
+POINTS: JsonObject = {
+    "type": "object",
+    "properties": {"result": {"type": "array", "items": {"$ref": "#/$defs/Point"}}},
+    "$defs": {"Point": POINT},
+}
+
+
+@pytest.mark.requirement("api.wrapped")
+@pytest.mark.parametrize("mark", [{"x-fastmcp-wrap-result": True}, {"title": "pointsOutput"}])
+def test_a_wrapped_value_has_the_type_of_the_value(mark: JsonObject) -> None:
+    made = tool("map", "points")
+    wrapped = Tool(made.ref, {**made.definition, "outputSchema": {**POINTS, **mark}})
+    found = manifest(ServerView("map", "ready", "", (wrapped,)))
+    assert "async def points(self) -> list[MapPointsResultItem]:" in python_stub(found)
+    assert "points(): Promise<Array<{ x?: number }>>;" in typescript_stub(found)
+
+
 SCRIPT = """\
 from mcproxy_api import api
 
