@@ -140,8 +140,9 @@ def test_every_block_is_of_a_kind_that_is_looked_at() -> None:
     for block in told("toml"):
         assert_connects(tomllib.loads(block.text)["mcp_servers"]["mcproxy"])
     [seams] = [each for each in told("python") if each.page == "architecture.md"]
-    types = (SOURCE / "types.py").read_text(encoding="utf-8").replace(": TypeAlias", "")
-    assert all(line in types for line in seams.text.splitlines())
+    seams_of = "".join((SOURCE / name).read_text() for name in ("types.py", "exchange.py"))
+    written = seams_of.replace(": TypeAlias", "")
+    assert all(line in written for line in seams.text.splitlines())
 
 
 CONFIGURATIONS = [

@@ -83,10 +83,7 @@ class Scripts:
                     await call(ToolRef("echo", "say"), {"count": int(count)})
                     await asyncio.sleep(0)
                 case ["progress", text]:
-                    exchange = EXCHANGE.get()
-                    assert exchange
-                    step: JsonObject = {"progressToken": "theirs", "progress": 1, "message": text}
-                    exchange.notify("notifications/progress", step)
+                    await call(ToolRef("echo", "progress"), {"message": text})
                 case ["ask", method]:
                     value = json.loads((await call(ToolRef("echo", "ask"), {"of": method})).raw)
                 case ["cling"]:
@@ -110,6 +107,10 @@ class Scripts:
         if ref.tool == "ask":
             answer = await exchange.ask(str(arguments["of"]), {})
             return ToolResult(json.dumps(answer).encode())
+        if ref.tool == "progress":
+            step: JsonObject = {"progressToken": "theirs", "progress": 1, **arguments}
+            exchange.notify("notifications/progress", step)
+            return ToolResult(b"{}")
         for number in range(1, int(str(arguments["count"])) + 1):
             told: JsonObject = {"level": "info", "data": f"{number} {'x' * 1000}"}
             exchange.notify("notifications/message", told)

@@ -333,7 +333,8 @@ async def test_progress_within_a_script_is_the_scripts(served: Served, opened: O
             note = await talk.next()
             assert isinstance(note, dict)
             assert isinstance(note["params"], dict)
-            assert (note["params"]["progressToken"], note["params"]["message"]) == ("t", words)
+            assert note["params"]["progressToken"] == "t"
+            assert note["params"]["message"] == f"echo.progress: {words} (1)"
             values.append(float(str(note["params"]["progress"])))
         assert 0 < values[0] < values[1]
         assert (await talk.reply())["id"] == "a"
