@@ -11,10 +11,13 @@ BIN := $(VENV)/bin
 # Everything that every way of testing needs.
 PARTS := $(VENV)/.dev tests/node/node_modules/.ready tests/sdk1/.venv/.ready
 
-.PHONY: run setup test test-debug test-pythons coverage check bench docs format clean
+COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --custom-compile-command "make requirements"
 
+.PHONY: run setup test test-debug test-pythons coverage check bench format requirements dist clean
+
+# `make run PORT=8080`: another port than 12010.
 run: $(VENV)/.run
-	$(BIN)/python main.py
+	$(BIN)/mcproxy $(if $(PORT),--port $(PORT))
 
 setup: $(VENV)/.dev
 
@@ -55,8 +58,18 @@ bench: $(VENV)/.dev
 docs: .venvs/docs/.ready
 	NO_MKDOCS_2_WARNING=1 .venvs/docs/bin/mkdocs build --strict --quiet
 
+# What pyproject.toml asks for, pinned with hashes; pins that still fit stay. UPGRADE=1 takes the newest.
+requirements: $(VENV)/.dev
+	$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml -o requirements.txt
+	$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) --extra dev pyproject.toml -o requirements-dev.txt
+	$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) deploy/requirements.in -o deploy/requirements.txt
+
+# The source distribution and the wheel, in dist/; the version is the tag's.
+dist: $(VENV)/.dev
+	$(BIN)/uv build --quiet
+
 clean:
-	rm -rf .venv .venvs site tests/node/node_modules tests/sdk1/.venv
+	rm -rf dist .venv .venvs tests/node/node_modules tests/sdk1/.venv
 
 # A stamp, for a venv whose making was cut short has a python too; one that is whole is kept.
 $(VENV)/.made:
@@ -69,6 +82,8 @@ $(VENV)/.run: requirements.txt pyproject.toml | $(VENV)/.made
 	printf '#!%s\nfrom mcproxy.cli import main\nmain()\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/mcproxy
 	chmod +x $(BIN)/mcproxy
 	echo "$(CURDIR)/src" > "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/mcproxy-checkout.pth"
+	printf '#!%s\nfrom mcproxy.cli import main\n\nmain()\n' "$(abspath $(BIN))/python" > $(BIN)/mcproxy
+	chmod +x $(BIN)/mcproxy
 	touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
