@@ -13,7 +13,7 @@ PARTS := $(VENV)/.dev tests/node/node_modules/.ready tests/sdk1/.venv/.ready
 
 COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --custom-compile-command "make requirements"
 
-.PHONY: run setup test test-debug test-pythons coverage check bench format requirements dist clean
+.PHONY: run setup test test-debug test-pythons coverage check bench docs format requirements dist clean
 
 # `make run PORT=8080`: another port than 12010.
 run: $(VENV)/.run
@@ -63,13 +63,15 @@ requirements: $(VENV)/.dev
 	$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml -o requirements.txt
 	$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) --extra dev pyproject.toml -o requirements-dev.txt
 	$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) deploy/requirements.in -o deploy/requirements.txt
+	$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) --group docs pyproject.toml -o requirements-docs.txt
 
 # The source distribution and the wheel, in dist/; the version is the tag's.
 dist: $(VENV)/.dev
 	$(BIN)/uv build --quiet
+	rm -f src/mcproxy/_version.py
 
 clean:
-	rm -rf dist .venv .venvs tests/node/node_modules tests/sdk1/.venv
+	rm -rf dist site .venv .venvs tests/node/node_modules tests/sdk1/.venv
 
 # A stamp, for a venv whose making was cut short has a python too; one that is whole is kept.
 $(VENV)/.made:

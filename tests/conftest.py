@@ -15,7 +15,7 @@ PROCESSES_PER_CORE = 3  # most tests wait: for children, for time-outs
 MOST_PROCESSES = 16
 
 # Where the tests of a file share a gateway, they run in one process. All others run in any.
-TOGETHER = ("tests/e2e/", "tests/conformance/")
+TOGETHER = ("tests/e2e/", "tests/conformance/", "tests/deploy/")
 
 # How fast examples come is the machine's matter: a busy one must not fail a property.
 hypothesis.settings.register_profile(

@@ -109,7 +109,7 @@ class Unruly:
             case "hog" | "doze" | "pester" | "flood":
                 self._strain(name, given)
             case "detach":
-                sleeper = subprocess.Popen(("sleep", "1000"), start_new_session=True)  # noqa: S607
+                sleeper = subprocess.Popen(("sleep", "1000"), start_new_session=True)
                 Path(str(given["file"])).write_text(str(sleeper.pid), "utf-8")
             case "relist":
                 write({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})

@@ -1,9 +1,10 @@
 """OAuth 2.1 towards remote servers: logging in, and a token for each request.
 
 The protocol (discovery, registration, PKCE, refresh) is the official SDK's, the extra
-``mcproxy-gateway[oauth]``; importing this file needs it. A person is asked in ``log_in`` only: a gateway
-that opens browsers by itself does so at night. The SDK's own signing of requests is not used, since
-it lets one request through at a time; a token that is at hand is simply put into the header.
+``mcproxy-gateway[oauth]``; importing this file needs it. A person is asked in ``log_in`` only: a
+gateway that opens browsers by itself does so at night. The SDK's own signing of requests is not
+used, since it lets one request through at a time; a token that is at hand is simply put into the
+header.
 """
 
 import asyncio
