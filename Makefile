@@ -63,7 +63,7 @@ requirements: $(VENV)/.dev
 	$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml -o requirements.txt
 	$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) --extra dev pyproject.toml -o requirements-dev.txt
 	$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) deploy/requirements.in -o deploy/requirements.txt
-	$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) --group docs pyproject.toml -o requirements-docs.txt
+	$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) --group docs -o requirements-docs.txt
 
 # The source distribution and the wheel, in dist/; the version is the tag's.
 dist: $(VENV)/.dev
@@ -81,11 +81,9 @@ $(VENV)/.made:
 
 $(VENV)/.run: requirements.txt pyproject.toml | $(VENV)/.made
 	$(BIN)/pip install --quiet --require-hashes -r requirements.txt
-	printf '#!%s\nfrom mcproxy.cli import main\nmain()\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/mcproxy
-	chmod +x $(BIN)/mcproxy
-	echo "$(CURDIR)/src" > "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/mcproxy-checkout.pth"
 	printf '#!%s\nfrom mcproxy.cli import main\n\nmain()\n' "$(abspath $(BIN))/python" > $(BIN)/mcproxy
 	chmod +x $(BIN)/mcproxy
+	echo "$(CURDIR)/src" > "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/mcproxy-checkout.pth"
 	touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run

@@ -103,8 +103,8 @@ def certificates() -> tuple[str, ...]:
 
 
 def trust() -> Mapping[str, str]:
-    """The variables by which pip, uv and Node.js take those certificates."""
-    names = ("PIP_CERT", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
+    """The variables by which uv and Node.js take those certificates."""
+    names = ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
     return dict.fromkeys(names, "/certificates.pem") if CERTIFICATES.exists() else {}
 
 
@@ -154,19 +154,12 @@ def debian(archive: Path) -> None:
 
 def build(run: Podman, base_image: str) -> None:
     """Build ``IMAGE`` of the checkout with the deployment's own Dockerfile."""
+    settings = run.folder / "pip.conf"
+    settings.write_text("[global]\ncert = /certificates.pem\n" if certificates() else "")
     run(
-        *(
-            "build",
-            "--quiet",
-            "--layers=false",
-            "--format",
-            "docker",
-            "--network",
-            "host",
-            *LIMITS,
-            *certificates(),
-        ),
-        *(part for name, value in trust().items() for part in ("--env", f"{name}={value}")),
+        *("build", "--quiet", "--format", "docker", "--network", "host", *LIMITS),
+        "--layers=false",  # nothing of this storage is built upon again
+        *(*certificates(), "--volume", f"{settings}:/etc/pip.conf:ro"),
         *("--build-arg", f"BASE={base_image}", "--file", str(ROOT / "deploy/Dockerfile")),
         *("--tag", IMAGE, str(ROOT)),
         secs=BUILD_SECS,
