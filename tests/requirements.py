@@ -425,6 +425,7 @@ REQUIREMENTS: dict[str, str] = {
     "upstream.proxies": "servers get certificates and proxies, but no credentials of a proxy",
     "remote.retry_after": "a server that is busy says when to ask again, and is not closed off",
     "remote.web_page": "a URL that answers with a web page is told as one",
+    "shortage.again": "a process that the machine has no means to start is tried again and told of",
     "cancellation.finish": "what clears away is done, bounded, and hides no cancellation",
     "cancellation.checkpoint": "nothing goes on in a task that is cancelled",
     "cancellation.leaves_nothing": "a task cancelled wherever it waits ends and leaves nothing",

@@ -12,12 +12,14 @@ import signal
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias
 
-from mcproxy.cancellation import finish
+from mcproxy.cancellation import begin, finish
 from mcproxy.config.environment import passed
 from mcproxy.config.hooks import HookSpec
 from mcproxy.errors import McproxyError
+from mcproxy.shortage import Shortage, need_descriptors, when_possible
 from mcproxy.types import Event
 from mcproxy.wire.lines import tail
 
@@ -40,7 +42,12 @@ Action: TypeAlias = Callable[[Occasion], Awaitable[None]]
 
 
 class HookFailed(McproxyError):
-    """A hook did not do what it should; the text says which and why."""
+    """A hook did not do what it should; the text says which and why. ``scarce``: this machine had
+    no means to start it."""
+
+    def __init__(self, text: str, *, scarce: bool = False) -> None:
+        self.scarce = scarce
+        super().__init__(text)
 
 
 class Hooks:
@@ -59,13 +66,15 @@ class Hooks:
         for hook in hooks:
             try:
                 async with asyncio.timeout(HOOK_SECS):
-                    await self._do(hook, occasion)
+                    do = partial(self._do, hook, occasion)
+                    await when_possible(do, told(hook, occasion), HOOK_SECS)
             except TimeoutError as error:
                 raise HookFailed(
                     f"{told(hook, occasion)}: not done after {HOOK_SECS:g} s"
                 ) from error
             except OSError as error:
-                raise HookFailed(f"{told(hook, occasion)}: {error}") from error
+                scarce = isinstance(error, Shortage)
+                raise HookFailed(f"{told(hook, occasion)}: {error}", scarce=scarce) from error
 
     async def _do(self, hook: HookSpec, occasion: Occasion) -> None:
         if hook.command:
@@ -117,7 +126,8 @@ class _Command(asyncio.SubprocessProtocol):
 
 
 async def _command(hook: HookSpec, occasion: Occasion, environment: Mapping[str, str]) -> None:
-    transport, command = await asyncio.get_running_loop().subprocess_exec(
+    need_descriptors()
+    starting = asyncio.get_running_loop().subprocess_exec(
         _Command,
         *(hook.command or ()),
         env=environment,
@@ -126,19 +136,26 @@ async def _command(hook: HookSpec, occasion: Occasion, environment: Mapping[str,
         stderr=STDOUT,
         start_new_session=True,
     )
+    transport, command = started = await begin(starting, _leave, LEAVE_SECS)
     try:
         await command.exited.wait()
     finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(transport.get_pid(), signal.SIGKILL)  # nothing of its session stays behind
-        try:
-            await finish(command.ended(), LEAVE_SECS)
-        finally:
-            transport.close()
+        await finish(_leave(started), LEAVE_SECS)
     if status := transport.get_returncode():
         last = tail(command.said, _SHOWN_BYTES).decode("utf-8", "replace").strip()
         said = f": {last}" if last else ""
         raise HookFailed(f"{told(hook, occasion)}: exit status {status}{said}")
+
+
+async def _leave(started: tuple[asyncio.SubprocessTransport, _Command]) -> None:
+    """End a command; nothing of its session stays behind."""
+    transport, command = started
+    try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(transport.get_pid(), signal.SIGKILL)
+        await command.ended()
+    finally:
+        transport.close()
 
 
 async def _tell(hook: HookSpec, url: str, occasion: Occasion) -> None:

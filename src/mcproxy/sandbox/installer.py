@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mcproxy.cancellation import begin, finish
+from mcproxy.shortage import lacking, need_descriptors
 
 EXIT_SECS = 5.0  # SIGKILL works at once; this bounds the report of it
 
@@ -67,9 +68,11 @@ class Installer:
         return [*start, *where, "--", *requirements]
 
     async def install(self, requirements: Sequence[str], folder: Path) -> None:
-        """Install into ``folder``, telling the log how it goes. Raises InstallFailed."""
+        """Install into ``folder``, telling the log how it goes. Raises InstallFailed; OSError where
+        the machine has no means to start it."""
         command = self.command(requirements, folder)
         try:
+            need_descriptors()
             starting = asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -81,6 +84,8 @@ class Installer:
             )
             process = await begin(starting, _stop, 2 * EXIT_SECS)
         except OSError as error:
+            if lacking(error.errno):
+                raise
             raise InstallFailed(f"{command[0]} cannot be started: {error.strerror}") from error
         try:
             last_line = await _listen(process, " ".join(requirements))

@@ -21,11 +21,13 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Self
 
 from mcproxy.sandbox.installer import Installer, InstallFailed
+from mcproxy.shortage import when_possible
 
 INSTALL_SECS = 900.0  # large wheels over a slow line
 RETRY_SECS = 60.0  # after a failure: then the next script tries again
@@ -119,8 +121,9 @@ class Packages:
         """Why it cannot be installed, as a value: each script gets an exception of its own."""
         what = ", ".join(requirements)
         try:
-            async with asyncio.timeout(INSTALL_SECS), self._alone(folder.name):
-                await self._build(requirements, folder)
+            async with asyncio.timeout(INSTALL_SECS):
+                build = partial(self._build, requirements, folder)
+                await when_possible(build, f"the installer of {what}", INSTALL_SECS)
         except (OSError, InstallFailed) as error:
             reason = str(error) or f"not done within {INSTALL_SECS:g} s"
             log.error("cannot install %s: %s", what, reason)  # noqa: TRY400 - no fault of ours
@@ -131,12 +134,13 @@ class Packages:
 
     async def _build(self, requirements: Sequence[str], folder: Path) -> None:
         """Install aside, then put it in place in one step; nothing if another gateway has."""
-        if _exists(folder):
-            return
-        log.info("installing %s", ", ".join(requirements))
-        with _aside(folder) as building:
-            await self._installer.install(requirements, building)
-            building.rename(folder)
+        async with self._alone(folder.name):
+            if _exists(folder):
+                return
+            log.info("installing %s", ", ".join(requirements))
+            with _aside(folder) as building:
+                await self._installer.install(requirements, building)
+                building.rename(folder)
 
     @asynccontextmanager
     async def _alone(self, name: str) -> AsyncIterator[None]:

@@ -25,6 +25,7 @@ from mcproxy.sandbox.selftest import NOT_ENFORCED, MakeSeat
 from mcproxy.sandbox.worker_pool import CLOSE_SECS, EgressListener, Lane
 from mcproxy.sandbox.worker_slot import WorkerSlot
 from mcproxy.sandbox.zygote_process import ZygoteFailed, ZygoteReady
+from mcproxy.shortage import SCARCE_SECS
 from mcproxy.types import (
     LEVELS,
     CallTool,
@@ -39,6 +40,7 @@ from mcproxy.types import (
     ToolRef,
 )
 
+START_TRIES = 4  # of a level, while the machine lacks what it takes: a quarter of a minute
 MOST_RUNNING = 64  # scripts at once, those that ask somebody too: each is a process
 MOST_WAITING = 256  # some 50 KiB of code each, and a client behind it
 
@@ -183,7 +185,7 @@ class Pool:
         profile = replace(next(iter(self._profiles.values()), Profile()), packages=())
         lane = self._new_lane(profile)
         try:
-            await lane.start()
+            await _start(lane)
         except (ZygoteFailed, TimeoutError) as error:
             await lane.close()
             return LevelFailure(
@@ -257,6 +259,19 @@ class Pool:
             raise ZygoteFailed("self-test: " + "; ".join(verdict.broken))
         missing = (*self._above, *lacking(level, ready))
         self.report = SandboxReport(level, verdict.guarantees, missing)
+
+
+async def _start(lane: Lane) -> None:
+    """Start it, again where the machine has no means: that must cost no level."""
+    for _ in range(START_TRIES - 1):
+        try:
+            return await lane.start()
+        except ZygoteFailed as error:
+            if not error.scarce:
+                raise
+            log.warning("the sandbox waits: %s; tried again in %g s", error, SCARCE_SECS)
+        await asyncio.sleep(SCARCE_SECS)
+    return await lane.start()
 
 
 async def _explain(seat: WorkerSlot, limits: Limits) -> ScriptError:

@@ -11,33 +11,54 @@ import socket
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from mcproxy.cancellation import finish
+from mcproxy.cancellation import begin, finish
 from mcproxy.exit_status import signal_name
 from mcproxy.sandbox import bridge
+from mcproxy.sandbox.zygote_process import ZygoteFailed
+from mcproxy.shortage import need_descriptors
 from mcproxy.types import CallTool, Job, Outcome, ScriptError
 
 NOTE = "sandbox level none: scripts are not contained"
 _JAIL = Path(__file__).with_name("jail")
+_START_SECS = 10.0  # a fork, of a large process on a busy machine
 _EXIT_SECS = 2.0  # a process that closed its socket is on its way out; one we killed too
 
 
 async def run(job: Job, call: CallTool, package_path: Sequence[str] = ()) -> Outcome:
-    """Run one script in a process of its own. A ``RunCode``, told where packages are."""
-    ours, theirs = socket.socketpair()
-    with ours, tempfile.TemporaryDirectory(prefix="mcproxy-", ignore_cleanup_errors=True) as cwd:
-        with theirs:
-            command = [*_command(theirs.fileno(), job), *package_path]
-            process = await _start(command, theirs.fileno(), cwd)
-        ours.setblocking(False)
+    """Run one script in a process of its own. A ``RunCode``, told where packages are.
+
+    Raises ZygoteFailed where no process can be started.
+    """
+    with ExitStack() as held:
+        try:
+            ours, process = await _started(held, job, package_path)
+        except OSError as error:
+            raise ZygoteFailed.of(error) from error
         try:
             outcome = await bridge.serve(ours, job, call, lambda: _explain(process))
         finally:
             await finish(_kill(process), 2 * _EXIT_SECS)
     return replace(outcome, notes=(*outcome.notes, NOTE))
+
+
+async def _started(
+    held: ExitStack, job: Job, package_path: Sequence[str]
+) -> tuple[socket.socket, asyncio.subprocess.Process]:
+    """A process in a folder of its own, and our end of the line to it."""
+    need_descriptors()
+    ours, theirs = socket.socketpair()
+    held.enter_context(ours)
+    with theirs:
+        made = tempfile.TemporaryDirectory(prefix="mcproxy-", ignore_cleanup_errors=True)
+        cwd = held.enter_context(made)
+        command = [*_command(theirs.fileno(), job), *package_path]
+        process = await begin(_start(command, theirs.fileno(), cwd), _kill, _START_SECS)
+    ours.setblocking(False)
+    return ours, process
 
 
 def _command(sock_fd: int, job: Job) -> list[str]:

@@ -105,7 +105,7 @@ class Lane:
         self.running += 1
         refill = None
         try:
-            seat = await self._take()
+            seat = await self._take_any()
             self._allow_memory()
             refill = asyncio.get_running_loop().call_later(REFILL_SECS, self._changed.set)
             try:
@@ -125,6 +125,14 @@ class Lane:
         async with self._starting:
             self._closed = True
             await self._end_life()
+
+    async def _take_any(self) -> WorkerSlot:
+        try:
+            return await self._take()
+        except TimeoutError:
+            raise
+        except OSError as error:  # no descriptor, no room for a scratch folder
+            raise ZygoteFailed.of(error) from error
 
     async def _take(self) -> WorkerSlot:
         while self._seats:
@@ -181,7 +189,12 @@ class Lane:
             group = self._make_group()
             if group:
                 life.push_async_callback(lambda: finish(group.remove(), CLOSE_SECS))
-            zygote, ready = await Zygote.start(self._walls, self._changed.set, group)
+            try:
+                zygote, ready = await Zygote.start(self._walls, self._changed.set, group)
+            except ZygoteFailed as error:
+                if error.scarce:
+                    self._recent.pop()  # no fault of it
+                raise
             life.push_async_callback(lambda: finish(zygote.close(), CLOSE_SECS))
             self._most_kib = memory.most_kib(self._walls, ready.data_bytes)
             self._group = group if ready.cgroup else None

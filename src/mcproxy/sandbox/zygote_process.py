@@ -7,6 +7,7 @@ outside their namespace.
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import select
@@ -17,11 +18,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
-from mcproxy.cancellation import finish
+from mcproxy.cancellation import begin, finish
 from mcproxy.sandbox.cgroup import MemoryGroup
 from mcproxy.sandbox.jail.walls import Own, Walls
+from mcproxy.shortage import lacking, need_descriptors
 
 START_SECS = 20.0  # importing the library on a busy machine
 SPAWN_SECS = 10.0  # a fork and the lock-down, 5 ms when idle
@@ -36,6 +38,8 @@ _STDERR_BYTES = 4000
 _READY = b"R"
 
 
+T = TypeVar("T")
+
 Forked: TypeAlias = "tuple[int, asyncio.Future[Exit | None]]"  # pidfd, and its end
 
 
@@ -45,6 +49,16 @@ class ZygoteFailed(Exception):
     def __init__(self, reason: str, errno: int | None = None) -> None:
         self.reason, self.errno = reason, errno
         super().__init__(reason)
+
+    @classmethod
+    def of(cls, error: OSError) -> "ZygoteFailed":
+        """That a process could not be started."""
+        return cls(f"it could not be started: {lacking(error.errno) or error}", error.errno)
+
+    @property
+    def scarce(self) -> bool:
+        """Whether this machine has no means now, and may have them soon."""
+        return lacking(self.errno) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +135,10 @@ class Zygote:
     ) -> tuple["Zygote", ZygoteReady]:
         """Start one, in ``group`` if that can be; raises ZygoteFailed with the step that this
         machine refused."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
         try:
-            with theirs:
-                process = await _execute(theirs)
-        except BaseException as error:
-            ours.close()
-            if isinstance(error, OSError):
-                raise ZygoteFailed(f"it could not be started: {error}", error.errno) from error
-            raise
+            ours, process = await _connected()
+        except OSError as error:
+            raise ZygoteFailed.of(error) from error
         zygote = cls(process, ours, on_gone)
         try:
             async with asyncio.timeout(START_SECS):
@@ -151,7 +159,10 @@ class Zygote:
 
         Raises ZygoteFailed, TimeoutError.
         """
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise ZygoteFailed.of(error) from error
         ours.setblocking(False)
         answer: asyncio.Future[Forked] = self._loop.create_future()
         try:
@@ -211,17 +222,18 @@ class Zygote:
         """Everything that the zygote has sent; its end is an empty message."""
         while not self.gone.is_set():
             try:
-                message, fds, _, _ = socket.recv_fds(self._control, _MOST_BYTES, 1)
+                message, fds, flags, _ = socket.recv_fds(self._control, _MOST_BYTES, 1)
             except BlockingIOError:
                 return
             except OSError:
-                message, fds = b"", []
+                message, fds, flags = b"", [], 0
             if not message:
                 self._lost()
                 return
-            self._take(json.loads(message), fds)
+            # Where there was no descriptor left for the one that came with it, it is lost.
+            self._take(json.loads(message), None if flags & socket.MSG_CTRUNC else fds)
 
-    def _take(self, message: dict[str, object], fds: list[int]) -> None:
+    def _take(self, message: dict[str, object], fds: list[int] | None) -> None:
         match message:
             case {
                 "ready": {
@@ -232,13 +244,15 @@ class Zygote:
                 }
             }:
                 listener = socket.socket(fileno=fds[0]) if fds else None
-                self._started.set_result(ZygoteReady(abi, uid, tuple(absent), listener, data_bytes))
+                ready = ZygoteReady(abi, uid, tuple(absent), listener, data_bytes)
+                self._answer(self._started, None if fds is None else ready)
             case {"failed": str(reason), "errno": errno}:
                 number = errno if isinstance(errno, int) else None
                 self._started.set_exception(ZygoteFailed(reason, number))
             case {"spawned": int(pid)}:
                 self._workers[pid] = self._loop.create_future()
-                self._asked.popleft().set_result((fds[0], self._workers[pid]))
+                forked = (fds[0], self._workers[pid]) if fds else None  # without, it ends by itself
+                self._answer(self._asked.popleft(), forked)
             case {"refused": str(reason)}:
                 self._asked.popleft().set_exception(ZygoteFailed(f"it cannot fork: {reason}"))
             case {
@@ -249,6 +263,13 @@ class Zygote:
             }:
                 code = os.waitstatus_to_exitcode(status)
                 self._workers.pop(pid).set_result(Exit(code, peak, cpu))
+
+    @staticmethod
+    def _answer(waiting: asyncio.Future[T], given: T | None) -> None:
+        if given is None:
+            waiting.set_exception(ZygoteFailed.of(OSError(errno.EMFILE, "")))
+        else:
+            waiting.set_result(given)
 
     def _lost(self) -> None:
         """No more messages will come: say so to everybody who waits for one."""
@@ -266,6 +287,25 @@ class Zygote:
             exited.set_result(None)
         self._workers.clear()
         self._on_gone()
+
+
+async def _connected() -> tuple[socket.socket, asyncio.subprocess.Process]:
+    """A process, and our end of the line to it. Raises OSError."""
+    need_descriptors()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    try:
+        with theirs:
+            return ours, await begin(_execute(theirs), _end, SPAWN_SECS)
+    except BaseException:
+        ours.close()
+        raise
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await process.communicate()
 
 
 async def _execute(control: socket.socket) -> asyncio.subprocess.Process:

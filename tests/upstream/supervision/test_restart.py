@@ -4,10 +4,10 @@ import errno
 
 import pytest
 
+from mcproxy.shortage import SCARCE_SECS
 from mcproxy.upstream.supervision.restart import (
     ON_DEMAND,
     REMOTE,
-    SCARCE_SECS,
     Ending,
     GiveUp,
     Rest,

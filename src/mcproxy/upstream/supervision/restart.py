@@ -9,23 +9,15 @@ A first start may download the server for minutes; what it writes to stderr mean
 can be known of it, and worth more than a guess.
 """
 
-import errno
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+from mcproxy.shortage import SCARCE_SECS, lacking
+
 STABLE_SECS = 60.0  # uptime after which earlier failures no longer count
-SCARCE_SECS = 5.0  # before a start is tried again for which this machine had no means
 
 # It went down; another start cannot help (there is no such command); the machine has no means left.
 Ending: TypeAlias = Literal["down", "hopeless", "scarce"]
-
-_SCARCE: Mapping[int, str] = {
-    errno.EMFILE: "the gateway has as many files open as it may (`ulimit -n`)",
-    errno.ENFILE: "this machine has as many files open as it can (fs.file-max)",
-    errno.ENOMEM: "this machine has no memory left",
-    errno.EAGAIN: "there are as many processes as there may be (`ulimit -u`, pids.max)",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +69,8 @@ def ending_of(error: OSError) -> tuple[Ending, str]:
     """What a start that the system refused means, and why it refused."""
     if isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError):
         return "hopeless", str(error)
-    lacking = _SCARCE.get(error.errno or 0)
-    return ("scarce", f"it cannot be started: {lacking}") if lacking else ("down", str(error))
+    lack = lacking(error.errno)
+    return ("scarce", f"it cannot be started: {lack}") if lack else ("down", str(error))
 
 
 def next_step(

@@ -213,7 +213,10 @@ class Supervisor:
         except OSError as error:
             ending, self._last_error = ending_of(error)
             return ending
-        except (HookFailed, HandshakeFailed, PeerClosed, RpcError) as error:
+        except HookFailed as error:
+            self._last_error = str(error)
+            return "scarce" if error.scarce else "down"
+        except (HandshakeFailed, PeerClosed, RpcError) as error:
             self._last_error = str(error)
         except Exception as error:
             self._last_error = f"a fault of the gateway: {error!r}"
