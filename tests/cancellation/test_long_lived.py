@@ -121,8 +121,8 @@ SITES: dict[str, tuple[str, ...]] = {
 
 # Not driven, with the reason.
 BRIEF: dict[str, str] = {
-    "create_subprocess_exec": "bounded; the test of its installer cancels it",
-    "connect_read_pipe": "bounded by begin; driven with its owner",
+    "create_subprocess_exec": "bounded by begin; driven with its owner",
+    "connect_read_pipe": "likewise",
     "finish": "bounds the work that it runs itself; its own tests cancel it",
     "_raise_when_gone": "waits for one event of its request, holds nothing",
     "_Server.serve": "uvicorn's own, which may end at its last step; driven with its owner",
