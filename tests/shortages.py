@@ -20,11 +20,9 @@ def fill() -> list[int]:
 def descriptors_left(free: int) -> Iterator[Callable[[], None]]:
     """Within, this process can open so many files more; what is given ends the shortage early."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = max(int(one.name) for one in Path("/proc/self/fd").iterdir()) + 2
+    most = max(int(one.name) for one in Path("/proc/self/fd").iterdir()) + 2 + free
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     held = fill()
-    for _ in range(free):
-        os.close(held.pop())
 
     def end() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -32,6 +30,8 @@ def descriptors_left(free: int) -> Iterator[Callable[[], None]]:
             os.close(held.pop())
 
     try:
+        for _ in range(free):
+            os.close(held.pop())
         yield end
     finally:
         end()

@@ -38,8 +38,8 @@ async def test_a_hook_is_tried_again(
 
 @pytest.mark.requirement("shortage.again")
 async def test_a_hook_that_cannot_be_started_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shortage, "SCARCE_SECS", 0.05)
-    monkeypatch.setattr(hooks, "HOOK_SECS", 0.5)
+    monkeypatch.setattr(shortage, "SCARCE_SECS", 1.0)
+    monkeypatch.setattr(hooks, "HOOK_SECS", 3.0)
     with descriptors_left(1), pytest.raises(HookFailed, match="ulimit -n") as failed:
         await Hooks({}, os.environ).run([TOUCH], Occasion("manual"))
     assert failed.value.scarce
@@ -63,7 +63,7 @@ import asyncio, os, resource, uvloop
 from mcproxy import hooks, shortage
 from mcproxy.config.hooks import HookSpec
 
-shortage.SCARCE_SECS, hooks.HOOK_SECS = 0.05, 0.3
+shortage.SCARCE_SECS, hooks.HOOK_SECS = 1.0, 3.0
 
 async def main():
     run = hooks.Hooks({}, {}).run

@@ -59,7 +59,9 @@ async def when_possible(start: Callable[[], Awaitable[T]], what: str, secs: floa
             lack = lacking(error.errno)
             if lack is None:
                 raise
-            if now() + SCARCE_SECS > until:
+            if (
+                now() + 2 * SCARCE_SECS > until
+            ):  # sooner than the caller's own bound, which says less
                 raise Shortage(f"it cannot be started: {lack}") from error
         log.warning("%s cannot be started: %s; tried again in %g s", what, lack, SCARCE_SECS)
         await asyncio.sleep(SCARCE_SECS)

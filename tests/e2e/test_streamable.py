@@ -80,19 +80,25 @@ async def test_a_long_script_shows_signs_of_life(changing: Running, mode: str) -
     assert heard
 
 
+@pytest.fixture
+def working(tmp_path: Path) -> Iterator[Running]:
+    """A gateway whose server tells how far its work is."""
+    sdk: JsonObject = {"command": sys.executable, "args": [str(SERVERS / "sdk_server.py")]}
+    with gateway(tmp_path, {"servers": {"sdk": sdk}}) as running:
+        yield running
+
+
 @pytest.mark.requirement("execute.progress")
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
-async def test_progress_of_a_scripts_calls_is_heard(tmp_path: Path, mode: str) -> None:
+async def test_progress_of_a_scripts_calls_is_heard(working: Running, mode: str) -> None:
     heard: list[tuple[float, str | None]] = []
 
     async def hear(progress: float, total: float | None, message: str | None) -> None:
         heard.append((progress, message))
 
     code = 'await asyncio.gather(api.server("sdk").work(), api.server("sdk").work())'
-    sdk: JsonObject = {"command": sys.executable, "args": [str(SERVERS / "sdk_server.py")]}
-    with gateway(tmp_path, {"servers": {"sdk": sdk}}) as running:
-        async with Client(url(running, "/mcp"), mode=mode) as client:
-            await client.call_tool("execute", {"code": code}, progress_callback=hear)
+    async with Client(url(working, "/mcp"), mode=mode) as client:
+        await client.call_tool("execute", {"code": code}, progress_callback=hear)
     values, words = [value for value, _ in heard], [text for _, text in heard]
     assert values == sorted(set(values))
     for step in (1, 2, 3):
