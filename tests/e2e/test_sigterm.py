@@ -211,25 +211,24 @@ def with_mute_clients(served: Program) -> None:
 
 
 ECHO: JsonObject = {"servers": {"echo": echo()}, "manifests": {"startup_dwell_secs": 30}}
-HTTP_STATES: list[tuple[Callable[[Program], None], JsonObject]] = [
-    (with_script, ECHO),
-    (with_slow_server, {"servers": {"slow": SLOW}, "manifests": {"startup_dwell_secs": 0}}),
-    (
-        with_reload,
-        {
-            "servers": {"echo": echo("--stubborn")},
-            "manifests": {"refresh_event_hooks": {"pre_refresh": [SLEEPS], "events": ["manual"]}},
-        },
-    ),
-    (with_mute_clients, ECHO),
-]
+SLOW_START: JsonObject = {"servers": {"slow": SLOW}, "manifests": {"startup_dwell_secs": 0}}
+HOOKED: JsonObject = {
+    "servers": {"echo": echo("--stubborn")},
+    "manifests": {"refresh_event_hooks": {"pre_refresh": [SLEEPS], "events": ["manual"]}},
+}
 
 
 @pytest.mark.requirement("cli.stop_busy")
 @pytest.mark.parametrize(
-    ("busy", "config"), HTTP_STATES, ids=lambda one: getattr(one, "__name__", "")
+    ("busy", "config", "signals"),
+    [
+        pytest.param(with_script, ECHO, (TERM,), id="script"),
+        pytest.param(with_slow_server, SLOW_START, (INT, HUP, INT), id="slow server"),
+        pytest.param(with_reload, HOOKED, (TERM,), id="reload"),
+        pytest.param(with_reload, HOOKED, (INT, HUP, TERM), id="reload, asked again"),
+        pytest.param(with_mute_clients, ECHO, (TERM,), id="mute clients"),
+    ],
 )
-@pytest.mark.parametrize("signals", [(TERM,), (INT, HUP, INT)], ids=["term", "int-hup-int"])
 def test_it_stops_whatever_it_does(
     tmp_path: Path,
     busy: Callable[[Program], None],

@@ -13,10 +13,10 @@ from mcproxy.sandbox.installer import Installer
 from mcproxy.sandbox.jail.walls import Own
 from mcproxy.sandbox.packages import Packages, PackagesUnavailable
 from mcproxy.sandbox.pool import Pool, PoolSettings
-from mcproxy.sandbox.profile import Level, Profile, walls_for
+from mcproxy.sandbox.profile import Profile, walls_for
 from mcproxy.sandbox.worker_pool import STARTS
 from mcproxy.sandbox.zygote_process import Zygote, ZygoteFailed
-from mcproxy.types import Outcome
+from mcproxy.types import Level, Outcome
 from tests.sandbox.walls import SMALL, pool_at, run
 from tests.shortages import descriptors_left, fill
 
