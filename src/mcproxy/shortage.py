@@ -59,9 +59,7 @@ async def when_possible(start: Callable[[], Awaitable[T]], what: str, secs: floa
             lack = lacking(error.errno)
             if lack is None:
                 raise
-            if (
-                now() + 2 * SCARCE_SECS > until
-            ):  # sooner than the caller's own bound, which says less
+            if now() + 2 * SCARCE_SECS > until:  # before the caller's own bound: it says less
                 raise Shortage(f"it cannot be started: {lack}") from error
         log.warning("%s cannot be started: %s; tried again in %g s", what, lack, SCARCE_SECS)
         await asyncio.sleep(SCARCE_SECS)

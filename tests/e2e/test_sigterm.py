@@ -283,6 +283,17 @@ def test_it_stops_while_it_starts(
         ends(served, *signals)
 
 
+@pytest.mark.requirement("reload.hangup")
+def test_a_hangup_while_it_starts_reloads_once_it_is_up(tmp_path: Path) -> None:
+    config: JsonObject = {"servers": {"slow": SLOW}, "manifests": {"startup_dwell_secs": 2}}
+    with program(tmp_path, config) as served:
+        with_dwell(served)
+        served.process.send_signal(HUP)
+        served.until(lambda: "loaded anew" in served.log)
+        served.url()
+        ends(served, TERM)
+
+
 # Over stdio; no signal is the end of the input.
 
 ENDS = pytest.mark.parametrize("signals", [(), (TERM,), (INT, INT)], ids=["eof", "term", "int-int"])
