@@ -220,7 +220,7 @@ def frontends() -> AbstractAsyncContextManager[Part]:
                 one = await asyncio.shield(served)
                 headers = await one.open()
                 async with one.http.stream("GET", "/mcp", headers=headers) as stream:
-                    one.world.publish("a")
+                    one.world.publish("a", "say")
                     await anext(stream.aiter_lines())
                     told = script("say 2", token="t")
                     await one.http.post("/mcp", json=told, headers=headers)
