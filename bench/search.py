@@ -22,7 +22,8 @@ from mcproxy.manifest.model import Manifest, build
 from mcproxy.manifest.search import search
 from mcproxy.types import Json, JsonObject, ServerView, Tool, ToolRef
 
-SHARED = Path(__file__).parents[1].parent / "shared"
+ABOVE = [folder / "shared" for folder in Path(__file__).resolve().parents[1:]]
+SHARED = next((folder for folder in ABOVE if (folder / "eval").is_dir()), ABOVE[0])
 LIVE = SHARED / "eval" / "livemcpbench"
 ZERO = SHARED / "eval" / "mcp-zero" / "mcp_tools_cleaned.json"
 CATALOGUE = SHARED / "catalog"

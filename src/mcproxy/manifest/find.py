@@ -36,12 +36,13 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class FoundTool:
-    """``hits``: best first. ``bare``: servers that the query names and that have no tools now.
+    """``hits``: best first; ``total``: how many tools match, listed or not. ``bare``: servers that the query names and that have no tools now.
 
     ``weak``: where there is no hit, the tools that share a word with the query.
     """
 
     hits: tuple[Hit, ...] = ()
+    total: int = 0
     bare: tuple[ServerPart, ...] = ()
     weak: tuple[Tool, ...] = ()
 
@@ -51,7 +52,7 @@ def find(manifest: Manifest, query: str, *, alone: bool) -> FoundTool:
     query = query[:MAX_QUERY_CHARS]
     named = _exact(manifest, query)
     if named and alone:
-        return FoundTool(_hits(manifest, named, ()))
+        return FoundTool(_hits(manifest, named, ()), len(named))
     bare_words = (word.strip(_AROUND_A_NAME) for word in query.split())
     for name in islice(filter(_NAME_LIKE.fullmatch, bare_words), MAX_NAMES):
         named.update(_exact(manifest, name))
@@ -59,7 +60,9 @@ def find(manifest: Manifest, query: str, *, alone: bool) -> FoundTool:
     bare = tuple(_bare(manifest, query))
     if ranking.real or named:
         matches = ranking.matches if ranking.real else ()
-        return FoundTool(_hits(manifest, named, _server_first(manifest, query, matches)), bare)
+        hits = _hits(manifest, named, _server_first(manifest, query, matches))
+        unlisted = ranking.total - len(ranking.matches) if ranking.real else 0
+        return FoundTool(hits, len(hits) + unlisted, bare)
     weak = tuple(manifest.tools[match.number] for match in ranking.matches)
     return FoundTool(bare=bare, weak=() if bare else weak)
 

@@ -34,8 +34,13 @@ NAME = Field(weight=3.0, usual=3, length_cost=0.4)
 DESCRIPTION = Field(weight=1.0, usual=18, length_cost=0.5)
 PARAMETER = Field(weight=0.6, usual=5, length_cost=0.6)
 PARAMETER_TEXT = Field(weight=0.3, usual=30, length_cost=0.6)
+# What every tool of a server has of it: its name, its description, and what it is about, which is
+# what many of its tools speak of.
 SERVER_NAME = 1.5
-SERVER_DESCRIPTION = 0.3
+SERVER_DESCRIPTION = 0.8
+SERVER_SUBJECT = 0.6
+# The share of the tools, and how many, that make a word a subject; few tools have none.
+SUBJECT_SHARE, SUBJECT_TOOLS = 0.3, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +74,14 @@ def index_server(name: str, description: str, tools: Sequence[Tool]) -> ServerIn
             _add(weights, field, _stems(found, written))
         for term, weight in weights.items():
             postings.setdefault(term, {})[number] = weight
+    subject = max(SUBJECT_SHARE * len(tools), SUBJECT_TOOLS)
+    server_terms = {
+        term: SERVER_SUBJECT for term, posting in postings.items() if len(posting) >= subject
+    }
     server_words = [word for word in identifier_words(name) if word not in _EMPTY_NAME_WORDS]
     name_words.update(server_words)
-    server_terms = dict.fromkeys(
-        _stems(words(description[:MAX_DESCRIPTION_CHARS]), written), SERVER_DESCRIPTION
-    )
+    described = _stems(words(description[:MAX_DESCRIPTION_CHARS]), written)
+    server_terms.update(dict.fromkeys(described, SERVER_DESCRIPTION))
     server_terms.update(dict.fromkeys(_stems(server_words, written), SERVER_NAME))
     return ServerIndex(postings, server_terms, written, frozenset(name_words), name_stems)
 

@@ -2,19 +2,19 @@
 
 Owns the formula: BM25F over the parts' weights, divided by what a perfect match would earn. A word
 of the query that no tool knows counts as rare and missed, so a query that is mostly not about
-these tools scores low everywhere, and that is told apart from a real match. Knows no depth, no
-budget and no JSON.
+these tools scores low everywhere, and that is told apart from a real match. Nothing is left out
+for being far behind the best: that is for whoever shows the list. Knows no depth, no budget and no
+JSON.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 
 from mcproxy.manifest.lexicon import Lexicon
 from mcproxy.manifest.text import STOP_WORDS, parts, words
 
-# How fast further occurrences stop to matter (BM25's k1), in units of Field.weight.
-SATURATION = 2.0
 # The share of a score that says how much of the tool's own name the query speaks of.
 NAME_SHARE = 0.25
 # The best tool is a real match from this score on. A long query says much that no single tool is
@@ -23,10 +23,10 @@ NAME_SHARE = 0.25
 FLOOR, FLOOR_OF_LONG = 0.15, 0.7
 # Or if it has most of what was asked, though deep in a long description.
 COVERED = 0.6
-# A tool this far behind the best one only costs the reader tokens.
-LEAST_SHARE_OF_BEST = 0.4
 # Words beyond these add time and no meaning.
 MAX_QUERY_WORDS = 40
+# No reply shows as many; tools beyond them are counted and not rated to the end.
+MAX_MATCHES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +39,21 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Best first. ``real`` False: these share a word with the query, no more."""
+    """Best first. ``total``: how many tools share a word with the query, which may be more than
+    are listed. ``real`` False: they share a word with it, no more."""
 
     matches: tuple[Match, ...] = ()
+    total: int = 0
     real: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """One word of the query: what it earns each tool, and the most that it could earn."""
+    """One word of the query: what it earns tools that have it themselves, and all other tools of
+    servers that have it; the most that it could earn; how far its reading is trusted."""
 
-    earned: Mapping[int, float]
+    tools: Mapping[int, float]
+    servers: Mapping[int, float]
     worth: float
     trust: float
 
@@ -67,47 +71,70 @@ def rank(lexicon: Lexicon, query: str) -> Ranking:
     """The tools that share words with the query; equal scores in the servers' order."""
     meanings = [lexicon.meanings(word) for word in query_words(query)]
     asked = [_earnings(lexicon, meaning) for meaning in meanings]
-    perfect = sum(word.worth for word in asked)
-    totals: dict[int, float] = {}
-    for word in asked:
-        for number, earned in word.earned.items():
-            totals[number] = totals.get(number, 0.0) + earned
+    totals = _totals(lexicon, asked)
     if not totals:
         return Ranking()
-    spoken_of = frozenset(term for meaning in meanings for term in meaning)
-    scores = {
-        number: total / perfect * _name_factor(lexicon.name_stems[number], spoken_of)
-        for number, total in totals.items()
-    }
-    least = max(scores.values()) * LEAST_SHARE_OF_BEST
-    matches = [Match(number, score) for number, score in scores.items() if score >= least]
+    perfect = sum(word.worth for word in asked)
+    spoken_of: dict[str, float] = {}
+    for meaning in meanings:
+        for term, trust in meaning.items():
+            spoken_of[term] = max(spoken_of.get(term, 0.0), trust)
+    best = nlargest(MAX_MATCHES, totals, key=totals.__getitem__)
+    matches = [
+        Match(number, totals[number] / perfect * _name_factor(lexicon.name_stems[number], spoken_of))
+        for number in best
+    ]
     matches.sort(key=lambda match: (-match.score, match.number))
-    real = matches[0].score >= _floor(len(asked)) or _covered(asked, matches[0]) >= COVERED
-    return Ranking(tuple(matches), real)
+    first = matches[0]
+    covered = _covered(asked, first.number, lexicon.server_of[first.number])
+    real = first.score >= _floor(len(asked)) or covered >= COVERED
+    return Ranking(tuple(matches), len(totals), real)
+
+
+def _totals(lexicon: Lexicon, asked: Sequence[_Word]) -> dict[int, float]:
+    """What all words together earn each tool: through its server, and beyond that by itself."""
+    server_of = lexicon.server_of
+    of_servers: dict[int, float] = {}
+    beyond: dict[int, float] = {}
+    for word in asked:
+        shared = word.servers
+        for server, earned in shared.items():
+            of_servers[server] = of_servers.get(server, 0.0) + earned
+        for number, earned in word.tools.items():
+            more = earned - shared.get(server_of[number], 0.0)
+            if more > 0.0:
+                beyond[number] = beyond.get(number, 0.0) + more
+    totals = {
+        number: earned for server, earned in of_servers.items() for number in lexicon.servers[server]
+    }
+    for number, earned in beyond.items():
+        totals[number] = totals.get(number, 0.0) + earned
+    return totals
 
 
 def _earnings(lexicon: Lexicon, meanings: Mapping[str, float]) -> _Word:
-    earned: dict[int, float] = {}
-    worth = 0.0
-    for term, trust in meanings.items():
-        weights = lexicon.weights(term)
-        rarity = _rarity(lexicon.tool_count, len(weights))
-        worth = max(worth, rarity)
-        for number, weight in weights.items():
-            score = trust * rarity * weight / (weight + SATURATION)
-            if score > earned.get(number, 0.0):
-                earned[number] = score
-    most_trusted = max(meanings.values(), default=0.0)
-    return _Word(earned, worth or _rarity(lexicon.tool_count, 0), most_trusted)
+    """A word is as rare as the stem that it most probably means; nothing else that it may mean,
+    such as a longer word, makes it rarer. Each tool gets the best of its meanings."""
+    if not meanings:
+        return _Word({}, {}, lexicon.rarity(0), 0.0)
+    terms = {stem: lexicon.term(stem) for stem in meanings}
+    most_likely = max(meanings, key=lambda stem: meanings[stem])
+    worth = terms[most_likely].rarity
+    tools: dict[int, float] = {}
+    servers: dict[int, float] = {}
+    for stem, trust in meanings.items():
+        most = trust * min(terms[stem].rarity, worth)
+        for number, share in terms[stem].tools.items():
+            if most * share > tools.get(number, 0.0):
+                tools[number] = most * share
+        for server, share in terms[stem].servers.items():
+            if most * share > servers.get(server, 0.0):
+                servers[server] = most * share
+    return _Word(tools, servers, worth, meanings[most_likely])
 
 
-def _rarity(tools: int, having: int) -> float:
-    """The inverse document frequency of BM25, in the variant that is never negative."""
-    return math.log(1 + (tools - having + 0.5) / (having + 0.5))
-
-
-def _name_factor(name: frozenset[str], spoken_of: frozenset[str]) -> float:
-    covered = len(name & spoken_of) / len(name) if name else 0.0
+def _name_factor(name: frozenset[str], spoken_of: Mapping[str, float]) -> float:
+    covered = sum(spoken_of.get(term, 0.0) for term in name) / len(name) if name else 0.0
     return 1 - NAME_SHARE + NAME_SHARE * covered
 
 
@@ -115,7 +142,8 @@ def _floor(asked: int) -> float:
     return min(FLOOR, FLOOR_OF_LONG / math.pow(asked, 1.5))
 
 
-def _covered(asked: Sequence[_Word], match: Match) -> float:
+def _covered(asked: Sequence[_Word], number: int, server: int) -> float:
     """The share of what was asked that the tool has at all, however little it weighs there."""
     perfect = sum(word.worth for word in asked)
-    return sum(word.worth * word.trust for word in asked if match.number in word.earned) / perfect
+    had = (word for word in asked if number in word.tools or server in word.servers)
+    return sum(word.worth * word.trust for word in had) / perfect

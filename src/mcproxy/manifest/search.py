@@ -59,7 +59,7 @@ def search(
     best = replace(found, hits=found.hits[:limit])
     parts = list({hit.part.view.name: hit.part for hit in best.hits}.values())
     parts.extend(found.bare)
-    reply, room = asked.frame(len(found.hits), len(parts))
+    reply, room = asked.frame(found.total, len(parts))
     if max_depth < TOOLS:
         return _filled(reply, max_depth, show_servers(parts, max_depth, room))
     return _filled(reply, max_depth, show_tools(best, max_depth, room, returns or {}))
