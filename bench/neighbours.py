@@ -49,7 +49,7 @@ def main(target: Path) -> None:
 
 def vocabulary() -> dict[str, str]:
     """Each stem with the most common word that has it."""
-    from wordfreq import top_n_list, zipf_frequency  # noqa: PLC0415  # only here
+    from wordfreq import top_n_list, zipf_frequency  # noqa: PLC0415
 
     servers = Counter(word for server in catalogues() for word in frozenset(words_of(server)))
     found = [word for word, count in servers.items() if count >= SERVERS_HAVING_WORD]
@@ -79,7 +79,7 @@ def words_of(server: ServerView) -> Iterator[str]:
             yield from parts(name)
 
 
-def vectors(listed: Sequence[str]) -> Any:  # noqa: ANN401  # numpy is not installed with us
+def vectors(listed: Sequence[str]) -> Any:
     """One row a word, each of length 1."""
     import numpy as np  # noqa: PLC0415
     from onnxruntime import InferenceSession  # noqa: PLC0415
@@ -102,7 +102,7 @@ def vectors(listed: Sequence[str]) -> Any:  # noqa: ANN401  # numpy is not insta
     return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
 
 
-def nearest(stems: Sequence[str], matrix: Any) -> list[list[tuple[int, float]]]:  # noqa: ANN401
+def nearest(stems: Sequence[str], matrix: Any) -> list[list[tuple[int, float]]]:
     """For each stem the numbers of its neighbours and how close they are, closest first."""
     table = []
     for number in range(len(stems)):

@@ -97,7 +97,7 @@ FUNCTIONS: Final = (
         (
             Parameter("query", "text"),
             Parameter("max_depth", "integer", "2", by_name=True),
-            Parameter("limit", "integer", "10", by_name=True),
+            Parameter("limit", "integer", "None", by_name=True),
         ),
         "object",
         "what the tool `search` gives",

@@ -22,10 +22,10 @@ ANY: st.SearchStrategy[Json] = _SIMPLE
 @pytest.mark.parametrize(
     ("given_", "read"),
     [
-        ({"query": "x"}, SearchArguments("x", None, 2, 10)),
+        ({"query": "x"}, SearchArguments("x", None, 2, None)),
         ({"query": "", "max_depth": "0", "limit": "50"}, SearchArguments("", None, 0, 50)),
-        ({"query": "x", "max_depth": 3.0, "namespace": ""}, SearchArguments("x", None, 3, 10)),
-        ({"query": "x", "namespace": "a"}, SearchArguments("x", "a", 2, 10)),
+        ({"query": "x", "max_depth": 3.0, "namespace": ""}, SearchArguments("x", None, 3, None)),
+        ({"query": "x", "namespace": "a"}, SearchArguments("x", "a", 2, None)),
     ],
 )
 def test_search(given_: JsonObject, read: SearchArguments) -> None:

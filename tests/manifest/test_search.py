@@ -19,7 +19,7 @@ from tests.manifest.samples import (
 )
 
 
-def ask(manifest: Manifest, query: str, max_depth: int = 2, limit: int = 10) -> JsonObject:
+def ask(manifest: Manifest, query: str, max_depth: int = 2, limit: int | None = None) -> JsonObject:
     return search(manifest, query, namespace="public", max_depth=max_depth, limit=limit)
 
 
@@ -34,7 +34,7 @@ def test_each_depth_adds_members() -> None:
         "tools": 4,
         "categories": ["repo", "issue", "code"],
     }
-    (matched,) = tools_of(ask(manifest, "open an issue", 2))
+    (matched, *_) = tools_of(ask(manifest, "open an issue", 2))
     score = matched.pop("score")
     assert isinstance(score, float)
     assert 0 < score < 1
@@ -43,7 +43,7 @@ def test_each_depth_adds_members() -> None:
         "summary": "Open a new issue",
         "call": 'await api.server("github").create_issue(repo, title)',
     }
-    (whole,) = tools_of(ask(manifest, "open an issue", 3))
+    (whole, *_) = tools_of(ask(manifest, "open an issue", 3))
     assert whole["description"] == "Open a new issue."
     assert whole["inputSchema"] == github().tools[1].definition["inputSchema"]
     assert "outputSchema" not in whole
@@ -51,9 +51,9 @@ def test_each_depth_adds_members() -> None:
 
 @pytest.mark.requirement("search.result")
 def test_the_reply_repeats_what_was_asked_and_counts_tools() -> None:
-    reply = ask(two_servers(), "issue")
+    reply = ask(two_servers(), "forecast")
     assert list(reply) == ["query", "namespace", "max_depth", "results", "total_matches"]
-    assert (reply["query"], reply["namespace"], reply["max_depth"]) == ("issue", "public", 2)
+    assert (reply["query"], reply["namespace"], reply["max_depth"]) == ("forecast", "public", 2)
     assert reply["total_matches"] == 1
 
 

@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mcproxy.errors import McproxyError
+from mcproxy.manifest.bounds import DEFAULT_DEPTH, MAX_DEPTH, MAX_LIMIT
 from mcproxy.manifest.spelling import near
 from mcproxy.types import Json
 
 MAX_CODE_BYTES = 50 << 10
 _SHOWN_CHARS = 100  # of what a client sent, in a refusal of it
-MAX_DEPTH = 3
-MAX_LIMIT = 50
 
 
 class ArgumentFault(McproxyError):
@@ -23,12 +22,13 @@ class ArgumentFault(McproxyError):
 
 @dataclass(frozen=True, slots=True)
 class SearchArguments:
-    """``search``: what to look for, how much to tell (0-3), how many tools (1-50)."""
+    """``search``: what to look for, how much to tell (0-3), how many tools (1-50; None: as many as
+    are worth reading)."""
 
     query: str
     namespace: str | None
     max_depth: int
-    limit: int
+    limit: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,9 @@ def read_search(arguments: Mapping[str, Json]) -> SearchArguments:
         raise ArgumentFault(
             'search needs "query", a string: a few words on what you need, or "" for all servers.'
         )
-    depth = _integer("max_depth", arguments.get("max_depth", 2), 0, MAX_DEPTH)
-    limit = _integer("limit", arguments.get("limit", 10), 1, MAX_LIMIT)
+    depth = _integer("max_depth", arguments.get("max_depth", DEFAULT_DEPTH), 0, MAX_DEPTH)
+    asked = arguments.get("limit")
+    limit = None if asked is None else _integer("limit", asked, 1, MAX_LIMIT)
     return SearchArguments(query, _namespace(arguments), depth, limit)
 
 

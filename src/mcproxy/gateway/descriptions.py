@@ -6,7 +6,7 @@ that has never seen this program: how to find a tool, how to call it, what comes
 
 from collections.abc import Sequence
 
-from mcproxy.gateway.arguments import MAX_LIMIT
+from mcproxy.manifest.bounds import DEFAULT_DEPTH, MAX_DEPTH, MAX_LIMIT
 from mcproxy.types import JsonObject, Limits
 
 MAX_NAMED_SERVERS = 20
@@ -18,9 +18,10 @@ INSTRUCTIONS = (
 )
 
 _SEARCH = """\
-Find tools of the connected MCP servers. Start here, with a few words on what you need. Each match \
-has `call`, the line of Python to use in `execute` (`?` marks optional parameters). An exact tool \
-name with max_depth 3 gives its schema; query "" lists the servers. {servers}"""
+Find tools of the connected MCP servers. Start here, with a few words on what you need. Matches \
+come with the Python that calls them in `execute`: the server's line and the tool's, put together \
+(`?` marks optional parameters). An exact tool name with max_depth 3 gives its schema; \
+query "" lists the servers. {servers}"""
 
 _EXECUTE = """\
 Run Python 3 that calls the tools `search` finds. Do the whole job in one script: call, loop, \
@@ -70,15 +71,15 @@ def definitions(counts: Sequence[tuple[str, int]], limits: Limits) -> list[JsonO
                     "max_depth": {
                         "type": "integer",
                         "minimum": 0,
-                        "maximum": 3,
-                        "default": 2,
+                        "maximum": MAX_DEPTH,
+                        "default": DEFAULT_DEPTH,
                         "description": "0 server names, 1 + descriptions, 2 + tools, 3 + schemas",
                     },
                     "limit": {
                         "type": "integer",
                         "minimum": 1,
                         "maximum": MAX_LIMIT,
-                        "default": 10,
+                        "description": "tools; left out: those worth reading",
                     },
                     "namespace": {"type": "string"},
                 },

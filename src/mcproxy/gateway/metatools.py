@@ -25,6 +25,7 @@ from mcproxy.gateway.call_chain import CallServices, Renewed, script_chain
 from mcproxy.gateway.request import RequestContext
 from mcproxy.gateway.result_content import MAX_RESULT_BYTES, preview, take_blocks
 from mcproxy.manifest.lookup import schema
+from mcproxy.manifest.reply_text import as_text
 from mcproxy.manifest.search import BadSearch, search
 from mcproxy.policy.audit import Actor, actor
 from mcproxy.policy.limits import places_of_execution
@@ -54,7 +55,8 @@ class MetaTools:
 
     def search(self, arguments: SearchArguments, context: RequestContext) -> JsonObject:
         """Answer ``search`` as a ``CallToolResult``. Raises ArgumentFault."""
-        return _tool_result(self._search(arguments, context))
+        found = self._search(arguments, context)
+        return _tool_result(found, as_text(found))
 
     async def execute(self, arguments: ExecuteArguments, context: RequestContext) -> JsonObject:
         """Answer ``execute`` as a ``CallToolResult``.
@@ -101,7 +103,7 @@ class MetaTools:
         try:
             found = self._search(read_search(arguments), context)
         except ArgumentFault as fault:
-            call = "api.search(query, max_depth=2, limit=10)"
+            call = "api.search(query, max_depth=2, limit=None)"
             raise InvalidArguments(ref, [str(fault)], call) from fault
         return ToolResult(_encode({"content": [], "structuredContent": found}))
 
@@ -137,8 +139,7 @@ def fault_result(text: str, retry_after: int | None = None) -> JsonObject:
     return result
 
 
-def _tool_result(body: JsonObject) -> JsonObject:
-    text = _encode(body).decode()
+def _tool_result(body: JsonObject, text: str) -> JsonObject:
     return {"content": [{"type": "text", "text": text}], "structuredContent": body}
 
 
@@ -164,7 +165,7 @@ def _outcome_result(outcome: Outcome) -> JsonObject:
     for name in ("stdout", "error", "calls", "notes"):
         if not body[name]:
             del body[name]
-    result = _tool_result(body)
+    result = _tool_result(body, _encode(body).decode())
     content = result["content"]
     if isinstance(content, list):
         content.extend(blocks)

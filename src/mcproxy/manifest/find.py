@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from mcproxy.manifest.bounds import MAX_NAMES, MAX_QUERY_CHARS
 from mcproxy.manifest.model import Manifest, ServerPart
 from mcproxy.manifest.rank import Match, query_words, rank
 from mcproxy.manifest.text import parts, snake, stem
@@ -19,9 +20,6 @@ EXACT, MOST_OF_OTHERS, SERVER_NAMED = 1.0, 0.99, 0.9
 
 # A word that can only be a name: ``repos.list``, ``repos_list``, ``github:list``, ``reposList``.
 _NAME_LIKE = re.compile(r"\w+(?:[.:/_-]+\w+)+|[a-z0-9]+[A-Z]\w*")
-# A longer query, or one with more names, is a text: its head says what it is about. This bounds
-# the time too.
-MAX_QUERY_CHARS, MAX_NAMES = 2_000, 20
 _AROUND_A_NAME = "`'\"()[]{}<>,;.:!?"
 
 
@@ -36,7 +34,8 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class FoundTool:
-    """``hits``: best first; ``total``: how many tools match, listed or not. ``bare``: servers that the query names and that have no tools now.
+    """``hits``: best first; ``total``: how many tools match, listed or not. ``bare``: servers that
+    the query names and that have no tools now.
 
     ``weak``: where there is no hit, the tools that share a word with the query.
     """

@@ -17,6 +17,8 @@ from mcproxy.types import Tool
 # A line with more parameters is no longer read; required ones come first and may be more.
 MAX_PARAMETERS_SHOWN, MAX_REQUIRED_SHOWN = 8, 20
 
+AWAIT = "await "
+
 MAX_ASKED_CHARS = 1000  # of a name; real ones have 128 at most, and a few signs more
 
 Forms = Mapping[str, tuple[str, ...]]
@@ -75,9 +77,14 @@ def call_line(tool: Tool) -> str:
         listed.append("…")
     arguments = ", ".join(listed)
     return (
-        f"await api.server({_quoted(tool.ref.server)}){_attribute(tool.ref.tool)}"
+        f"{AWAIT}{server_call(tool.ref.server)}{_attribute(tool.ref.tool)}"
         f"({arguments if as_keywords else f'{{{arguments}}}'})"
     )
+
+
+def server_call(server: str) -> str:
+    """How a script names a server; what each call of a tool of it begins with."""
+    return f"api.server({_quoted(server)})"
 
 
 def _attribute(name: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 
+from mcproxy.manifest.bounds import MAX_MATCHES, MAX_QUERY_WORDS
 from mcproxy.manifest.lexicon import Lexicon
 from mcproxy.manifest.text import STOP_WORDS, parts, words
 
@@ -23,10 +24,6 @@ NAME_SHARE = 0.25
 FLOOR, FLOOR_OF_LONG = 0.15, 0.7
 # Or if it has most of what was asked, though deep in a long description.
 COVERED = 0.6
-# Words beyond these add time and no meaning.
-MAX_QUERY_WORDS = 40
-# No reply shows as many; tools beyond them are counted and not rated to the end.
-MAX_MATCHES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +78,9 @@ def rank(lexicon: Lexicon, query: str) -> Ranking:
             spoken_of[term] = max(spoken_of.get(term, 0.0), trust)
     best = nlargest(MAX_MATCHES, totals, key=totals.__getitem__)
     matches = [
-        Match(number, totals[number] / perfect * _name_factor(lexicon.name_stems[number], spoken_of))
+        Match(
+            number, totals[number] / perfect * _name_factor(lexicon.name_stems[number], spoken_of)
+        )
         for number in best
     ]
     matches.sort(key=lambda match: (-match.score, match.number))
@@ -105,7 +104,9 @@ def _totals(lexicon: Lexicon, asked: Sequence[_Word]) -> dict[int, float]:
             if more > 0.0:
                 beyond[number] = beyond.get(number, 0.0) + more
     totals = {
-        number: earned for server, earned in of_servers.items() for number in lexicon.servers[server]
+        number: earned
+        for server, earned in of_servers.items()
+        for number in lexicon.servers[server]
     }
     for number, earned in beyond.items():
         totals[number] = totals.get(number, 0.0) + earned

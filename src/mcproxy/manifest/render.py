@@ -6,27 +6,32 @@ tools before the best. Gets groups that are already ranked; knows no query and n
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import repeat, takewhile
 
-from mcproxy.manifest.find import FoundTool, Hit
+from mcproxy.manifest.bounds import (
+    CLEAR_DROP,
+    DESCRIPTION_BYTES,
+    FEW_TOOLS,
+    MAX_LIMIT,
+    MIN_CUT_BYTES,
+    NAMES,
+    READING_BYTES,
+    SCHEMAS,
+    SERVERS,
+    SHORT_DESCRIPTION_BYTES,
+    SUMMARY_BYTES,
+    TOOLS,
+    TRUNCATED_BYTES,
+)
+from mcproxy.manifest.find import EXACT, FoundTool, Hit
 from mcproxy.manifest.model import ServerPart
 from mcproxy.manifest.names import call_line
+from mcproxy.manifest.reply_text import heading, line
 from mcproxy.manifest.results import value_schema
 from mcproxy.manifest.text import brief, first_sentence
 from mcproxy.manifest.truncate import cut_schema, size
 from mcproxy.types import Json, JsonObject, ToolRef
 
-NAMES, SERVERS, TOOLS, SCHEMAS = range(4)  # the depths
-
-# Bytes of a whole reply: a base and a part for each server.
-BUDGETS = {NAMES: (300, 30), SERVERS: (300, 120), TOOLS: (14_000, 0), SCHEMAS: (24_000, 0)}
-# Bytes kept free for the member "truncated"; where it does not come, they stay unused.
-TRUNCATED_BYTES = {NAMES: 75, SERVERS: 75, TOOLS: 260, SCHEMAS: 260}
-SUMMARY_BYTES = 90
-# A description at depth 3 is for reading; the rest of 100 kB is not.
-DESCRIPTION_BYTES, SHORT_DESCRIPTION_BYTES = 6_000, 1_000
-# A schema is not cut below this: it would say nothing.
-MIN_CUT_BYTES = 200
 # States in which a call goes straight through; a server in any other is marked.
 SOUND_STATES = frozenset({"ready", "idle"})
 
@@ -134,6 +139,26 @@ def show_tools(
     entries = _with_tools(list(heads.values()), tools.values())
     bare = _with_tools([_head(part, USUAL) for part in found.bare], repeat([]))
     return Shown([*entries, *fitting(bare, room)], shown, len(found.hits), cut)
+
+
+def worth_reading(hits: Sequence[Hit], depth: int) -> tuple[Hit, ...]:
+    """The hits to show where no limit is given, best first; one in any case."""
+    best = next((hit.score for hit in hits if hit.score < EXACT), 0.0)  # a name is no measure
+    least = best * CLEAR_DROP
+    near = list(takewhile(lambda hit: hit.score >= least, hits[:MAX_LIMIT]))
+    if depth != TOOLS:
+        return tuple(near[:FEW_TOOLS])
+    room = READING_BYTES
+    servers: set[str] = set()
+    for shown, hit in enumerate(near):
+        server = hit.part.view.name
+        read = line(server, _entry(hit, TOOLS, {}))
+        above = "" if server in servers else heading(server)
+        servers.add(server)
+        room -= len(f"{above}{read}".encode(errors="replace")) + 1
+        if room < 0 and shown:
+            return tuple(near[:shown])
+    return tuple(near)
 
 
 def _head(part: ServerPart, detail: Detail) -> JsonObject:

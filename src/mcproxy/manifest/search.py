@@ -1,6 +1,6 @@
 """``search``: from a query to the reply that a model reads, within its budget. Pure.
 
-Owns the arguments' limits and the outline of the reply. Which tools answer is ``find``'s, how
+Owns the outline of the reply. Which tools answer is ``find``'s, how
 entries look is ``render``'s. A manifest holds what the caller may see and nothing else, so nothing
 here can tell about the rest.
 """
@@ -8,28 +8,31 @@ here can tell about the rest.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mcproxy.manifest.find import find
-from mcproxy.manifest.model import Manifest
-from mcproxy.manifest.render import (
+from mcproxy.manifest.bounds import (
     BUDGETS,
+    DEFAULT_DEPTH,
+    ECHO_PART,
+    MAX_LIMIT,
+    MAX_SUGGESTED_SERVERS,
+    MAX_SUGGESTED_TOOLS,
+    MIN_ECHO_BYTES,
     SCHEMAS,
     TOOLS,
     TRUNCATED_BYTES,
+)
+from mcproxy.manifest.find import find
+from mcproxy.manifest.model import Manifest
+from mcproxy.manifest.render import (
     Shown,
     fitting,
     show_names,
     show_servers,
     show_tools,
+    worth_reading,
 )
 from mcproxy.manifest.text import brief
 from mcproxy.manifest.truncate import size
 from mcproxy.types import Json, JsonObject, Tool, ToolRef
-
-DEFAULT_DEPTH = 2
-DEFAULT_LIMIT, MAX_LIMIT = 10, 50
-MAX_SUGGESTED_TOOLS, MAX_SUGGESTED_SERVERS = 3, 8
-# The echo of a long query may take this part of the reply, and this many bytes in any case.
-ECHO_PART, MIN_ECHO_BYTES = 4, 60
 
 
 class BadSearch(ValueError):
@@ -42,12 +45,13 @@ def search(
     *,
     namespace: str,
     max_depth: int = DEFAULT_DEPTH,
-    limit: int = DEFAULT_LIMIT,
+    limit: int | None = None,
     returns: Mapping[ToolRef, JsonObject] | None = None,
 ) -> JsonObject:
     """The reply to ``search``, as the contract's section 3 has it. Raises BadSearch.
 
-    ``returns``: what tools without an output schema were seen to return, shown at depth 3.
+    ``limit``: at most so many tools; None: as many as are worth reading. ``returns``: what tools
+    without an output schema were seen to return, shown at depth 3.
     """
     _check(query, max_depth, limit)
     asked = _Asked(query, namespace, max_depth)
@@ -56,7 +60,8 @@ def search(
     found = find(manifest, query, alone=max_depth == SCHEMAS)
     if not found.hits and not found.bare:
         return _nothing(manifest, asked, found.weak)
-    best = replace(found, hits=found.hits[:limit])
+    chosen = worth_reading(found.hits, max_depth) if limit is None else found.hits[:limit]
+    best = replace(found, hits=chosen)
     parts = list({hit.part.view.name: hit.part for hit in best.hits}.values())
     parts.extend(found.bare)
     reply, room = asked.frame(found.total, len(parts))
@@ -122,15 +127,15 @@ def _is_empty(query: str) -> bool:
     return query.strip() in {"", "*"}
 
 
-def _check(query: str, max_depth: int, limit: int) -> None:
+def _check(query: str, max_depth: int, limit: int | None) -> None:
     if not 0 <= max_depth <= SCHEMAS:
         raise BadSearch(
             f"max_depth is {max_depth}; use 0 (server names), 1 (servers described), "
             "2 (tools with their call, the default) or 3 (full schemas)."
         )
-    if not 1 <= limit <= MAX_LIMIT:
+    if limit is not None and not 1 <= limit <= MAX_LIMIT:
         raise BadSearch(
-            f"limit is {limit}; use 1 to {MAX_LIMIT} tools, {DEFAULT_LIMIT} by default."
+            f"limit is {limit}; use 1 to {MAX_LIMIT} tools, or leave it out for the best ones."
         )
     if max_depth == SCHEMAS and _is_empty(query):
         raise BadSearch(

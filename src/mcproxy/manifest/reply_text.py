@@ -1,0 +1,78 @@
+"""A reply of ``search`` as text: the same facts as its JSON in far fewer tokens. Pure.
+
+Owns the form of a line. A heading and a line below it are, put together, the Python that calls the
+tool, so that a server's name is said once::
+
+    api.server("github") - restarting
+    .create_issue(repo, title, labels?) — Open a new issue
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+
+from mcproxy.manifest.names import AWAIT, server_call
+from mcproxy.types import Json, JsonObject
+
+
+def as_text(reply: Mapping[str, Json]) -> str:
+    """The reply as a model reads it. Schemas stay JSON: whole, they have no shorter form."""
+    if any("inputSchema" in tool for entry in _objects(reply["results"]) for tool in _tools(entry)):
+        return json.dumps(reply, ensure_ascii=False, separators=(",", ":"))
+    lines = [line for entry in _objects(reply["results"]) for line in _entry(entry)]
+    return "\n".join([*(lines or _nothing(reply)), *_left_out(reply)])
+
+
+def heading(server: str, state: Json = None) -> str:
+    """What stands above a server's tools: how a script names it, and its state where it is ill."""
+    return f"{server_call(server)} - {state}" if state else server_call(server)
+
+
+def line(server: str, tool: Mapping[str, Json]) -> str:
+    """One tool below its server's heading: the rest of the call, and what it does."""
+    call = str(tool["call"]).removeprefix(AWAIT).removeprefix(server_call(server))
+    return f"{call} — {tool['summary']}" if tool["summary"] else call
+
+
+def _entry(entry: JsonObject) -> Iterator[str]:
+    server, state = str(entry["server"]), entry.get("state")
+    tools = _tools(entry)
+    if any("call" in tool for tool in tools):
+        yield heading(server, state)
+        yield from (line(server, tool) for tool in tools)
+        return
+    categories = entry.get("categories")
+    said = [
+        f" ({entry['tools']} tools)" if "tools" in entry else "",
+        f" - {state}" if state else "",
+        f" — {entry['description']}" if entry.get("description") else "",
+        f" [{', '.join(map(str, categories))}]"
+        if isinstance(categories, list) and categories
+        else "",
+        f": {', '.join(str(tool['name']) for tool in tools)}" if tools else "",
+    ]
+    yield server + "".join(said)
+
+
+def _nothing(reply: Mapping[str, Json]) -> Iterator[str]:
+    suggestions = reply.get("suggestions")
+    if isinstance(suggestions, list):
+        yield "No tool matches. Perhaps:"
+        yield from map(str, suggestions)
+
+
+def _left_out(reply: Mapping[str, Json]) -> Iterator[str]:
+    truncated = reply.get("truncated")
+    shown = sum("call" in tool for entry in _objects(reply["results"]) for tool in _tools(entry))
+    total = reply["total_matches"]
+    if isinstance(truncated, dict):
+        yield f"{truncated['shown']} of {truncated['total']} shown: {truncated['hint']}"
+    elif shown and isinstance(total, int) and shown < total:
+        yield f"{shown} of {total} matches"
+
+
+def _tools(entry: JsonObject) -> list[JsonObject]:
+    return _objects(entry.get("matched_tools"))
+
+
+def _objects(value: Json) -> list[JsonObject]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
