@@ -98,6 +98,15 @@ def test_an_exact_name_is_first_and_at_depth_3_alone(query: str) -> None:
 
 
 @pytest.mark.requirement("search.exact_name")
+@pytest.mark.parametrize("query", ["get36krTrending", "get36kr_trending", "news.get36krTrending"])
+def test_a_name_whose_words_end_elsewhere_is_exact(query: str) -> None:
+    other = view("other", tool("other", "trending", "Get trending 36kr news, trending."))
+    manifest = build([other, view("news", tool("news", "get-36kr-trending"))])
+    first = tools_of(ask(manifest, query))[0]
+    assert (first["name"], first["score"]) == ("get-36kr-trending", 1)
+
+
+@pytest.mark.requirement("search.exact_name")
 def test_a_name_within_a_sentence_is_first() -> None:
     reply = ask(two_servers(), "forecast of weather with search_code, please")
     assert names(reply)[0] == "search_code"

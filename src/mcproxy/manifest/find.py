@@ -10,6 +10,7 @@ from itertools import islice
 
 from mcproxy.manifest.bounds import MAX_NAMES, MAX_QUERY_CHARS
 from mcproxy.manifest.model import Manifest, ServerPart
+from mcproxy.manifest.names import forms_of
 from mcproxy.manifest.rank import Match, query_words, rank
 from mcproxy.manifest.text import parts, snake, stem
 from mcproxy.types import Tool, ToolRef
@@ -72,20 +73,18 @@ def _exact(manifest: Manifest, name: str) -> dict[ToolRef, Tool]:
     Those spelt just so come first. Several words are a name only where they are spelt just so.
     """
     bare_name = name.strip().strip(_AROUND_A_NAME)
-    form = snake(bare_name) if len(bare_name.split()) == 1 else ""
-    spellings = {name, name.strip()}
-    verbatim: dict[ToolRef, Tool] = {}
-    alike: dict[ToolRef, Tool] = {}
+    forms = forms_of(bare_name) if len(bare_name.split()) == 1 else ()
+    found = [tool for form in filter(None, forms) for tool in manifest.named.get(form, ())]
     for part in manifest.parts.values():
-        after_server = form.removeprefix(f"{part.form}_")
-        forms = dict.fromkeys((form, after_server)) if form else ()
-        for tool_name in (exact for one in forms for exact in part.forms.get(one, ())):
-            group = verbatim if bare_name.endswith(tool_name) else alike
-            group[ToolRef(part.view.name, tool_name)] = part.tools[tool_name]
-        for spelling in spellings:
-            if spelling in part.tools:
-                verbatim[ToolRef(part.view.name, spelling)] = part.tools[spelling]
-    return verbatim | alike
+        if forms and forms[0].startswith(f"{part.form}_"):
+            after = forms_of(forms[0].removeprefix(f"{part.form}_"))
+            names = (one for form in after for one in part.forms.get(form, ()))
+            found.extend(part.tools[one] for one in names)
+    just_so = [tool for tool in found if bare_name.endswith(tool.ref.tool)]
+    for spelling in dict.fromkeys((name, name.strip())):
+        same = manifest.named.get(snake(spelling), ())
+        just_so.extend(tool for tool in same if tool.ref.tool == spelling)
+    return {tool.ref: tool for tool in (*just_so, *found)}
 
 
 def _bare(manifest: Manifest, query: str) -> Iterator[ServerPart]:

@@ -68,6 +68,15 @@ class Manifest:
         return len(self.tools)
 
     @cached_property
+    def named(self) -> Mapping[str, tuple[Tool, ...]]:
+        """Tools by every form that their names are looked up under."""
+        found: dict[str, list[Tool]] = {}
+        for part in self.parts.values():
+            for form, names in part.forms.items():
+                found.setdefault(form, []).extend(part.tools[name] for name in names)
+        return {form: tuple(tools) for form, tools in found.items()}
+
+    @cached_property
     def lexicon(self) -> Lexicon:
         """The words of all servers in sight."""
         return merge([part.index for part in self.parts.values()])

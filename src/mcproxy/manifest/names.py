@@ -17,6 +17,7 @@ from mcproxy.types import Tool
 # A line with more parameters is no longer read; required ones come first and may be more.
 MAX_PARAMETERS_SHOWN, MAX_REQUIRED_SHOWN = 8, 20
 
+_json = json.JSONEncoder(ensure_ascii=False).encode
 AWAIT = "await "
 
 MAX_ASKED_CHARS = 1000  # of a name; real ones have 128 at most, and a few signs more
@@ -32,12 +33,24 @@ class Ambiguous:
 
 
 def name_forms(names: Iterable[str]) -> Forms:
-    """The names by the form that all their spellings share; what ``resolve`` looks up."""
+    """The names by the form that all their spellings share; what ``resolve`` looks up. A name
+    stands under its letters alone too, where no other has the same: where a word ends is not seen
+    in every spelling (``get36krTrending`` for ``get-36kr-trending``)."""
     forms: dict[str, tuple[str, ...]] = {}
     for name in names:
         form = snake(name)
         forms[form] = (*forms.get(form, ()), name)
-    return forms
+    joined: dict[str, tuple[str, ...]] = {}
+    for form, alike in forms.items():
+        joined[form.replace("_", "")] = (*joined.get(form.replace("_", ""), ()), *alike)
+    alone = {form: alike for form, alike in joined.items() if len(alike) == 1}
+    return alone | forms
+
+
+def forms_of(asked: str) -> tuple[str, ...]:
+    """The keys of ``name_forms`` under which the name asked for may stand, the likeliest first."""
+    form = snake(asked)
+    return tuple(dict.fromkeys((form, form.replace("_", ""))))
 
 
 def resolve(forms: Forms, asked: str) -> str | Ambiguous | None:
@@ -47,13 +60,13 @@ def resolve(forms: Forms, asked: str) -> str | Ambiguous | None:
     """
     if len(asked) > MAX_ASKED_CHARS:
         return None
-    form = snake(asked)
-    names = forms.get(form, ())
-    if asked in names:
-        return asked
-    if not names or not form:  # a name of signs alone has no other form
-        return None
-    return names[0] if len(names) == 1 else Ambiguous(names)
+    for form in forms_of(asked):
+        names = forms.get(form, ())
+        if asked in names:
+            return asked
+        if names and form:  # a name of signs alone has no other form
+            return names[0] if len(names) == 1 else Ambiguous(names)
+    return None
 
 
 def call_line(tool: Tool) -> str:
@@ -98,4 +111,4 @@ def _is_word(name: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    return _json(text)
