@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from ast import literal_eval
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_stubs_have_all_of_it(stub: object) -> None:
 
 def test_the_defaults_told_are_those_in_force() -> None:
     [search] = [function for function in FUNCTIONS if function.name == "search"]
-    told = {each.name: int(each.default) for each in search.parameters if each.default}
+    told = {each.name: literal_eval(each.default) for each in search.parameters if each.default}
     meant = read_search({"query": "x"})
     assert told == {"max_depth": meant.max_depth, "limit": meant.limit}
 

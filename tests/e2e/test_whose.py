@@ -194,8 +194,10 @@ async def test_everything_reaches_its_own_client_or_nobody(
             )
             for person, client, answer in zip((ada, bob), clients, gave, strict=True):
                 heard = [one for one in person.heard if one[0] == kind]
-                told = client != "script" if kind == "progress" else known
-                expected = [(kind, person.name)] if told else []
+                said = person.name
+                if kind == "progress" and client == "script":  # which of its calls, and how far
+                    said = f"{way}_{affinity}.meet: {said} (1)"
+                expected = [(kind, said)] if known or kind == "progress" else []
                 if way == "aside" and kind not in QUESTIONS:  # that stream may lag behind the reply
                     assert heard in ([], expected)
                 else:

@@ -30,7 +30,7 @@ from mcproxy.manifest.names import call_line
 from mcproxy.manifest.parameters import without_defaults_required
 from mcproxy.manifest.results import wrapping
 from mcproxy.observe.redact import Redactor
-from mcproxy.policy.audit import AuditLog, actor
+from mcproxy.policy.audit import Actor, AuditLog, actor
 from mcproxy.policy.limits import place_of_call
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import CallTool, Json, JsonObject, ServerState, Tool, ToolRef, ToolResult
@@ -69,8 +69,11 @@ class CallServices:
     read: ServerCall
 
 
-def script_chain(context: RequestContext, services: CallServices, own: CallTool) -> CallTool:
-    """What the calls of one script go through; ``own`` answers those of the gateway itself."""
+def script_chain(
+    context: RequestContext, services: CallServices, who: Actor, own: CallTool
+) -> CallTool:
+    """What the calls of one script go through, all on behalf of ``who``; ``own`` answers those of
+    the gateway itself."""
     namespace, manifest = context.namespace, context.view.manifest
     limits = partial(limited, context.caller, namespace, services.take)
     call = discreet(context.view.redactor, announced(context.exchange, services.call))
@@ -86,7 +89,7 @@ def script_chain(context: RequestContext, services: CallServices, own: CallTool)
             return await read(resource, {})
         return await own(ref, arguments)
 
-    return services.audit.around(actor(context.caller, namespace.name), routed)
+    return services.audit.around(who, routed)
 
 
 def client_chain(

@@ -87,7 +87,7 @@ class MetaTools:
             limits = dataclasses.replace(limits, timeout_secs=arguments.timeout_secs)
         job = Job(arguments.code, limits, context.view.manifest_json, namespace.name)
         context = replace(context, exchange=_within_script(context.exchange).within(job.clock))
-        call = script_chain(context, self._services, partial(self._own, context))
+        call = script_chain(context, self._services, who, partial(self._own, context))
         outcome = await self._run(job, call)
         self._services.audit.execution(who, arguments.code, outcome)
         return _outcome_result(outcome)
