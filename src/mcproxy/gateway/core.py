@@ -73,17 +73,14 @@ class Gateway:
         self._clients = Clients()
         self._changes = Changes()
         self._rounds = InputRounds()
-        scoped: dict[str, Scoped] = {
-            "initialize": self._initialize,
-            mcp.DISCOVER: self._discover,
-            mcp.LIST_TOOLS: self._list_tools,
-            **self._passing.methods,
-        }
         self._methods: dict[str, Method] = {
+            "initialize": self._scoped(self._initialize),
             "ping": self._ping,
+            mcp.DISCOVER: self._scoped(self._discover),
+            mcp.LIST_TOOLS: self._scoped(self._list_tools),
             mcp.CALL_TOOL: self._call_tool,
             mcp.SET_LOG_LEVEL: self._set_log_level,
-            **{name: self._scoped(method) for name, method in scoped.items()},
+            **{name: self._scoped(method) for name, method in self._passing.methods.items()},
         }
 
     @contextlib.asynccontextmanager
