@@ -95,7 +95,9 @@ def test_confined_as_the_files_say_it_serves(run: Podman) -> None:
         found = asked(
             address, "tools/call", {"name": "search", "arguments": {"query": "convert units"}}
         )
-        assert facts(found)["total_matches"]
+        structured = found["structuredContent"]
+        assert isinstance(structured, dict)
+        assert structured["total_matches"]
         code = 'api.server("calc").convert_units(value=1, from_unit="mi", to_unit="km")["value"]'
         assert executed(address, code)["result"] == 1.609344
         assert run("exec", name, "id", "-u").stdout.strip() == "10001"
