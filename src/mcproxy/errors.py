@@ -27,13 +27,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mcproxy import mcp
-from mcproxy.types import Capacity, Json, ToolRef
+from mcproxy.types import Capacity, Cause, Json, ToolRef
 
 _MAX_NAME_CHARS = 200  # of a name in a message
 
 
 class McproxyError(Exception):
-    """Root of the exceptions that MCProxy raises on purpose."""
+    """Root of the exceptions that MCProxy raises on purpose. ``cause`` sorts it, where it says why
+    a server is not there."""
+
+    cause: Cause | None = None
+
+
+def cause_of(error: BaseException | None) -> Cause | None:
+    """What an exception, or one behind it, says of why a server is not there."""
+    while error is not None:
+        if isinstance(error, McproxyError) and error.cause:
+            return error.cause
+        error = error.__cause__
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +96,16 @@ class RpcError(McproxyError):
     URL_ELICITATION_REQUIRED = -32042
 
     def __init__(
-        self, code: int, message: str, data: Json = None, *, retry_after: int | None = None
+        self,
+        code: int,
+        message: str,
+        data: Json = None,
+        *,
+        retry_after: int | None = None,
+        cause: Cause | None = None,
     ) -> None:
         self.code, self.message, self.data = code, message, data
-        self.retry_after = retry_after
+        self.retry_after, self.cause = retry_after, cause
         super().__init__(message)
 
 
@@ -106,8 +124,10 @@ class PeerClosed(McproxyError):
     ``retry_after``: the server lives, and wants to be asked again in so many seconds.
     """
 
-    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
-        self.reason, self.retry_after = reason, retry_after
+    def __init__(
+        self, reason: str, *, retry_after: float | None = None, cause: Cause | None = None
+    ) -> None:
+        self.reason, self.retry_after, self.cause = reason, retry_after, cause
         super().__init__(reason)
 
 

@@ -22,6 +22,25 @@ ServerState = Literal[
     "starting", "ready", "idle", "restarting", "failed", "disabled", "unconfigured"
 ]
 
+Cause: TypeAlias = Literal[
+    "no_command",  # there is no such program
+    "not_executable",  # this user may not run it
+    "no_directory",  # its cwd is none
+    "no_package",  # npx or uvx found no such package
+    "no_network",  # npx or uvx could not reach where packages are
+    "exited",  # the process ended
+    "connection_refused",
+    "unknown_host",
+    "tls",
+    "proxy",
+    "unauthorized",  # 401
+    "forbidden",  # 403
+    "not_found",  # 404, 405: the path of the URL
+    "no_mcp",  # whoever answers does not speak MCP
+    "too_slow",
+]
+"""Why a server is not there, as known where the fault arose."""
+
 Change: TypeAlias = Literal["server_health", "tools_changed"]
 """What servers announce: one is in another state; what one offers, or says of itself, differs."""
 
@@ -72,7 +91,8 @@ class ServerHealth:
     ``repairs``: its tools whose definitions were mended or set aside, each with the reason.
     ``instances``: the process id of each instance beside it (None: it runs elsewhere), for a server
     whose clients have instances of their own; None for one that they share. ``rss_mb``: MiB that
-    all its processes, and what they started, held when they were last looked at.
+    all its processes, and what they started, held when they were last looked at. ``cause`` sorts
+    ``last_error``, where that can be.
     """
 
     state: ServerState
@@ -83,6 +103,7 @@ class ServerHealth:
     repairs: tuple[str, ...] = ()
     instances: tuple[int | None, ...] | None = None
     rss_mb: float | None = None
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)

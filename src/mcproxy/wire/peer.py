@@ -12,6 +12,7 @@ import re
 from collections.abc import Awaitable, Callable
 
 from mcproxy.errors import PeerClosed, RpcError
+from mcproxy.types import Cause
 from mcproxy.wire.lines import Overlong
 from mcproxy.wire.message import (
     EMPTY_OBJECT,
@@ -54,6 +55,7 @@ class Peer:
         self._ids = itertools.count(1)
         self._pending: dict[RequestId, asyncio.Future[bytes]] = {}
         self._closed: str | None = None
+        self._cause: Cause | None = None
 
     @property
     def closed(self) -> PeerClosed | None:
@@ -61,7 +63,7 @@ class Peer:
 
         A new exception each time: one that is raised again and again grows with each time.
         """
-        return None if self._closed is None else PeerClosed(self._closed)
+        return None if self._closed is None else PeerClosed(self._closed, cause=self._cause)
 
     def new_id(self) -> int:
         """The id of a request that is about to be sent."""
@@ -130,14 +132,14 @@ class Peer:
         for id_ in known[:1]:
             self.fail(id_, RpcError(RpcError.INTERNAL_ERROR, text))
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: str, cause: Cause | None = None) -> None:
         """Fail all pending requests and every later one with PeerClosed."""
         if self._closed is not None:
             return
-        self._closed = reason
+        self._closed, self._cause = reason, cause
         for reply in self._pending.values():
             if not reply.done():
-                reply.set_exception(PeerClosed(reason))
+                reply.set_exception(PeerClosed(reason, cause=cause))
 
     def _waiting(self, id_: RequestId | None) -> asyncio.Future[bytes] | None:
         reply = self._pending.get(_as_sent(id_)) if id_ is not None else None

@@ -7,16 +7,18 @@ Stderr is always drained, so that a chatty child never blocks.
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from mcproxy.errors import PeerClosed
 from mcproxy.exit_status import how_ended
+from mcproxy.types import Cause
 from mcproxy.upstream.child.pipes import Incoming, Outgoing, on_end
 from mcproxy.upstream.child.tree import Family, Table, family, marks, processes
 from mcproxy.wire.lines import LineSplitter, Overlong, head, tail
@@ -25,6 +27,7 @@ from mcproxy.wire.pace import Paced
 
 STDERR_LINES = 20  # kept for error messages
 STDERR_LINE_BYTES = 2000
+LOGGED_LINES = 200  # of what was read at once: a flood of lines is no reason to stand still
 STDIN_CLOSE_SECS = 1.0  # a good server ends at the end of its input
 TERM_SECS = 2.0  # then SIGTERM, then SIGKILL
 LAST_WORDS_SECS = 0.2  # what the child wrote as it died is still in the pipe
@@ -42,6 +45,35 @@ class Command:
     argv: Sequence[str]
     env: Mapping[str, str]
     cwd: Path | None = None
+
+
+_NPM_CODE = re.compile(r"^npm (?:error|ERR!) code (\w+)", re.MULTILINE)
+_NPM_CAUSES: Mapping[str, Cause] = {
+    "E404": "no_package",
+    "ETARGET": "no_package",  # the package, but not in this version
+    "ENOTFOUND": "no_network",
+    "EAI_AGAIN": "no_network",
+    "ECONNREFUSED": "no_network",
+    "ECONNRESET": "no_network",
+    "ETIMEDOUT": "no_network",
+}
+_UV_CAUSES: Sequence[tuple[str, Cause]] = (
+    ("was not found in the package registry", "no_package"),
+    ("there is no version of", "no_package"),
+    ("Failed to fetch", "no_network"),
+    ("error sending request", "no_network"),
+)
+
+
+def ending_cause(program: str, stderr: str) -> Cause:
+    """Why a process ended by itself: who installs a package first says so in words of its own."""
+    name = PurePath(program).name
+    if name in ("npx", "npm"):
+        codes = (_NPM_CAUSES.get(code) for code in _NPM_CODE.findall(stderr))
+        return next((cause for cause in codes if cause), "exited")
+    if name in ("uvx", "uv"):
+        return next((cause for words, cause in _UV_CAUSES if words in stderr), "exited")
+    return "exited"
 
 
 class Child:
@@ -71,7 +103,7 @@ class Child:
         self._out: tuple[Incoming, ...] = ()
         self._gone = asyncio.Event()
         self._family: Family = frozenset()
-        self._verdict = ""
+        self._program = self._verdict = ""
         self._stopping = False
 
     def start(self, command: Command) -> None:
@@ -79,6 +111,7 @@ class Child:
 
         Raises OSError when it cannot be started (no such command, not executable, no such cwd).
         """
+        self._program = command.argv[0]
         program = shutil.which(command.argv[0], path=command.env.get("PATH"))
         if program is None:
             raise FileNotFoundError(_NO_COMMAND.format(command.argv[0]))
@@ -120,6 +153,13 @@ class Child:
         return self.stderr_tail.rpartition("\n")[2]
 
     @property
+    def cause(self) -> Cause | None:
+        """Why the process ended; None while it lives, or where we ended it."""
+        if not self.exited.is_set() or self._stopping or self._verdict:
+            return None
+        return ending_cause(self._program, self.stderr_tail)
+
+    @property
     def obituary(self) -> str:
         """How the process ended, with its last words."""
         code = self._process.returncode if self._process else None
@@ -135,7 +175,7 @@ class Child:
         if self._in and not self._in.closed:
             self._outbox.post(data + b"\n")
         elif self._in is None or self.exited.is_set() or self._stopping:
-            raise PeerClosed(self.obituary)
+            raise PeerClosed(self.obituary, cause=self.cause)
         else:
             self._end_soon()
 
@@ -219,7 +259,7 @@ class Child:
         """Keep the tail of what is said to people."""
         *lines, self._stderr_rest = (self._stderr_rest + data).split(b"\n")
         self._stderr_rest = tail(self._stderr_rest, STDERR_LINE_BYTES)
-        for line in lines[-STDERR_LINES:]:
+        for line in lines[-LOGGED_LINES:]:
             text = head(line, STDERR_LINE_BYTES).rstrip()
             if text:
                 self._stderr.append(text)

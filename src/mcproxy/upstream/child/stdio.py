@@ -57,7 +57,7 @@ async def connect(
             log.exception("%s: a fault of the gateway", name, extra={"server": name})
 
     def on_exit() -> None:
-        peer.close(child.obituary)
+        peer.close(child.obituary, child.cause)
         session.on_closed()
 
     child = Child(on_line, on_exit, partial(log_stderr, name))

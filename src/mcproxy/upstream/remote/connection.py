@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mcproxy.cancellation import finish
 from mcproxy.config.model import ServerConfig
 from mcproxy.errors import PeerClosed
+from mcproxy.types import Cause
 from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.relay import LAG_SECS
 from mcproxy.upstream.protocol.session import ServerSession
@@ -34,6 +35,7 @@ class NoProcess:
     pid = None
     rss_mb = None
     last_words = ""
+    cause: Cause | None = None
 
     def look(self, table: Table) -> float:
         """It holds no memory here."""
@@ -65,8 +67,8 @@ async def connect(
     async def room() -> None:
         """Each request has a connection of its own: there is nothing to wait for."""
 
-    def lose(reason: str) -> None:
-        peer.close(reason)
+    def lose(reason: str, cause: Cause | None) -> None:
+        peer.close(reason, cause)
         session.on_closed()
 
     peer = Peer(

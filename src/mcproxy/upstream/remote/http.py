@@ -109,7 +109,7 @@ class Streamable:
         """End the session, unless others wait for answers that may still come."""
         others = [id_ for id_ in self._asked if self._line.peer.awaits(id_)]
         if not others:
-            self._line.lose(error.reason)
+            self._line.lose(error.reason, error.cause)
 
     async def _exchange(self, request: Request, data: bytes) -> None:
         if request.method == "initialize":

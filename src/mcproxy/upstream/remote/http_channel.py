@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from mcproxy.errors import McproxyError, PeerClosed
+from mcproxy.types import Cause
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.message import Message
 from mcproxy.wire.outbox import Unread
@@ -79,7 +80,7 @@ class Line:
     name: str
     peer: Peer
     tasks: ConnectionTasks
-    lose: Callable[[str], None]
+    lose: Callable[[str, Cause | None], None]
     renewed: Callable[[], None]
     _unread: Unread = field(default_factory=Unread)
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(TOLD_AT_ONCE))
@@ -91,7 +92,7 @@ class Line:
         if excess := self._unread.excess:
             self._unread.remove(size)
             work.close()
-            self.lose(excess)
+            self.lose(excess, None)
             return
 
         async def in_turn() -> None:

@@ -8,13 +8,14 @@ Names the server by its origin only: the rest of a URL may be a secret.
 import re
 import socket
 import ssl
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 import httpx
 
 from mcproxy.errors import PeerClosed, RpcError
+from mcproxy.types import Cause
 from mcproxy.wire.lines import head
 from mcproxy.wire.message import Failure, RequestId, decode
 
@@ -34,19 +35,28 @@ TITLE_CHARS = 80
 MAX_RETRY_SECS = 86_400.0  # a server that names a later time is as good as gone
 _OLD_TRANSPORT = (400, 404, 405)  # MCP 2025-11-25, Transports, "Backwards Compatibility"
 _LOST = "the connection was lost before the answer was complete: {0}"
-_WORDS: Sequence[tuple[type[Exception], str]] = (
-    (socket.gaierror, "its name is not found in DNS ({0.strerror})"),
-    (ConnectionRefusedError, "nothing listens there (connection refused)"),
-    (ssl.SSLCertVerificationError, "its TLS certificate is not accepted: {0.verify_message}"),
-    (ssl.SSLWantReadError, "it did not take part in the TLS handshake; does it speak https?"),
-    (ssl.SSLError, "TLS failed: {0}"),
-    (httpx.ConnectTimeout, "it did not accept a connection in time"),
-    (httpx.ReadTimeout, "it was silent for too long"),
-    (httpx.ProxyError, "the proxy of the environment refused: {0}"),
-    (ConnectionResetError, _LOST),
-    (BrokenPipeError, _LOST),
-    (httpx.RemoteProtocolError, "it broke off the answer, or the rules of HTTP: {0}"),
+_WORDS: Sequence[tuple[type[Exception], str, Cause | None]] = (
+    (socket.gaierror, "its name is not found in DNS ({0.strerror})", "unknown_host"),
+    (ConnectionRefusedError, "nothing listens there (connection refused)", "connection_refused"),
+    (
+        ssl.SSLCertVerificationError,
+        "its TLS certificate is not accepted: {0.verify_message}",
+        "tls",
+    ),
+    (
+        ssl.SSLWantReadError,
+        "it did not take part in the TLS handshake; does it speak https?",
+        "tls",
+    ),
+    (ssl.SSLError, "TLS failed: {0}", "tls"),
+    (httpx.ConnectTimeout, "it did not accept a connection in time", "too_slow"),
+    (httpx.ReadTimeout, "it was silent for too long", "too_slow"),
+    (httpx.ProxyError, "the proxy of the environment refused: {0}", "proxy"),
+    (ConnectionResetError, _LOST, None),
+    (BrokenPipeError, _LOST, None),
+    (httpx.RemoteProtocolError, "it broke off the answer, or the rules of HTTP: {0}", "no_mcp"),
 )
+_BY_STATUS: Mapping[int, Cause] = {403: "forbidden", 404: "not_found", 405: "not_found"}
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
 
@@ -56,8 +66,10 @@ class Gone(PeerClosed):
 
 def fault(error: Exception, origin: str) -> PeerClosed:
     """The fault for an exception of the HTTP client; Gone where nothing was sent."""
-    text = f"{origin}: {_words(error)}"
-    return Gone(text) if isinstance(error, _NOT_SENT) else PeerClosed(text)
+    words, cause = _words(error)
+    text = f"{origin}: {words}"
+    kind = Gone if isinstance(error, _NOT_SENT) else PeerClosed
+    return kind(text, cause=cause)
 
 
 def refusal(
@@ -72,7 +84,8 @@ def refusal(
     if status == HTTPStatus.UNAUTHORIZED:
         return Gone(
             f"it answered {_named(status)}: the server wants (other) credentials; "
-            f"set its `headers`, such as Authorization, or run `mcproxy login {name}`"
+            f"set its `headers`, such as Authorization, or run `mcproxy login {name}`",
+            cause="unauthorized",
         )
     failure = _failure_in(body)
     if failure:
@@ -82,7 +95,7 @@ def refusal(
         return _busy(text, retry_after)
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
         text += " (is the path of its `url` right?)"
-    return RpcError(RpcError.INTERNAL_ERROR, text)
+    return RpcError(RpcError.INTERNAL_ERROR, text, cause=_BY_STATUS.get(status))
 
 
 def session_lost(status: int, body: bytes, request: RequestId) -> bool:
@@ -119,7 +132,8 @@ def web_page(status: int, body: bytes, secrets: Collection[str] = ()) -> PeerClo
     """The fault for an answer in HTML: the URL is that of a page for people."""
     return PeerClosed(
         f"its `url` answers with a web page ({_named(status)}{_titled(body, secrets)}); "
-        "it is probably not an MCP endpoint"
+        "it is probably not an MCP endpoint",
+        cause="no_mcp",
     )
 
 
@@ -132,12 +146,12 @@ def is_older(status: int, body: bytes) -> bool:
     return status in _OLD_TRANSPORT and _failure_in(body) is None
 
 
-def _words(error: Exception) -> str:
-    for cause in _causes(error):
-        for kind, words in _WORDS:
-            if isinstance(cause, kind):
-                return words.format(cause)
-    return str(error) or type(error).__name__
+def _words(error: Exception) -> tuple[str, Cause | None]:
+    for each in _causes(error):
+        for kind, words, cause in _WORDS:
+            if isinstance(each, kind):
+                return words.format(each), cause
+    return str(error) or type(error).__name__, None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -83,7 +83,7 @@ class Sse:
 
     def _ended(self, reason: str) -> None:
         if self._target.done():
-            self._line.lose(reason)
+            self._line.lose(reason, None)
         else:
             self._target.set_exception(PeerClosed(reason))
 

@@ -9,15 +9,24 @@ A first start may download the server for minutes; what it writes to stderr mean
 can be known of it, and worth more than a guess.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from mcproxy.shortage import SCARCE_SECS, lacking
+from mcproxy.types import Cause
 
 STABLE_SECS = 60.0  # uptime after which earlier failures no longer count
 
 # It went down; another start cannot help (there is no such command); the machine has no means left.
 Ending: TypeAlias = Literal["down", "hopeless", "scarce"]
+
+
+_CAUSES: Sequence[tuple[type[OSError], Cause]] = (
+    (FileNotFoundError, "no_command"),
+    (PermissionError, "not_executable"),
+    (NotADirectoryError, "no_directory"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,11 @@ def ending_of(error: OSError) -> tuple[Ending, str]:
         return "hopeless", str(error)
     lack = lacking(error.errno)
     return ("scarce", f"it cannot be started: {lack}") if lack else ("down", str(error))
+
+
+def cause_of_start(error: OSError) -> Cause | None:
+    """The same as one word, where it is the definition's fault."""
+    return next((cause for kind, cause in _CAUSES if isinstance(error, kind)), None)
 
 
 def next_step(

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, TypeAlias
 
 from mcproxy.config.model import Affinity
-from mcproxy.types import Change
+from mcproxy.types import Cause, Change
 from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.session import ServerSession
 from mcproxy.upstream.supervision.restart import CHILD, RestartPolicy
@@ -120,6 +120,10 @@ class ServerProcess(Protocol):
     @property
     def last_words(self) -> str:
         """What it said last, empty where nothing is known."""
+
+    @property
+    def cause(self) -> Cause | None:
+        """Why it ended, None where that is not known, or it has not."""
 
     def look(self, table: Table) -> float:
         """Take note of what it has started; MiB that they and it hold."""

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 from mcproxy.cancellation import checkpoint
-from mcproxy.errors import PeerClosed, RpcError, ServerDown
+from mcproxy.errors import PeerClosed, RpcError, ServerDown, cause_of
 from mcproxy.exchange import Exchange
 from mcproxy.hooks import HookFailed
 from mcproxy.patience import Clock
-from mcproxy.types import ServerHealth, ServerState, ServerView, Tool, ToolRef
+from mcproxy.types import Cause, ServerHealth, ServerState, ServerView, Tool, ToolRef
 from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.handshake import HandshakeFailed
 from mcproxy.upstream.protocol.session import ServerSession
@@ -30,6 +30,7 @@ from mcproxy.upstream.supervision.restart import (
     Progress,
     Rest,
     RestartState,
+    cause_of_start,
     ending_of,
     next_step,
 )
@@ -68,6 +69,7 @@ class Supervisor:
         self._session: ServerSession | None = None
         self._child: ServerProcess | None = None
         self._last_error: str | None = None
+        self._cause: Cause | None = None
         self._restarts = RestartState()
         self._ready_at: float | None = None
         self._start: Progress | None = None
@@ -96,8 +98,9 @@ class Supervisor:
         """How the server is."""
         pid, rss_mb = (self._child.pid, self._child.rss_mb) if self._child else (None, None)
         tools, total = len(self._tools), self._restarts.total
-        error = self._still_starting or self._last_error
-        return ServerHealth(self._state, tools, total, pid, error, rss_mb=rss_mb)
+        late = self._still_starting
+        error, cause = (late, None) if late else (self._last_error, self._cause)
+        return ServerHealth(self._state, tools, total, pid, error, rss_mb=rss_mb, cause=cause)
 
     @property
     def asleep(self) -> bool:
@@ -209,17 +212,18 @@ class Supervisor:
                 leave()
                 await self._keep(session)
         except TimeoutError:
-            self._last_error = self._too_late
+            self._last_error, self._cause = self._too_late, "too_slow"
         except OSError as error:
             ending, self._last_error = ending_of(error)
+            self._cause = cause_of_start(error)
             return ending
         except HookFailed as error:
-            self._last_error = str(error)
+            self._last_error, self._cause = str(error), None
             return "scarce" if error.scarce else "down"
         except (HandshakeFailed, PeerClosed, RpcError) as error:
-            self._last_error = str(error)
+            self._last_error, self._cause = str(error), cause_of(error)
         except Exception as error:
-            self._last_error = f"a fault of the gateway: {error!r}"
+            self._last_error, self._cause = f"a fault of the gateway: {error!r}", None
             if self._last_error != self._fault:  # the same one, met again, says nothing new
                 self._fault = self._last_error
                 log.exception("%s: %s", self.name, self._fault, extra=self._log.extra)
@@ -258,7 +262,7 @@ class Supervisor:
             about = f"{info.name} {info.version}".strip()
             self._log.info("ready in %.1f s: %s, %d tools", took, about, len(tools))
         self._session = session
-        self._last_error = None
+        self._last_error = self._cause = None
         if self.view != before:
             self._around.on_change("tools_changed")
         if self._state != "ready":
@@ -272,7 +276,8 @@ class Supervisor:
             if session.take_fresh():
                 await self._greet(session)
             if session.closed:
-                raise PeerClosed(session.end.reason)  # a new one: the stored one has other readers
+                end = session.end
+                raise PeerClosed(end.reason, cause=end.cause)  # others read the stored one
             if session.tools_changed:
                 await self._refresh(session)
             else:
