@@ -16,6 +16,7 @@ import logging
 import queue
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
@@ -29,20 +30,26 @@ _FURTHER = "\n  | "
 
 
 def configure(
-    *, readable: bool, stream: TextIO | io.TextIOBase = sys.stderr, redactor: Redactor | None = None
+    *,
+    readable: bool,
+    stream: TextIO | io.TextIOBase = sys.stderr,
+    redactor: Redactor | None = None,
+    also: Sequence[logging.Handler] = (),
 ) -> None:
-    """Send all logs to ``stream``: readable at level DEBUG, else as JSON at level INFO.
+    """Send all logs to ``stream``: readable at level DEBUG, else as JSON at level INFO; and to
+    other handlers, which know by themselves what they want.
 
     Without a ``redactor`` what has the shape of a token is masked; call it again when the secrets
     of the configuration are known.
     """
     handler = logging.StreamHandler(stream)
+    handler.setLevel(logging.DEBUG if readable else logging.INFO)
     told = redactor or Redactor()
     handler.setFormatter(ReadableFormatter(told) if readable else LineFormatter(told))
     handler.addFilter(RepeatLimit(handler.handle))
     tell_counts()
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [handler, *also]
     root.setLevel(logging.INFO)
     logging.getLogger("mcproxy").setLevel(logging.DEBUG if readable else logging.INFO)
     for library in ("uvicorn", "httpx", "httpx2"):  # httpx tells every URL, and some hold a key
@@ -69,8 +76,8 @@ def configure_for_command(redactor: Redactor | None = None) -> None:
 class ReadableFormatter(logging.Formatter):
     """Lines for people: message, arguments and exception alike are masked."""
 
-    def __init__(self, redactor: Redactor) -> None:
-        super().__init__(READABLE)
+    def __init__(self, redactor: Redactor, form: str = READABLE) -> None:
+        super().__init__(form)
         self._redactor = redactor
 
     def format(self, record: logging.LogRecord) -> str:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import MutableMapping
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("mcproxy.stderr")  # who keeps what servers write knows it by this name
 
 
 class ServerLog(logging.LoggerAdapter[logging.Logger]):
@@ -23,4 +23,4 @@ class ServerLog(logging.LoggerAdapter[logging.Logger]):
 def log_stderr(server: str, text: str) -> None:
     """Log a line that a server wrote for people, which is what most of them log with."""
     if log.isEnabledFor(logging.DEBUG):  # some write thousands of lines a second
-        ServerLog(log, server).debug("stderr: %s", text)
+        log.debug("%s: stderr: %s", server, text, extra={"server": server, "line": text})
