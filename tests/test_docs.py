@@ -122,12 +122,12 @@ def assert_understood(command: str) -> None:
     words = shlex.split(command, comments=True)[1:]
     words = [word for word in words if word not in ("|", ">")]
     with contextlib.redirect_stdout(io.StringIO()), pytest.raises(SystemExit) as ended:
-        cli._parser().parse_args([words[0], "--help"])
+        cli.parser().parse_args([words[0], "--help"])
     assert ended.value.code == 0, command
     options = [word for word in words if word.startswith("--")]
     helped = io.StringIO()
     with contextlib.redirect_stdout(helped), contextlib.suppress(SystemExit):
-        cli._parser().parse_args([words[0], "--help"])
+        cli.parser().parse_args([words[0], "--help"])
     assert all(option in helped.getvalue() for option in options), command
 
 
@@ -180,7 +180,7 @@ def assert_connects(client: Json) -> None:
     arguments, url = client.get("args"), client.get("url")
     if isinstance(arguments, list):
         assert str(arguments[0]).endswith("/main.py")
-        cli._parser().parse_args([str(word) for word in arguments[1:]])
+        cli.parser().parse_args([str(word) for word in arguments[1:]])
     else:
         assert re.fullmatch(r"http://127\.0\.0\.1:12010/mcp(/\w+)?", str(url))
 
@@ -196,7 +196,7 @@ def test_the_migration_shown_is_the_one_that_is_made() -> None:
 def test_the_options_are_those_of_the_parser() -> None:
     rows = rows_of(README, "Options")
     shown = {word for cell, *_ in rows for word in re.findall(r"--[\w-]+", cell)}
-    real = {name for action in cli._parser()._actions for name in action.option_strings}
+    real = {name for action in cli.parser()._actions for name in action.option_strings}
     assert shown == {name for name in real if name.startswith("--")} - {"--help", "--version"}
 
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeAlias, TypeVar
 
 from mcproxy.commands.stubs import StubWriter
 from mcproxy.config.hooks import RefreshHooks
@@ -45,7 +45,18 @@ from mcproxy.sandbox.network.egress import Egress
 from mcproxy.sandbox.packages import Packages
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile, profile_for
-from mcproxy.types import Caller, CallTool, Change, Event, Job, Json, Outcome, RunCode, ServerHealth
+from mcproxy.types import (
+    Caller,
+    CallTool,
+    Change,
+    Event,
+    Job,
+    Json,
+    Outcome,
+    RunCode,
+    SandboxReport,
+    ServerHealth,
+)
 from mcproxy.upstream.fleet import Fleet, fleet_actions, wanted
 from mcproxy.wire.message import Notification
 
@@ -53,6 +64,8 @@ from mcproxy.wire.message import Notification
 _FIXED = ("level", "min_level", "pool_size", "uv_path")
 
 log = logging.getLogger(__name__)
+
+Noted: TypeAlias = Callable[[Mapping[str, ServerHealth]], None]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,13 +76,20 @@ class App:
 
     ``watch``: it follows changes of its configuration file; SIGHUP it always follows. ``mask`` is
     given what hides the secrets of the configuration, for the log; anew when there are others.
-    Raises ConfigError for what needs a library that is not installed.
+    ``noted`` is given how all servers are, whenever that has changed. Raises ConfigError for what
+    needs a library that is not installed.
     """
 
     def __init__(
-        self, loaded: Loaded, mask: Callable[[Redactor], None], *, watch: bool = True
+        self,
+        loaded: Loaded,
+        mask: Callable[[Redactor], None],
+        *,
+        watch: bool = True,
+        noted: Noted = lambda _: None,
     ) -> None:
         self.gate = Gate()
+        self._noted = noted
         self._loaded = loaded
         self._started = time.monotonic()
         self._policy = policy_of(loaded.config)
@@ -163,6 +183,11 @@ class App:
 
     def _refresh_hooks(self) -> RefreshHooks:
         return self._loaded.config.manifests.refresh_event_hooks
+
+    @property
+    def sandbox(self) -> SandboxReport:
+        """What the sandbox enforces, once it runs."""
+        return self._pool.report
 
     @property
     def has_auth(self) -> bool:
@@ -273,6 +298,7 @@ class App:
 
     def _on_change(self, change: Change) -> None:
         self._live.changed(change)
+        self._noted(self._fleet.health())
 
     def _on_event(self, server: str, note: Notification, tenant: Tenant | None) -> None:
         self.gateway.heard(server, note, tenant)

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -23,29 +24,24 @@ from types import FrameType
 from typing import TYPE_CHECKING, TypeAlias
 
 import mcproxy
-from mcproxy.errors import ConfigError, SandboxUnavailable
+from mcproxy.commands.chosen import config_path, load_chosen
+from mcproxy.commands.screen import Screen
+from mcproxy.errors import ConfigError, McproxyError, SandboxUnavailable
 from mcproxy.foreign_text import clean
 from mcproxy.guardian import guarded
-from mcproxy.subcommands import SUBCOMMANDS, Subcommand, config_path, load_chosen, port
+from mcproxy.subcommands import Parsers, Subcommand, add_subcommands, port, split
 
 EX_CONFIG = 78
 DEFAULT_PORT = 12010
 
-TRY = """\
-MCProxy with its bundled demo (servers: notes, calc). In another terminal, try:
-
-  curl -s http://127.0.0.1:{port}/message -H 'Content-Type: application/json' \\
-    -d '{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"search",\
-"arguments":{{"query":"convert units"}}}}}}'
-
-Your own servers: write config/mcp-servers.json, the README shows how. Stop: Ctrl-C.
-"""
-
-_Handler: TypeAlias = Callable[[int, FrameType | None], object] | signal.Handlers
-
 if TYPE_CHECKING:
+    from mcproxy.commands.welcome import Welcome
+    from mcproxy.config.load import Loaded
     from mcproxy.observe.logs import Unblocked
     from mcproxy.observe.redact import Redactor
+    from mcproxy.serve import Mask
+
+_Handler: TypeAlias = Callable[[int, FrameType | None], object] | signal.Handlers
 
 _NOT_INSTALLED = (
     "mcproxy: the package {} is not installed for {}; in a checkout, `make setup` installs it, and "
@@ -57,14 +53,15 @@ log = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the program and exit."""
-    arguments = _parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = arguments.run
+    words, rest = split(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(words, argparse.Namespace(rest=rest))
+    command = _run_subcommand if "subcommand" in arguments else _guarded_serve
     try:
         status = command(arguments)
     except (ConfigError, SandboxUnavailable) as error:
         _complain(str(error))
         status = EX_CONFIG
-    except OSError as error:
+    except (McproxyError, OSError) as error:
         _complain(f"mcproxy: {error}")
         status = 1
     except ModuleNotFoundError as error:
@@ -75,7 +72,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(status)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
     config = argparse.ArgumentParser(add_help=False)
     config.add_argument(
         "--config",
@@ -84,44 +82,44 @@ def _parser() -> argparse.ArgumentParser:
         default=argparse.SUPPRESS,
         help="default: config/mcp-servers.json, else mcproxy.json, else a bundled demo",
     )
-    parser = argparse.ArgumentParser(
+    top = argparse.ArgumentParser(
         prog="mcproxy",
         parents=[config],
         description="An MCP gateway that shows a model two tools: search and execute.",
     )
-    parser.set_defaults(run=_guarded_serve)
-    parser.add_argument("--stdio", action="store_true", help="be an MCP server on stdin and stdout")
-    parser.add_argument("--log", action="store_true", help="readable log on stdout, level DEBUG")
-    parser.add_argument("--port", type=port, default=DEFAULT_PORT, help="default: %(default)s")
-    parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
-    parser.add_argument("--no-reload", action="store_true", help="reload only at SIGHUP")
-    parser.add_argument("--version", action="version", version=f"mcproxy {mcproxy.__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for each in SUBCOMMANDS:
-        command = commands.add_parser(
-            each.name, parents=[config], help=each.about, description=each.about
-        )
-        each.add_arguments(command)
-        command.set_defaults(run=partial(_tell, each))
-    return parser
+    top.add_argument("--stdio", action="store_true", help="be an MCP server on stdin and stdout")
+    top.add_argument("--log", action="store_true", help="readable log on stdout, level DEBUG")
+    top.add_argument("--port", type=port, default=DEFAULT_PORT, help="default: %(default)s")
+    top.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    top.add_argument("--no-reload", action="store_true", help="reload only at SIGHUP")
+    top.add_argument("--version", action="version", version=f"mcproxy {mcproxy.__version__}")
+    commands = add_subcommands(top, config)
+    top.set_defaults(parsers=Parsers(top, commands))
+    return top
 
 
-def _tell(subcommand: Subcommand, arguments: argparse.Namespace) -> int:
-    """Run a sub-command and print what it has to say."""
-
-    def run() -> int:
-        report = subcommand.run(arguments)
-        _say(report.text)
-        return report.status
-
+def _run_subcommand(arguments: argparse.Namespace) -> int:
+    """Run a sub-command; what it has to say goes to stdout."""
+    subcommand: Subcommand = arguments.subcommand
+    screen = Screen(_write, styled=_styled(), width=shutil.get_terminal_size().columns)
+    run = partial(subcommand.run, arguments, screen)
     return guarded(run) if subcommand.starts_servers else run()
 
 
-def _say(text: str) -> None:
-    """Print for whoever still reads: ``head`` ends before we do, which is no fault. Names and
-    values that others wrote act on no terminal."""
+def _styled() -> bool:
+    """Whether colours are wanted: by a terminal, and by whoever sits before it."""
+    if not sys.stdout.isatty():
+        return False
+    from mcproxy.config.load import wants_plain_output
+
+    return not wants_plain_output()
+
+
+def _write(text: str) -> None:
+    """Print for whoever still reads: ``head`` ends before we do, which is no fault."""
     try:
-        print(clean(text), flush=True)
+        sys.stdout.write(text)
+        sys.stdout.flush()
     except BrokenPipeError:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())  # what is still buffered goes there at the exit
@@ -140,10 +138,11 @@ def _meet_signals(stop: _Handler, hangup: _Handler) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from mcproxy.observe.logs import Unblocked, tell_counts
+    from mcproxy.observe.logs import Unblocked, configure, tell_counts
 
     to_stdout = arguments.log and not arguments.stdio
     with contextlib.closing(Unblocked(sys.stdout if to_stdout else sys.stderr)) as stream:
+        configure(readable=arguments.log, stream=stream)
         try:
             return _serve_logging(arguments, stream)
         finally:
@@ -152,28 +151,70 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _serve_logging(arguments: argparse.Namespace, stream: "Unblocked") -> int:
-    from mcproxy import serve
-    from mcproxy.observe import logs
+    from mcproxy.config.state import state_directory
+    from mcproxy.observe import log_files, logs
 
-    configure = partial(logs.configure, readable=arguments.log, stream=stream)
-    configure()
-    if arguments.stdio:
-        stdin_fd, stdout_fd = _take_stdio()
+    ends = _take_stdio() if arguments.stdio else None
     loaded = load_chosen(config_path(arguments))
-    for note in loaded.notes:
-        log.warning("%s", note)
+    with log_files.kept_in(state_directory(loaded.environment)) as files:
+        configure = partial(logs.configure, readable=arguments.log, stream=stream, also=(files,))
+        configure()
+        for note in loaded.notes:
+            log.warning("%s", note)
 
-    def mask(redactor: "Redactor") -> None:
-        configure(redactor=redactor)
+        def mask(redactor: "Redactor") -> None:
+            configure(redactor=redactor)
+            files.mask(redactor)
 
-    if arguments.stdio:
-        _run(serve.serve_stdio(loaded, mask, stdin_fd, stdout_fd, watch=not arguments.no_reload))
-        return 0
-    with serve.bind(arguments.host, arguments.port) as listener:
-        if loaded.source is None:
-            print(TRY.format(port=listener.getsockname()[1]), file=sys.stderr)
-        _run(serve.serve_http(loaded, mask, listener, watch=not arguments.no_reload))
+        if ends:
+            _serve_stdio(arguments, loaded, mask, ends)
+        else:
+            _serve_http(arguments, loaded, mask, stream)
     return 0
+
+
+def _serve_stdio(
+    arguments: argparse.Namespace, loaded: "Loaded", mask: "Mask", ends: tuple[int, int]
+) -> None:
+    from mcproxy import serve
+
+    _run(serve.serve_stdio(loaded, mask, *ends, watch=not arguments.no_reload))
+
+
+def _serve_http(
+    arguments: argparse.Namespace, loaded: "Loaded", mask: "Mask", stream: "Unblocked"
+) -> None:
+    """Bind first: a port that is in use is said before any welcome."""
+    from mcproxy import serve
+
+    with serve.bind(arguments.host, arguments.port) as listener:
+        welcome = _welcome(arguments, stream, listener.getsockname()[:2])
+        if welcome:
+            welcome.begin(mcproxy.__version__, demo=loaded.source is None)
+
+        def mask_all(redactor: "Redactor") -> None:
+            mask(redactor)
+            if welcome:
+                welcome.mask(redactor)
+
+        watch = not arguments.no_reload
+        _run(serve.serve_http(loaded, mask_all, listener, watch=watch, welcome=welcome))
+
+
+def _welcome(
+    arguments: argparse.Namespace, stream: "Unblocked", address: tuple[str, int]
+) -> "Welcome | None":
+    """The first screen: on a terminal, or before a log for people; never in one for programs."""
+    from mcproxy.commands.welcome import Welcome
+    from mcproxy.config.running import url_of
+
+    if not (arguments.log or sys.stdout.isatty()):
+        return None
+
+    def write(text: str) -> None:
+        stream.write(text) if arguments.log else _write(text)
+
+    return Welcome(Screen(write, styled=_styled()), url_of(*address))
 
 
 def _take_stdio() -> tuple[int, int]:

@@ -14,8 +14,14 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
+from starlette.types import ASGIApp
+
+import mcproxy
 from mcproxy.app import App
+from mcproxy.commands.welcome import Welcome
 from mcproxy.config.load import Loaded
+from mcproxy.config.running import announced, url_of
+from mcproxy.config.state import state_directory
 from mcproxy.frontends import stdio
 from mcproxy.frontends.http import application
 from mcproxy.frontends.http_connection import ConnectionLimits, Connections, server_on
@@ -23,7 +29,7 @@ from mcproxy.frontends.pipes import reading, writing
 from mcproxy.frontends.request_auth import Site
 from mcproxy.frontends.sessions import Bounds, Sessions
 from mcproxy.observe.redact import Redactor
-from mcproxy.policy.origins import bind_to
+from mcproxy.policy.origins import Bind, bind_to
 
 WANTED = 8192  # a login shell gives 1024; more than this, programs that use select(2) do not like
 RESERVED = 384  # for sixty servers, the workers of sixty-four scripts, files and health
@@ -72,6 +78,20 @@ def bind(host: str, port: int) -> socket.socket:
         raise OSError(text) from error
 
 
+@asynccontextmanager
+async def in_process(loaded: Loaded) -> AsyncIterator[ASGIApp]:
+    """The same application for this process alone: it listens nowhere and follows no file."""
+    app = App(loaded, lambda _: None, watch=False)
+    sessions = Sessions(app.gateway, app.gate)
+    async with app.running(), sessions.running():
+        yield application(_site(app, sessions, bind_to("127.0.0.1")))
+        sessions.close()
+
+
+def _site(app: App, sessions: Sessions, bound: Bind) -> Site:
+    return Site(app.gateway, app.gate, app.health, app.metrics, bound, sessions, app.verified)
+
+
 async def serve_http(
     loaded: Loaded,
     mask: Mask,
@@ -79,17 +99,16 @@ async def serve_http(
     *,
     watch: bool = True,
     bounds: Bounds | None = None,
-    limits: ConnectionLimits | None = None,
+    welcome: Welcome | None = None,
 ) -> None:
     """Serve HTTP on what ``bind`` gave until SIGTERM or SIGINT; ``mask`` and ``watch`` as in
     ``App``."""
     host, port = listener.getsockname()[:2]
     bound = bind_to(host)
-    connections = Connections(limits or connection_limits(raise_descriptor_limit()))
-    app = App(loaded, mask, watch=watch)
+    connections = Connections(connection_limits(raise_descriptor_limit()))
+    app = App(loaded, mask, watch=watch, noted=welcome.servers if welcome else lambda _: None)
     sessions = Sessions(app.gateway, app.gate, bounds)
-    site = Site(app.gateway, app.gate, app.health, app.metrics, bound, sessions, app.verified)
-    server = server_on(application(site), connections)
+    server = server_on(application(_site(app, sessions, bound)), connections)
     if not bound.loopback and not app.has_auth:
         log.warning(_OPEN, host)
     async with (
@@ -101,8 +120,12 @@ async def serve_http(
         serving = tasks.create_task(server.serve([listener]), name="http")
         sweeping = tasks.create_task(connections.run(), name="connections")
         named = f"[{host}]" if ":" in host else host
-        log.info("listening on http://%s:%d", named, port)
-        await stop.wait()
+        if welcome:
+            welcome.sandbox(app.sandbox)
+        state = state_directory(loaded.environment)
+        with announced(state, url_of(host, port), loaded.source, mcproxy.__version__):
+            log.info("listening on http://%s:%d", named, port)
+            await stop.wait()
         await app.gate.drain()
         sessions.close()
         await connections.flushed(FLUSH_SECS)

@@ -1,31 +1,27 @@
-"""The sub-commands: their arguments, and what each runs. Nothing here prints or exits.
-
-Each imports what it needs when it runs, so that the command line stays quick and the guardian,
-which forks first, stays small.
+"""The sub-commands: one table, from which the parser, its help, completion and the documentation
+are made. What each does stands in ``config_runs`` and ``gateway_runs``.
 """
 
-# ruff: noqa: PLC0415
-
 import argparse
-import json
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from mcproxy.commands.report import CommandReport
-
-if TYPE_CHECKING:
-    from mcproxy.config.load import Loaded
+from mcproxy import config_runs, gateway_runs
+from mcproxy.commands.screen import Screen
 
 Add = Callable[[argparse.ArgumentParser], None]
-Run = Callable[[argparse.Namespace], CommandReport]
+Run = Callable[[argparse.Namespace, Screen], int]
+
+CLIENTS = ("claude", "claude-code", "cursor", "vscode", "codex", "windsurf", "gemini")
+SHELLS = ("bash", "zsh", "fish")
+_SEPARATOR = "--"
 
 
 @dataclass(frozen=True, slots=True)
 class Subcommand:
-    """``starts_servers``: it runs under the guardian, so that nothing of them is left."""
+    """``starts_servers``: it runs under the guardian, so that nothing of them is left. Without
+    ``about`` it is for programs, and in no list."""
 
     name: str
     about: str
@@ -34,20 +30,38 @@ class Subcommand:
     starts_servers: bool = False
 
 
-def config_path(arguments: argparse.Namespace) -> Path | None:
-    """The configuration that was named, else the first default that exists, else None."""
-    from mcproxy.config.load import default_path
+@dataclass(frozen=True, slots=True)
+class Parsers:
+    """The whole parser, and those of the commands."""
 
-    named: Path | None = getattr(arguments, "config", None)
-    return named or default_path(Path.cwd())
+    top: argparse.ArgumentParser
+    commands: Mapping[str, argparse.ArgumentParser]
 
 
-def load_chosen(path: Path | None) -> "Loaded":
-    """Load a configuration, or the bundled demo. Raises ConfigError."""
-    from mcproxy.config.load import load, load_document
-    from mcproxy.demo.config import demo_config
+def add_subcommands(
+    parser: argparse.ArgumentParser, common: argparse.ArgumentParser
+) -> dict[str, argparse.ArgumentParser]:
+    """Add all of them to the parser, each with the ``common`` options; gives each one's own."""
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    added: dict[str, argparse.ArgumentParser] = {}
+    for each in SUBCOMMANDS:
+        about = each.about
+        command = (
+            commands.add_parser(each.name, parents=[common], description=about, help=about)
+            if about
+            else commands.add_parser(each.name, parents=[common])
+        )
+        each.add_arguments(command)
+        command.set_defaults(subcommand=each)
+        added[each.name] = command
+    return added
 
-    return load(path) if path else load_document(demo_config(sys.executable))
+
+def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words for the parser, and those after ``--`` of ``add``, which are another program's."""
+    words = list(argv)
+    at = words.index(_SEPARATOR) if _SEPARATOR in words else len(words)
+    return (words[:at], words[at + 1 :]) if "add" in words[:at] else (words, [])
 
 
 def port(text: str) -> int:
@@ -62,8 +76,13 @@ def _add_nothing(command: argparse.ArgumentParser) -> None:
     del command
 
 
+def _add_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="as JSON")
+
+
 def _add_path(command: argparse.ArgumentParser) -> None:
     command.add_argument("path", nargs="?", type=Path, metavar="PATH")
+    _add_json(command)
 
 
 def _add_migrate(command: argparse.ArgumentParser) -> None:
@@ -79,10 +98,6 @@ def _add_import(command: argparse.ArgumentParser) -> None:
 
 def _add_stubs(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", type=Path, metavar="DIR", help="where to write them")
-
-
-def _add_doctor(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="as JSON")
 
 
 def _add_login(command: argparse.ArgumentParser) -> None:
@@ -101,92 +116,137 @@ def _add_namespaces(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", nargs="?", metavar="NAME", help="a namespace, group or server")
 
 
-def _check(arguments: argparse.Namespace) -> CommandReport:
-    from mcproxy.config.inherit import all_namespaces
-    from mcproxy.policy.verifier import authority_of
+def _add_gateway(command: argparse.ArgumentParser) -> None:
+    """What every command has that talks to a gateway."""
+    command.add_argument("--url", help="of the gateway (default: the one that runs)")
+    command.add_argument("--token", help="for it (default: the variable MCPROXY_TOKEN)")
+    command.add_argument("--namespace", default="", help="default: the gateway's default one")
+    _add_json(command)
 
-    path = arguments.path or config_path(arguments)
-    loaded = load_chosen(path)
-    authority_of(loaded)  # what cannot run here is not good
-    config = loaded.config
-    summary = (
-        f"{path or 'bundled demo'}: good; {len(config.servers)} servers, "
-        f"{len(all_namespaces(config))} namespaces"
+
+def _add_watch(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--every", type=float, default=2.0, metavar="SECS", help="default: %(default)s"
     )
-    notes = [f"note: {note}" for note in loaded.notes]
-    lacking = [f"unconfigured: {name}: {why}" for name, why in loaded.unconfigured.items()]
-    return CommandReport((*notes, *lacking, summary))
+    command.add_argument("--times", type=int, metavar="N", help="then stop (default: never)")
+    _add_gateway(command)
 
 
-def _schema(arguments: argparse.Namespace) -> CommandReport:
-    from mcproxy.config.model import json_schema
-
-    del arguments
-    return CommandReport((json.dumps(json_schema(), indent=2, ensure_ascii=False),))
-
-
-def _migrate(arguments: argparse.Namespace) -> CommandReport:
-    from mcproxy.commands import migrate
-
-    return migrate.run(arguments.path, write=arguments.write)
+def _add_search(command: argparse.ArgumentParser) -> None:
+    command.add_argument("query", metavar="QUERY", nargs="?", default="", help="empty: all servers")
+    command.add_argument(
+        "--depth", type=int, choices=range(4), default=2, help="how much to tell, 0 to 3"
+    )
+    command.add_argument("--limit", type=int, default=10, help="tools (default: %(default)s)")
+    _add_gateway(command)
 
 
-def _namespaces(arguments: argparse.Namespace) -> CommandReport:
-    from mcproxy.commands import namespaces
-
-    return namespaces.run(load_chosen(config_path(arguments)).config, arguments.name)
-
-
-def _import(arguments: argparse.Namespace) -> CommandReport:
-    from mcproxy.commands import imports
-    from mcproxy.config.load import DEFAULT_FILES, load_document
-
-    target = config_path(arguments) or Path(DEFAULT_FILES[0])
-    if arguments.undo:
-        return imports.undo(target)
-    environment = load_document({}).environment
-    machine = imports.Machine(Path.home(), Path.cwd(), environment)
-    return imports.run(arguments.source, target, machine, write=arguments.write)
+def _add_call(command: argparse.ArgumentParser) -> None:
+    command.add_argument("server", metavar="SERVER")
+    command.add_argument("tool", metavar="TOOL")
+    command.add_argument(
+        "arguments",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="or one JSON object; a VALUE that is JSON is read as such, KEY:=VALUE is always text",
+    )
+    _add_gateway(command)
 
 
-def _stubs(arguments: argparse.Namespace) -> CommandReport:
-    from mcproxy import trial
-    from mcproxy.commands import stubs
-    from mcproxy.policy.access import policy_of
-
-    loaded = load_chosen(config_path(arguments))
-    settings = loaded.config.manifests.typed_stub_generation
-    output = arguments.output or Path(settings.output_dir)
-    policy = policy_of(loaded.config)
-    return stubs.run(lambda: trial.learn(loaded), policy, output, settings.languages)
+def _add_exec(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", metavar="FILE", help="a Python script; - is standard input")
+    command.add_argument("--timeout", type=float, metavar="SECS", help="default: the namespace's")
+    _add_gateway(command)
 
 
-def _doctor(arguments: argparse.Namespace) -> CommandReport:
-    from mcproxy import trial
-    from mcproxy.commands import doctor
-    from mcproxy.config.load import load_document
-    from mcproxy.config.state import state_directory
+def _add_logs(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "server", nargs="?", metavar="SERVER", help="its stderr (default: the gateway's own log)"
+    )
+    command.add_argument("-f", "--follow", action="store_true", help="go on with what comes")
+    command.add_argument(
+        "-n", "--lines", type=int, default=50, help="of the end (default: %(default)s)"
+    )
+    _add_json(command)
 
-    path = config_path(arguments)
-    state = state_directory(load_document({}).environment)
-    place = doctor.Location(arguments.host, arguments.port, state)
-    return doctor.run(path, lambda: load_chosen(path), trial.attempt, place, as_json=arguments.json)
+
+def _add_connect(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "client", metavar="CLIENT", help=f"{', '.join(CLIENTS)}, or the file of another client"
+    )
+    command.add_argument("--yes", action="store_true", help="do it without asking")
+    command.add_argument(
+        "--http", metavar="URL", help="let the client use a gateway that runs, at this URL"
+    )
+    command.add_argument("--undo", action="store_true", help="put all files back as they were")
+    _add_json(command)
 
 
-def _login(arguments: argparse.Namespace) -> CommandReport:
-    from mcproxy import login
+def _add_add(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "name", nargs="?", metavar="NAME", help="for the server; or registry:ID of a registry"
+    )
+    command.add_argument("--url", help="of a remote server; else: -- COMMAND ARGUMENT…")
+    command.add_argument(
+        "--header", action="append", default=[], metavar="NAME=VALUE", help="for a remote server"
+    )
+    command.add_argument(
+        "--env", action="append", default=[], metavar="NAME=VALUE", help="kept in .env"
+    )
+    command.add_argument(
+        "--registry", metavar="URL", help="of a registry (default: the variable MCPROXY_REGISTRY)"
+    )
+    command.add_argument("--as", dest="as_name", metavar="NAME", help="of a registry's server here")
+    command.add_argument("--no-doctor", action="store_true", help="do not try the server")
+    command.add_argument("--undo", action="store_true", help="take the last change back")
+    _add_json(command)
 
-    way = login.LoginWay(arguments.redirect_port, browser=not arguments.no_browser)
-    return login.run(load_chosen(config_path(arguments)), arguments.server, way)
+
+def _add_remove(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", nargs="?", metavar="NAME", help="of the server")
+    command.add_argument("--undo", action="store_true", help="take the last change back")
+    _add_json(command)
+
+
+def _add_completion(command: argparse.ArgumentParser) -> None:
+    command.add_argument("shell", choices=SHELLS)
+
+
+def _add_complete(command: argparse.ArgumentParser) -> None:
+    command.add_argument("words", nargs="*")
 
 
 SUBCOMMANDS: tuple[Subcommand, ...] = (
-    Subcommand("check", "validate the configuration, all problems at once", _add_path, _check),
-    Subcommand("namespaces", "who reaches what, and why", _add_namespaces, _namespaces),
-    Subcommand("doctor", "try the sandbox and every server", _add_doctor, _doctor, True),
-    Subcommand("schema", "print the configuration's JSON Schema", _add_nothing, _schema),
-    Subcommand("stubs", "write typed stubs of all tools", _add_stubs, _stubs, True),
-    Subcommand("import", "take over the servers of another client", _add_import, _import),
-    Subcommand("migrate", "bring a version 1 configuration to version 2", _add_migrate, _migrate),
-    Subcommand("login", "log in to a remote server (OAuth)", _add_login, _login),
+    Subcommand(
+        "connect",
+        "put the gateway before the servers of a client",
+        _add_connect,
+        config_runs.connect,
+    ),
+    Subcommand("add", "add a server, and try it", _add_add, config_runs.add, True),
+    Subcommand("remove", "take a server out", _add_remove, config_runs.remove),
+    Subcommand("status", "servers, tools, memory, calls", _add_gateway, gateway_runs.status, True),
+    Subcommand("watch", "the same, again and again", _add_watch, gateway_runs.watch, True),
+    Subcommand("search", "find tools", _add_search, gateway_runs.search, True),
+    Subcommand("call", "call one tool", _add_call, gateway_runs.call, True),
+    Subcommand("exec", "run a script", _add_exec, gateway_runs.execute, True),
+    Subcommand("logs", "the gateway's log, or a server's stderr", _add_logs, gateway_runs.logs),
+    Subcommand("doctor", "try the sandbox and every server", _add_json, config_runs.doctor, True),
+    Subcommand(
+        "check", "validate the configuration, all problems at once", _add_path, config_runs.check
+    ),
+    Subcommand("namespaces", "who reaches what, and why", _add_namespaces, config_runs.namespaces),
+    Subcommand("schema", "print the configuration's JSON Schema", _add_nothing, config_runs.schema),
+    Subcommand("stubs", "write typed stubs of all tools", _add_stubs, config_runs.stubs, True),
+    Subcommand(
+        "import", "take over the servers of another client", _add_import, config_runs.import_
+    ),
+    Subcommand(
+        "migrate", "bring a version 1 configuration to version 2", _add_migrate, config_runs.migrate
+    ),
+    Subcommand("login", "log in to a remote server (OAuth)", _add_login, config_runs.login),
+    Subcommand(
+        "completion", "print a script for a shell", _add_completion, gateway_runs.completion
+    ),
+    Subcommand("complete", "", _add_complete, gateway_runs.complete),
 )

@@ -3,13 +3,14 @@ asking the issuer of tokens for its keys."""
 
 import asyncio
 import contextlib
+import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
 from mcproxy.app import profiles_of
 from mcproxy.commands.diagnosis import IssuerResult, ServerResult
-from mcproxy.commands.doctor import Trial
+from mcproxy.commands.doctor import TrialFindings
 from mcproxy.config.load import Loaded
 from mcproxy.errors import ConfigError, McproxyError, SandboxUnavailable
 from mcproxy.manifest.model import Manifest, build
@@ -18,16 +19,18 @@ from mcproxy.observe.redact import Redactor, secrets_of
 from mcproxy.policy.access import policy_of
 from mcproxy.policy.verifier import authority_of
 from mcproxy.sandbox.pool import Pool, PoolSettings
-from mcproxy.types import Change, SandboxReport
+from mcproxy.types import SandboxReport, ServerHealth
 from mcproxy.upstream.fleet import Fleet
 
+LOOK_SECS = 0.5
 TRIAL_SECS = 90.0  # `npx` and `uvx` may download a server first
 
 
-def attempt(loaded: Loaded) -> Trial:
-    """Start everything that the configuration names, stop it again, and tell how it went."""
+def attempt(loaded: Loaded, findings: TrialFindings) -> None:
+    """Start everything that the configuration names, tell how each went, and stop it again."""
     logs.configure_for_command(Redactor(secrets_of(loaded)))
-    return asyncio.run(_attempt(loaded))
+    logging.getLogger("mcproxy.upstream").setLevel(logging.CRITICAL)  # the findings say it, once
+    asyncio.run(_attempt(loaded, findings))
 
 
 def learn(loaded: Loaded) -> Manifest:
@@ -36,28 +39,45 @@ def learn(loaded: Loaded) -> Manifest:
     return asyncio.run(_learn(loaded))
 
 
-async def _attempt(loaded: Loaded) -> Trial:
+async def _attempt(loaded: Loaded, findings: TrialFindings) -> None:
     report = await _sandbox(loaded)
-    started = time.monotonic()
-    seconds: dict[str, float] = {}
-    fleet: Fleet
+    if report:
+        findings.sandbox(report)
+    await _try_servers(loaded, findings)
+    issuer = await _issuer(loaded)
+    if issuer:
+        findings.issuer(issuer)
 
-    def note(_: Change) -> None:
+
+async def _try_servers(loaded: Loaded, findings: TrialFindings) -> None:
+    """Start the servers, and tell of each once: as it is ready or has failed, at last as it is."""
+    started, changed = time.monotonic(), asyncio.Event()
+    fleet = Fleet(loaded, lambda _: changed.set())
+    told: set[str] = set()
+
+    def tell(*, all_of_them: bool) -> Mapping[str, ServerHealth]:
+        manifest, late = build(fleet.views()), {}
         for name, health in fleet.health().items():
-            if health.state not in ("starting", "restarting"):
-                seconds.setdefault(name, time.monotonic() - started)
+            if name in told:
+                continue
+            if health.state == "starting" and not all_of_them:
+                late[name] = health
+                continue
+            told.add(name)
+            whole = replace(health, repairs=manifest.repairs(name))
+            findings.server(name, ServerResult(whole, time.monotonic() - started))
+        return late
 
-    fleet = Fleet(loaded, note)
-    async with _tried(fleet):
-        took = time.monotonic() - started
-        manifest = build(fleet.views())
-        results = {
-            name: ServerResult(
-                replace(health, repairs=manifest.repairs(name)), seconds.get(name, took)
-            )
-            for name, health in fleet.health().items()
-        }
-    return Trial(report, results, await _issuer(loaded))
+    async with _running(fleet):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TRIAL_SECS):
+                while late := tell(all_of_them=False):
+                    findings.waiting(late)
+                    changed.clear()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK_SECS):  # its words change by themselves
+                            await changed.wait()
+        tell(all_of_them=True)
 
 
 async def _learn(loaded: Loaded) -> Manifest:
@@ -69,11 +89,17 @@ async def _learn(loaded: Loaded) -> Manifest:
 @contextlib.asynccontextmanager
 async def _tried(fleet: Fleet) -> AsyncIterator[None]:
     """The fleet, once each server is ready or has failed; it is stopped afterwards."""
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(fleet.run())
+    async with _running(fleet):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TRIAL_SECS):
                 await fleet.settled()
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _running(fleet: Fleet) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(fleet.run())
         try:
             yield
         finally:

@@ -103,7 +103,7 @@ SITES: dict[str, tuple[str, ...]] = {
     "sandbox/worker_slot.py WorkerSlot attended": ("WorkerSlot._watch", "Egress.serve_dials"),
     "serve.py serve_http": ("_Server.serve", "Connections.run"),
     "serve.py serve_stdio": ("serve", "StopSignal.wait"),
-    "trial.py _tried": ("Fleet.run",),
+    "trial.py _running": ("Fleet.run",),
     "upstream/fleet.py Fleet check": ("Supervisor.answers",),
     "upstream/supervisor_tasks.py SupervisorTasks begin": ("Supervisor.run", "_run_until"),
     "upstream/supervisor_tasks.py SupervisorTasks spawn": (

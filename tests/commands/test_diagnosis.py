@@ -1,6 +1,7 @@
 """What the facts mean."""
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
@@ -13,7 +14,7 @@ from mcproxy.commands.diagnosis import (
     diagnose,
 )
 from mcproxy.errors import Problem
-from mcproxy.types import SandboxReport, ServerHealth
+from mcproxy.types import Cause, SandboxReport, ServerHealth
 
 READY = ServerResult(ServerHealth("ready", tools=3), 0.5)
 GOOD = Facts(
@@ -25,8 +26,8 @@ GOOD = Facts(
 )
 
 
-def failed(why: str) -> Facts:
-    health = ServerHealth("failed", last_error=why)
+def failed(why: str, cause: Cause | None = None) -> Facts:
+    health = ServerHealth("failed", last_error=why, cause=cause)
     return replace(GOOD, servers={"a": ServerResult(health, 7.0)})
 
 
@@ -59,15 +60,22 @@ FOUND: dict[str, tuple[Facts, Severity, str]] = {
         "note",
         "no walls",
     ),
-    "a command that is not there": (
-        failed("No such file or directory: 'npx'"),
+    "a command that is not there": (failed("it is not", "no_command"), "error", "install it"),
+    "a forbidden command": (failed("it may not", "not_executable"), "error", "executable"),
+    "a refused token": (failed("401", "unauthorized"), "error", "run `mcproxy login a`"),
+    "a missing package": (failed("E404", "no_package"), "error", "name or the version"),
+    "a port where nobody listens": (
+        failed("refused", "connection_refused"),
         "error",
-        "install it",
+        "start what is to listen there",
     ),
-    "a command that is in no PATH": (failed("there is no command 'npx'"), "error", "install it"),
-    "a forbidden command": (failed("Permission denied: './x'"), "error", "executable"),
-    "a refused token": (failed("HTTP 401"), "error", "check its token"),
-    "a server that dies": (failed("exit status 1\nTraceback"), "error", "by hand"),
+    "words of others that look like a cause": (failed("not found, 401"), "error", "by hand"),
+    "a server that dies": (failed("exit status 1\nTraceback", "exited"), "error", "by hand"),
+    "variables that are kept back": (
+        replace(GOOD, kept_back=("NPM_CONFIG_REGISTRY",)),
+        "note",
+        "not passed on to servers: NPM_CONFIG_REGISTRY",
+    ),
     "a server that hangs": (
         replace(GOOD, servers={"a": ServerResult(ServerHealth("starting"), 30.0)}),
         "error",
@@ -111,6 +119,13 @@ FOUND: dict[str, tuple[Facts, Severity, str]] = {
     ),
     "a readable .env": (replace(GOOD, exposed={".env": "mode 644"}), "warning", "chmod 600 .env"),
 }
+
+
+@pytest.mark.parametrize("cause", get_args(Cause))
+def test_each_cause_has_a_cure_of_its_own(cause: Cause) -> None:
+    (check,) = [check for check in diagnose(failed("why", cause)).checks if check.is_problem]
+    (unknown,) = [check for check in diagnose(failed("why")).checks if check.is_problem]
+    assert check.cure not in ("", unknown.cure)
 
 
 def test_a_good_installation_has_only_good_checks() -> None:

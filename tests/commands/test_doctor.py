@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import pytest
 
 from mcproxy.commands import doctor
 from mcproxy.commands.diagnosis import ServerResult
-from mcproxy.commands.doctor import Location, Trial
-from mcproxy.commands.report import CommandReport
+from mcproxy.commands.doctor import Location, TrialFindings, Way
+from mcproxy.commands.screen import Screen
 from mcproxy.config.load import Loaded, load, load_document
 from mcproxy.errors import ConfigError
 from mcproxy.types import SandboxReport, ServerHealth
@@ -28,14 +29,28 @@ CONFIG = """{
 GOOD = """{"servers": {"github": {"command": "c", "env": {"GITHUB_TOKEN": "${TOKEN}"}}}}"""
 
 
-def attempt(loaded: Loaded) -> Trial:
+@dataclass(frozen=True)
+class Seen:
+    """What a run printed, and its status."""
+
+    text: str
+    status: int
+
+    @property
+    def lines(self) -> list[str]:
+        return self.text.splitlines()
+
+
+def attempt(loaded: Loaded, findings: TrialFindings) -> None:
     """Servers that say their secrets when they fail."""
     ready = ServerResult(ServerHealth("ready", tools=2), 0.1)
     words = " ".join(loaded.secrets | {"canary-in-args"})
     failed = ServerHealth("failed", last_error=f"exit status 1\nbad key: {words}")
     servers = {"github": ready, "old": ServerResult(failed, 0.1)}
-    present = {name: result for name, result in servers.items() if name in loaded.config.servers}
-    return Trial(SandboxReport("strict"), present)
+    findings.sandbox(SandboxReport("strict"))
+    for name, result in servers.items():
+        if name in loaded.config.servers:
+            findings.server(name, result)
 
 
 @pytest.fixture
@@ -59,8 +74,12 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def examined(path: Path, place: Location, *, as_json: bool = False) -> CommandReport:
-    return doctor.run(path, partial(load, path), attempt, place, as_json=as_json)
+def examined(path: Path | None, place: Location, *, as_json: bool = False) -> Seen:
+    printed: list[str] = []
+    reading = partial(load, path) if path else partial(load_document, {})
+    screen = Screen(printed.append)
+    status = doctor.run(path, Way(reading, attempt), place, screen, as_json=as_json)
+    return Seen("".join(printed), status)
 
 
 @pytest.mark.requirement("cli.doctor")
@@ -103,6 +122,40 @@ def test_a_proxy_with_credentials_is_named_and_not_shown(
     assert "canary" not in report.text
 
 
+@pytest.mark.requirement("cli.kept_back")
+def test_variables_that_servers_do_not_get_are_named(
+    path: Path, place: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NPM_CONFIG_REGISTRY", "https://canary.example")
+    monkeypatch.setenv("npm_config_cafile", "/canary.pem")
+    report = examined(path, place)
+    (line,) = [line for line in report.lines if "not passed on to servers: " in line]
+    assert {"NPM_CONFIG_REGISTRY", "npm_config_cafile"} <= {*line.partition(": ")[2].split(", ")}
+    assert (report.status, "canary" in report.text) == (0, False)
+
+
+@pytest.mark.requirement("cli.doctor_short")
+def test_thirty_six_servers_are_a_page(place: Location, tmp_path: Path) -> None:
+    servers = {f"s{number}": {"command": "c"} for number in range(36)}
+    path = tmp_path / "many.json"
+    path.write_text(json.dumps({"servers": servers}))
+
+    def try_them(loaded: Loaded, findings: TrialFindings) -> None:
+        for number, name in enumerate(loaded.config.servers):
+            words = "exit status 1\n" + "\n".join(f"line {line}" for line in range(20))
+            ill = ServerHealth("failed", last_error=words, cause="exited")
+            health = ill if number < 2 else ServerHealth("ready", tools=3)
+            findings.server(name, ServerResult(health, 0.1))
+
+    printed: list[str] = []
+    way = Way(partial(load, path), try_them)
+    assert doctor.run(path, way, place, Screen(printed.append)) == 1
+    lines = "".join(printed).splitlines()
+    assert len(lines) <= 60
+    assert all(sum(f"server {name} " in line for line in lines) == 1 for name in servers)
+    assert "  | line 19" in lines
+
+
 def test_a_refused_configuration_is_a_finding(path: Path, place: Location) -> None:
     path.write_text('{"servers": {"a": {"comand": "c"}}}')
     report = examined(path, place)
@@ -117,7 +170,7 @@ def test_a_missing_file_is_refused(tmp_path: Path, place: Location) -> None:
 
 
 def test_the_demo_can_be_examined(place: Location) -> None:
-    report = doctor.run(None, partial(load_document, {}), attempt, place)
+    report = examined(None, place)
     assert (report.status, report.lines[-1]) == (0, "all good")
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcproxy.commands.layout import indent_of, layout, with_servers
+from mcproxy.commands.json_edit import with_members
+from mcproxy.commands.layout import indent_of, layout
 from mcproxy.config import jsonc
 from mcproxy.types import Json, JsonObject
 
@@ -70,7 +71,7 @@ TEXTS = {
 def test_servers_are_added_and_comments_stay(title: str) -> None:
     text = TEXTS[title]
     before = jsonc.parse(text).value
-    after = with_servers(text, {"new": SERVER, "other": {"url": "https://x"}})
+    after = with_members(text, ("servers",), {"new": SERVER, "other": {"url": "https://x"}})
     parsed = jsonc.parse(after)
     assert parsed.problems == ()
     assert isinstance(before, dict)
@@ -88,7 +89,7 @@ def test_servers_are_added_and_comments_stay(title: str) -> None:
 
 def test_an_addition_reads_as_if_written_by_hand() -> None:
     text = '{\n    "servers": {\n        "a": {"command": "c"} // first\n    }\n}\n'
-    assert with_servers(text, {"b": {"command": "d"}}) == (
+    assert with_members(text, ("servers",), {"b": {"command": "d"}}) == (
         '{\n    "servers": {\n        "a": {"command": "c"}, // first\n'
         '        "b": {\n            "command": "d"\n        }\n    }\n}\n'
     )
@@ -103,7 +104,7 @@ def test_any_text_takes_servers(gaps: list[str], comma: bool, word: str) -> None
     a, b, c, d, e, f = gaps
     end = "," if comma else ""
     text = f'{a}{{"k":{json.dumps(word)},{b}"servers"{c}:{{{d}"a":{{}}{end}{e}}}{f}}}'
-    parsed = jsonc.parse(with_servers(text, {"new": {}}))
+    parsed = jsonc.parse(with_members(text, ("servers",), {"new": {}}))
     assert parsed.problems == ()
     assert parsed.value == {"k": word, "servers": {"a": {}, "new": {}}}
 

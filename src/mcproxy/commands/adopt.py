@@ -49,10 +49,11 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A server that is not added, and why."""
+    """A server that is not added, and why; ``served``: the gateway has it already, or is it."""
 
     origin: Entry
     reason: str
+    served: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,10 @@ def adopt(
     for entry in entries:
         known, taken = dict(variables), {**variables, **environment}
         candidate = _candidate(entry, servers, known, taken)
-        reason = _objection(candidate, servers)
-        if reason:
-            left_out.append(LeftOut(entry, reason))
+        reason = _presence(candidate, servers)
+        objection = reason or _objection(candidate)
+        if objection:
+            left_out.append(LeftOut(entry, objection, served=bool(reason)))
             continue
         added.append(candidate)
         servers[candidate.name] = candidate.definition
@@ -143,14 +145,18 @@ def _read_codex(named: JsonObject) -> None:
             named[key] = value
 
 
-def _objection(candidate: Added, servers: Mapping[str, Json]) -> str:
-    """Why it cannot be added; empty where it can."""
+def _presence(candidate: Added, servers: Mapping[str, Json]) -> str:
+    """Why it need not be added; empty where it may."""
     definition = candidate.definition
     same = [name for name, each in servers.items() if _identity(each) == _identity(definition)]
     if any(_GATEWAY.fullmatch(word) for word in _identity(definition)):
         return "it is this gateway"
-    if same:
-        return f"it is there already, as {same[0]!r}"
+    return f"it is there already, as {same[0]!r}" if same else ""
+
+
+def _objection(candidate: Added) -> str:
+    """Why it cannot be added; empty where it can."""
+    definition = candidate.definition
     problems = validate({"servers": {candidate.name: definition}}).problems
     # A value with a variable cannot be judged before the variable is filled in.
     unknown = "${" in str(definition.get("url", ""))

@@ -3,13 +3,12 @@
 Gathering the facts is ``doctor``'s. Nothing here shows a value of the configuration.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from mcproxy.errors import Problem
-from mcproxy.types import LEVELS, Level, SandboxReport, ServerHealth
+from mcproxy.types import LEVELS, Cause, Level, SandboxReport, ServerHealth
 
 Severity: TypeAlias = Literal["good", "note", "warning", "error"]
 
@@ -41,11 +40,12 @@ class Facts:
 
     ``problems`` are why the configuration is refused; then nothing was started. ``port`` is
     ``FREE``, ``OURS`` or why it cannot be bound. ``unwritable`` and ``exposed`` are places with
-    what is wrong there. ``withheld`` are variables that servers do not get since they are secrets.
+    what is wrong there. ``withheld`` are variables that servers do not get since they are secrets,
+    ``kept_back`` those that name certificates, proxies or indexes of packages to some programs.
     """
 
-    configuration: str
-    python: tuple[int, int]
+    configuration: str = ""
+    python: tuple[int, int] | None = None
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     sandbox: SandboxReport | None = None
@@ -57,6 +57,7 @@ class Facts:
     unwritable: Mapping[str, str] = field(default_factory=dict)
     plaintext: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
+    kept_back: tuple[str, ...] = ()
     exposed: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -88,7 +89,8 @@ class Diagnosis:
 
 
 def diagnose(facts: Facts) -> Diagnosis:
-    """Judge the facts."""
+    """Judge the facts. Facts that are found one after the other may be judged one by one: each has
+    its checks, and what is not known has none."""
     return Diagnosis(
         (
             *_configuration(facts),
@@ -107,7 +109,7 @@ def _configuration(facts: Facts) -> Iterator[Check]:
     for problem in facts.problems:
         place = f"{facts.configuration}: {problem.path}: " if problem.path else ""
         yield Check("configuration", "error", f"{place}{problem.message}", problem.hint)
-    if not facts.problems:
+    if facts.configuration and not facts.problems:
         yield Check("configuration", "good", facts.configuration)
     for note in facts.notes:
         yield Check("configuration", "note", note)
@@ -121,6 +123,8 @@ def _configuration(facts: Facts) -> Iterator[Check]:
 
 
 def _python(facts: Facts) -> Iterator[Check]:
+    if facts.python is None:
+        return
     found = ".".join(map(str, facts.python))
     if facts.python < OLDEST_PYTHON:
         yield Check("python", "error", f"Python {found} is too old", "install Python 3.11 or newer")
@@ -146,7 +150,7 @@ def _sandbox(facts: Facts) -> Iterator[Check]:
 
 def _servers(facts: Facts) -> Iterator[Check]:
     for name, result in facts.servers.items():
-        yield _server(f"server {name}", result)
+        yield _server(name, result)
         for repair in result.health.repairs:
             yield Check(f"server {name}", "note", f"tool {repair}")
 
@@ -155,10 +159,14 @@ def _environment(facts: Facts) -> Iterator[Check]:
     for name in facts.withheld:
         message = f"{name} has credentials in it and is not passed on to servers"
         yield Check("environment", "note", message, f"name {name} in `env` of those that need it")
+    if facts.kept_back:
+        names = ", ".join(facts.kept_back)
+        message = f"set here, but not passed on to servers: {names}"
+        yield Check("environment", "note", message, "name it in `env` of those that need it")
 
 
-def _server(subject: str, result: ServerResult) -> Check:
-    health, took = result.health, f"{result.secs:.1f} s"
+def _server(name: str, result: ServerResult) -> Check:
+    subject, health, took = f"server {name}", result.health, f"{result.secs:.1f} s"
     why = health.last_error or "no reason known"
     match health.state:
         case "ready" | "idle" if not health.tools:
@@ -178,17 +186,28 @@ def _server(subject: str, result: ServerResult) -> Check:
             cure = "a first start may download it: try again, or start its command by hand"
             return Check(subject, "error", f"was not ready after {took}: {why}", cure)
         case "restarting" | "failed":
-            return Check(subject, "error", why, _cure_of(why))
+            cure = _CURES.get(health.cause, _CURE) if health.cause else _CURE
+            return Check(subject, "error", why, cure.format(name=name))
 
 
-def _cure_of(why: str) -> str:
-    if re.search("no such file|not found|there is no command", why, re.IGNORECASE):
-        return "install it, or write its whole path; is it in the PATH of this shell?"
-    if "Permission denied" in why:
-        return "make the command executable for this user"
-    if re.search(r"\b40[13]\b", why):
-        return "check its token in 'headers' or 'env'"
-    return "start its command by hand to see more"
+_CURE = "start its command by hand to see more"
+_CURES: Mapping[Cause, str] = {
+    "no_command": "install it, or write its whole path; is it in the PATH of this shell?",
+    "not_executable": "make the command executable for this user",
+    "no_directory": "make the directory, or mend its `cwd`",
+    "no_package": "mend the name or the version of the package in its `args`",
+    "no_network": "is the index of packages reached from here? proxies and certificates, see below",
+    "exited": "start its command by hand to see more; does it want arguments, or `env`?",
+    "connection_refused": "start what is to listen there, or mend its `url`",
+    "unknown_host": "mend the host in its `url`; is there a network?",
+    "tls": "trust its certificate with SSL_CERT_FILE, or mend its `url`",
+    "proxy": "see HTTP_PROXY and HTTPS_PROXY of this shell",
+    "unauthorized": "run `mcproxy login {name}`, or set Authorization in its `headers`",
+    "forbidden": "its token may not do this: another one, or more rights for it",
+    "not_found": "mend the path of its `url`",
+    "no_mcp": "mend its `url`: whoever answers there does not speak MCP",
+    "too_slow": "set start_timeout_secs higher, or see why it is slow",
+}
 
 
 def _issuer(facts: Facts) -> Iterator[Check]:

@@ -1,8 +1,8 @@
 """``mcproxy doctor [--json]``: looks at everything that a gateway needs, and says what is wrong.
 
-Gathers the facts; what they mean is ``diagnosis``'s. Starting servers and testing the sandbox are
-done by a function that is handed in. Every line passes the ``Redactor``: last words of servers are
-among them.
+Gathers the facts; what they mean is ``diagnosis``'s, and is printed at once. Starting servers and
+testing the sandbox are done by a function that is handed in. Every line passes the ``Redactor``:
+last words of servers are among them.
 """
 
 import errno
@@ -12,8 +12,8 @@ import socket
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,23 +21,25 @@ import mcproxy
 from mcproxy.commands.diagnosis import (
     FREE,
     OURS,
+    Check,
     Diagnosis,
     Facts,
     IssuerResult,
     ServerResult,
     diagnose,
 )
-from mcproxy.commands.report import GOOD, PROBLEMS, CommandReport, columns
-from mcproxy.config.environment import withheld
+from mcproxy.commands.report import GOOD, PROBLEMS
+from mcproxy.commands.screen import STYLES, Screen
+from mcproxy.config.environment import kept_back, withheld
 from mcproxy.config.inherit import env_isolated
 from mcproxy.config.jsonc import written
 from mcproxy.config.load import Loaded, read_document
 from mcproxy.errors import ConfigError
 from mcproxy.observe.redact import Redactor, secrets_of
 from mcproxy.observe.secret_shapes import plaintexts
-from mcproxy.types import Json, JsonObject, SandboxReport
+from mcproxy.types import Json, JsonObject, SandboxReport, ServerHealth
 
-SCHEMA = 1
+MAX_WORDS = 6  # lines of what a server wrote last; --json has all
 HEALTH_SECS = 2.0  # for whatever listens on the port to answer
 MAX_HEALTH_BYTES = 1 << 20
 TRIED_BYTES = 1 << 20  # a disk without this much room is full
@@ -45,12 +47,18 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """What came of really starting the sandbox and the servers, and of asking the issuer."""
+class TrialFindings:
+    """Who hears what a trial finds, as it is found: the level of the sandbox, each server once,
+    what the issuer gave; and of the servers that are still waited for."""
 
-    sandbox: SandboxReport | None = None
-    servers: Mapping[str, ServerResult] = field(default_factory=dict)
-    issuer: IssuerResult | None = None
+    sandbox: Callable[[SandboxReport], None]
+    server: Callable[[str, ServerResult], None]
+    issuer: Callable[[IssuerResult], None]
+    waiting: Callable[[Mapping[str, ServerHealth]], None]
+
+
+Attempt: TypeAlias = Callable[[Loaded, TrialFindings], None]
+"""Really starts the sandbox and the servers, and asks the issuer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,70 +70,119 @@ class Location:
     state: Path
 
 
-Try: TypeAlias = Callable[[Loaded], Trial]
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the configuration is read, and how what it names is tried."""
+
+    load: Callable[[], Loaded]
+    attempt: Attempt
 
 
 def run(
-    path: Path | None,
-    load: Callable[[], Loaded],
-    attempt: Try,
-    place: Location,
-    *,
-    as_json: bool = False,
-) -> CommandReport:
-    """Examine the configuration at ``path`` (None: the bundled demo), which ``load`` reads.
+    path: Path | None, way: Way, place: Location, screen: Screen, *, as_json: bool = False
+) -> int:
+    """Examine the configuration at ``path`` (None: the bundled demo).
 
     Raises ConfigError for a file that is not there; one that is refused is a finding.
     """
     if path is not None and not path.exists():
-        load()
-    facts, redactor = _gathered(path, load, attempt, place)
-    diagnosis = diagnose(facts)
-    status = PROBLEMS if diagnosis.problems else GOOD
-    lines = _json_lines(diagnosis, redactor) if as_json else _lines(diagnosis, redactor)
-    return CommandReport(tuple(lines), status)
-
-
-def _gathered(
-    path: Path | None, load: Callable[[], Loaded], attempt: Try, place: Location
-) -> tuple[Facts, Redactor]:
+        way.load()
     shown, python = str(path or "bundled demo"), sys.version_info[:2]
+    printed = _Printed(screen, as_json=as_json)
     try:
-        loaded = load()
+        loaded = way.load()
     except ConfigError as error:
-        return Facts(shown, python, error.problems, exposed=_exposed(path)), Redactor()
-    trial = attempt(loaded)
+        printed.judge(Facts(shown, python, error.problems, exposed=_exposed(path)))
+        return printed.end()
     plain = tuple(plaintexts(read_document(path))) if path else ()
+    printed.redactor = Redactor({*secrets_of(loaded), *(each.secret for each in plain)})
+    places = tuple(dict.fromkeys(written(each.steps) for each in plain if each.sure))
+    printed.judge(Facts(shown, python, notes=loaded.notes, plaintext=places))
+    way.attempt(loaded, printed.findings(loaded))
+    printed.judge(_surroundings(path, loaded, place))
+    return printed.end()
+
+
+def run_for_server(
+    loaded: Loaded, name: str, attempt: Attempt, screen: Screen, *, as_json: bool = False
+) -> int:
+    """Examine one server of a configuration."""
+    servers = {name: loaded.config.servers[name]}
+    alone = replace(loaded, config=loaded.config.model_copy(update={"servers": servers}))
+    printed = _Printed(screen, as_json=as_json)
+    printed.redactor = Redactor(secrets_of(loaded))
+    found = printed.findings(alone)
+    attempt(alone, replace(found, sandbox=lambda _: None, issuer=lambda _: None))
+    return printed.end()
+
+
+class _Printed:
+    """The checks so far; for people each is printed when it is made."""
+
+    def __init__(self, screen: Screen, *, as_json: bool) -> None:
+        self.redactor = Redactor()
+        self._screen, self._as_json = screen, as_json
+        self._checks: list[Check] = []
+
+    def judge(self, facts: Facts) -> None:
+        """Judge some facts."""
+        for check in diagnose(facts).checks:
+            self._checks.append(check)
+            if not self._as_json:
+                for line, style in _lines(check, self.redactor):
+                    self._screen.line(line, style)
+
+    def findings(self, loaded: Loaded) -> TrialFindings:
+        """Who hears what a trial of this configuration finds."""
+        level = loaded.config.sandbox.min_level
+        return TrialFindings(
+            lambda report: self.judge(Facts(sandbox=report, min_level=level)),
+            lambda name, result: self.judge(Facts(servers={name: result})),
+            lambda result: self.judge(Facts(issuer=result)),
+            self._wait,
+        )
+
+    def end(self) -> int:
+        """Say how many problems there are; the exit status."""
+        diagnosis = Diagnosis(tuple(self._checks))
+        count = diagnosis.problems
+        if self._as_json:
+            self._screen.json(_masked(_document(diagnosis), self.redactor))
+        else:
+            words = f"{count} problem{'s' if count > 1 else ''} found" if count else "all good"
+            self._screen.line(words, "bold red" if count else "green")
+        return PROBLEMS if count else GOOD
+
+    def _wait(self, late: Mapping[str, ServerHealth]) -> None:
+        if late and not self._as_json:
+            said = next((each.last_error for each in late.values() if each.last_error), "")
+            words = f"waiting for {', '.join(late)}{f': {said}' if said else ''}"
+            self._screen.passing(self.redactor.text(words))
+
+
+def _surroundings(path: Path | None, loaded: Loaded, place: Location) -> Facts:
+    """What is around the servers: variables, the port, files."""
     audit = loaded.config.audit.file
     base = path.parent if path else Path()
     audited = (base / audit).expanduser().parent if audit else None
     return Facts(
-        shown,
-        python,
-        notes=loaded.notes,
-        sandbox=trial.sandbox,
-        min_level=loaded.config.sandbox.min_level,
-        servers=trial.servers,
-        issuer=trial.issuer,
         address=f"{place.host}:{place.port}",
         port=_port(place.host, place.port),
         unwritable=dict(_unwritable(place.state, audited)),
-        withheld=tuple(sorted(_withheld(loaded))),
-        plaintext=tuple(dict.fromkeys(written(each.steps) for each in plain if each.sure)),
+        withheld=tuple(sorted(_unnamed(loaded, withheld(loaded.environment)))),
+        kept_back=tuple(sorted(_unnamed(loaded, kept_back(loaded.environment)))),
         exposed=_exposed(path),
-    ), Redactor({*secrets_of(loaded), *(each.secret for each in plain)})
+    )
 
 
-def _withheld(loaded: Loaded) -> frozenset[str]:
-    """Variables of the environment that some server does not get."""
-    secret = frozenset(withheld(loaded.environment))
-    servers = loaded.config.servers
-    return frozenset[str]().union(
-        *(
-            secret - server.env.keys()
-            for name, server in servers.items()
-            if server.enabled and server.command and env_isolated(loaded.config, name)
-        )
+def _unnamed(loaded: Loaded, variables: Collection[str]) -> frozenset[str]:
+    """Those of the variables that some server does not get."""
+    return frozenset(
+        variable
+        for name, server in loaded.config.servers.items()
+        if server.enabled and server.command and env_isolated(loaded.config, name)
+        for variable in variables
+        if variable not in server.env
     )
 
 
@@ -185,27 +242,25 @@ def _is_mcproxy(host: str, port: int) -> bool:
     return isinstance(health, dict) and {"sandbox", "servers", "uptime_secs"} <= health.keys()
 
 
-def _lines(diagnosis: Diagnosis, redactor: Redactor) -> Iterator[str]:
-    rows: list[tuple[str, str, str]] = []
-    for check in diagnosis.checks:
-        first, *more = redactor.text(check.message).splitlines() or [""]
-        rows.append((check.severity, check.subject, first))
-        rows += [("", "", f"  | {line}") for line in more]  # whoever said it, it is no line of ours
-        if check.cure:
-            rows.append(("", "", f"→ {redactor.text(check.cure)}"))
-    yield from columns(rows)
-    count = diagnosis.problems
-    yield f"{count} problem{'s' if count > 1 else ''} found" if count else "all good"
+def _lines(check: Check, redactor: Redactor) -> Iterator[tuple[str, str]]:
+    """The lines about one check, and how each looks: what a server wrote is no line of ours."""
+    first, *more = redactor.text(check.message).splitlines() or [""]
+    style = STYLES[check.severity]
+    yield f"{check.severity:<7}  {check.subject}  {first}", style
+    left_out = len(more) - MAX_WORDS
+    if left_out > 0:
+        yield f"  | … {left_out} lines more", ""
+    yield from ((f"  | {line}", "") for line in more[-MAX_WORDS:])
+    if check.cure:
+        yield f"  → {redactor.text(check.cure)}", ""
 
 
-def _json_lines(diagnosis: Diagnosis, redactor: Redactor) -> Iterator[str]:
+def _masked(document: JsonObject, redactor: Redactor) -> JsonObject:
+    return {key: redactor.json(value) for key, value in document.items()}
+
+
+def _document(diagnosis: Diagnosis) -> JsonObject:
     checks: list[Json] = [
         {"check": fields.pop("subject"), **fields} for fields in map(asdict, diagnosis.checks)
     ]
-    document: JsonObject = {
-        "schema": SCHEMA,
-        "version": mcproxy.__version__,
-        "problems": diagnosis.problems,
-        "checks": checks,
-    }
-    yield json.dumps(redactor.json(document), ensure_ascii=False, indent=2)
+    return {"version": mcproxy.__version__, "problems": diagnosis.problems, "checks": checks}

@@ -15,7 +15,7 @@ from dotenv import dotenv_values
 from mcproxy.commands.adopt import Added, Adoption, adopt
 from mcproxy.commands.clients import CLIENTS, WORKSPACE, Entry, files, read_client
 from mcproxy.commands.files import keep_copy, last_copy, replace_file, with_block, without_block
-from mcproxy.commands.layout import layout, with_servers
+from mcproxy.commands.json_edit import with_members
 from mcproxy.commands.report import PROBLEMS, USAGE, CommandReport
 from mcproxy.config.load import read_document
 from mcproxy.config.migrate import is_v1
@@ -65,16 +65,15 @@ def run(
     adoption = adopt(
         entries,
         present if isinstance(present, dict) else {},
-        _stored(config),
+        stored_variables(config),
         machine.environment,
     )
     if write and adoption.added:
         done = _write(config, adoption)
     else:
         done = _HINT if adoption.added else "nothing to add"
-    secrets = {*adoption.variables.values(), *_stored(config).values()}
-    # A name or an argument of another client's file is no line of ours.
-    lines = [line.replace("\n", " ").replace("\r", " ") for line in _lines(paths, adoption)]
+    secrets = {*adoption.variables.values(), *stored_variables(config).values()}
+    lines = list(lines_of(paths, adoption))
     text = Redactor(secrets).text("\n".join([*lines, *unreadable, done]))
     return CommandReport(tuple(text.splitlines()), PROBLEMS if unreadable else 0)
 
@@ -127,8 +126,7 @@ def _write(config: Path, adoption: Adoption) -> str:
         old = env.read_text(encoding="utf-8") if env.exists() else ""
         replace_file(env, with_block(old, _title(before), adoption.variables), mode=_PRIVATE)
     servers: dict[str, Json] = {each.name: each.definition for each in adoption.added}
-    new = with_servers(text, servers) if text.strip() else layout({"servers": servers}) + "\n"
-    replace_file(config, new)
+    replace_file(config, with_members(text, ("servers",), servers))
     return f"{config}: {len(servers)} servers added; `mcproxy import --undo` takes them back"
 
 
@@ -137,11 +135,19 @@ def _title(before: Path) -> str:
     return f"mcproxy import ({before.name})"
 
 
-def _stored(config: Path) -> dict[str, str]:
+def stored_variables(config: Path) -> dict[str, str]:
+    """The variables of the ``.env`` beside a configuration."""
     path = config.parent / ".env"
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     values = dotenv_values(stream=io.StringIO(text), interpolate=False)
     return {name: value for name, value in values.items() if value is not None}
+
+
+def lines_of(paths: list[Path], adoption: Adoption) -> Iterator[str]:
+    """What is to be done, a line each: a name or an argument of another's file is no line of
+    ours."""
+    for line in _lines(paths, adoption):
+        yield line.replace("\n", " ").replace("\r", " ")
 
 
 def _lines(paths: list[Path], adoption: Adoption) -> Iterator[str]:

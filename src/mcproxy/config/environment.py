@@ -22,6 +22,26 @@ PROXIES = tuple(
     for spelled in (name, name.lower())
 )
 
+# Names of certificates, proxies and indexes of packages that only some programs read.
+OF_SOME_PROGRAMS = (
+    "NODE_OPTIONS",
+    "NODE_TLS_REJECT_UNAUTHORIZED",
+    "NPM_CONFIG_REGISTRY",
+    "NPM_CONFIG_CAFILE",
+    "NPM_CONFIG_PROXY",
+    "NPM_CONFIG_HTTPS_PROXY",
+    "UV_INDEX_URL",
+    "UV_DEFAULT_INDEX",
+    "UV_EXTRA_INDEX_URL",
+    "UV_NATIVE_TLS",
+    "PIP_INDEX_URL",
+    "PIP_CERT",
+    "PIP_CONFIG_FILE",
+    "AWS_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "DENO_CERT",
+)
+
 
 def child_environment(
     own: Mapping[str, str], configured: Mapping[str, str], *, isolated: bool
@@ -40,6 +60,12 @@ def passed(own: Mapping[str, str]) -> dict[str, str]:
 def withheld(own: Mapping[str, str]) -> tuple[str, ...]:
     """The proxy variables that no child gets, since there are credentials in them."""
     return tuple(name for name in PROXIES if "@" in own.get(name, ""))
+
+
+def kept_back(own: Mapping[str, str]) -> tuple[str, ...]:
+    """Variables that are set here, which some programs need, and no child gets."""
+    small = tuple(name.lower() for name in OF_SOME_PROGRAMS if name.startswith("NPM_"))
+    return tuple(name for name in (*OF_SOME_PROGRAMS, *small) if own.get(name))
 
 
 def proxy_secrets(own: Mapping[str, str]) -> frozenset[str]:

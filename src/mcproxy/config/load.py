@@ -42,6 +42,11 @@ class Loaded:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
+def wants_plain_output() -> bool:
+    """Whether no colours are wanted (no-color.org), or the terminal has none."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM", "dumb") == "dumb"
+
+
 def default_path(cwd: Path) -> Path | None:
     """The file that is read when none is named; None: there is none, use the bundled demo."""
     candidates = (cwd / name for name in DEFAULT_FILES)

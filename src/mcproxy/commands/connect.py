@@ -1,0 +1,178 @@
+"""``mcproxy connect CLIENT [--undo]``: the client's servers move into the configuration, their
+secrets into ``.env``, and the client keeps one server: this gateway.
+
+What cannot be taken over stays with the client. No secret is printed.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mcproxy.commands.adopt import Adoption, adopt
+from mcproxy.commands.client_files import (
+    CannotEdit,
+    ClientFile,
+    GatewayEntry,
+    client_file,
+    connected,
+    restored,
+)
+from mcproxy.commands.clients import read_client
+from mcproxy.commands.files import with_block
+from mcproxy.commands.imports import Machine, lines_of, stored_variables
+from mcproxy.commands.json_edit import with_members
+from mcproxy.commands.report import GOOD
+from mcproxy.commands.screen import Screen
+from mcproxy.commands.undo import change, take_back
+from mcproxy.config.load import read_document
+from mcproxy.config.migrate import is_v1
+from mcproxy.observe.redact import Redactor
+from mcproxy.types import JsonObject
+
+_TITLE = "mcproxy connect"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What is to become of the files: their new texts, that of ``.env`` first if it changes."""
+
+    file: ClientFile
+    texts: Mapping[Path, str]
+    adoption: Adoption
+    env: Path
+    values: frozenset[str] = field(repr=False)
+
+    @property
+    def secrets(self) -> set[str]:
+        """What must not be shown: of variables and headers, no value is."""
+        return {*self.adoption.variables.values(), *self.values}
+
+
+@dataclass(frozen=True, slots=True)
+class CommandPlace:
+    """Where things lie: the configuration, the state, the machine, and how we are started."""
+
+    config: Path
+    state: Path
+    machine: Machine
+    platform: str
+    entry: GatewayEntry
+
+
+def file_of(client: str, place: CommandPlace) -> ClientFile | None:
+    """The file of this client."""
+    return client_file(client, place.machine.home, place.platform)
+
+
+def plan(file: ClientFile, place: CommandPlace) -> Connection:
+    """Decide what to do. Raises ConfigError, CannotEdit, OSError."""
+    config = place.config
+    document = read_document(config) if config.exists() else {}
+    if is_v1(document):
+        raise CannotEdit(f"{config} is a v1 file: `mcproxy migrate {config} --write` comes first")
+    present, known = document.get("servers"), stored_variables(config)
+    entries = read_client(file.path, place.machine.home) if file.path.exists() else []
+    adoption = adopt(
+        entries, present if isinstance(present, dict) else {}, known, place.machine.environment
+    )
+    taken = {each.origin.name for each in adoption.added}
+    taken |= {each.origin.name for each in adoption.left_out if each.served}
+    taken -= {each.origin.name for each in adoption.left_out if not each.served}
+    texts: dict[Path, str] = {}
+    env = config.parent / ".env"
+    if adoption.variables:  # first, so that the configuration never names a variable that is not
+        texts[env] = with_block(read(env), f"{_TITLE} ({file.path.name})", adoption.variables)
+    servers = {each.name: each.definition for each in adoption.added}
+    texts[config] = with_members(read(config), ("servers",), servers) if servers else read(config)
+    texts[file.path] = connected(read(file.path), file, taken, place.entry)
+    changed = {path: text for path, text in texts.items() if text != read(path)}
+    values = frozenset(value for entry in entries for value in _values(entry.definition))
+    return Connection(file, changed, adoption, env, values)
+
+
+def _values(definition: JsonObject) -> Iterator[str]:
+    """The values of a server's variables and headers, under whatever name the client has them."""
+    for key in ("env", "environment", "headers", "http_headers"):
+        members = definition.get(key)
+        for value in members.values() if isinstance(members, dict) else ():
+            if isinstance(value, str) and "${" not in value:
+                yield value
+
+
+def show(found: Connection, screen: Screen) -> None:
+    """Show what will become of each file, but not the values of ``.env``."""
+    for line in _masked(found, lines_of([found.file.path], found.adoption)):
+        screen.line(line)
+    for path, text in found.texts.items():
+        if path == found.env:
+            screen.line(f"{path}: {', '.join(found.adoption.variables)}")
+            continue
+        for line in _masked(found, _difference(path, text)):
+            style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
+            screen.line(line, style)
+
+
+def carry_out(found: Connection, place: CommandPlace) -> None:
+    """Write the files. Raises OSError."""
+    change(place.state, _subject(found.file), found.texts, found.env)
+
+
+def undo(client: str, place: CommandPlace, screen: Screen) -> int:
+    """Put all files back as they were before the client was connected. Raises CannotUndo."""
+    file = file_of(client, place) or ClientFile(Path(client).expanduser(), ("mcpServers",), "url")
+
+    def merge(before: str, now: str) -> str | None:
+        # Clients write their files at any time; what is not a list of servers is theirs.
+        return restored(before, now, file)
+
+    for path in take_back(place.state, _subject(file), {file.path.absolute(): merge}):
+        screen.line(f"{path}: is as it was")
+    return GOOD
+
+
+def in_words(found: Connection, client: str) -> str:
+    """What was done, and how to take it back."""
+    if not found.texts:
+        return f"{found.file.path}: has the gateway alone already; nothing to do"
+    moved, left = len(found.adoption.added), _staying(found)
+    stay = f"; {', '.join(left)} stay with the client" if left else ""
+    return (
+        f"{found.file.path}: connected, {moved} servers taken over{stay}; restart the client. "
+        f"`mcproxy connect {client} --undo` takes it back"
+    )
+
+
+def _staying(found: Connection) -> list[str]:
+    return [each.origin.name for each in found.adoption.left_out if not each.served]
+
+
+def report(found: Connection, place: CommandPlace) -> JsonObject:
+    """The same as facts, for ``--json``."""
+    return {
+        "client": str(found.file.path),
+        "configuration": str(place.config.absolute()),
+        "added": [each.name for each in found.adoption.added],
+        "left": [*_staying(found)],
+        "variables": list(found.adoption.variables),
+        "changed": [str(path) for path in found.texts],
+    }
+
+
+def read(path: Path) -> str:
+    """The text of a file with its line ends as they are; empty where there is none."""
+    return path.read_bytes().decode("utf-8-sig") if path.exists() else ""
+
+
+def _subject(file: ClientFile) -> str:
+    return f"connect {file.path.absolute()}"
+
+
+def _difference(path: Path, text: str) -> Iterator[str]:
+    return difflib.unified_diff(
+        read(path).splitlines(), text.splitlines(), str(path), str(path), lineterm="", n=2
+    )
+
+
+def _masked(found: Connection, lines: Iterator[str]) -> list[str]:
+    return Redactor(found.secrets).text("\n".join(lines)).splitlines()

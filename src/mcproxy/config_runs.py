@@ -1,0 +1,259 @@
+"""What the commands about the configuration do with what was typed; each gives its exit status.
+Nothing here prints or exits.
+
+Each imports what it needs when it runs, so that the command line stays quick and the guardian,
+which forks first, stays small.
+"""
+
+# ruff: noqa: PLC0415
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mcproxy.commands.chosen import config_path, environment, load_chosen, state
+from mcproxy.commands.report import GOOD, PROBLEMS, USAGE, CommandReport
+from mcproxy.commands.screen import Screen
+
+if TYPE_CHECKING:
+    from mcproxy.commands.connect import CommandPlace
+    from mcproxy.commands.edit_servers import NewServer
+    from mcproxy.commands.registry import Input
+
+REGISTRY_VARIABLE = "MCPROXY_REGISTRY"
+_REGISTRY = "registry:"
+
+
+def _told(report: CommandReport, screen: Screen) -> int:
+    screen.line(report.text)
+    return report.status
+
+
+def check(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Whether the configuration is good."""
+    from mcproxy.config.inherit import all_namespaces
+    from mcproxy.policy.verifier import authority_of
+
+    path = arguments.path or config_path(arguments)
+    loaded = load_chosen(path)
+    authority_of(loaded)  # what cannot run here is not good
+    config = loaded.config
+    summary = (
+        f"{path or 'bundled demo'}: good; {len(config.servers)} servers, "
+        f"{len(all_namespaces(config))} namespaces"
+    )
+    notes = [f"note: {note}" for note in loaded.notes]
+    lacking = [f"unconfigured: {name}: {why}" for name, why in loaded.unconfigured.items()]
+    return _told(CommandReport((*notes, *lacking, summary)), screen)
+
+
+def schema(arguments: argparse.Namespace, screen: Screen) -> int:
+    """The JSON Schema of the configuration."""
+    from mcproxy.config.model import json_schema
+
+    del arguments
+    screen.line(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    return GOOD
+
+
+def migrate(arguments: argparse.Namespace, screen: Screen) -> int:
+    """A version 2 file of a version 1 file."""
+    from mcproxy.commands import migrate
+
+    return _told(migrate.run(arguments.path, write=arguments.write), screen)
+
+
+def namespaces(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Who reaches what."""
+    from mcproxy.commands import namespaces
+
+    return _told(namespaces.run(load_chosen(config_path(arguments)).config, arguments.name), screen)
+
+
+def import_(arguments: argparse.Namespace, screen: Screen) -> int:
+    """The servers of other clients."""
+    from mcproxy.commands import imports
+    from mcproxy.config.load import DEFAULT_FILES
+
+    target = config_path(arguments) or Path(DEFAULT_FILES[0])
+    if arguments.undo:
+        return _told(imports.undo(target), screen)
+    machine = imports.Machine(Path.home(), Path.cwd(), environment())
+    return _told(imports.run(arguments.source, target, machine, write=arguments.write), screen)
+
+
+def stubs(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Typed stubs of all tools."""
+    from mcproxy import trial
+    from mcproxy.commands import stubs
+    from mcproxy.policy.access import policy_of
+
+    loaded = load_chosen(config_path(arguments))
+    settings = loaded.config.manifests.typed_stub_generation
+    output = arguments.output or Path(settings.output_dir)
+    policy = policy_of(loaded.config)
+    return _told(stubs.run(lambda: trial.learn(loaded), policy, output, settings.languages), screen)
+
+
+def doctor(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Whether all that a gateway needs is there."""
+    from mcproxy import trial
+    from mcproxy.commands import doctor
+
+    path = config_path(arguments)
+    place = doctor.Location(arguments.host, arguments.port, state())
+    way = doctor.Way(lambda: load_chosen(path), trial.attempt)
+    return doctor.run(path, way, place, screen, as_json=arguments.json)
+
+
+def login(arguments: argparse.Namespace, screen: Screen) -> int:
+    """A login at a remote server."""
+    from mcproxy import login
+
+    way = login.LoginWay(arguments.redirect_port, browser=not arguments.no_browser)
+    return _told(login.run(load_chosen(config_path(arguments)), arguments.server, way), screen)
+
+
+def connect(arguments: argparse.Namespace, screen: Screen) -> int:
+    """The gateway stands before the servers of a client, or no longer."""
+    from mcproxy.commands import connect
+
+    place = _place(arguments)
+    if arguments.undo:
+        return connect.undo(arguments.client, place, screen)
+    file = connect.file_of(arguments.client, place)
+    if file is None:
+        screen.line(f"{arguments.client!r} is no client that is known, and no file")
+        return USAGE
+    found = connect.plan(file, place)
+    if not arguments.json:
+        connect.show(found, screen)
+    if found.texts and not (arguments.yes or arguments.json) and _declined(screen):
+        return PROBLEMS
+    if found.texts:
+        connect.carry_out(found, place)
+    if arguments.json:
+        screen.json(connect.report(found, place))
+    else:
+        screen.line(connect.in_words(found, arguments.client))
+    return GOOD
+
+
+def _declined(screen: Screen) -> bool:
+    """Whether the person at the terminal, if there is one, does not want it."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    screen.raw("Write these files? [y/N] ")
+    return sys.stdin.readline().strip().lower() not in ("y", "yes")
+
+
+def _place(arguments: argparse.Namespace) -> "CommandPlace":
+    from mcproxy.commands.client_files import GatewayEntry
+    from mcproxy.commands.connect import CommandPlace
+    from mcproxy.commands.imports import Machine
+    from mcproxy.config.load import DEFAULT_FILES
+
+    config = (config_path(arguments) or Path(DEFAULT_FILES[0])).absolute()
+    script = Path(sys.executable).with_name("mcproxy")
+    own = (str(script),) if script.is_file() else (sys.executable, "-m", "mcproxy")
+    entry = GatewayEntry(
+        (*own, "--stdio", "--config", str(config)), getattr(arguments, "http", None)
+    )
+    machine = Machine(Path.home(), Path.cwd(), environment())
+    return CommandPlace(config, state(), machine, sys.platform, entry)
+
+
+def add(arguments: argparse.Namespace, screen: Screen) -> int:
+    """The configuration has a server more, which was tried."""
+    from mcproxy.commands import edit_servers
+    from mcproxy.commands.undo import change
+
+    if arguments.undo:
+        return _undo_edit(arguments, screen)
+    place = _place(arguments)
+    try:
+        new = _new_server(arguments, place)
+    except ValueError as error:
+        screen.line(f"mcproxy add: {error}")
+        return USAGE
+    texts = edit_servers.with_server(place.config, new, place.machine.environment)
+    change(place.state, f"edit {place.config}", texts, place.config.parent / ".env")
+    if not arguments.json:
+        screen.line(f"{place.config}: {new.name} is added; `mcproxy add --undo` takes it back")
+    if arguments.no_doctor:
+        if arguments.json:
+            screen.json({"added": new.name, "configuration": str(place.config)})
+        return GOOD
+    return _try_server(place.config, new.name, screen, as_json=arguments.json)
+
+
+def _new_server(arguments: argparse.Namespace, place: "CommandPlace") -> "NewServer":
+    """The server that is meant. Raises ValueError, CannotChange."""
+    from mcproxy.commands import registry
+    from mcproxy.commands.edit_servers import Pairs, typed
+
+    name: str | None = arguments.name
+    if not name:
+        raise ValueError("a NAME is needed, or registry:ID")
+    pairs = Pairs(arguments.env, arguments.header)
+    if not name.startswith(_REGISTRY):
+        return typed(name, arguments.rest, arguments.url, pairs)
+    base = arguments.registry or place.machine.environment.get(REGISTRY_VARIABLE)
+    if not base:
+        raise ValueError(f"--registry URL says which registry, or {REGISTRY_VARIABLE}")
+    entry = registry.fetch(base, name.removeprefix(_REGISTRY))
+    found = registry.offered(entry, arguments.as_name)
+    given = {**place.machine.environment, **pairs.values}
+    return registry.filled(found, given, _asked if sys.stdin.isatty() else None)
+
+
+def _asked(wanted: "Input") -> str:
+    """What the person at the terminal says."""
+    import getpass
+
+    about = f" ({wanted.description})" if wanted.description else ""
+    prompt = f"{wanted.variable}{about}: "
+    return getpass.getpass(prompt) if wanted.secret else input(prompt)
+
+
+def _try_server(config: Path, name: str, screen: Screen, *, as_json: bool) -> int:
+    from mcproxy import trial
+    from mcproxy.commands import doctor
+
+    loaded = load_chosen(config)
+    return doctor.run_for_server(loaded, name, trial.attempt, screen, as_json=as_json)
+
+
+def remove(arguments: argparse.Namespace, screen: Screen) -> int:
+    """The configuration has a server less."""
+    from mcproxy.commands.edit_servers import without_server
+    from mcproxy.commands.undo import change
+
+    if arguments.undo:
+        return _undo_edit(arguments, screen)
+    if not arguments.name:
+        screen.line("mcproxy remove: a NAME is needed")
+        return USAGE
+    place = _place(arguments)
+    change(place.state, f"edit {place.config}", without_server(place.config, arguments.name), None)
+    if arguments.json:
+        screen.json({"removed": arguments.name, "configuration": str(place.config)})
+    else:
+        done = f"{arguments.name} is taken out; `mcproxy remove --undo` puts it back"
+        screen.line(f"{place.config}: {done}")
+    return GOOD
+
+
+def _undo_edit(arguments: argparse.Namespace, screen: Screen) -> int:
+    from mcproxy.commands.undo import take_back
+
+    place = _place(arguments)
+    paths = [str(path) for path in take_back(place.state, f"edit {place.config}")]
+    if arguments.json:
+        screen.json({"restored": [*paths]})
+    else:
+        for path in paths:
+            screen.line(f"{path}: is as it was")
+    return GOOD

@@ -1,0 +1,26 @@
+"""Commands as a user types them, with a home and a state directory of their own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.e2e.gateways import MAIN
+
+
+def typed(
+    directory: Path, *arguments: str, stdin: str = "", env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the program in the directory, which is the user's home too."""
+    own = {"HOME": str(directory), "XDG_STATE_HOME": str(directory / "state")}
+    return subprocess.run(
+        [sys.executable, str(MAIN), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        cwd=directory,
+        input=stdin,
+        env={**os.environ, **own, **(env or {})},
+        check=False,
+    )
