@@ -30,13 +30,13 @@ class Field:
     length_cost: float
 
 
-NAME = Field(weight=3.0, usual=3, length_cost=0.4)
+NAME = Field(weight=2.0, usual=3, length_cost=0.4)
 DESCRIPTION = Field(weight=1.0, usual=18, length_cost=0.5)
 PARAMETER = Field(weight=0.6, usual=5, length_cost=0.6)
 PARAMETER_TEXT = Field(weight=0.3, usual=30, length_cost=0.6)
 # What every tool of a server has of it: its name, its description, and what it is about, which is
 # what many of its tools speak of.
-SERVER_NAME = 1.5
+SERVER_NAME = 3.0
 SERVER_DESCRIPTION = 0.8
 SERVER_SUBJECT = 0.6
 # The share of the tools, and how many, that make a word a subject; few tools have none.

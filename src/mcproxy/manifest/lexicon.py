@@ -23,7 +23,8 @@ SATURATION = 2.0
 BEGINNING = 0.4
 ERROR_COST = 1.5
 # A word of nearly the same meaning counts for so much of how close it is.
-NEIGHBOUR = 0.85
+NEIGHBOUR = 0.9
+DISTANT = 0.25
 # Fewer letters than this begin too many words.
 MIN_BEGINNING = 3
 # Many different short words look alike: they are mended into words of names only, which keep
@@ -72,7 +73,8 @@ class Lexicon:
                 found.setdefault(self.written[longer], BEGINNING)
         for near, closeness in self.neighbours.of(own):
             if self._has(near):
-                found[near] = max(found.get(near, 0.0), NEIGHBOUR * closeness)
+                trust = NEIGHBOUR * (closeness - DISTANT) / (1 - DISTANT)
+                found[near] = max(found.get(near, 0.0), trust)
         return found or self._mended(word)
 
     def _has(self, term: str) -> bool:
@@ -85,13 +87,14 @@ class Lexicon:
             known = self.terms[stem] = self._weighed(stem)
         return known
 
-    def rarity(self, having: int) -> float:
+    def rarity(self, having: float) -> float:
         """BM25's inverse document frequency, in the variant that is never negative."""
         return math.log(1 + (len(self.server_of) - having + 0.5) / (having + 0.5))
 
     def _weighed(self, stem: str) -> Term:
         of_servers = self.server_terms.get(stem, {})
-        having = sum(len(self.servers[server]) for server in of_servers)
+        usual = len(self.server_of) / len(self.servers)
+        having = sum(min(len(self.servers[server]), usual) for server in of_servers)
         tools: dict[int, float] = {}
         for server, posting in self.postings.get(stem, ()):
             first, shared = self.servers[server].start, of_servers.get(server, 0.0)

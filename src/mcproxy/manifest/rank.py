@@ -22,8 +22,9 @@ NAME_SHARE = 0.25
 # about, so its floor is lower. Chosen by hand on public catalogues: higher loses real tasks, lower
 # lets nonsense through.
 FLOOR, FLOOR_OF_LONG = 0.15, 0.7
-# Or if it has most of what was asked, though deep in a long description.
-COVERED = 0.6
+# Of a query of few words it has some part at least. Or it has most of what was asked, though deep
+# in a long description.
+FEW_WORDS, PART, MOST, FLOOR_OF_MOST = 4, 0.28, 0.65, 0.12
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,9 @@ def rank(lexicon: Lexicon, query: str) -> Ranking:
         for number in best
     ]
     matches.sort(key=lambda match: (-match.score, match.number))
-    first = matches[0]
-    covered = _covered(asked, first.number, lexicon.server_of[first.number])
-    real = first.score >= _floor(len(asked)) or covered >= COVERED
-    return Ranking(tuple(matches), len(totals), real)
+    first = matches[0].number
+    covered = _covered(asked, first, lexicon.server_of[first])
+    return Ranking(tuple(matches), len(totals), _is_real(len(asked), matches[0].score, covered))
 
 
 def _totals(lexicon: Lexicon, asked: Sequence[_Word]) -> dict[int, float]:
@@ -139,8 +139,12 @@ def _name_factor(name: frozenset[str], spoken_of: Mapping[str, float]) -> float:
     return 1 - NAME_SHARE + NAME_SHARE * covered
 
 
-def _floor(asked: int) -> float:
-    return min(FLOOR, FLOOR_OF_LONG / math.pow(asked, 1.5))
+def _is_real(asked: int, score: float, covered: float) -> bool:
+    """Whether a tool is what a query of so many words means."""
+    if covered >= MOST and score >= FLOOR_OF_MOST:
+        return True
+    floor = min(FLOOR, FLOOR_OF_LONG / math.pow(asked, 1.5))
+    return score >= floor and (covered >= PART or asked > FEW_WORDS)
 
 
 def _covered(asked: Sequence[_Word], number: int, server: int) -> float:

@@ -1,0 +1,92 @@
+"""How well ``search`` finds what people ask for in their own words: 200 requests, and 50 that no
+tool serves, over collected catalogues (40 servers, 1,900 tools).
+
+``intents.tsv``: a request a line, after the tools that serve it equally well. Every second one was
+set aside before anything was tuned ("held out"). Names and misspelt names of tools are asked too.
+
+Run: ``python -m bench intents``; ``--misses`` as well shows what is not found, of the half for
+tuning only.
+"""
+
+import json
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from bench.search import CATALOGUE, objects, view
+from mcproxy.manifest.model import Manifest, build
+from mcproxy.manifest.search import search
+from mcproxy.types import JsonObject
+
+INTENTS = Path(__file__).with_name("intents.tsv")
+UNSERVED = Path(__file__).with_name("unserved.txt")
+NAMES_ASKED, MIN_LETTERS = 300, 8
+SEED = 7
+
+
+def main() -> int:
+    """Print the shares."""
+    if not CATALOGUE.is_dir():
+        print("skipped: the catalogues are not there (shared/catalog)")
+        return 0
+    manifest = build(
+        view({"name": path.stem}, objects(read["tools"]))
+        for path in sorted(CATALOGUE.glob("*.json"))
+        if (read := cast("JsonObject", json.loads(path.read_text())))
+    )
+    lines = [line.split("\t") for line in INTENTS.read_text().splitlines()]
+    for name, half in (("tuned on", lines[::2]), ("held out", lines[1::2])):
+        missed = [(query, refs) for refs, query in half if not shown(manifest, query, refs.split())]
+        print(f"requests, {name}: {1 - len(missed) / len(half):.3f} of {len(half)} shown")
+        if "--misses" in sys.argv and name == "tuned on":
+            print(*(f"  {query}: {refs}" for query, refs in missed), sep="\n")
+    unserved = UNSERVED.read_text().splitlines()
+    found = [query for query in unserved if tools(manifest, query)]
+    print(f"requests that no tool serves: {len(found)} of {len(unserved)} get tools")
+    if "--misses" in sys.argv:
+        print(*(f"  {query}" for query in found[::2]), sep="\n")
+    print_names(manifest)
+    return 0
+
+
+def print_names(manifest: Manifest) -> None:
+    """Exact names as they are, and with one letter wrong: is the tool (or its namesake) first?"""
+    chance = random.Random(SEED)  # noqa: S311  # which names are asked
+    listed = chance.sample(manifest.tools, NAMES_ASKED)
+    exact = sum(first(manifest, tool.ref.tool) == tool.ref.tool for tool in listed)
+    long = [tool for tool in listed if len(tool.ref.tool) >= MIN_LETTERS]
+    typed = sum(first(manifest, misspelt(tool.ref.tool, chance)) == tool.ref.tool for tool in long)
+    print(f"exact names first: {exact / len(listed):.3f}; misspelt ones: {typed / len(long):.3f}")
+
+
+def misspelt(name: str, chance: random.Random) -> str:
+    """The name with two neighbours swapped, or a letter lost, or doubled, in its longest word."""
+    word = max("".join(char if char.isalpha() else " " for char in name).split(), key=len)
+    at = chance.randrange(1, max(len(word) - 1, 2))
+    head, tail = word[:at], word[at:]
+    wrong = (f"{head}{tail[1:2]}{tail[:1]}{tail[2:]}", head + tail[1:], f"{head}{tail[:1]}{tail}")
+    return name.replace(word, chance.choice(wrong), 1)
+
+
+def first(manifest: Manifest, query: str) -> str:
+    found = tools(manifest, query)
+    return found[0][1] if found else ""
+
+
+def shown(manifest: Manifest, query: str, wanted: Sequence[str]) -> bool:
+    return any(f"{server}.{tool}" in wanted for server, tool in tools(manifest, query))
+
+
+def tools(manifest: Manifest, query: str) -> list[tuple[str, str]]:
+    """(server, tool) of all that a reply with default arguments shows, in its order."""
+    return [
+        (str(entry["server"]), str(tool["name"]))
+        for entry in objects(search(manifest, query, namespace="bench")["results"])
+        for tool in objects(entry["matched_tools"])
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
