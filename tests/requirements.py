@@ -168,6 +168,7 @@ REQUIREMENTS: dict[str, str] = {
     "search.no_match": "a query without match gives suggestions, no noise",
     "search.empty_query": "an empty query lists every server",
     "search.arguments": "bad arguments of search are refused with advice",
+    "search.reply_text": "a reply of search is text in which a heading and a line are the call",
     "search.limit": "limit takes the best tools over all servers",
     "search.budgets": "replies of search keep their budget",
     "search.giant_schema": "a giant schema is cut at its deepest levels, and said so",
