@@ -77,8 +77,8 @@ SITES: dict[str, tuple[str, ...]] = {
     "cancellation.py begin": ("create_subprocess_exec", "connect_read_pipe"),
     "cancellation.py finish": ("finish",),
     "frontends/batches.py answer_batch": ("answer_batch.<locals>.work",),
-    "frontends/connection.py while_connected": ("_raise_when_gone",),
-    "frontends/events.py EventStream __call__": (
+    "frontends/responses.py while_connected": ("_raise_when_gone",),
+    "frontends/responses.py EventStream __call__": (
         "EventStream._write",
         "disconnected",
         "Event.wait",

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mcproxy.config.model import ANY
-from mcproxy.frontends.replies import refusal
 from mcproxy.frontends.request_auth import Handler, Site, destination
+from mcproxy.frontends.responses import refusal
 
 PREFLIGHT_SECS = 600  # that a browser may go by an answer, so also by a configuration that is gone
 

@@ -12,7 +12,6 @@ from starlette.types import ASGIApp
 from mcproxy.frontends import plain, sse, streamable
 from mcproxy.frontends.cors import open_to_pages
 from mcproxy.frontends.oauth_metadata import WELL_KNOWN, document
-from mcproxy.frontends.replies import http_error, json, refusal
 from mcproxy.frontends.request_auth import (
     MESSAGE,
     SESSION,
@@ -27,6 +26,7 @@ from mcproxy.frontends.request_auth import (
     stopping,
     verdict,
 )
+from mcproxy.frontends.responses import http_error, json, refusal
 from mcproxy.observe.metrics import CONTENT_TYPE as METRICS_CONTENT_TYPE
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Caller

@@ -8,9 +8,8 @@ from starlette.responses import Response
 
 from mcproxy import mcp
 from mcproxy.errors import RpcError
-from mcproxy.frontends.events import EventStream
-from mcproxy.frontends.replies import unavailable
 from mcproxy.frontends.request_auth import Site
+from mcproxy.frontends.responses import EventStream, unavailable
 from mcproxy.frontends.sessions import FULL_SECS, Full
 from mcproxy.gateway.listen import listen
 from mcproxy.gateway.protocol_era import server_info

@@ -8,9 +8,7 @@ from starlette.responses import Response
 
 from mcproxy.errors import RpcError
 from mcproxy.frontends.batches import AT_ONCE, answer_batch
-from mcproxy.frontends.connection import while_connected
 from mcproxy.frontends.conversation import stopped, too_many
-from mcproxy.frontends.replies import accepted, answered, raw, retry_after
 from mcproxy.frontends.request_auth import (
     Received,
     Site,
@@ -20,6 +18,7 @@ from mcproxy.frontends.request_auth import (
     share_of,
     source_of,
 )
+from mcproxy.frontends.responses import accepted, answered, raw, retry_after, while_connected
 from mcproxy.gateway.core import Gateway
 from mcproxy.gateway.request import RequestSource
 from mcproxy.wire import message as wire

@@ -19,7 +19,7 @@ from mcproxy.frontends.budget import owner_of
 from mcproxy.frontends.conversation import RETRY_SECS
 from mcproxy.frontends.drain import DRAIN_SECS, Gate
 from mcproxy.frontends.oauth_metadata import challenge
-from mcproxy.frontends.replies import raw, refusal, unavailable
+from mcproxy.frontends.responses import raw, refusal, unavailable
 from mcproxy.frontends.sessions import Sessions
 from mcproxy.gateway.core import Gateway
 from mcproxy.gateway.request import RequestSource

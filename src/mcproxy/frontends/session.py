@@ -9,8 +9,8 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from mcproxy.frontends.answering import Answer
 from mcproxy.frontends.conversation import Conversation, ReplyTo
+from mcproxy.frontends.responses import Answer
 from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.request import RequestSource
 from mcproxy.wire.message import Request

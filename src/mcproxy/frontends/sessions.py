@@ -21,7 +21,7 @@ from mcproxy.errors import McproxyError
 from mcproxy.frontends.budget import Budget
 from mcproxy.frontends.conversation import Account, Conversation
 from mcproxy.frontends.drain import Gate
-from mcproxy.frontends.events import HEARTBEAT_SECS
+from mcproxy.frontends.responses import HEARTBEAT_SECS
 from mcproxy.frontends.session import HOME, Kind, Session, Whose
 from mcproxy.frontends.stream import BACKLOG_BYTES, Backlog, Stream
 from mcproxy.gateway.core import Gateway

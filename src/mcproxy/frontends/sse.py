@@ -12,8 +12,6 @@ from starlette.responses import Response
 
 from mcproxy.errors import RpcError
 from mcproxy.frontends.conversation import ReplyTo
-from mcproxy.frontends.events import EventStream, event
-from mcproxy.frontends.replies import accepted, refusal, unavailable
 from mcproxy.frontends.request_auth import (
     MESSAGE,
     SESSION,
@@ -25,6 +23,7 @@ from mcproxy.frontends.request_auth import (
     share_of,
     source_of,
 )
+from mcproxy.frontends.responses import EventStream, accepted, event, refusal, unavailable
 from mcproxy.frontends.session import Session
 from mcproxy.frontends.sessions import FULL_SECS, Full
 from mcproxy.gateway.request import RequestSource

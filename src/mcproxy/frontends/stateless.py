@@ -11,11 +11,9 @@ from starlette.responses import Response
 from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.frontends import listen
-from mcproxy.frontends.answering import Answer, ResponseOptions, deliver
 from mcproxy.frontends.conversation import ReplyTo
 from mcproxy.frontends.header_checks import check, check_parameters
 from mcproxy.frontends.params import glance
-from mcproxy.frontends.replies import accepted, raw, refusal, rpc_error
 from mcproxy.frontends.request_auth import (
     EVENTS,
     JSON,
@@ -25,6 +23,15 @@ from mcproxy.frontends.request_auth import (
     share_of,
     takes,
     takes_events,
+)
+from mcproxy.frontends.responses import (
+    Answer,
+    ResponseOptions,
+    accepted,
+    deliver,
+    raw,
+    refusal,
+    rpc_error,
 )
 from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.request import RequestSource

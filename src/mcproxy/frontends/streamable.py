@@ -14,11 +14,7 @@ from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange
 from mcproxy.frontends import plain, stateless
-from mcproxy.frontends.answering import ResponseOptions, deliver
-from mcproxy.frontends.connection import while_connected
-from mcproxy.frontends.events import EventStream, event
 from mcproxy.frontends.params import glance
-from mcproxy.frontends.replies import accepted, raw, refusal, rpc_error, unavailable
 from mcproxy.frontends.request_auth import (
     EVENTS,
     JSON,
@@ -32,6 +28,18 @@ from mcproxy.frontends.request_auth import (
     source_of,
     takes,
     takes_events,
+)
+from mcproxy.frontends.responses import (
+    EventStream,
+    ResponseOptions,
+    accepted,
+    deliver,
+    event,
+    raw,
+    refusal,
+    rpc_error,
+    unavailable,
+    while_connected,
 )
 from mcproxy.frontends.session import Session
 from mcproxy.frontends.sessions import FULL_SECS, Full
