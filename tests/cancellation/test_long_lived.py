@@ -76,7 +76,7 @@ SITES: dict[str, tuple[str, ...]] = {
     ),
     "cancellation.py begin": ("create_subprocess_exec", "connect_read_pipe"),
     "cancellation.py finish": ("finish",),
-    "frontends/batches.py answer_batch": ("answer_batch.<locals>.work",),
+    "frontends/plain.py answer_batch": ("answer_batch.<locals>.work",),
     "frontends/responses.py while_connected": ("_raise_when_gone",),
     "frontends/responses.py EventStream __call__": (
         "EventStream._write",
