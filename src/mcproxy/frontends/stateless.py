@@ -5,12 +5,12 @@ client that closes the connection has cancelled its request. ``subscriptions/lis
 whose answer is a stream of what changes, for as long as the client listens.
 """
 
+import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from mcproxy import mcp
 from mcproxy.errors import RpcError
-from mcproxy.frontends import listen
 from mcproxy.frontends.conversation import ReplyTo
 from mcproxy.frontends.header_checks import check, check_parameters
 from mcproxy.frontends.params import glance
@@ -26,14 +26,19 @@ from mcproxy.frontends.request_auth import (
 )
 from mcproxy.frontends.responses import (
     Answer,
+    EventStream,
     ResponseOptions,
     accepted,
     deliver,
     raw,
     refusal,
     rpc_error,
+    unavailable,
 )
+from mcproxy.frontends.sessions import FULL_SECS, Full
 from mcproxy.frontends.stream import Stream
+from mcproxy.gateway.listen import listen
+from mcproxy.gateway.protocol_era import server_info
 from mcproxy.gateway.request import RequestSource
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Json, JsonObject
@@ -48,6 +53,8 @@ STATUSES = {
     mcp.MISSING_CLIENT_CAPABILITY: 400,  # a server's own error, passed on
     mcp.UNSUPPORTED_VERSION: 400,
 }
+
+_encode = msgspec.json.Encoder().encode
 
 
 async def answer(
@@ -117,6 +124,35 @@ async def _answer(
 async def _listen(
     site: Site, request: Request, message: wire.Request, source: RequestSource
 ) -> Response:
+    """The stream of what changes. When the server ends it, the request gets its result (MCP
+    2026-07-28, basic/patterns/subscriptions). Raises RpcError."""
     if not takes(request.headers.get("accept", ""), EVENTS):
         return refusal(406, f"{mcp.LISTEN} is a stream: send 'Accept: {JSON}, {EVENTS}'")
-    return await listen.response(site, message, source, share_of(site, request))
+    share = share_of(site, request)
+    stream = site.sessions.stream(share)
+
+    def send(note: wire.Notification) -> None:
+        stream.put(wire.encode(note))
+
+    try:
+        listening = await listen(site.gateway, source, message, send)
+    except AccessDenied as denied:
+        raise RpcError(RpcError.INVALID_PARAMS, str(denied)) from denied
+
+    def end() -> None:
+        meta: JsonObject = {**listening.meta, mcp.META_SERVER_INFO: server_info()}
+        result = _encode({"resultType": "complete", "_meta": meta})
+        stream.end(wire.encode(wire.Response(message.id, result)))
+
+    try:
+        uncount = site.sessions.listen(end, share)
+    except Full:
+        listening.close()
+        return unavailable("too many clients listen", FULL_SECS)
+
+    def closed() -> None:
+        listening.close()
+        uncount()
+
+    quiet_secs = site.sessions.bounds.heartbeat_secs
+    return EventStream(stream.attach(), closed, heartbeat_secs=quiet_secs)
