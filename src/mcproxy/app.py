@@ -21,7 +21,7 @@ from mcproxy.config.load import Loaded
 from mcproxy.config.state import state_directory
 from mcproxy.errors import CallError
 from mcproxy.exchange import Tenant, Upstream
-from mcproxy.frontends.drain import Gate
+from mcproxy.frontends.capacity import Gate
 from mcproxy.gateway.call_chain import CallServices
 from mcproxy.gateway.core import Gateway, Services
 from mcproxy.gateway.resources import resource_reader

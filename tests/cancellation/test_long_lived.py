@@ -83,7 +83,7 @@ SITES: dict[str, tuple[str, ...]] = {
         "disconnected",
         "Event.wait",
     ),
-    "frontends/progress.py ScriptProgress during": ("ScriptProgress._signs",),
+    "frontends/conversation.py ScriptProgress during": ("ScriptProgress._signs",),
     "frontends/sessions.py Sessions running": ("Sessions._keep_sweeping",),
     "frontends/sessions.py Sessions _run": ("_answer_request",),
     "frontends/stdio.py _serve": ("_Output.write_all", "_Output.fail_when_lost"),

@@ -16,7 +16,7 @@ import httpx
 from mcproxy.config.load import load_document
 from mcproxy.config.model import Audit
 from mcproxy.exchange import Exchange, Upstream
-from mcproxy.frontends.drain import Gate
+from mcproxy.frontends.capacity import Gate
 from mcproxy.frontends.http import application
 from mcproxy.frontends.http_connection import ConnectionLimits, Connections, server_on
 from mcproxy.frontends.request_auth import Site

@@ -10,8 +10,7 @@ from starlette.datastructures import Headers
 
 from mcproxy import mcp
 from mcproxy.errors import RpcError
-from mcproxy.frontends.header_checks import check, check_parameters, decoded
-from mcproxy.frontends.params import Params, glance
+from mcproxy.frontends.params import Params, check, check_parameters, decoded, glance
 from mcproxy.frontends.request_auth import EVENTS, JSON, is_json, takes, takes_events
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import Request

@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message
 
 from mcproxy import mcp
-from mcproxy.frontends.progress import ScriptProgress, wants_signs
+from mcproxy.frontends.conversation import ScriptProgress, wants_signs
 from mcproxy.frontends.responses import EventStream, event
 from mcproxy.frontends.stream import QUEUED_MESSAGES, Stream
 from mcproxy.types import Json, JsonObject

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from mcproxy.frontends.drain import Gate
+from mcproxy.frontends.capacity import Gate
 from mcproxy.frontends.sessions import Bounds, Full, Sessions
 from mcproxy.gateway.request import RequestSource
 from mcproxy.policy.access import AccessDenied

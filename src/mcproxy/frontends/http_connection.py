@@ -24,7 +24,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from mcproxy.frontends.budget import site_of
+from mcproxy.frontends.capacity import site_of
 
 KEEP_ALIVE_SECS = 75  # longer than most clients and proxies, so that they close first
 SWEEP_SECS = 1.0  # how often is looked for connections that have been silent for too long

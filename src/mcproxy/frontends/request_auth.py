@@ -15,9 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcproxy.config.model import Mode
 from mcproxy.errors import RpcError
-from mcproxy.frontends.budget import owner_of
+from mcproxy.frontends.capacity import DRAIN_SECS, Gate, owner_of
 from mcproxy.frontends.conversation import RETRY_SECS
-from mcproxy.frontends.drain import DRAIN_SECS, Gate
 from mcproxy.frontends.oauth_metadata import challenge
 from mcproxy.frontends.responses import raw, refusal, unavailable
 from mcproxy.frontends.sessions import Sessions

@@ -24,8 +24,7 @@ from mcproxy.frontends.request_auth import (
     source_of,
 )
 from mcproxy.frontends.responses import EventStream, accepted, event, refusal, unavailable
-from mcproxy.frontends.session import Session
-from mcproxy.frontends.sessions import FULL_SECS, Full
+from mcproxy.frontends.sessions import FULL_SECS, Full, Session
 from mcproxy.gateway.request import RequestSource
 from mcproxy.policy.access import AccessDenied
 from mcproxy.wire import message as wire

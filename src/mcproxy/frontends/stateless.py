@@ -12,8 +12,7 @@ from starlette.responses import Response
 from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.frontends.conversation import ReplyTo
-from mcproxy.frontends.header_checks import check, check_parameters
-from mcproxy.frontends.params import glance
+from mcproxy.frontends.params import check, check_parameters, glance
 from mcproxy.frontends.request_auth import (
     EVENTS,
     JSON,

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession
+from mcproxy.frontends.capacity import Gate
 from mcproxy.frontends.conversation import Account, Conversation, ReplyTo
-from mcproxy.frontends.drain import Gate
 from mcproxy.frontends.stream import QUEUED_BYTES, Stream
 from mcproxy.gateway.core import Gateway
 from mcproxy.gateway.listen import listen

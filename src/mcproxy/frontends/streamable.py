@@ -41,8 +41,7 @@ from mcproxy.frontends.responses import (
     unavailable,
     while_connected,
 )
-from mcproxy.frontends.session import Session
-from mcproxy.frontends.sessions import FULL_SECS, Full
+from mcproxy.frontends.sessions import FULL_SECS, Full, Session
 from mcproxy.frontends.stream import Reader
 from mcproxy.gateway.request import RequestSource
 from mcproxy.types import JsonObject

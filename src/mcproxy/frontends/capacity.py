@@ -1,14 +1,19 @@
-"""How much of something all clients may take together, and one of them alone. Pure counting.
+"""How much clients may have under way: what all may take together, what one of them alone, and the
+gate that requests pass while the program runs, and that closes when it stops.
 
 One client's share lies below the whole, so that nobody can take all of it. Whose share it is:
 ``owner_of``. Knows neither HTTP nor what is counted: requests, sessions, bytes of bodies.
 """
 
+import asyncio
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
 SITE_BITS = 64
+DRAIN_SECS = 10.0  # calls that run when the program is told to stop may end within this time
 
 
 def owner_of(caller: str | None, address: str) -> str:
@@ -67,3 +72,47 @@ class Budget:
         self._held[owner] -= amount
         if not self._held[owner]:
             del self._held[owner]
+
+
+class Gate:
+    """Counts what is under way; once closed, lets nothing in and waits for the rest to end."""
+
+    def __init__(self) -> None:
+        self._running = 0
+        self._bounds: set[asyncio.Timeout] = set()
+        self._closed = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the program is stopping."""
+        return self._closed
+
+    @contextlib.contextmanager
+    def enter(self, bound: asyncio.Timeout | None = None) -> Iterator[None]:
+        """Be counted as running. The caller has looked at ``closed`` before, and enters ``bound``
+        within: it expires where the time of ``drain`` is over first."""
+        self._running += 1
+        self._empty.clear()
+        if bound:
+            self._bounds.add(bound)
+        try:
+            yield
+        finally:
+            if bound:
+                self._bounds.discard(bound)
+            self._running -= 1
+            if not self._running:
+                self._empty.set()
+
+    async def drain(self) -> bool:
+        """Close, then wait until nothing runs, at most DRAIN_SECS; whether all ended in time."""
+        self._closed = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECS):
+                await self._empty.wait()
+        bounds, self._bounds = self._bounds, set()
+        for bound in bounds:
+            bound.reschedule(asyncio.get_running_loop().time())
+        return not self._running
