@@ -9,26 +9,22 @@ once for each execution, from the snapshot that it began with, so that a reload 
 rules under a running script.
 """
 
-import functools
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 
-import jsonschema_rs
 import msgspec
 
 from mcproxy import mcp
 from mcproxy.errors import InvalidArguments, RateLimited, TooLarge, UnknownTool
 from mcproxy.exchange import Exchange, ServerCall
-from mcproxy.foreign_text import bounded, clean, one_line
+from mcproxy.foreign_text import one_line
 from mcproxy.gateway.request import RequestContext
-from mcproxy.gateway.schema_cost import effort
 from mcproxy.manifest.lookup import find_tool, require_server
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
-from mcproxy.manifest.parameters import without_defaults_required
-from mcproxy.manifest.results import wrapping
+from mcproxy.manifest.tool_schema import ToolSchema
 from mcproxy.observe.redact import Redactor
 from mcproxy.policy.audit import Actor, AuditLog, actor
 from mcproxy.policy.limits import place_of_call
@@ -36,13 +32,11 @@ from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import CallTool, Json, JsonObject, ServerState, Tool, ToolRef, ToolResult
 from mcproxy.wire.message import MAX_DEPTH, is_deep
 
-MAX_STEPS = 10_000  # of a comparison with a schema, some 0.1 s; a call has some tens
-MAX_STEPS_FOR_ALL = 2_000  # to find all faults takes much longer than to find one
-_MAX_PROBLEMS, _MAX_PROBLEM_CHARS = 10, 300
 _MAX_PROGRESS_CHARS = 300
 READ_RESOURCE = "read_resource"  # of the gateway's own services
 _LISTED: Collection[ServerState] = ("ready", "idle")  # the others may have tools we do not know
-_PATTERNS = jsonschema_rs.RegexOptions()  # linear time: schemas come from servers we do not trust
+
+_encode = msgspec.json.Encoder().encode
 
 Take = Callable[[str, str, int], float | None]
 """Takes a token from the bucket of a caller and namespace with so many calls a minute; gives the
@@ -52,6 +46,9 @@ Enter = Callable[[ToolRef, Collection[str], str], AbstractAsyncContextManager[No
 """Holds a place in each of these namespaces on behalf of a caller, for what the first names. Waits
 for it, bounded; raises Busy."""
 
+
+Usage = Callable[[Tool], str]
+"""How a tool is called, in words; only a refusal asks."""
 
 Renewed = Callable[[RequestContext], RequestContext]
 """The same request by the rules of now. Raises AccessDenied."""
@@ -111,11 +108,8 @@ def client_chain(
         )
 
     call = queued(context.caller, context.namespace, services.enter, in_place)
-    call = checked(named(context), usage, call)
+    call = checked(context.view.manifest, named(context), lambda _: usage, call)
     return services.audit.around(actor(context.caller, context.namespace.name), call)
-
-
-_encode = msgspec.json.Encoder().encode
 
 
 def scoped(manifest: Manifest, argument_bytes: int, call: CallTool) -> CallTool:
@@ -125,19 +119,18 @@ def scoped(manifest: Manifest, argument_bytes: int, call: CallTool) -> CallTool:
     """
 
     async def scoped_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        size = len(_encode(arguments))
-        if size > argument_bytes:
-            raise TooLarge(ref, "The arguments", size, argument_bytes)
+        sent = _encode(arguments)
+        if len(sent) > argument_bytes:
+            raise TooLarge(ref, "The arguments", len(sent), argument_bytes)
         try:
             tool = find_tool(manifest, ref)
         except UnknownTool:
             if manifest.servers[ref.server].state in _LISTED:
                 raise
             return await call(ref, arguments)
-        _check(tool, arguments, call_line(tool))
+        schema = _check(manifest, tool, arguments, sent, call_line)
         result = await call(tool.ref, arguments)
-        kind = wrapping(tool.definition.get("outputSchema"))
-        return replace(result, ref=tool.ref, wrapping=kind)
+        return replace(result, ref=tool.ref, wrapping=schema.wrapping)
 
     return scoped_call
 
@@ -202,65 +195,26 @@ def _named(ref: ToolRef, params: JsonObject) -> JsonObject:
     return {**params, "message": text}
 
 
-def checked(tool: Tool, usage: str, call: CallTool) -> CallTool:
+def checked(manifest: Manifest, tool: Tool, usage: Usage, call: CallTool) -> CallTool:
     """Let through arguments that the schema of ``tool`` takes; ``usage`` tells how to call it."""
 
     async def checked_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        _check(tool, arguments, usage)
+        _check(manifest, tool, arguments, _encode(arguments), usage)
         return await call(ref, arguments)
 
     return checked_call
 
 
-def _check(tool: Tool, arguments: Mapping[str, Json], usage: str) -> None:
-    """Hold arguments against the tool's schema. Raises InvalidArguments with all faults (with one,
-    where the arguments are large), and with the right ``usage`` in words.
-
-    What would take the gateway's time is left to the server to judge.
-    """
+def _check(
+    manifest: Manifest, tool: Tool, arguments: Mapping[str, Json], sent: bytes, usage: Usage
+) -> ToolSchema:
+    """Hold arguments, which are ``sent`` as JSON, against the tool's schema. Raises
+    InvalidArguments with the faults, and with the right usage in words."""
     values = dict(arguments)
-    if is_deep(_encode(values), values):
-        raise InvalidArguments(tool.ref, [f"they nest deeper than {MAX_DEPTH} levels"], usage)
-    schema = tool.definition.get("inputSchema")
-    if not isinstance(schema, dict):
-        return
-    steps = effort(schema, values, MAX_STEPS)
-    validator = _validator(_encode(schema)) if steps < MAX_STEPS else None
-    if validator is None or validator.is_valid(values):
-        return
-    if steps > MAX_STEPS_FOR_ALL:
-        faults = [_first_fault(validator, values)]
-    else:
-        faults = [_fault(error) for error in validator.iter_errors(values)]
-    raise InvalidArguments(tool.ref, faults[:_MAX_PROBLEMS], usage)
-
-
-def _first_fault(validator: jsonschema_rs.Validator, arguments: JsonObject) -> str:
-    try:
-        validator.validate(arguments)
-    except jsonschema_rs.ValidationError as error:
-        return f"{_fault(error)} (there may be more faults in these large arguments)"
-    return ""
-
-
-@functools.lru_cache(maxsize=4096)
-def _validator(schema: bytes) -> jsonschema_rs.Validator | None:
-    """The compiled schema; None for one that does not compile: its server will judge itself."""
-    try:
-        loose = without_defaults_required(msgspec.json.decode(schema))
-        return jsonschema_rs.validator_for(
-            _encode(loose).decode(), pattern_options=_PATTERNS, retriever=_refuse_to_fetch
-        )
-    except (ValueError, jsonschema_rs.ReferencingError):
-        return None
-
-
-def _refuse_to_fetch(uri: str) -> Json:
-    """A server's schema must not make the gateway read files or addresses."""
-    raise LookupError(uri)
-
-
-def _fault(error: jsonschema_rs.ValidationError) -> str:
-    where = ".".join(str(step) for step in error.instance_path)
-    message = clean(bounded(error.message, _MAX_PROBLEM_CHARS))
-    return f"{where}: {message}" if where else message
+    schema = manifest.schema(tool.ref)
+    if is_deep(sent, values):
+        raise InvalidArguments(tool.ref, [f"they nest deeper than {MAX_DEPTH} levels"], usage(tool))
+    faults = schema.faults(values)
+    if faults:
+        raise InvalidArguments(tool.ref, faults, usage(tool))
+    return schema

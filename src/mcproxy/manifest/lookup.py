@@ -20,6 +20,9 @@ def find_tool(manifest: Manifest, asked: ToolRef) -> Tool:
     Raises UnknownServer or UnknownTool, with did-you-mean.
     """
     part = require_server(manifest, asked)
+    exact = part.tools.get(asked.tool)
+    if exact is not None:
+        return exact
     name = resolve(part.forms, asked.tool)
     if isinstance(name, str):
         return part.tools[name]

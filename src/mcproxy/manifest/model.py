@@ -15,6 +15,7 @@ from mcproxy.manifest.lexicon import Lexicon, merge
 from mcproxy.manifest.names import Forms, name_forms
 from mcproxy.manifest.schema import MAX_TEXT_CHARS, repair
 from mcproxy.manifest.text import first_sentence, snake
+from mcproxy.manifest.tool_schema import ToolSchema
 from mcproxy.types import ServerView, Tool, ToolRef
 
 # A server that does not describe itself is described by so many of its tools' names.
@@ -27,13 +28,15 @@ class ServerPart:
     """All that depends on one server alone.
 
     ``source``: the view as it came in. ``view``: the same with mended tools, without those that
-    are set aside. ``form``, ``forms``: the server's and the tools' names in the form that all
-    spellings share. ``about``: one line on the server. ``notes``: what was wrong with which tool.
+    are set aside. ``schemas``: the tools' schemas, ready for calls. ``form``, ``forms``: the
+    server's and the tools' names in the form that all spellings share. ``about``: one line on the
+    server. ``notes``: what was wrong with which tool.
     """
 
     source: ServerView
     view: ServerView
     tools: Mapping[str, Tool]
+    schemas: Mapping[str, ToolSchema]
     form: str
     forms: Forms
     index: ServerIndex
@@ -75,6 +78,10 @@ class Manifest:
             for form, names in part.forms.items():
                 found.setdefault(form, []).extend(part.tools[name] for name in names)
         return {form: tuple(tools) for form, tools in found.items()}
+
+    def schema(self, ref: ToolRef) -> ToolSchema:
+        """The schemas of a tool that is there, by its exact name."""
+        return self.parts[ref.server].schemas[ref.tool]
 
     @cached_property
     def lexicon(self) -> Lexicon:
@@ -125,6 +132,7 @@ def _part(view: ServerView, before: ServerPart | None) -> ServerPart:
         source=view,
         view=mended,
         tools=tools,
+        schemas={name: ToolSchema(tool.definition) for name, tool in tools.items()},
         form=snake(view.name),
         forms=name_forms(tools),
         index=index_server(view.name, description, mended.tools),

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from mcproxy.errors import InvalidArguments
 from mcproxy.gateway.call_chain import checked
-from mcproxy.gateway.schema_cost import effort
-from mcproxy.types import Json, JsonObject, Tool, ToolRef, ToolResult
+from mcproxy.manifest.model import build
+from mcproxy.manifest.tool_schema import effort
+from mcproxy.types import Json, JsonObject, ServerView, Tool, ToolRef, ToolResult
 
 DONE = ToolResult(b"{}")
 MOST = 1000
@@ -21,7 +22,8 @@ async def _answer(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
 
 async def call(schema: JsonObject, arguments: JsonObject) -> ToolResult:
     tool = Tool(ToolRef("server", "tool"), {"name": "tool", "inputSchema": schema})
-    return await checked(tool, "as it says", _answer)(tool.ref, arguments)
+    manifest = build([ServerView("server", "ready", tools=(tool,))])
+    return await checked(manifest, tool, lambda _: "as it says", _answer)(tool.ref, arguments)
 
 
 def doubling(keyword: str, *, by: str = "$ref") -> JsonObject:

@@ -1,16 +1,30 @@
-"""How much work it is to hold a value against a schema, found out before it is done. Pure.
+"""A tool's schemas, made ready once for all its calls: whether arguments fit, and whether results
+are wrapped. Pure.
 
 Schemas come from servers, values from scripts, and the engine that compares them cannot be stopped:
 forty definitions that refer to the next one twice each would keep it, and with it the gateway,
-busy for years. So the comparison is walked through first, without its assertions, up to a bound.
+busy for years. So the comparison is walked through first, without its assertions, up to a bound:
+how much work it is, is found out before it is done.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from itertools import chain, islice
 from typing import TypeAlias
 from urllib.parse import unquote
 
-from mcproxy.types import Json, JsonObject
+import jsonschema_rs
+import msgspec
+
+from mcproxy.foreign_text import bounded, clean
+from mcproxy.manifest.parameters import without_defaults_required
+from mcproxy.manifest.results import wrapping
+from mcproxy.types import Json, JsonObject, Wrapping
+
+MAX_STEPS = 10_000  # of a comparison with a schema, some 0.1 s; a call has some tens
+MAX_STEPS_FOR_ALL = 2_000  # to find all faults takes much longer than to find one
+_MAX_FAULTS, _MAX_FAULT_CHARS = 10, 300
+_PATTERNS = jsonschema_rs.RegexOptions()  # linear time: schemas come from servers we do not trust
 
 _Pair: TypeAlias = tuple[Json, Json]
 """A schema, and the value that it is for."""
@@ -25,6 +39,68 @@ _LISTED = ("required", "enum", "prefixItems")  # each entry is looked at
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 _NAMES = frozenset({"$id", "id"})  # below the root: references inside mean another schema
 _MAX_DIGITS = 9  # of an index in a pointer
+
+
+class ToolSchema:
+    """The schemas of one tool's definition; they are compiled at the first call."""
+
+    def __init__(self, definition: Mapping[str, Json]) -> None:
+        self._definition = definition
+
+    @cached_property
+    def wrapping(self) -> Wrapping:
+        """Whether its results are wrapped."""
+        return wrapping(self._definition.get("outputSchema"))
+
+    def faults(self, arguments: JsonObject) -> list[str]:
+        """What is wrong with arguments: all faults (with one, where the arguments are large).
+
+        What would take the gateway's time is left to the server to judge.
+        """
+        schema, validator = self._definition.get("inputSchema"), self._validator
+        if validator is None or not isinstance(schema, dict):
+            return []
+        steps = effort(schema, arguments, MAX_STEPS)
+        if steps >= MAX_STEPS or validator.is_valid(arguments):
+            return []
+        if steps > MAX_STEPS_FOR_ALL:
+            return [_first_fault(validator, arguments)]
+        return [_fault(error) for error in islice(validator.iter_errors(arguments), _MAX_FAULTS)]
+
+    @cached_property
+    def _validator(self) -> jsonschema_rs.Validator | None:
+        """The compiled schema of arguments; None for one that does not compile: its server will
+        judge itself."""
+        schema = self._definition.get("inputSchema")
+        if not isinstance(schema, dict):
+            return None
+        try:
+            loose = without_defaults_required(schema)
+            text = msgspec.json.encode(loose).decode()
+            return jsonschema_rs.validator_for(
+                text, pattern_options=_PATTERNS, retriever=_refuse_to_fetch
+            )
+        except (ValueError, jsonschema_rs.ReferencingError):
+            return None
+
+
+def _refuse_to_fetch(uri: str) -> Json:
+    """A server's schema must not make the gateway read files or addresses."""
+    raise LookupError(uri)
+
+
+def _first_fault(validator: jsonschema_rs.Validator, arguments: JsonObject) -> str:
+    try:
+        validator.validate(arguments)
+    except jsonschema_rs.ValidationError as error:
+        return f"{_fault(error)} (there may be more faults in these large arguments)"
+    return ""
+
+
+def _fault(error: jsonschema_rs.ValidationError) -> str:
+    where = ".".join(str(step) for step in error.instance_path)
+    message = clean(bounded(error.message, _MAX_FAULT_CHARS))
+    return f"{where}: {message}" if where else message
 
 
 def effort(schema: JsonObject, value: Json, most: int) -> int:
