@@ -65,20 +65,20 @@ class ScriptCalls:
 
     async def _answer(self, frame: frames.CallFrame, ref: ToolRef, args: JsonObject) -> None:
         started = time.monotonic()
-        ok = False
+        known, ok = False, False
         try:
             result = await self._result(frame, ref, args)
-            ref = result.ref or ref
+            known, ref = result.ref is not None, result.ref or ref
             ok = not result.is_error
             await self._reply(frame, ref, result)
         except CallError as error:
-            ref, ok = error.ref, False
+            ref, known, ok = error.ref, False, False
             await self._refuse(frame, error)
         finally:
             if ref.server:
                 ms = (time.monotonic() - started) * 1000
-                server, tool = (label(name, _MAX_NAME_CHARS) for name in (ref.server, ref.tool))
-                self.records.append(CallRecord(server, tool, round(ms, 3), ok))
+                shown = ref if known else _shown(ref)
+                self.records.append(CallRecord(shown.server, shown.tool, round(ms, 3), ok))
 
     async def _result(self, frame: frames.CallFrame, ref: ToolRef, args: JsonObject) -> ToolResult:
         size, limit = len(bytes(frame.args)), self._limits.argument_bytes
@@ -112,6 +112,11 @@ class ScriptCalls:
     async def _send(self, body: bytes) -> None:
         with suppress(frames.WorkerGone):  # whoever reads the frames finds out too
             await self._writer.send(body)
+
+
+def _shown(ref: ToolRef) -> ToolRef:
+    """Names that a script has chosen, to be read; those of a tool that is listed can be seen."""
+    return ToolRef(label(ref.server, _MAX_NAME_CHARS), label(ref.tool, _MAX_NAME_CHARS))
 
 
 def _words(ref: ToolRef, raw: bytes) -> str:
