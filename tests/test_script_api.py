@@ -8,7 +8,7 @@ import pytest
 
 from mcproxy.gateway.arguments import MAX_CODE_BYTES, read_search
 from mcproxy.gateway.descriptions import definitions
-from mcproxy.gateway.result_content import MAX_RESULT_BYTES
+from mcproxy.gateway.metatools import MAX_RESULT_BYTES
 from mcproxy.manifest.model import build
 from mcproxy.manifest.stubs.python import python_stub
 from mcproxy.manifest.stubs.typescript import typescript_stub

@@ -92,7 +92,7 @@ SITES: dict[str, tuple[str, ...]] = {
     "login.py _first": ("_answer",),
     "policy/verifier.py Verifier run": ("Authority.run",),
     "reload.py Reloader run": ("Reloader._watch",),
-    "sandbox/calls.py ScriptCalls take": ("ScriptCalls._answer", "ScriptCalls._refuse"),
+    "sandbox/bridge.py ScriptCalls take": ("ScriptCalls._answer", "ScriptCalls._refuse"),
     "sandbox/worker_pool.py Lane _start": ("Egress.serve_listener",),
     "sandbox/network/egress.py Egress serve_listener": ("Egress._serve",),
     "sandbox/network/egress.py Egress serve_dials": ("Egress._serve",),

@@ -4,7 +4,7 @@ import pytest
 
 from bench.trace import SCRIPT, Calls, configuration, files, traced
 
-MOST_FILES = 61
+MOST_FILES = 57
 TEN_CALLS = f"for _ in range(10): {SCRIPT}"
 
 
@@ -27,7 +27,7 @@ async def test_a_request_is_judged_once_for_each_namespace_that_it_names(
     calls = await traced(configuration(), code=TEN_CALLS, **asked)
     assert times(calls, "sandbox/bridge.py", "serve") > 0, "the trace sees the script"
     assert times(calls, "policy/access.py", "admit") == judged
-    assert times(calls, "policy/identity.py", "Identities.of") == judged
+    assert times(calls, "policy/access.py", "Identities.of") == judged
 
 
 async def test_one_call_of_a_script_passes_through_few_files() -> None:

@@ -11,8 +11,7 @@ import pytest
 
 from mcproxy.errors import ServerDown
 from mcproxy.upstream.remote.http_channel import TOLD_AT_ONCE
-from mcproxy.wire.outbox import UnreadLimits
-from mcproxy.wire.pace import TURN_MESSAGES
+from mcproxy.wire.flow_control import TURN_MESSAGES, UnreadLimits
 from tests.servers.remote_odd import Odd, serving
 from tests.upstream.fleets import WAIT_SECS, running, server
 

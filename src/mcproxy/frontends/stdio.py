@@ -21,6 +21,7 @@ from mcproxy.gateway.listen import listen
 from mcproxy.gateway.request import RequestSource
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Caller
+from mcproxy.wire.flow_control import Pace
 from mcproxy.wire.lines import MAX_LINE_BYTES, LineSplitter, Overlong
 from mcproxy.wire.message import (
     Failure,
@@ -32,7 +33,6 @@ from mcproxy.wire.message import (
     encode,
     encode_batch,
 )
-from mcproxy.wire.pace import Pace
 
 FLUSH_SECS = 5.0  # at the end, a client that still reads has taken what is queued by then
 

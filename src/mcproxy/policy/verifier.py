@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mcproxy.config.load import Loaded
 from mcproxy.errors import ConfigError, Problem
-from mcproxy.policy.identity import TokenRefused
+from mcproxy.policy.access import TokenRefused
 from mcproxy.types import Caller
 
 if TYPE_CHECKING:

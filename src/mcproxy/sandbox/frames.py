@@ -13,9 +13,8 @@ from collections.abc import Mapping
 import msgspec
 
 from mcproxy.types import Job, Json, JsonObject, Limits, Wrapping
+from mcproxy.wire.flow_control import Pace, Unread, UnreadLimits
 from mcproxy.wire.message import MAX_DEPTH, UNREADABLE, is_deep
-from mcproxy.wire.outbox import Unread, UnreadLimits
-from mcproxy.wire.pace import Pace
 
 _LENGTH = struct.Struct("<I")
 _CHUNK_BYTES = 1 << 18

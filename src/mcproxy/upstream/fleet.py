@@ -19,8 +19,7 @@ from mcproxy.hooks import Action, Occasion
 from mcproxy.types import Change, Json, JsonObject, ServerHealth, ServerView, ToolRef, ToolResult
 from mcproxy.upstream.child.tree import processes
 from mcproxy.upstream.definition import Definition, definitions, not_running
-from mcproxy.upstream.server_entry import Around, OnEvent, ServerEntry
-from mcproxy.upstream.server_table import ServerTable
+from mcproxy.upstream.server_table import Around, OnEvent, ServerEntry, ServerTable
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.upstream.supervision.supervisor import Supervisor
 from mcproxy.wire.message import Notification

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcproxy.config.auth import JwtConfig
-from mcproxy.policy.identity import TokenRefused
+from mcproxy.policy.access import TokenRefused
 from mcproxy.policy.oauth.verify import (
     LEEWAY_SECS,
     MAX_KEYS,

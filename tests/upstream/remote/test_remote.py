@@ -11,7 +11,7 @@ from mcproxy.errors import CallTimeout, ServerDown, UpstreamError
 from mcproxy.exchange import NOBODY
 from mcproxy.types import Json, JsonObject
 from mcproxy.upstream.remote import sse
-from mcproxy.upstream.supervision.call_guard import THRESHOLD
+from mcproxy.upstream.supervision.calls import THRESHOLD
 from tests.servers.remote_odd import Odd, serving
 from tests.upstream.fleets import WAIT_SECS, Watched, running
 

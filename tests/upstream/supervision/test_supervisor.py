@@ -20,7 +20,7 @@ from mcproxy.hooks import Occasion
 from mcproxy.patience import Clock
 from mcproxy.types import JsonObject, ToolRef
 from mcproxy.upstream.fleet import fleet_actions
-from mcproxy.upstream.supervision.call_guard import CLOSED, OPEN_SECS, THRESHOLD
+from mcproxy.upstream.supervision.calls import CLOSED, OPEN_SECS, THRESHOLD
 from mcproxy.upstream.supervision.server_limits import StartSlots
 from tests.servers import unruly
 from tests.upstream.fleets import (

@@ -16,7 +16,7 @@ from typing import NoReturn, TypeAlias
 from jwt import PyJWK
 
 from mcproxy.config.auth import JwtConfig
-from mcproxy.policy.identity import TokenRefused
+from mcproxy.policy.access import TokenRefused
 from mcproxy.policy.oauth.issuer import FETCH_SECS, IssuerUnavailable, fetch_keys
 from mcproxy.policy.oauth.verify import claims_of, heading, key_for
 from mcproxy.types import Claims

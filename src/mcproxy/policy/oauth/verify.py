@@ -13,7 +13,7 @@ import jwt
 from jwt.algorithms import has_crypto
 
 from mcproxy.config.auth import JwtConfig
-from mcproxy.policy.identity import TokenRefused
+from mcproxy.policy.access import TokenRefused
 from mcproxy.types import Claims, Json, JsonObject
 
 MAX_TOKEN_CHARS = 16 << 10  # a token with hundreds of groups has some 8 KiB

@@ -21,9 +21,8 @@ from mcproxy.exit_status import how_ended
 from mcproxy.types import Cause
 from mcproxy.upstream.child.pipes import Incoming, Outgoing, on_end
 from mcproxy.upstream.child.tree import Family, Table, family, marks, processes
+from mcproxy.wire.flow_control import Outbox, Paced
 from mcproxy.wire.lines import LineSplitter, Overlong, head, tail
-from mcproxy.wire.outbox import Outbox
-from mcproxy.wire.pace import Paced
 
 STDERR_LINES = 20  # kept for error messages
 STDERR_LINE_BYTES = 2000

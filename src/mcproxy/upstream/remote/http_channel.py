@@ -14,8 +14,8 @@ from typing import Protocol
 from mcproxy.errors import McproxyError, PeerClosed
 from mcproxy.types import Cause
 from mcproxy.upstream.serverlog import ServerLog
+from mcproxy.wire.flow_control import Unread
 from mcproxy.wire.message import Message
-from mcproxy.wire.outbox import Unread
 from mcproxy.wire.peer import Peer
 
 TOLD_AT_ONCE = 32  # messages without a reply on their way: each has a connection of its own

@@ -15,9 +15,9 @@ import httpx
 from mcproxy.errors import RpcError
 from mcproxy.upstream.remote.endpoint import read_body
 from mcproxy.upstream.serverlog import ServerLog
+from mcproxy.wire.flow_control import Pace
 from mcproxy.wire.lines import EDGE_BYTES, MAX_LINE_BYTES, LineSplitter, Overlong, head
 from mcproxy.wire.message import Message, decode, decode_body, stand_in
-from mcproxy.wire.pace import Pace
 
 _BOM = b"\xef\xbb\xbf"
 

@@ -22,8 +22,7 @@ from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.handshake import HandshakeFailed
 from mcproxy.upstream.protocol.session import ServerSession
 from mcproxy.upstream.serverlog import ServerLog
-from mcproxy.upstream.supervision.call_guard import CallGuard
-from mcproxy.upstream.supervision.calls import ServerCalls
+from mcproxy.upstream.supervision.calls import CallGuard, ServerCalls
 from mcproxy.upstream.supervision.restart import (
     Ending,
     GiveUp,

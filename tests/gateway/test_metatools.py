@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcproxy.gateway.result_content import preview, take_blocks
+from mcproxy.gateway.metatools import preview, take_blocks
 from mcproxy.types import Json, JsonObject
 
 IMAGE: JsonObject = {"type": "image", "data": "aGk=", "mimeType": "image/png"}
