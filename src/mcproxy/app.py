@@ -24,6 +24,7 @@ from mcproxy.exchange import Tenant, Upstream
 from mcproxy.frontends.capacity import Gate
 from mcproxy.gateway.call_chain import CallServices
 from mcproxy.gateway.core import Gateway, Services
+from mcproxy.gateway.keeping import Keeping
 from mcproxy.gateway.resources import resource_reader
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
 from mcproxy.hooks import Hooks
@@ -39,12 +40,13 @@ from mcproxy.policy.limits import RateLimiter, capacities
 from mcproxy.policy.verifier import Verifier, authority_of
 from mcproxy.queues import Load, Queues
 from mcproxy.reload import Reloader
-from mcproxy.sandbox.check import checked
 from mcproxy.sandbox.installer import Installer
 from mcproxy.sandbox.network.egress import Egress
 from mcproxy.sandbox.packages import Packages
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile, profile_for
+from mcproxy.store.interface import StoreBounds
+from mcproxy.store.local_store import LocalStore
 from mcproxy.types import (
     Caller,
     CallTool,
@@ -138,8 +140,16 @@ class App:
             self._discreet(self._metrics.measured(self._fleet.call)),
             resource_reader(upstream),
         )
-        run = checked(self._counted(self._pool.run))
-        self.gateway = Gateway(self._current, Services(run, calls, upstream, self._metrics))
+        results = loaded.config.results
+        self._store = LocalStore(
+            state_directory(environment) / "store.db" if results.persist else None,
+            StoreBounds(owner_bytes=results.keep_mb << 20),
+        )
+        keeping = Keeping(self._store, results.ttl_secs)
+        run = self._counted(self._pool.run)
+        self.gateway = Gateway(
+            self._current, Services(run, calls, upstream, keeping, self._metrics)
+        )
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -151,6 +161,7 @@ class App:
         """
         self._reloader.hear_hangups()
         async with (
+            self._store,
             self._packages,
             self._pool,
             self.gateway.running(),
@@ -224,6 +235,8 @@ class App:
         for name in _FIXED:
             if getattr(loaded.config.sandbox, name) != getattr(self._loaded.config.sandbox, name):
                 log.warning("sandbox.%s has changed: it counts from the next start on", name)
+        if loaded.config.results != self._loaded.config.results:
+            log.warning("results has changed: it counts from the next start on")
         if loaded.config.audit != self._loaded.config.audit:
             log.warning("audit has changed: it counts from the next start on")
 

@@ -139,6 +139,7 @@ class CallError(McproxyError):
 
     code = "call_failed"
     retryable = False
+    unanswered = False  # it may have been done all the same
 
     def __init__(self, ref: ToolRef, message: str, *, retry_after: float | None = None) -> None:
         self.ref, self.message, self.retry_after = ref, message, retry_after
@@ -240,6 +241,7 @@ class CallTimeout(CallError):
     """No reply within the tool's time; ``safe`` when the tool is read-only or idempotent."""
 
     code = "timeout"
+    unanswered = True
 
     def __init__(self, ref: ToolRef, secs: float, *, safe: bool) -> None:
         self.retryable = safe
@@ -266,9 +268,33 @@ class ServerDown(CallError):
         *,
         how: str = "is down",
         retry_after: float | None = None,
+        unanswered: bool = False,
     ) -> None:
+        self.unanswered = unanswered
         text = f"Server {ref.server!r} {how}: {detail}"
         super().__init__(ref, text, retry_after=retry_after)
+
+
+class UnknownOutcome(CallError):
+    """A resumed script comes to a call of which nobody knows whether it was done; nothing is sent.
+
+    ``succeeded``: it was done, and its value is not kept.
+    """
+
+    code = "unknown_outcome"
+
+    def __init__(self, ref: ToolRef, *, succeeded: bool) -> None:
+        known = (
+            "was done in the run before, and its value is not kept"
+            if succeeded
+            else "was sent in the run before, and no answer was seen: it may have been done"
+        )
+        super().__init__(
+            ref,
+            f"This call of {_name(ref)} {known}. Nothing was sent now. Find out with a tool that "
+            'reads, then leave the call out; or pass resume_unknown="retry" to send such calls '
+            'again, "skip" to take null for their value.',
+        )
 
 
 class UpstreamError(CallError):

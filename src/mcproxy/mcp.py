@@ -93,3 +93,10 @@ LOG_LEVELS: Final = (
     "emergency",
 )
 """Of log messages, the least severe first (server/utilities/logging)."""
+
+
+def is_repeatable(annotations: object) -> bool:
+    """Whether a tool with these annotations may be called twice without harm (ToolAnnotations)."""
+    if not isinstance(annotations, dict):
+        return False
+    return annotations.get("readOnlyHint") is True or annotations.get("idempotentHint") is True

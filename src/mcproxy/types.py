@@ -190,22 +190,33 @@ class ToolResult:
 
     ``ref``: the tool that answered, where the name that was asked may have been another form of it.
     ``wrapping``: whether its value stands in an object that its framework put around it.
+    ``replayed``: it is the record of an earlier call, and nothing was sent.
     """
 
     raw: bytes
     is_error: bool = False
     ref: ToolRef | None = None
     wrapping: Wrapping = "never"
+    replayed: bool = False
+
+
+CallOutcome: TypeAlias = Literal["ok", "failed", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """One call that a script made; ``ms`` is wall time in the gateway, upstream included."""
+    """One call that a script made; ``ms`` is wall time in the gateway, upstream included.
+
+    ``unknown``: it was sent, and no answer seen. ``arguments``: the head of their JSON text, of one
+    that did not succeed. ``replayed``: it is the record of an earlier run's.
+    """
 
     server: str
     tool: str
     ms: float
-    ok: bool
+    outcome: CallOutcome
+    arguments: str = ""
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def test_a_call_comes_back_inline(served: Running, code: str) -> None:
     assert done["status"] == "success"
     assert done["result"]["target"]["datetime"].endswith("13:00:00+05:30")
     (call,) = done["calls"]
-    assert (call["server"], call["tool"], call["ok"]) == ("time", "convert_time", True)
+    assert (call["server"], call["tool"], call["outcome"]) == ("time", "convert_time", "ok")
     assert call["ms"] > 0
 
 
@@ -34,10 +34,24 @@ def test_a_call_comes_back_inline(served: Running, code: str) -> None:
 @pytest.mark.parametrize(
     ("code", "kind", "words"),
     [
-        ('api.server("tim").convert_time()', "ToolError", "Did you mean 'time'?"),
-        ('api.server("vault").echo()', "ToolError", "There is no server 'vault'"),
-        ('api.server("time").convert()', "ToolError", 'api.server("time").convert_time('),
-        ('api.server("time").convert_time(time=5)', "ToolError", '"source_timezone" is a required'),
+        ('api.server("tim").convert_time()', "CheckError", "Did you mean 'time'?"),
+        ('api.server("vault").echo()', "CheckError", "There is no server 'vault'"),
+        ('api.server("time").convert()', "CheckError", 'api.server("time").convert_time('),
+        ('api.server("time").convert_time(time=5)', "CheckError", "missing 'source_timezone'"),
+        # Written so that only the run can tell:
+        ('api.server(str("tim")).convert_time()', "ToolError", "Did you mean 'time'?"),
+        ('api.server(str("vault")).echo()', "ToolError", "There is no server 'vault'"),
+        ('api.server(str("time")).convert()', "ToolError", 'api.server("time").convert_time('),
+        (
+            'api.server(str("time")).convert_time(time=5)',
+            "ToolError",
+            '"source_timezone" is a required',
+        ),
+        (
+            'api.server(str("time")).get_current_time(timezone="UTC", zone=5)',
+            "ToolError",
+            "no parameter 'zone', did you mean 'timezone'?",
+        ),
         ('api.server("absent").anything()', "ToolError", "/no/such/command"),
         ('api.server("echo").fail(message="out of ink")', "ToolError", "out of ink"),
         ('api.server("echo").rpc_error()', "ToolError", "JSON-RPC error"),
@@ -127,3 +141,27 @@ def test_search_finds_and_says_how_to_call(served: Running) -> None:
     whole: JsonObject = served.tool("search", query="time.convert_time", max_depth=3)
     assert "inputSchema" in str(whole)
     assert "vault" not in str(served.tool("search", query="", max_depth=2))
+
+
+@pytest.mark.requirement("preflight.nothing_sent")
+def test_a_script_that_is_refused_has_sent_nothing(served: Running) -> None:
+    failed: Any = served.run(
+        'api.server("echo").echo(message="first")\napi.server("echo").ehco(message="second")\n'
+        'import socket\napi.server("time").get_current_time(zone="UTC")'
+    )
+    assert failed["error"]["type"] == "CheckError"
+    told = failed["error"]["message"]
+    assert [line[:6] for line in told.splitlines()] == ["Nothin", "line 2", "line 3", "line 4"]
+    assert "calls" not in failed
+
+
+@pytest.mark.requirement("preflight.check_only")
+def test_check_only_runs_nothing(served: Running) -> None:
+    read: Any = served.run('print(api.server("echo").echo(message="x"))', check_only=True)
+    assert (read["status"], read["result"]) == ("success", None)
+    assert "stdout" not in read
+    assert "calls" not in read
+    assert read["notes"] == ["check_only: the script was read and not run"]
+    refused: Any = served.run('api.server("ehco").echo()', check_only="true")
+    assert refused["error"]["type"] == "CheckError"
+    assert "check_only must be true or false" in str(served.run("1", check_only=3)["fault"])

@@ -23,6 +23,7 @@ from mcproxy.frontends.request_auth import Site
 from mcproxy.frontends.sessions import Bounds, Sessions
 from mcproxy.gateway.call_chain import CallServices
 from mcproxy.gateway.core import Gateway, Services
+from mcproxy.gateway.keeping import Keeping
 from mcproxy.gateway.request import RequestSource
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
 from mcproxy.manifest.model import build
@@ -31,6 +32,8 @@ from mcproxy.policy.access import Policy, policy_of
 from mcproxy.policy.audit import AuditLog
 from mcproxy.policy.origins import bind_to
 from mcproxy.queues import Queues
+from mcproxy.store.interface import StoreBounds
+from mcproxy.store.local_store import LocalStore
 from mcproxy.types import (
     Caller,
     CallTool,
@@ -134,7 +137,9 @@ class World:
         upstream = Upstream(_nothing, _nothing, lambda *_: None, _nothing, _nothing)
         audit = AuditLog(Audit(), Path())
         calls = CallServices(lambda *_: None, Queues().entered, audit, scripts.serve, _nothing)
-        services = Services(scripts.run, calls, upstream, Metrics())
+        # Never entered: scripts here record no calls, and a store that nobody asks does nothing.
+        keeping = Keeping(LocalStore(None, StoreBounds()), ttl_secs=60)
+        services = Services(scripts.run, calls, upstream, keeping, Metrics())
         self.gateway = Gateway(lambda: self.snapshot, services)
 
     def publish(self, *tools: str) -> None:

@@ -144,7 +144,7 @@ async def test_a_name_that_nothing_has_is_masked() -> None:
     [
         (Outcome(value=CANARY, stdout=CANARY, execution_time_ms=7), "success", 0),
         (Outcome(error=ScriptError("Timeout", CANARY), execution_time_ms=7), "Timeout", 0),
-        (Outcome(calls=(Call("a", "b", 1.0, ok=True),), execution_time_ms=7), "success", 1),
+        (Outcome(calls=(Call("a", "b", 1.0, "ok"),), execution_time_ms=7), "success", 1),
         ("access_denied", "access_denied", 0),
     ],
 )

@@ -29,7 +29,7 @@ except ToolError as e:
     outcome = await run(source)
     assert outcome.error is None
     assert outcome.value == [*TOOL_ERRORS[tool], "s", tool, True]
-    assert [record.ok for record in outcome.calls] == [False]
+    assert [record.outcome for record in outcome.calls] == ["failed"]
 
 
 @pytest.mark.requirement("api.tool_error")

@@ -28,6 +28,7 @@ MaxRunning = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
 MaxWaiting = Annotated[int, Field(ge=0, le=1_000), BeforeValidator(no_boolean)]
 AuditMegabytes = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(no_boolean)]
 AuditFiles = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
+KeptMegabytes = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(no_boolean)]
 InstanceCount = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
 OriginEntry = Annotated[str, AfterValidator(origin)]
 HostEntry = Annotated[str, AfterValidator(served_host)]
@@ -196,6 +197,20 @@ class StubGeneration(Section):
     languages: tuple[Literal["python", "typescript"], ...] = ("python", "typescript")
 
 
+class Results(Section):
+    """What is kept for the next script: each caller's, in each namespace and session."""
+
+    ttl_secs: Seconds = Field(
+        default=3600.0, description="What is not used for so many seconds is forgotten."
+    )
+    keep_mb: KeptMegabytes = Field(
+        default=64, description="MiB for each caller, namespace and session; the oldest goes first."
+    )
+    persist: bool = Field(
+        default=True, description="False: it is kept in memory and gone with the gateway."
+    )
+
+
 class Manifests(Section):
     """How the tools of all servers are collected."""
 
@@ -242,6 +257,7 @@ class Config(Section):
     auth: Auth = Auth()
     audit: Audit = Audit()
     sandbox: Sandbox = Sandbox()
+    results: Results = Results()
     manifests: Manifests = Manifests()
 
 

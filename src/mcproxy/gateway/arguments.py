@@ -6,6 +6,7 @@ that, all else is an ``ArgumentFault`` whose text lets the model mend its call.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from mcproxy.errors import McproxyError
 from mcproxy.manifest.bounds import DEFAULT_DEPTH, MAX_DEPTH, MAX_LIMIT
@@ -14,6 +15,19 @@ from mcproxy.types import Json
 
 MAX_CODE_BYTES = 50 << 10
 _SHOWN_CHARS = 100  # of what a client sent, in a refusal of it
+_MAX_ID_CHARS = 100
+
+
+OnUnknown: TypeAlias = Literal["refuse", "retry", "skip"]
+_OF_EXECUTE = (
+    "code",
+    "namespace",
+    "timeout_secs",
+    "check_only",
+    "session",
+    "resume",
+    "resume_unknown",
+)
 
 
 class ArgumentFault(McproxyError):
@@ -33,11 +47,17 @@ class SearchArguments:
 
 @dataclass(frozen=True, slots=True)
 class ExecuteArguments:
-    """``execute``: the script (at most 50 KiB), and its time limit in seconds if one was asked."""
+    """``execute``: the script (at most 50 KiB), its time limit in seconds if one was asked, whether
+    it is only to be read, the handle of the session that it belongs to, and the execution that it
+    resumes, with what to do about calls whose outcome is unknown."""
 
     code: str
     namespace: str | None
     timeout_secs: float | None
+    check_only: bool = False
+    session: str | None = None
+    resume: str | None = None
+    resume_unknown: OnUnknown = "refuse"
 
 
 def read_search(arguments: Mapping[str, Json]) -> SearchArguments:
@@ -56,7 +76,7 @@ def read_search(arguments: Mapping[str, Json]) -> SearchArguments:
 
 def read_execute(arguments: Mapping[str, Json]) -> ExecuteArguments:
     """Read the arguments of ``execute``. Raises ArgumentFault."""
-    _refuse_unknown("execute", arguments, ("code", "namespace", "timeout_secs"))
+    _refuse_unknown("execute", arguments, _OF_EXECUTE)
     code = arguments.get("code")
     if not isinstance(code, str) or not code.strip():
         raise ArgumentFault(
@@ -69,7 +89,15 @@ def read_execute(arguments: Mapping[str, Json]) -> ExecuteArguments:
             f"code has {size} bytes, the limit is {MAX_CODE_BYTES}. Fetch data with tool calls "
             "inside the script instead of writing it into the code."
         )
-    return ExecuteArguments(code, _namespace(arguments), _seconds(arguments.get("timeout_secs")))
+    return ExecuteArguments(
+        code,
+        _namespace(arguments),
+        _seconds(arguments.get("timeout_secs")),
+        _flag("check_only", arguments.get("check_only", False)),
+        _text("session", arguments),
+        _text("resume", arguments),
+        _on_unknown(arguments.get("resume_unknown", "refuse")),
+    )
 
 
 def _refuse_unknown(tool: str, arguments: Mapping[str, Json], known: tuple[str, ...]) -> None:
@@ -107,6 +135,29 @@ def _seconds(value: Json) -> float | None:
             f"timeout_secs must be a number of seconds above 0, not {_shown(value)}."
         )
     return number
+
+
+def _text(name: str, arguments: Mapping[str, Json]) -> str | None:
+    value = arguments.get(name)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > _MAX_ID_CHARS:
+        raise ArgumentFault(f"{name} must be a text that a reply has told, or be left out.")
+    return value
+
+
+def _on_unknown(value: Json) -> OnUnknown:
+    if value in ("refuse", "retry", "skip"):
+        return value  # type: ignore[return-value]  # one of them
+    raise ArgumentFault(f"resume_unknown must be refuse, retry or skip, not {_shown(value)}.")
+
+
+def _flag(name: str, value: Json) -> bool:
+    flags: Mapping[Json, bool] = {"true": True, "false": False}
+    read = flags.get(value.lower()) if isinstance(value, str) else value
+    if not isinstance(read, bool):
+        raise ArgumentFault(f"{name} must be true or false, not {_shown(value)}.")
+    return read
 
 
 def _shown(value: Json) -> str:

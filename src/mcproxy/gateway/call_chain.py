@@ -2,6 +2,7 @@
 
 Each link does one thing and knows only the next: ``audited`` keeps the record; ``scoped`` turns the
 name that was asked into the tool that is meant, holds the arguments against its schema, or refuses;
+``recorded`` keeps what it did (``journal``);
 ``checked`` does the latter for a tool that is known; ``queued`` holds a place in the namespace;
 ``limited`` takes a token from the caller's bucket; ``discreet`` masks what a tool refuses with;
 ``announced`` tells the client which of a script's calls makes progress. A script's chain is built
@@ -24,6 +25,7 @@ from mcproxy.gateway.request import RequestContext
 from mcproxy.manifest.lookup import find_tool, require_server
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
+from mcproxy.manifest.parameters import unknown_parameters
 from mcproxy.manifest.tool_schema import ToolSchema
 from mcproxy.observe.redact import Redactor
 from mcproxy.policy.audit import Actor, AuditLog, actor
@@ -33,6 +35,7 @@ from mcproxy.types import CallTool, Json, JsonObject, ServerState, Tool, ToolRef
 from mcproxy.wire.message import MAX_DEPTH, is_deep
 
 _MAX_PROGRESS_CHARS = 300
+_MAX_UNKNOWN = 10  # parameters that a tool does not have, in one refusal
 READ_RESOURCE = "read_resource"  # of the gateway's own services
 _LISTED: Collection[ServerState] = ("ready", "idle")  # the others may have tools we do not know
 
@@ -67,14 +70,18 @@ class CallServices:
 
 
 def script_chain(
-    context: RequestContext, services: CallServices, who: Actor, own: CallTool
+    context: RequestContext,
+    services: CallServices,
+    who: Actor,
+    own: CallTool,
+    recorded: Callable[[CallTool], CallTool],
 ) -> CallTool:
     """What the calls of one script go through, all on behalf of ``who``; ``own`` answers those of
-    the gateway itself."""
+    the gateway itself, ``recorded`` keeps what they did, or has it from before."""
     namespace, manifest = context.namespace, context.view.manifest
     limits = partial(limited, context.caller, namespace, services.take)
     call = discreet(context.view.redactor, announced(context.exchange, services.call))
-    call = scoped(manifest, namespace.limits.argument_bytes, limits(call))
+    call = scoped(manifest, namespace.limits.argument_bytes, recorded(limits(call)))
     read = limits(partial(services.read, context.exchange))
 
     async def routed(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
@@ -113,7 +120,8 @@ def client_chain(
 
 
 def scoped(manifest: Manifest, argument_bytes: int, call: CallTool) -> CallTool:
-    """Let through calls of tools that the manifest has, with arguments that their schema takes.
+    """Let through calls of tools that the manifest has, with arguments that their schema takes,
+    and names: a server ignores others, and what it gives is then silently not what was asked for.
 
     A server that is not up may have tools that are not known: it is asked, and says how it is.
     """
@@ -128,6 +136,9 @@ def scoped(manifest: Manifest, argument_bytes: int, call: CallTool) -> CallTool:
             if manifest.servers[ref.server].state in _LISTED:
                 raise
             return await call(ref, arguments)
+        unknown = unknown_parameters(tool.definition.get("inputSchema"), arguments)
+        if unknown:
+            raise InvalidArguments(tool.ref, unknown[:_MAX_UNKNOWN], call_line(tool))
         schema = _check(manifest, tool, arguments, sent, call_line)
         result = await call(tool.ref, arguments)
         return replace(result, ref=tool.ref, wrapping=schema.wrapping)

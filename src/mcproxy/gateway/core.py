@@ -22,6 +22,7 @@ from mcproxy.gateway import listings
 from mcproxy.gateway.arguments import ArgumentFault
 from mcproxy.gateway.call_chain import CallServices
 from mcproxy.gateway.input_rounds import InputRounds
+from mcproxy.gateway.keeping import Keeping
 from mcproxy.gateway.listeners import Changes, OnChange
 from mcproxy.gateway.metatools import MetaTools, fault_result
 from mcproxy.gateway.passthrough import Passthrough
@@ -47,11 +48,12 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Services:
     """What the gateway uses and is handed: the runner of scripts, what calls of tools pass, what
-    else servers have, and what is counted."""
+    else servers have, what is kept for the next script, and what is counted."""
 
     run: RunCode
     calls: CallServices
     upstream: Upstream
+    keeping: Keeping
     metrics: Metrics
 
 
@@ -67,7 +69,7 @@ class Gateway:
         self._snapshot = snapshot
         self._metrics = services.metrics
         calls, renewed = services.calls, self.renewed
-        meta = MetaTools(services.run, calls, renewed, services.metrics.searched)
+        meta = MetaTools(services.run, calls, services.keeping, renewed, services.metrics.searched)
         self._tools = ToolCalls(meta, calls, renewed)
         self._passing = Passthrough(services.upstream)
         self._clients = Clients()

@@ -6,6 +6,7 @@ it is cut. Knows neither transports nor how a script is run: it is handed a
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -23,20 +24,26 @@ from mcproxy.gateway.arguments import (
     read_search,
 )
 from mcproxy.gateway.call_chain import CallServices, Renewed, script_chain
+from mcproxy.gateway.call_listing import listed_calls
+from mcproxy.gateway.journal import Journal
+from mcproxy.gateway.keeping import Keeping
 from mcproxy.gateway.request import RequestContext
 from mcproxy.manifest.lookup import schema
 from mcproxy.manifest.reply_text import as_text
 from mcproxy.manifest.search import BadSearch, search
 from mcproxy.policy.audit import Actor, actor
 from mcproxy.policy.limits import places_of_execution
+from mcproxy.preflight.check import Reading
+from mcproxy.preflight.check import read as read_script
 from mcproxy.types import Job, Json, JsonObject, Outcome, RunCode, ToolRef, ToolResult
 
 MAX_RESULT_BYTES = 64 << 10
-MAX_CALLS_LISTED = 200  # some 12 KiB, twice; a namespace may allow many more
 OWN = ""  # the server name under which a script reaches the gateway's own services
 RETRY_AFTER = "mcproxy/retryAfter"  # in the ``_meta`` of a refusal: whole seconds
+_NOTHING: Mapping[str, Json] = {}
 _EXECUTE = ToolRef(OWN, "execute")
 
+log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -47,8 +54,14 @@ class MetaTools:
     """
 
     def __init__(
-        self, run: RunCode, services: CallServices, renewed: Renewed, searched: Callable[[], None]
+        self,
+        run: RunCode,
+        services: CallServices,
+        keeping: Keeping,
+        renewed: Renewed,
+        searched: Callable[[], None],
     ) -> None:
+        self._keeping = keeping
         self._searched = searched
         self._run = run
         self._services = services
@@ -86,12 +99,38 @@ class MetaTools:
                     f"{namespace.name!r}; it can be left out."
                 )
             limits = dataclasses.replace(limits, timeout_secs=arguments.timeout_secs)
+        owner = await self._keeping.owner(context, arguments.session)
+        reading = read_script(arguments.code, context.view.manifest)
+        if reading.error or arguments.check_only:
+            outcome = _unrun(reading, namespace.name)
+            self._services.audit.execution(who, arguments.code, outcome)
+            return _outcome_result(outcome)
+        manifest = context.view.manifest
+        journal = await self._keeping.journal(owner, who.execution, arguments, manifest)
         job = Job(arguments.code, limits, context.view.manifest_json, namespace.name)
-        context = replace(context, exchange=_within_script(context.exchange).within(job.clock))
-        call = script_chain(context, self._services, who, partial(self._own, context))
-        outcome = await self._run(job, call)
+        outcome = await self._run_recorded(job, context, who, journal)
+        outcome = dataclasses.replace(outcome, notes=(*outcome.notes, *reading.notes))
         self._services.audit.execution(who, arguments.code, outcome)
-        return _outcome_result(outcome)
+        told: JsonObject = {"execution": who.execution}
+        if outcome.error and journal.began:
+            await journal.kept()
+            owner = await self._keeping.named(owner)
+            outcome = dataclasses.replace(outcome, notes=(*outcome.notes, _how_to_go_on(who)))
+        if owner.named and owner.handle:
+            told["session"] = owner.handle
+        return _outcome_result(outcome, told)
+
+    async def _run_recorded(
+        self, job: Job, context: RequestContext, who: Actor, journal: Journal
+    ) -> Outcome:
+        exchange = _within_script(context.exchange).within(job.clock)
+        context = replace(context, exchange=exchange)
+        own = partial(self._own, context)
+        try:
+            call = script_chain(context, self._services, who, own, journal.recorded)
+            return await self._run(job, call)
+        finally:
+            journal.end()
 
     async def _own(
         self, context: RequestContext, ref: ToolRef, arguments: Mapping[str, Json]
@@ -123,6 +162,27 @@ class MetaTools:
         return {key: context.view.redactor.prose(value) for key, value in found.items()}
 
 
+def _how_to_go_on(who: Actor) -> str:
+    return (
+        f'mend the script and go on with execute(code=..., resume="{who.execution}"): calls that '
+        "succeeded are answered from the record and not sent again"
+    )
+
+
+def _unrun(reading: Reading, namespace: str) -> Outcome:
+    """What is told of a script that was only read; the log tells what is refused."""
+    if reading.error is None:
+        return Outcome(notes=(*reading.notes, "check_only: the script was read and not run"))
+    log.info(
+        "sandbox: a script in namespace %s is blocked before it runs, line %s: %s",
+        namespace,
+        reading.error.line,
+        reading.summary,
+        extra={"namespace": namespace},
+    )
+    return Outcome(error=reading.error)
+
+
 def _within_script(exchange: Exchange) -> Exchange:
     """The exchange for a script's calls: of the request's ``_meta`` they have the progress token
     only, and what they want to know is asked while the script waits."""
@@ -144,7 +204,7 @@ def _tool_result(body: JsonObject, text: str) -> JsonObject:
     return {"content": [{"type": "text", "text": text}], "structuredContent": body}
 
 
-def _outcome_result(outcome: Outcome) -> JsonObject:
+def _outcome_result(outcome: Outcome, told: Mapping[str, Json] = _NOTHING) -> JsonObject:
     value, blocks = take_blocks(outcome.value)
     shown, size = preview(value)
     body: JsonObject = {
@@ -153,9 +213,10 @@ def _outcome_result(outcome: Outcome) -> JsonObject:
         "stdout": outcome.stdout,
         "traceback": outcome.traceback,
         "error": _present(asdict(outcome.error)) if outcome.error else None,
-        "calls": [asdict(record) for record in outcome.calls[:MAX_CALLS_LISTED]],
+        "calls": listed_calls(outcome.calls),
         "execution_time_ms": outcome.execution_time_ms,
-        "notes": [*outcome.notes, *_unlisted(len(outcome.calls))],
+        "notes": list(outcome.notes),
+        **told,
     }
     if size is not None:
         body["truncated"] = {
@@ -173,12 +234,6 @@ def _outcome_result(outcome: Outcome) -> JsonObject:
     if outcome.error:
         result["isError"] = True
     return result
-
-
-def _unlisted(calls: int) -> list[Json]:
-    if calls <= MAX_CALLS_LISTED:
-        return []
-    return [f"calls lists the first {MAX_CALLS_LISTED} of the script's {calls} calls"]
 
 
 def _present(fields: JsonObject) -> JsonObject:

@@ -4,10 +4,27 @@ A property that is listed as required and has a default may be left out all the 
 schemas list it, and servers fill it in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from mcproxy.manifest.spelling import MAX_NEAR_CHARS, near
 from mcproxy.types import Json, JsonObject
 
+# Where a schema may name parameters other than in its own properties.
+_ELSEWHERE = frozenset(
+    {
+        "$dynamicRef",
+        "$ref",
+        "allOf",
+        "anyOf",
+        "dependentSchemas",
+        "else",
+        "if",
+        "oneOf",
+        "patternProperties",
+        "then",
+        "unevaluatedProperties",
+    }
+)
 # Keywords whose values a call has to repeat as they are.
 REPEATED = frozenset({"const", "dependentRequired", "enum", "required"})
 
@@ -25,6 +42,24 @@ def required(schema: Json) -> frozenset[str]:
     declared = properties(schema)
     demanded = strings(names) if isinstance(names, list) else []
     return frozenset(name for name in demanded if not _has_default(declared.get(name)))
+
+
+def unknown_parameters(schema: Json, names: Iterable[str]) -> list[str]:
+    """What is to be said of arguments that the schema does not name, where it does not allow others
+    in words (JSON Schema allows them by default). A schema whose parameters stand elsewhere (under
+    ``anyOf``, ``$ref`` …) may name any."""
+    if not isinstance(schema, dict) or "properties" not in schema or _ELSEWHERE & schema.keys():
+        return []
+    if schema.get("additionalProperties", False) is not False:
+        return []
+    declared = properties(schema)
+    return [_unknown(name, declared) for name in names if name not in declared]
+
+
+def _unknown(name: str, declared: Iterable[str]) -> str:
+    close = near(name, declared, 1)
+    hint = f", did you mean {close[0]!r}?" if close else ""
+    return f"no parameter {name[:MAX_NEAR_CHARS]!r}{hint}"
 
 
 def without_defaults_required(schema: Json) -> Json:

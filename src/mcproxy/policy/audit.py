@@ -97,7 +97,7 @@ Record: TypeAlias = AuditedExecution | AuditedCall
 
 def actor(caller: str, namespace: str) -> Actor:
     """Whoever begins an execution now."""
-    return Actor(caller, namespace, token_hex(8))
+    return Actor(caller, namespace, token_hex(6))
 
 
 def audited(
@@ -119,7 +119,8 @@ def audited(
         outcome = "ok"
         try:
             result = await call(ref, arguments)
-            outcome = "tool_error" if result.is_error else "ok"
+            outcome = "replayed" if result.replayed else "ok"
+            outcome = "tool_error" if result.is_error else outcome
         except BaseException as error:
             outcome = failure_code(error)
             raise

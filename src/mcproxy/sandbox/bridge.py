@@ -17,9 +17,10 @@ from contextlib import suppress
 import msgspec
 
 from mcproxy.errors import CallError, CallLimit, TooLarge
-from mcproxy.foreign_text import label
+from mcproxy.foreign_text import bounded, label
 from mcproxy.sandbox import frames
 from mcproxy.types import (
+    CallOutcome,
     CallRecord,
     CallTool,
     Job,
@@ -35,6 +36,7 @@ from mcproxy.wire.flow_control import UnreadLimits
 from mcproxy.wire.message import UNREADABLE
 
 _MAX_NAME_CHARS = 200  # of a name in a record, which a script has chosen
+_MAX_ARGUMENT_CHARS = 200  # of a call that did not succeed, in its record
 _MAX_REFUSALS = 4096  # under way at once; a script that starts more calls before it reads is none
 _MAX_NOTES = 50  # lists and texts that a worker sends beside its value are cut to these
 _MAX_CHARS = 16_000
@@ -91,20 +93,27 @@ class ScriptCalls:
 
     async def _answer(self, frame: frames.CallFrame, ref: ToolRef, args: JsonObject) -> None:
         started = time.monotonic()
-        known, ok = False, False
+        known, replayed = False, False
+        outcome: CallOutcome = "unknown"
         try:
             result = await self._result(frame, ref, args)
             known, ref = result.ref is not None, result.ref or ref
-            ok = not result.is_error
+            outcome = "failed" if result.is_error else "ok"
+            replayed = result.replayed
+            self._taken[bool(ref.server)] -= replayed  # it reaches no server
             await self._reply(frame, ref, result)
         except CallError as error:
-            ref, known, ok = error.ref, False, False
+            ref, known = error.ref, False
+            outcome = "unknown" if error.unanswered else "failed"
             await self._refuse(frame, error)
         finally:
             if ref.server:
                 ms = (time.monotonic() - started) * 1000
                 shown = ref if known else _shown(ref)
-                self.records.append(CallRecord(shown.server, shown.tool, round(ms, 3), ok))
+                given = "" if outcome == "ok" else _head(frame.args)
+                self.records.append(
+                    CallRecord(shown.server, shown.tool, round(ms, 3), outcome, given, replayed)
+                )
 
     async def _result(self, frame: frames.CallFrame, ref: ToolRef, args: JsonObject) -> ToolResult:
         size, limit = len(bytes(frame.args)), self._limits.argument_bytes
@@ -143,6 +152,11 @@ class ScriptCalls:
 def _shown(ref: ToolRef) -> ToolRef:
     """Names that a script has chosen, to be read; those of a tool that is listed can be seen."""
     return ToolRef(label(ref.server, _MAX_NAME_CHARS), label(ref.tool, _MAX_NAME_CHARS))
+
+
+def _head(args: msgspec.Raw) -> str:
+    text = bytes(args)[: 4 * _MAX_ARGUMENT_CHARS].decode(errors="replace")
+    return bounded(text, _MAX_ARGUMENT_CHARS)
 
 
 def _words(ref: ToolRef, raw: bytes) -> str:

@@ -117,7 +117,7 @@ class CallGuard:
                         ref, error.reason, how="is busy", retry_after=error.retry_after
                     ) from error
                 await self._doubt(session)
-                raise ServerDown(ref, error.reason) from error
+                raise ServerDown(ref, error.reason, unanswered=True) from error
             except RpcError as error:
                 self._breaker = CLOSED
                 raise UpstreamError(ref, error) from error
@@ -245,8 +245,5 @@ class ServerCalls:
 
 
 def _is_safe(tool: Tool | None) -> bool:
-    """Whether a call may be sent again without harm (MCP, ToolAnnotations)."""
-    hints = tool.definition.get("annotations") if tool else None
-    if not isinstance(hints, dict):
-        return False
-    return hints.get("readOnlyHint") is True or hints.get("idempotentHint") is True
+    """Whether a call may be sent again without harm."""
+    return tool is not None and mcp.is_repeatable(tool.definition.get("annotations"))

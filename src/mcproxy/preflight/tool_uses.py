@@ -1,0 +1,241 @@
+"""Which tools a script's calls reach, and with which arguments, as far as its text tells. Pure.
+
+Names are followed where they are bound once: ``gh = api.server("github")``, an alias, a partial, a
+loop over a written list. What has two meanings, or one that only a run can tell, has none here.
+"""
+
+import ast
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from mcproxy.preflight.outline import CodePlace, Loop, Outline
+
+_MAX_STEPS = 8  # from a name to another and on
+_MAX_ROWS = 16  # of the loops around a call, taken together
+_MAX_USES = 500  # a script of 50 KiB has few more
+_MEMBERS = frozenset({"server", "call_tool"})
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """One call of a tool. ``arguments``: those whose names are written, with what is written, or
+    None; ``whole``: there are no others."""
+
+    line: int
+    server: str
+    tool: str
+    arguments: Mapping[str, ast.expr]
+    whole: bool
+    guarded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """``api`` itself (""), or one of its functions."""
+
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A server, or a tool of it by its attributes, with what a partial has given already."""
+
+    server: str
+    path: tuple[str, ...] = ()
+    args: tuple[ast.expr, ...] = ()
+    keywords: tuple[ast.keyword, ...] = ()
+
+
+_Meaning: TypeAlias = _Member | _Target | str | None
+_Rows: TypeAlias = Mapping[str, ast.expr]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads expressions, with the loops' variables standing for ``rows``."""
+
+    outline: Outline
+    servers: frozenset[str]
+    rows: _Rows = field(default_factory=dict)
+
+    def meaning(self, node: ast.AST, steps: int = _MAX_STEPS) -> _Meaning:
+        """What an expression stands for; None where the text does not tell."""
+        found: _Meaning = None
+        match node:
+            case _ if steps == 0:
+                pass
+            case ast.Constant(str(text)):
+                found = text
+            case ast.Name(name):
+                found = self._named(name, steps - 1)
+            case ast.Attribute(owner, name):
+                found = self._attribute(self.meaning(owner, steps - 1), name)
+            case ast.Subscript(owner, ast.Constant(str(name))):
+                target = self.meaning(owner, steps - 1)
+                found = self._attribute(target, name) if isinstance(target, _Target) else None
+            case ast.Call():
+                found = self._called(node, steps - 1)
+        return found
+
+    def _named(self, name: str, steps: int) -> _Meaning:
+        if name in self.rows:
+            return self.meaning(self.rows[name], steps)
+        if name in self.outline.loops:
+            return None
+        bound = self.outline.bindings.get(name, [])
+        if name == "api":
+            return _Member() if not bound else None
+        value = bound[0] if len(bound) == 1 else None
+        return self.meaning(value, steps) if value is not None else None
+
+    def _attribute(self, owner: _Meaning, name: str) -> _Meaning:
+        if isinstance(owner, _Target) and not name.startswith("__"):
+            return replace(owner, path=(*owner.path, name)) if not owner.args else None
+        if owner == _Member() and name in _MEMBERS:
+            return _Member(name)
+        return _Target(name) if owner == _Member() and name in self.servers else None
+
+    def _called(self, call: ast.Call, steps: int) -> _Meaning:
+        if self._is_partial(call.func) and call.args:
+            inner = self.meaning(call.args[0], steps)
+            if isinstance(inner, _Target):
+                return replace(
+                    inner,
+                    args=(*inner.args, *call.args[1:]),
+                    keywords=(*inner.keywords, *call.keywords),
+                )
+            return None
+        if self.meaning(call.func, steps) == _Member("server") and len(call.args) == 1:
+            name = self.meaning(call.args[0], steps)
+            return _Target(name) if isinstance(name, str) else None
+        return None
+
+    def _is_partial(self, node: ast.expr) -> bool:
+        imports = self.outline.imports
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            return f"{imports.get(node.value.id)}.{node.attr}" == "functools.partial"
+        return isinstance(node, ast.Name) and imports.get(node.id) == "functools.partial"
+
+    def use(self, call: ast.Call, place: CodePlace, guarded: bool) -> ToolUse | None:
+        """The call of a tool that ``call`` is, if it is one."""
+        target = self.meaning(call.func)
+        args, keywords = tuple(call.args), tuple(call.keywords)
+        if target == _Member("call_tool"):
+            given = dict(zip(("server", "tool", "arguments"), args, strict=False))
+            given |= {word.arg: word.value for word in keywords if word.arg in _OWN}
+            keywords = tuple(word for word in keywords if word.arg not in (*_OWN, "raw"))
+            server, tool = (self.meaning(given[n]) if n in given else None for n in _OWN[:2])
+            if not (isinstance(server, str) and isinstance(tool, str)):
+                return None
+            target, args = (
+                _Target(server, (tool,)),
+                tuple(v for n, v in given.items() if n == "arguments"),
+            )
+        if not isinstance(target, _Target) or not target.path:
+            return None
+        arguments, whole = _arguments((*target.args, *args), (*target.keywords, *keywords))
+        if arguments is None:
+            return None
+        tool_name = ".".join(target.path)
+        return ToolUse(call.lineno, target.server, tool_name, arguments, whole, guarded)
+
+    def literal(self, node: ast.expr) -> ast.expr:
+        """The expression behind a loop's variable or a name that is bound once."""
+        for _ in range(_MAX_STEPS):
+            if not isinstance(node, ast.Name):
+                break
+            bound = self.outline.bindings.get(node.id, [])
+            if node.id in self.rows:
+                node = self.rows[node.id]
+            elif len(bound) == 1 and bound[0] is not None and node.id not in self.outline.loops:
+                node = bound[0]
+            else:
+                break
+        return node
+
+
+_OWN = ("server", "tool", "arguments")
+
+
+def _arguments(
+    args: tuple[ast.expr, ...], keywords: tuple[ast.keyword, ...]
+) -> tuple[Mapping[str, ast.expr] | None, bool]:
+    """The arguments that are written, and whether these are all; None where it is no such call."""
+    written: dict[str, ast.expr] = {}
+    whole = True
+    if len(args) > 1 or any(isinstance(one, ast.Starred) for one in args):
+        return None, False
+    for one in args:
+        if not isinstance(one, ast.Dict):
+            whole = False
+            continue
+        for key, value in zip(one.keys, one.values, strict=True):
+            if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                written[key.value] = value
+            else:
+                whole = False
+    for word in keywords:
+        if word.arg is None:
+            whole = False
+        else:
+            written[word.arg] = word.value
+    return written, whole
+
+
+def tool_uses(outline: Outline, servers: frozenset[str]) -> Iterator[ToolUse]:
+    """The calls of tools, those in a loop over a written list once for each of its items."""
+    found = (use for call, place in outline.calls for use in _uses(call, place, outline, servers))
+    return itertools.islice(found, _MAX_USES)
+
+
+def _uses(
+    call: ast.Call, place: CodePlace, outline: Outline, servers: frozenset[str]
+) -> Iterator[ToolUse]:
+    guarded = outline.is_guarded(call, place)
+    for rows in _rows(place.loops, outline):
+        reader = _Reader(outline, servers, rows)
+        use = reader.use(call, place, guarded)
+        if use is not None:
+            literal = {name: reader.literal(value) for name, value in use.arguments.items()}
+            yield replace(use, arguments=literal)
+
+
+def _rows(loops: tuple[Loop, ...], outline: Outline) -> Iterator[_Rows]:
+    """What the variables of these loops stand for, turn by turn; those of other loops are left
+    out."""
+    each = [turns for turns in (_turns(loop, outline) for loop in loops) if turns]
+    for turn in itertools.islice(itertools.product(*each), _MAX_ROWS):
+        yield {name: value for row in turn for name, value in row.items()}
+
+
+def _turns(loop: Loop, outline: Outline) -> list[_Rows]:
+    listed: ast.expr | None = loop.iter
+    if isinstance(listed, ast.Name):
+        listed = _unchanged_list(listed.id, outline)
+    if not isinstance(listed, ast.List | ast.Tuple):
+        return []
+    turns = [_bound(loop.target, item, outline) for item in listed.elts[:_MAX_ROWS]]
+    return [turn for turn in turns if turn is not None] if None not in turns else []
+
+
+def _unchanged_list(name: str, outline: Outline) -> ast.expr | None:
+    """A list that has a name for nothing but loops over it."""
+    bound = outline.bindings.get(name, [])
+    only_read = outline.iterated.get(name, 0) == len(outline.reads.get(name, ()))
+    return bound[0] if len(bound) == 1 and only_read and name not in outline.loops else None
+
+
+def _bound(target: ast.expr, item: ast.expr, outline: Outline) -> _Rows | None:
+    if isinstance(target, ast.Name):
+        free = target.id not in outline.bindings and not isinstance(item, ast.Starred)
+        return {target.id: item} if free else None
+    if isinstance(target, ast.Tuple) and isinstance(item, ast.Tuple):
+        if len(target.elts) != len(item.elts):
+            return None
+        pairs = [_bound(*pair, outline) for pair in zip(target.elts, item.elts, strict=True)]
+        if None in pairs:
+            return None
+        return {name: value for pair in pairs if pair for name, value in pair.items()}
+    return None

@@ -1,0 +1,1 @@
+"""What outlives a request: values, journals and what is learned."""

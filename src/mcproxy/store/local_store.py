@@ -1,0 +1,196 @@
+"""A store on this machine: a file used by one thread beside the event loop, or memory.
+
+What waits when the thread comes round is done in one transaction, so that calls side by side cost
+one commit. Where the file fails, at the start or later, one warning is logged and memory takes
+over.
+"""
+
+import asyncio
+import contextlib
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeAlias, TypeVar
+
+from mcproxy import cancellation
+from mcproxy.store.interface import Medium, StoreBounds, Tables, Update
+from mcproxy.store.memory_tables import MemoryTables
+from mcproxy.store.sqlite_tables import SqliteTables
+
+PURGE_SECS = 60.0  # how long what is past its time may still take room
+_CLOSE_SECS = 10.0  # for what is still to be written; a transaction takes milliseconds
+_ANSWER_SECS = 30.0  # of a medium that neither works nor fails; longer than it waits for others
+_BATCH = 256  # operations in one transaction, so that the first need not wait for very many
+_FAULTS = (OSError, sqlite3.Error)
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+_Work: TypeAlias = Callable[[Tables], object]
+
+
+class _Operation:
+    """One operation, and who waits for what it gives."""
+
+    def __init__(self, work: _Work) -> None:
+        self._work = work
+        self._loop = asyncio.get_running_loop()
+        self._value: object = None
+        self._fault: Exception | None = None
+        self.answer: asyncio.Future[object] = self._loop.create_future()
+
+    def run(self, tables: Tables) -> None:
+        """Do it, in the thread. Raises what the medium raises; what else goes wrong is the
+        caller's."""
+        self._value = self._fault = None
+        try:
+            self._value = self._work(tables)
+        except _FAULTS:
+            raise
+        except Exception as fault:  # noqa: BLE001  # of a change that the caller handed over
+            self._fault = fault
+
+    def tell(self) -> None:
+        """Hand over what it gave, from the thread; nobody is left to hear it where the loop has
+        ended."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._settle)
+
+    def _settle(self) -> None:
+        if self.answer.done():  # cancelled
+            return
+        if self._fault:
+            self.answer.set_exception(self._fault)
+        else:
+            self.answer.set_result(self._value)
+
+
+class LocalStore:
+    """A ``Store``; ``path`` None keeps everything in memory. Use it as a context manager: on
+    leaving, what was asked for is written."""
+
+    def __init__(self, path: Path | None, bounds: StoreBounds) -> None:
+        self._path, self._bounds = path, bounds
+        self._asked: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
+        self._ended = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._asked.put(None)
+        await cancellation.finish(self._ended.wait(), _CLOSE_SECS)
+
+    async def put(self, owner: str, key: str, value: bytes, ttl_secs: float) -> None:
+        """As ``Store`` says."""
+        await self._do(lambda tables: tables.put(owner, key, value, ttl_secs))
+
+    async def get(self, owner: str, key: str) -> bytes | None:
+        """As ``Store`` says."""
+        return await self._do(lambda tables: tables.get(owner, key))
+
+    async def remove(self, owner: str, key: str) -> bool:
+        """As ``Store`` says."""
+        return await self._do(lambda tables: tables.remove(owner, key))
+
+    async def keys(self, owner: str, prefix: str) -> list[str]:
+        """As ``Store`` says."""
+        return await self._do(lambda tables: tables.keys(owner, prefix))
+
+    async def append(self, owner: str, key: str, entry: bytes, ttl_secs: float) -> None:
+        """As ``Store`` says."""
+        await self._do(lambda tables: tables.append(owner, key, entry, ttl_secs))
+
+    def append_later(self, owner: str, key: str, entry: bytes, ttl_secs: float) -> None:
+        """As ``Store`` says."""
+        self._asked.put(_Operation(lambda tables: tables.append(owner, key, entry, ttl_secs)))
+
+    async def entries(self, owner: str, key: str) -> list[bytes]:
+        """As ``Store`` says."""
+        return await self._do(lambda tables: tables.entries(owner, key))
+
+    async def update(self, owner: str, key: str, change: Update, ttl_secs: float) -> bytes:
+        """As ``Store`` says."""
+        return await self._do(lambda tables: tables.update(owner, key, change, ttl_secs))
+
+    async def _do(self, work: Callable[[Tables], T]) -> T:
+        asked = _Operation(work)
+        self._asked.put(asked)
+        async with asyncio.timeout(_ANSWER_SECS):
+            return await asked.answer  # type: ignore[return-value]  # what ``work`` gave
+
+    def _run(self) -> None:
+        """The thread: everything below runs in it."""
+        try:
+            self._serve()
+        finally:
+            with contextlib.suppress(RuntimeError):  # the loop did not wait for it
+                self._loop.call_soon_threadsafe(self._ended.set)
+
+    def _serve(self) -> None:
+        medium: Medium | None = None  # until something is to be kept
+        purge_at = time.monotonic() + PURGE_SECS
+        going = True
+        while going:
+            batch, going = self._next(max(purge_at - time.monotonic(), 0))
+            works: list[_Work] = [asked.run for asked in batch]
+            if time.monotonic() >= purge_at:
+                purge_at = time.monotonic() + PURGE_SECS
+                works += [lambda tables: tables.purge()] if medium else []
+            if works:
+                medium = self._done(medium or self._opened(), works)
+            for asked in batch:
+                asked.tell()
+        if medium:
+            medium.close()
+
+    def _next(self, secs: float) -> tuple[list[_Operation], bool]:
+        """What waits, within ``secs``; and whether to go on after it."""
+        batch: list[_Operation] = []
+        with contextlib.suppress(queue.Empty):
+            while len(batch) < _BATCH:
+                asked = self._asked.get_nowait() if batch else self._asked.get(timeout=secs)
+                if asked is None:
+                    return batch, False
+                batch.append(asked)
+        return batch, True
+
+    def _opened(self) -> Medium:
+        if self._path is None:
+            return MemoryTables(self._bounds)
+        try:
+            return SqliteTables(self._path, self._bounds)
+        except _FAULTS as fault:
+            return self._memory_instead(fault)
+
+    def _done(self, medium: Medium, works: list[_Work]) -> Medium:
+        """Do these together; gives where to go on, which is memory once the file has failed."""
+        try:
+            with medium.transaction():
+                for work in works:
+                    work(medium)
+        except _FAULTS as fault:
+            medium.close()
+            return self._done(self._memory_instead(fault), works)
+        return medium
+
+    def _memory_instead(self, fault: Exception) -> MemoryTables:
+        log.warning(
+            "store: %s cannot be used (%s); what scripts leave for later is kept in memory until "
+            "the next start. Make the file writable, or move it away if it is damaged",
+            self._path,
+            fault,
+        )
+        return MemoryTables(self._bounds)

@@ -1,0 +1,169 @@
+"""The store as the gateway uses it: over kills, with another gateway, over faults of the file."""
+
+import asyncio
+import logging
+import random
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mcproxy.store.interface import Medium, StoreBounds
+from mcproxy.store.local_store import LocalStore
+from mcproxy.store.sqlite_tables import SqliteTables
+from tests.store.writing import one_more
+
+TTL = 3600.0
+WRITER = "tests.store.writing"
+ENDLESS = 1_000_000
+
+
+def writer(path: Path, name: str, count: int) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", WRITER, str(path), name, str(count)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.requirement("store.crash_safe")
+async def test_what_was_acknowledged_survives_a_kill_at_any_moment(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    luck = random.Random(7)  # noqa: S311  # moments, no secrets
+    counted = 0
+    for turn in range(8):
+        process = writer(path, f"turn{turn}", ENDLESS)
+        assert process.stdout
+        acknowledged = [process.stdout.readline() for _ in range(luck.randrange(1, 60))]
+        process.kill()
+        acknowledged += process.stdout.readlines()
+        process.stdout.close()
+        process.wait()
+        said = [int(line) for line in acknowledged if line.endswith("\n")]
+        async with LocalStore(path, StoreBounds()) as store:
+            entries = [int(entry) for entry in await store.entries(f"turn{turn}", "journal")]
+            count = int(await store.get("all", "count") or b"0")
+        assert entries == list(range(len(entries)))
+        assert len(said) <= len(entries) <= len(said) + 1  # one may be written and not yet said
+        assert counted + len(said) <= count <= counted + len(said) + 1
+        counted = count
+
+
+@pytest.mark.requirement("store.two_gateways")
+async def test_two_gateways_share_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    both = [writer(path, name, 200) for name in ("one", "two")]
+    for process in both:
+        process.communicate()
+        assert process.returncode == 0
+    async with LocalStore(path, StoreBounds()) as store:
+        assert await store.get("all", "count") == b"400"
+        for name in ("one", "two"):
+            assert len(await store.entries(name, "journal")) == 200
+
+
+async def test_only_its_owner_may_read_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "store.db"
+    async with LocalStore(path, StoreBounds()) as store:
+        await store.put("a", "k", b"v", TTL)
+        modes = {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    assert modes == {0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def damaged(path: Path) -> None:
+    path.write_bytes(b"no database" * 1000)
+
+
+def of_a_later_version(path: Path) -> None:
+    SqliteTables(path, StoreBounds()).close()
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version = 99")
+    database.close()
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def a_link(path: Path) -> None:
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+FAULTS = [damaged, of_a_later_version, a_folder, a_link]
+
+
+@pytest.mark.requirement("store.falls_back")
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_memory_takes_over_from_a_file_that_cannot_be_used(
+    fault: object, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "store.db"
+    assert callable(fault)
+    fault(path)
+    async with LocalStore(path, StoreBounds()) as store:
+        await store.put("a", "k", b"v", TTL)
+        assert await store.get("a", "k") == b"v"
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert str(path) in caplog.text
+
+
+@pytest.mark.requirement("store.falls_back")
+async def test_memory_takes_over_from_a_file_that_breaks_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "store.db"
+    async with LocalStore(path, StoreBounds()) as store:
+        await store.put("a", "before", b"v", TTL)
+        with sqlite3.connect(path) as other:
+            other.execute("DROP TABLE parts")
+        other.close()
+        await asyncio.gather(*(store.put("a", f"k{n}", b"v", TTL) for n in range(10)))
+        assert len(await store.keys("a", "k")) == 10
+    assert len(caplog.records) == 1
+
+
+async def test_a_change_that_raises_is_its_callers_alone(tmp_path: Path) -> None:
+    def raising(before: bytes | None) -> bytes:
+        raise ValueError(before)
+
+    async with LocalStore(tmp_path / "store.db", StoreBounds()) as store:
+        kept = store.put("a", "k", b"v", TTL)
+        changed = store.update("a", "k", raising, TTL)
+        _, fault = await asyncio.gather(kept, changed, return_exceptions=True)
+        assert isinstance(fault, ValueError)
+        assert await store.get("a", "k") == b"v"
+
+
+async def test_nothing_is_lost_in_a_crowd(tmp_path: Path) -> None:
+    async with LocalStore(tmp_path / "store.db", StoreBounds()) as store:
+        await asyncio.gather(*(store.update("a", "n", one_more, TTL) for _ in range(1000)))
+        assert await store.get("a", "n") == b"1000"
+
+
+async def test_what_was_asked_for_is_written_on_leaving(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    async with LocalStore(path, StoreBounds()) as store:
+        asked = [asyncio.ensure_future(store.append("a", "j", b"x", TTL)) for _ in range(500)]
+        await asked[0]
+    await asyncio.gather(*asked)
+    async with LocalStore(path, StoreBounds()) as store:
+        assert len(await store.entries("a", "j")) == 500
+
+
+def test_room_is_given_back_to_the_file_system(tmp_path: Path) -> None:
+    path, now = tmp_path / "store.db", 1000.0
+    tables: Medium = SqliteTables(path, StoreBounds(), lambda: now)
+    with tables.transaction():
+        for n in range(20):
+            tables.put("a", str(n), bytes(1 << 20), 10.0)
+    assert used(path) > 20 << 20
+    now += 11
+    with tables.transaction():
+        tables.purge()
+    assert used(path) < 1 << 20
+    tables.close()
+
+
+def used(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.parent.iterdir())

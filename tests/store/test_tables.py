@@ -1,0 +1,165 @@
+"""What every place to keep things in does alike: one table, run over memory and over a file."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from mcproxy.store.interface import Medium, StoreBounds
+from mcproxy.store.memory_tables import MemoryTables
+from mcproxy.store.sqlite_tables import SqliteTables
+
+TTL = 10.0
+
+
+class Clock:
+    """A time that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        self.now += 0.001  # so that every use has a time of its own
+        return self.now
+
+
+Make: TypeAlias = Callable[[StoreBounds], Medium]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["memory", "file"])
+def make(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Make]:
+    made: list[Medium] = []
+
+    def tables(bounds: StoreBounds) -> Medium:
+        medium: Medium
+        if request.param == "memory":
+            medium = MemoryTables(bounds, clock)
+        else:
+            medium = SqliteTables(tmp_path / "state" / "store.db", bounds, clock)
+        made.append(medium)
+        return medium
+
+    yield tables
+    for medium in made:
+        medium.close()
+
+
+@pytest.fixture
+def tables(make: Make) -> Medium:
+    return make(StoreBounds())
+
+
+def test_a_value_is_its_owners(tables: Medium) -> None:
+    tables.put("a", "k", b"one", TTL)
+    tables.put("b", "k", b"two", TTL)
+    tables.put("a", "k", b"three", TTL)
+    assert (tables.get("a", "k"), tables.get("b", "k")) == (b"three", b"two")
+    assert tables.get("c", "k") is None
+    assert tables.get("a", "other") is None
+
+
+def test_a_removed_value_is_gone(tables: Medium) -> None:
+    tables.put("a", "k", b"", TTL)
+    assert tables.get("a", "k") == b""
+    assert tables.remove("a", "k")
+    assert not tables.remove("a", "k")
+    assert tables.get("a", "k") is None
+
+
+def test_keys_are_listed_by_prefix(tables: Medium) -> None:
+    for key in ("stash/b", "stash/a", "result/1", "stash/%"):
+        tables.put("a", key, b"", TTL)
+    assert tables.keys("a", "stash/") == ["stash/%", "stash/a", "stash/b"]
+    assert tables.keys("b", "") == []
+
+
+def test_a_journal_keeps_its_order(tables: Medium) -> None:
+    for n in range(20):
+        tables.append("a", "j", str(n).encode(), TTL)
+    assert tables.entries("a", "j") == [str(n).encode() for n in range(20)]
+    assert tables.entries("b", "j") == []
+
+
+def test_an_update_sees_what_there_is(tables: Medium) -> None:
+    def one_more(before: bytes | None) -> bytes:
+        return str(int(before or b"0") + 1).encode()
+
+    assert [tables.update("a", "n", one_more, TTL) for _ in range(3)] == [b"1", b"2", b"3"]
+    assert tables.get("a", "n") == b"3"
+
+
+def test_each_use_begins_the_time_to_live_anew(tables: Medium, clock: Clock) -> None:
+    tables.put("a", "read", b"x", TTL)
+    tables.put("a", "left", b"x", TTL)
+    tables.append("a", "journal", b"x", TTL)
+    for _ in range(3):
+        clock.now += TTL * 0.6
+        assert tables.get("a", "read") == b"x"
+        tables.append("a", "journal", b"x", TTL)
+    assert tables.keys("a", "") == ["journal", "read"]
+    assert tables.get("a", "left") is None
+    assert not tables.remove("a", "left")
+    assert len(tables.entries("a", "journal")) == 4
+
+
+def test_what_is_past_its_time_begins_anew(tables: Medium, clock: Clock) -> None:
+    tables.append("a", "j", b"old", TTL)
+    clock.now += TTL + 1
+    tables.append("a", "j", b"new", TTL)
+    assert tables.entries("a", "j") == [b"new"]
+
+
+def test_an_owners_budget_drops_what_is_unused_for_longest(make: Make) -> None:
+    tables = make(StoreBounds(owner_bytes=100))
+    for key in "abc":
+        tables.put("me", key, bytes(30), TTL)
+    tables.get("me", "a")
+    tables.put("other", "x", bytes(90), TTL)
+    tables.put("me", "d", bytes(30), TTL)
+    assert tables.keys("me", "") == ["a", "c", "d"]
+    assert tables.keys("other", "") == ["x"]
+
+
+def test_a_journal_is_dropped_whole_and_never_for_its_own_entry(make: Make) -> None:
+    tables = make(StoreBounds(owner_bytes=100))
+    for _ in range(3):
+        tables.append("me", "old", bytes(20), TTL)
+    for _ in range(6):
+        tables.append("me", "new", bytes(20), TTL)
+    assert tables.entries("me", "old") == []
+    assert len(tables.entries("me", "new")) == 6
+
+
+def test_many_small_items_are_bounded_too(make: Make) -> None:
+    tables = make(StoreBounds(owner_items=5))
+    for n in range(20):
+        tables.put("me", f"{n:02}", b"", TTL)
+    assert tables.keys("me", "") == ["15", "16", "17", "18", "19"]
+
+
+def test_all_owners_together_are_bounded(make: Make) -> None:
+    tables = make(StoreBounds(owner_bytes=1 << 20, all_bytes=1 << 20))
+    for n in range(40):
+        tables.put(f"owner{n}", "k", bytes(100_000), TTL)
+    left = [n for n in range(40) if tables.keys(f"owner{n}", "")]
+    assert left
+    assert left == list(range(left[0], 40))
+    assert 5 <= len(left) <= 10
+
+
+def test_a_purge_forgets_what_is_past_its_time(make: Make, clock: Clock) -> None:
+    tables = make(StoreBounds())
+    with tables.transaction():
+        tables.put("a", "short", b"x", TTL)
+        tables.put("a", "long", b"x", 10 * TTL)
+    clock.now += 2 * TTL
+    with tables.transaction():
+        tables.purge()
+    clock.now -= 2 * TTL
+    assert tables.keys("a", "") == ["long"]
