@@ -22,6 +22,7 @@ from tests.e2e.gateways import MAIN, ROOT, SERVERS, START_SECS, echo
 
 STOP_SECS = 40  # 10 for calls under way, then some for servers; the machine may be busy
 GONE_SECS = 5
+KEPT = (".json", ".log", ".db")  # what the directory of the state has, once nothing writes there
 LOOK_SECS = 0.02
 TERM, INT, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
 META: JsonObject = {

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 
 from mcproxy.commands.screen import STYLES, Screen
+from mcproxy.foreign_text import one_line
 from mcproxy.observe.redact import Redactor
 from mcproxy.types import SandboxReport, ServerHealth
 
@@ -55,5 +56,5 @@ class Welcome:
             if name not in self._said and each.state not in ("starting", "idle", "disabled"):
                 self._said.add(name)
                 first = self._redactor.text(each.last_error or "").partition("; stderr:")[0]
-                words = f"{each.tools} tools" if each.state == "ready" else first
+                words = f"{each.tools} tools" if each.state == "ready" else one_line(first)
                 self._screen.line(f"server {name}: {each.state}, {words}", STYLES[each.state])
