@@ -152,7 +152,7 @@ def ends(served: Program, *signals: signal.Signals) -> None:
     assert not complaints(served.log), served.log
     for path in (served.folder / "state").rglob("*"):
         if path.is_file():
-            assert path.suffix == ".json", f"a draft is left: {path}"
+            assert path.suffix in KEPT, f"a draft is left: {path}"
             json.loads(path.read_text())
 
 

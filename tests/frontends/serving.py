@@ -137,8 +137,8 @@ class World:
         upstream = Upstream(_nothing, _nothing, lambda *_: None, _nothing, _nothing)
         audit = AuditLog(Audit(), Path())
         calls = CallServices(lambda *_: None, Queues().entered, audit, scripts.serve, _nothing)
-        # Never entered: scripts here record no calls, and a store that nobody asks does nothing.
-        keeping = Keeping(LocalStore(None, StoreBounds()), ttl_secs=60)
+        self.store = LocalStore(None, StoreBounds())
+        keeping = Keeping(self.store, ttl_secs=60)
         services = Services(scripts.run, calls, upstream, keeping, Metrics())
         self.gateway = Gateway(lambda: self.snapshot, services)
 
@@ -203,7 +203,12 @@ async def serving(
     server = server_on(application(site), connections)
     listener = socket.create_server(("127.0.0.1", 0))
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    async with world.gateway.running(), sessions.running(), asyncio.TaskGroup() as tasks:
+    async with (
+        world.store,
+        world.gateway.running(),
+        sessions.running(),
+        asyncio.TaskGroup() as tasks,
+    ):
         running = tasks.create_task(server.serve([listener]))
         watching = tasks.create_task(connections.run())
         try:
