@@ -333,7 +333,7 @@ async def test_a_second_stream_takes_the_place_of_the_first(served: Served) -> N
 @pytest.mark.requirement("mcp.slow_reader")
 async def test_a_slow_reader_is_let_go_and_the_others_are_served(served: Served) -> None:
     slow, quick = await served.open("2025-06-18"), await served.open("2025-06-18")
-    noise = "\n".join(["wait", *["say 200"] * 300])
+    noise = "\n".join(["wait", *["say 1"] * 20, "say 60000"])  # the last at one go: nobody can read
     async with served.http.stream(
         "POST", "/mcp", json=script("say 1\nwait"), headers=quick
     ) as response:
