@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ MAIN = ROOT / "main.py"
 SERVERS = ROOT / "tests/servers"
 START_SECS = 60
 STOP_SECS = 20
+LOG_SECS, LOOK_SECS = 10.0, 0.02
 PATIENT: JsonObject = {"startup_dwell_secs": 30}  # so that servers are there from the start
 
 TIME: JsonObject = {"command": sys.executable, "args": ["-m", "mcp_server_time"]}
@@ -150,6 +152,13 @@ class Log(threading.Thread):
         self._listening.wait(START_SECS)
         assert self._address, f"the gateway did not start:\n{self.text}"
         return self._address
+
+    def until(self, pattern: str) -> str:
+        """All lines, once one of them has what is looked for; bounded."""
+        until = time.monotonic() + LOG_SECS
+        while not re.search(pattern, self.text) and time.monotonic() < until:
+            time.sleep(LOOK_SECS)
+        return self.text
 
     @property
     def text(self) -> str:
