@@ -215,6 +215,7 @@ CALLS: dict[str, CallError] = {
         errors.ServerDown(ToolRef("github", "x"), "exited with status 1"),
         errors.UpstreamError(ToolRef("github", "list"), RpcError(-32000, "no such repository")),
         errors.TooLarge(REF, "value", 2, 1),
+        errors.UnknownOutcome(REF, succeeded=False),
     )
 }
 

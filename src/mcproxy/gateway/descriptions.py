@@ -10,7 +10,7 @@ from mcproxy.manifest.bounds import DEFAULT_DEPTH, MAX_DEPTH, MAX_LIMIT
 from mcproxy.types import JsonObject, Limits
 
 MAX_NAMED_SERVERS = 20
-MAX_NAMES_CHARACTERS = 280  # so that even long and odd names stay within the token budget
+MAX_NAMES_CHARACTERS = 270  # so that even long and odd names stay within the token budget
 
 INSTRUCTIONS = (
     "`search` finds tools, `execute` runs Python that calls them: search once, then do the whole "
@@ -19,7 +19,7 @@ INSTRUCTIONS = (
 
 _SEARCH = """\
 Find tools of the connected MCP servers. Start here, with a few words on what you need. Matches \
-come with the Python that calls them in `execute`: the server's line and the tool's, put together \
+come with the Python that calls them in `execute`: the server's line, then the tool's \
 (`?` marks optional parameters). An exact tool name with max_depth 3 gives its schema; \
 query "" lists the servers. {servers}"""
 
@@ -79,7 +79,7 @@ def definitions(counts: Sequence[tuple[str, int]], limits: Limits) -> list[JsonO
                         "type": "integer",
                         "minimum": 1,
                         "maximum": MAX_LIMIT,
-                        "description": "tools; left out: those worth reading",
+                        "description": "tools at most",
                     },
                     "namespace": {"type": "string"},
                 },
