@@ -8,14 +8,12 @@ write to the same files, whole lines each; whoever finds a file full sets it asi
 import contextlib
 import logging
 import os
-import queue
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from mcproxy.observe.logs import ReadableFormatter
+from mcproxy.observe.logs import ReadableFormatter, WriterThread
 from mcproxy.observe.redact import Redactor
 
 FOLDER, GATEWAY = "logs", "gateway"
@@ -23,8 +21,6 @@ STDERR_LOGGER = "mcproxy.stderr"  # what servers write; ``server`` of a record i
 MAX_FILE_BYTES = 1 << 20  # then it becomes NAME.1.log, of which there is one
 LINES_A_SECOND = 200.0  # of one server, in the long run
 BURST_LINES = 2000  # a start may say much at once
-MAX_WAITING = 10_000  # records
-LAST_SECS = 1.0  # at the end, a disk that works has taken all by then
 OWN_FORM = "%(asctime)s %(process)d %(levelname)-7s %(name)s: %(message)s"
 STDERR_FORM = "%(asctime)s %(line)s"
 _FILE_MODE, _FOLDER_MODE = 0o600, 0o700
@@ -110,10 +106,8 @@ class FileLog(logging.Handler):
         self.mask(Redactor())
         self._files: dict[str | None, RotatedFile] = {}
         self._allowed: dict[str, Allowance] = {}
-        self._waiting: queue.Queue[tuple[logging.LogRecord, int] | None] = queue.Queue(MAX_WAITING)
         self._broken = False
-        self._thread = threading.Thread(target=self._write_all, name="log files", daemon=True)
-        self._thread.start()
+        self._writer = WriterThread("log files", self._write_record, self._close_files)
 
     def mask(self, redactor: Redactor) -> None:
         """Hide what this one knows, from now on."""
@@ -128,24 +122,22 @@ class FileLog(logging.Handler):
         elif record.levelno < logging.INFO:
             return
         if left_out is not None:
-            with contextlib.suppress(queue.Full):
-                self._waiting.put_nowait((record, left_out))
+            self._writer.put((record, left_out))
 
     def close(self) -> None:
-        """Write what is waiting, for at most LAST_SECS."""
-        with contextlib.suppress(queue.Full):
-            self._waiting.put_nowait(None)
-            self._thread.join(LAST_SECS)
+        """Write what is waiting, for a bounded time."""
+        self._writer.close()
         super().close()
 
-    def _write_all(self) -> None:
-        while (item := self._waiting.get()) is not None:
-            record, left_out = item
-            if record.name == STDERR_LOGGER:
-                lost = f"… {left_out} lines left out: it writes too fast\n" if left_out else ""
-                self._write(_server(record), f"{lost}{self._stderr.format(record)}\n")
-            else:
-                self._write(None, f"{self._own.format(record)}\n")
+    def _write_record(self, item: tuple[logging.LogRecord, int]) -> None:
+        record, left_out = item
+        if record.name == STDERR_LOGGER:
+            lost = f"… {left_out} lines left out: it writes too fast\n" if left_out else ""
+            self._write(_server(record), f"{lost}{self._stderr.format(record)}\n")
+        else:
+            self._write(None, f"{self._own.format(record)}\n")
+
+    def _close_files(self) -> None:
         for file in self._files.values():
             file.close()
 

@@ -16,8 +16,8 @@ import logging
 import queue
 import sys
 import threading
-from collections.abc import Sequence
-from typing import Any, TextIO
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TextIO, TypeVar
 
 from pythonjsonlogger.json import JsonFormatter
 
@@ -98,10 +98,44 @@ class LineFormatter(JsonFormatter):
         return {key: self._redactor.whole(value) for key, value in log_record.items()}
 
 
-MAX_WAITING = 10_000  # lines, some 2 MiB
-LAST_SECS = 1.0  # at the end, a reader that is there has had all by then
+MAX_WAITING = 10_000  # lines or records, some 2 MiB
+LAST_SECS = 1.0  # at the end, a reader that is there, or a disk that works, has had all by then
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class WriterThread(Generic[T]):
+    """Writes what it is given, in order, in a thread of its own, so that nobody waits for a reader
+    or a disk. ``write`` raises nothing; ``end`` is the last that the thread does."""
+
+    def __init__(
+        self, name: str, write: Callable[[T], None], end: Callable[[], None] = lambda: None
+    ) -> None:
+        self._write, self._end = write, end
+        self._waiting: queue.Queue[tuple[T] | None] = queue.Queue(MAX_WAITING)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, item: T) -> bool:
+        """Have it written; False where too much is waiting: it is lost."""
+        try:
+            self._waiting.put_nowait((item,))
+        except queue.Full:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Write what is waiting, for at most LAST_SECS."""
+        with contextlib.suppress(queue.Full):
+            self._waiting.put_nowait(None)
+            self._thread.join(LAST_SECS)
+
+    def _run(self) -> None:
+        while (taken := self._waiting.get()) is not None:
+            self._write(taken[0])
+        self._end()
 
 
 class Unblocked(io.TextIOBase):
@@ -109,34 +143,27 @@ class Unblocked(io.TextIOBase):
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._waiting: queue.Queue[str | None] = queue.Queue(MAX_WAITING)
         self._lost = 0
         self._counting = threading.Lock()
-        self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
-        self._thread.start()
+        self._writer = WriterThread("log", self._write_now)
 
     def write(self, text: str, /) -> int:
         """Take ``text``; never waits. Where too much is waiting, it is lost."""
-        try:
-            self._waiting.put_nowait(text)
-        except queue.Full:
+        if not self._writer.put(text):
             with self._counting:
                 self._lost += 1
         return len(text)
 
     def close(self) -> None:
         """Write what is waiting, for at most LAST_SECS."""
-        with contextlib.suppress(queue.Full):
-            self._waiting.put_nowait(None)
-            self._thread.join(LAST_SECS)
+        self._writer.close()
         super().close()
 
-    def _write_all(self) -> None:
-        while (text := self._waiting.get()) is not None:
-            with contextlib.suppress(OSError, ValueError):  # nobody is there to be told of it
-                self._stream.write(text)
-                self._stream.flush()
-            self._tell_losses()
+    def _write_now(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody is there to be told of it
+            self._stream.write(text)
+            self._stream.flush()
+        self._tell_losses()
 
     def _tell_losses(self) -> None:
         with self._counting:
