@@ -5,7 +5,7 @@ that, all else is an ``ArgumentFault`` whose text lets the model mend its call.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
 from mcproxy.errors import McproxyError
@@ -19,15 +19,6 @@ _MAX_ID_CHARS = 100
 
 
 OnUnknown: TypeAlias = Literal["refuse", "retry", "skip"]
-_OF_EXECUTE = (
-    "code",
-    "namespace",
-    "timeout_secs",
-    "check_only",
-    "session",
-    "resume",
-    "resume_unknown",
-)
 
 
 class ArgumentFault(McproxyError):
@@ -62,7 +53,7 @@ class ExecuteArguments:
 
 def read_search(arguments: Mapping[str, Json]) -> SearchArguments:
     """Read the arguments of ``search``. Raises ArgumentFault."""
-    _refuse_unknown("search", arguments, ("query", "namespace", "max_depth", "limit"))
+    _refuse_unknown("search", arguments, SearchArguments)
     query = arguments.get("query")
     if not isinstance(query, str):
         raise ArgumentFault(
@@ -76,7 +67,7 @@ def read_search(arguments: Mapping[str, Json]) -> SearchArguments:
 
 def read_execute(arguments: Mapping[str, Json]) -> ExecuteArguments:
     """Read the arguments of ``execute``. Raises ArgumentFault."""
-    _refuse_unknown("execute", arguments, _OF_EXECUTE)
+    _refuse_unknown("execute", arguments, ExecuteArguments)
     code = arguments.get("code")
     if not isinstance(code, str) or not code.strip():
         raise ArgumentFault(
@@ -100,7 +91,10 @@ def read_execute(arguments: Mapping[str, Json]) -> ExecuteArguments:
     )
 
 
-def _refuse_unknown(tool: str, arguments: Mapping[str, Json], known: tuple[str, ...]) -> None:
+def _refuse_unknown(
+    tool: str, arguments: Mapping[str, Json], kind: type[SearchArguments | ExecuteArguments]
+) -> None:
+    known = [each.name for each in fields(kind)]
     for name in arguments:
         if name not in known:
             close = near(name, known, 1)

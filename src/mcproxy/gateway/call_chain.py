@@ -2,9 +2,9 @@
 
 Each link does one thing and knows only the next: ``audited`` keeps the record; ``scoped`` turns the
 name that was asked into the tool that is meant, holds the arguments against its schema, or refuses;
-``recorded`` keeps what it did (``journal``);
-``checked`` does the latter for a tool that is known; ``queued`` holds a place in the namespace;
-``limited`` takes a token from the caller's bucket; ``discreet`` masks what a tool refuses with;
+``checked`` does the latter for a tool that is known; ``recorded`` keeps what a call did
+(``journal``); ``queued`` holds a place in the namespace; ``limited`` takes a token from the
+caller's bucket; ``discreet`` masks what a tool refuses with;
 ``announced`` tells the client which of a script's calls makes progress. A script's chain is built
 once for each execution, from the snapshot that it began with, so that a reload never changes the
 rules under a running script.
