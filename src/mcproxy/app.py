@@ -31,9 +31,13 @@ from mcproxy.hooks import Hooks
 from mcproxy.manifest.live import Live
 from mcproxy.manifest.model import Manifest, build
 from mcproxy.manifest.refreshes import Refreshes
+from mcproxy.observe.activity import Activity
 from mcproxy.observe.health import Status, report
+from mcproxy.observe.history import own_memory_mb
 from mcproxy.observe.metrics import MetricFacts, Metrics
 from mcproxy.observe.redact import Redactor, secrets_of
+from mcproxy.page.facts import Health
+from mcproxy.page.parts import Console
 from mcproxy.policy.access import Policy, policy_of, usable
 from mcproxy.policy.audit import AuditLog
 from mcproxy.policy.limits import RateLimiter, capacities
@@ -120,6 +124,8 @@ class App:
         limiter = RateLimiter(time.monotonic)
         self._queues = Queues(capacities(self._policy))
         self._metrics = Metrics()
+        self.activity = Activity()
+        self.activity.values, self.activity.mask = loaded.config.page.values, self._masked
         self._mask = mask
         self._secrets = secrets_of(loaded)  # those of earlier configurations stay secret
         self._redactor = Redactor(self._secrets)
@@ -139,6 +145,7 @@ class App:
             self._audit,
             self._discreet(self._metrics.measured(self._fleet.call)),
             resource_reader(upstream),
+            self.activity,
         )
         results = loaded.config.results
         self._store = LocalStore(
@@ -171,6 +178,7 @@ class App:
             self._install(self._policy)
             servers = tasks.create_task(self._fleet.run(), name="fleet")
             verifying = tasks.create_task(self._verifier.run(), name="verifier")
+            watching = tasks.create_task(self.activity.run(self._memory_mb), name="activity")
             writing = tasks.create_task(self._stubs.run(), name="stubs")
             try:
                 with contextlib.suppress(TimeoutError):
@@ -185,6 +193,7 @@ class App:
             finally:
                 servers.cancel()
                 verifying.cancel()
+                watching.cancel()
                 writing.cancel()
 
     async def _refresh(self, loaded: Loaded, causes: Collection[Event]) -> None:
@@ -219,6 +228,7 @@ class App:
         self._pool.refuse_unenforceable(profiles)
         self._tell_fixed(loaded)
         self._policy, self._loaded = policy, loaded
+        self.activity.values = loaded.config.page.values
         self._secrets, self._redactor = secrets, redactor
         _complete(
             partial(self._mask, redactor),
@@ -240,6 +250,20 @@ class App:
         if loaded.config.audit != self._loaded.config.audit:
             log.warning("audit has changed: it counts from the next start on")
 
+    def console(self) -> Console:
+        """What the page shows, and does."""
+        fleet = self._fleet
+        return Console(
+            self._current,
+            lambda caller: Health(*self._health(caller)),
+            self._masked,
+            self.activity,
+            lambda: self._loaded.notes,
+            lambda: self._loaded.config.page.enabled,
+            lambda: fleet.turned_off,
+            {"restart": fleet.restart, "disable": fleet.turn_off, "enable": fleet.turn_on},
+        )
+
     async def verified(self, caller: Caller) -> Caller:
         """The caller with what its token proves, where it takes an issuer's keys to know that; may
         wait for them, for a bounded time."""
@@ -249,6 +273,9 @@ class App:
     def health(self, caller: Caller) -> Json:
         """What ``/health`` tells this caller: servers of namespaces that need no token, and of
         those that its token opens. Raises AccessDenied for a wrong token."""
+        return self._redactor.json(report(*self._health(caller)))
+
+    def _health(self, caller: Caller) -> tuple[Status, Mapping[str, ServerHealth], SandboxReport]:
         servers = {
             name: replace(server, repairs=self._manifest.repairs(name))
             for name, server in self._visible(caller).items()
@@ -257,8 +284,7 @@ class App:
         error = self._reloader.error or self._live.error
         if error and len(servers) < len(self._fleet.health()):
             error = "a refresh is refused; the log has the reason"  # it may name the others
-        told = report(Status(uptime, self.gate.closed, error), servers, self._pool.report)
-        return self._redactor.json(told)
+        return Status(uptime, self.gate.closed, error), servers, self._pool.report
 
     def metrics(self, caller: Caller) -> bytes:
         """What ``/metrics`` tells this caller, of the same servers and of the namespaces that it
@@ -297,6 +323,11 @@ class App:
 
         return discreet_work
 
+    def _memory_mb(self) -> float:
+        """What the gateway and its servers hold, in MiB."""
+        servers = sum(one.rss_mb or 0.0 for one in self._fleet.health().values())
+        return servers + own_memory_mb()
+
     def _masked(self, text: str) -> str:
         return self._redactor.text(text)
 
@@ -311,6 +342,7 @@ class App:
 
     def _on_change(self, change: Change) -> None:
         self._live.changed(change)
+        self.activity.touch()
         self._noted(self._fleet.health())
 
     def _on_event(self, server: str, note: Notification, tenant: Tenant | None) -> None:

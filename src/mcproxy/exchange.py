@@ -49,13 +49,15 @@ class Exchange(msgspec.Struct, frozen=True):
     waits. ``ask`` sends a server's request on to the client (sampling, elicitation, roots) and
     gives its result; it raises RpcError where the client cannot be asked. ``session`` is the
     connection that the request came by, where there is one, and ``capabilities`` is what the client
-    says that it can be asked, for all its requests. A transport gives these.
+    says that it can be asked, for all its requests; ``client`` is the name that its program gives
+    itself, "" where it gives none. A transport gives these.
 
     The others the gateway reads from the request: its ``_meta``, and for a stateless client its
-    ``capabilities``; ``log_level``, the least severe level of log messages that the client wants,
-    None where it does not say. ``retry`` is None unless the client takes ``input_required``
-    results itself: then they are passed on, and ``retry`` has the ``inputResponses`` and
-    ``requestState`` with which it came back. ``tenant``: whose state servers keep apart.
+    ``capabilities`` and its name; ``log_level``, the least severe level of log messages that the
+    client wants, None where it does not say. ``retry`` is None unless the client takes
+    ``input_required`` results itself: then they are passed on, and ``retry`` has the
+    ``inputResponses`` and ``requestState`` with which it came back. ``tenant``: whose state servers
+    keep apart.
     ``clock``: the limit within which its calls are made, where there is one.
     """
 
@@ -68,6 +70,7 @@ class Exchange(msgspec.Struct, frozen=True):
     retry: Mapping[str, Json] | None = None
     tenant: Tenant = msgspec.field(default_factory=Tenant)
     clock: Clock | None = None
+    client: str = ""
 
     def within(self, clock: Clock) -> "Exchange":
         """The exchange of what a limit bounds: its clock stands still while the client is asked."""

@@ -29,6 +29,7 @@ from mcproxy.frontends.pipes import reading, writing
 from mcproxy.frontends.request_auth import Site
 from mcproxy.frontends.sessions import Bounds, Sessions
 from mcproxy.observe.redact import Redactor
+from mcproxy.page.routes import Page
 from mcproxy.policy.origins import Bind, bind_to
 
 WANTED = 8192  # a login shell gives 1024; more than this, programs that use select(2) do not like
@@ -84,7 +85,10 @@ async def in_process(loaded: Loaded) -> AsyncIterator[ASGIApp]:
     app = App(loaded, lambda _: None, watch=False)
     sessions = Sessions(app.gateway, app.gate)
     async with app.running(), sessions.running():
-        yield application(_site(app, sessions, bind_to("127.0.0.1")))
+        site = _site(app, sessions, bind_to("127.0.0.1"))
+        page = Page(site, app.console())
+        yield application(site, page.routes())
+        page.viewings.close()
         sessions.close()
 
 
@@ -108,7 +112,9 @@ async def serve_http(
     connections = Connections(connection_limits(raise_descriptor_limit()))
     app = App(loaded, mask, watch=watch, noted=welcome.servers if welcome else lambda _: None)
     sessions = Sessions(app.gateway, app.gate, bounds)
-    server = server_on(application(_site(app, sessions, bound)), connections)
+    site = _site(app, sessions, bound)
+    page = Page(site, app.console())
+    server = server_on(application(site, page.routes()), connections)
     if not bound.loopback and not app.has_auth:
         log.warning(_OPEN, host)
     async with (
@@ -126,6 +132,7 @@ async def serve_http(
         with announced(state, url_of(host, port), loaded.source, mcproxy.__version__):
             log.info("listening on http://%s:%d", named, port)
             await stop.wait()
+        page.viewings.close()
         await app.gate.drain()
         sessions.close()
         await connections.flushed(FLUSH_SECS)

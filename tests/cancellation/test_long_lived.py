@@ -65,6 +65,7 @@ TARGETS: list[tuple[Scenario, str]] = [
     (more_scenarios.over_stdio, "_Output.fail_when_lost"),
     (more_scenarios.over_http, "over_http.<locals>.scenario.<locals>.run"),
     (more_scenarios.over_http, "Live.run"),
+    (more_scenarios.over_http, "Activity.run"),
     (more_scenarios.over_http, "Fleet.run"),
 ]
 
@@ -73,6 +74,7 @@ TARGETS: list[tuple[Scenario, str]] = [
 SITES: dict[str, tuple[str, ...]] = {
     "app.py App running": (
         *("Fleet.run", "Verifier.run", "StubWriter.run", "Live.run", "Reloader.run"),
+        "Activity.run",
     ),
     "cancellation.py begin": ("create_subprocess_exec", "connect_read_pipe"),
     "cancellation.py finish": ("finish",),

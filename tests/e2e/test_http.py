@@ -110,7 +110,7 @@ def test_numbers_that_arrive_as_text_are_read(served: Running) -> None:
 
 
 @pytest.mark.requirement("http.not_found")
-@pytest.mark.parametrize("path", ["/", "/tools", "/execute", "/message/x", "/v1/mcp"])
+@pytest.mark.parametrize("path", ["/tools", "/execute", "/message/x", "/v1/mcp"])
 def test_what_is_not_there_names_what_is(served: Running, path: str) -> None:
     reply = served.http.get(path)
     assert reply.status_code == 404

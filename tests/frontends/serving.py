@@ -27,6 +27,7 @@ from mcproxy.gateway.keeping import Keeping
 from mcproxy.gateway.request import RequestSource
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
 from mcproxy.manifest.model import build
+from mcproxy.observe.activity import Activity
 from mcproxy.observe.metrics import Metrics
 from mcproxy.policy.access import Policy, policy_of
 from mcproxy.policy.audit import AuditLog
@@ -136,7 +137,9 @@ class World:
         self.snapshot: Snapshot = take_snapshot(self.policy, build([STARTING]))
         upstream = Upstream(_nothing, _nothing, lambda *_: None, _nothing, _nothing)
         audit = AuditLog(Audit(), Path())
-        calls = CallServices(lambda *_: None, Queues().entered, audit, scripts.serve, _nothing)
+        calls = CallServices(
+            lambda *_: None, Queues().entered, audit, scripts.serve, _nothing, Activity()
+        )
         self.store = LocalStore(None, StoreBounds())
         keeping = Keeping(self.store, ttl_secs=60)
         services = Services(scripts.run, calls, upstream, keeping, Metrics())

@@ -211,6 +211,21 @@ class Results(Section):
     )
 
 
+def _page(value: object) -> object:
+    """``page`` may be false, or true."""
+    return {"enabled": value} if isinstance(value, bool) else value
+
+
+class PageConfig(Section):
+    """The web page for the person who runs the gateway."""
+
+    enabled: bool = Field(default=True, description="False: there is no page.")
+    values: bool = Field(
+        default=False,
+        description="True: it shows the heads of calls' arguments, secrets masked.",
+    )
+
+
 class Manifests(Section):
     """How the tools of all servers are collected."""
 
@@ -258,6 +273,9 @@ class Config(Section):
     audit: Audit = Audit()
     sandbox: Sandbox = Sandbox()
     results: Results = Results()
+    page: Annotated[
+        PageConfig, BeforeValidator(_page, json_schema_input_type=PageConfig | bool)
+    ] = PageConfig()
     manifests: Manifests = Manifests()
 
 

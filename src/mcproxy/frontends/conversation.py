@@ -25,7 +25,7 @@ from mcproxy.frontends.capacity import Budget, Gate
 from mcproxy.frontends.params import glance
 from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.core import Gateway
-from mcproxy.gateway.request import RequestSource
+from mcproxy.gateway.request import RequestSource, client_name
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import (
     Failure,
@@ -115,6 +115,7 @@ class Conversation:
         self._session = ClientSession(_notify(home)) if home else None
         self._asking = Asking()
         self._capabilities: JsonObject = {}
+        self._client = ""
         # By task, since some clients repeat ids. None: the client has cancelled it.
         self._running: dict[asyncio.Task[None], RequestId | None] = {}
 
@@ -151,9 +152,10 @@ class Conversation:
             self._begin(request, work, way)
 
     def meet(self, initialize: Request) -> None:
-        """Keep what the client can be asked for."""
-        declared = glance(initialize.params).capabilities
-        self._capabilities = declared if isinstance(declared, dict) else {}
+        """Keep who the client is, and what it can be asked for."""
+        said = glance(initialize.params)
+        self._capabilities = said.capabilities if isinstance(said.capabilities, dict) else {}
+        self._client = client_name(said.clientInfo)
 
     def receive(self, message: Notification | Response | Failure) -> None:
         """Take what needs no answer."""
@@ -215,7 +217,11 @@ class Conversation:
             return await self._asking.ask(method, params, self._capabilities, send)
 
         return Exchange(
-            _notify(notices), ask, session=self._session, capabilities=self._capabilities
+            _notify(notices),
+            ask,
+            session=self._session,
+            capabilities=self._capabilities,
+            client=self._client,
         )
 
 

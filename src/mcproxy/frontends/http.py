@@ -8,7 +8,7 @@ its origin no page reads. Credentials (cookies) are never allowed.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 from starlette.applications import Starlette
@@ -59,8 +59,9 @@ _VARY = {"Vary": "Origin"}
 _VARIES = (b"vary", b"Origin")  # the same as ASGI has it
 
 
-def application(site: Site) -> ASGIApp:
-    """The ASGI application. A final slash makes no difference, so that nobody is redirected."""
+def application(site: Site, others: Sequence[Route] = ()) -> ASGIApp:
+    """The ASGI application, with what else there is to see. A final slash makes no difference, so
+    that nobody is redirected."""
     mcp: dict[str, Handler] = {
         "POST": streamable.post,
         "GET": streamable.get,
@@ -79,7 +80,9 @@ def application(site: Site) -> ASGIApp:
     }
     routes = [_route(site, path + end, by) for end in ("", "/") for path, by in handlers.items()]
     documents = [_route(site, WELL_KNOWN + end, resource) for end in ("", "/{path:path}")]
-    app = Starlette(routes=[*routes, *documents], exception_handlers={HTTPException: _http_error})
+    app = Starlette(
+        routes=[*routes, *documents, *others], exception_handlers={HTTPException: _http_error}
+    )
     app.router.redirect_slashes = False
     return judged(site, app)
 

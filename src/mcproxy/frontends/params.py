@@ -31,6 +31,7 @@ class Params(msgspec.Struct, frozen=True):
     requestId: Json = None
     protocolVersion: Json = None
     capabilities: Json = None
+    clientInfo: Json = None
     notifications: Json = None
     meta_member: Json = msgspec.field(default=None, name="_meta")
 

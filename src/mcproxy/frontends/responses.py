@@ -39,6 +39,7 @@ ENDPOINTS: dict[str, Json] = {
     "/mcp/{namespace}": "the same within one namespace",
     "GET /health": "how the gateway and its servers are",
     "GET /metrics": "the same in numbers, for Prometheus",
+    "GET /": "a page about it, for people",
 }
 TRY = (
     'curl -X POST http://HOST/message -H "Content-Type: application/json" '

@@ -27,6 +27,7 @@ from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
 from mcproxy.manifest.parameters import unknown_parameters
 from mcproxy.manifest.tool_schema import ToolSchema
+from mcproxy.observe.activity import Activity, SeenExecution
 from mcproxy.observe.redact import Redactor
 from mcproxy.policy.audit import Actor, AuditLog, actor
 from mcproxy.policy.limits import place_of_call
@@ -60,19 +61,22 @@ Renewed = Callable[[RequestContext], RequestContext]
 @dataclass(frozen=True, slots=True)
 class CallServices:
     """What a call passes on its way: ``take`` and ``enter`` hold callers back, ``audit`` keeps the
-    record, ``call`` is the way to a server's tools and ``read`` to its resources."""
+    record, ``call`` is the way to a server's tools and ``read`` to its resources; ``activity`` is
+    for whoever looks on."""
 
     take: Take
     enter: Enter
     audit: AuditLog
     call: ServerCall
     read: ServerCall
+    activity: Activity
 
 
 def script_chain(
     context: RequestContext,
     services: CallServices,
     who: Actor,
+    seen: SeenExecution,
     own: CallTool,
     recorded: Callable[[CallTool], CallTool],
 ) -> CallTool:
@@ -93,7 +97,8 @@ def script_chain(
             return await read(resource, {})
         return await own(ref, arguments)
 
-    return services.audit.around(who, routed)
+    spared = partial(services.activity.tokens.spared, context.exchange.client)
+    return services.activity.around(seen, services.audit.around(who, routed), spared)
 
 
 def client_chain(
@@ -116,7 +121,9 @@ def client_chain(
 
     call = queued(context.caller, context.namespace, services.enter, in_place)
     call = checked(context.view.manifest, named(context), lambda _: usage, call)
-    return services.audit.around(actor(context.caller, context.namespace.name), call)
+    who = actor(context.caller, context.namespace.name)
+    seen = SeenExecution(who.execution, who.caller, who.namespace, script=False)
+    return services.activity.around(seen, services.audit.around(who, call))
 
 
 def scoped(manifest: Manifest, argument_bytes: int, call: CallTool) -> CallTool:

@@ -68,6 +68,7 @@ class Gateway:
     def __init__(self, snapshot: Callable[[], Snapshot], services: Services) -> None:
         self._snapshot = snapshot
         self._metrics = services.metrics
+        self._tokens = services.calls.activity.tokens
         calls, renewed = services.calls, self.renewed
         meta = MetaTools(services.run, calls, services.keeping, renewed, services.metrics.searched)
         self._tools = ToolCalls(meta, calls, renewed)
@@ -240,7 +241,9 @@ class Gateway:
 
     async def _list_tools(self, call: Call, context: RequestContext) -> bytes:
         listed = listings.tools(context.view, context.mode, context.namespace.limits)
-        return call.result(page("tools", listed, call.params.get("cursor")), ttl_ms=LIST_TTL_MS)
+        result = call.result(page("tools", listed, call.params.get("cursor")), ttl_ms=LIST_TTL_MS)
+        self._tokens.sent(context.exchange.client, "list", result, context.namespace.name)
+        return result
 
     async def _ping(self, call: Call, source: RequestSource, exchange: Exchange) -> bytes:
         return call.result({})

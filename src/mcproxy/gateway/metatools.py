@@ -31,6 +31,8 @@ from mcproxy.gateway.request import RequestContext
 from mcproxy.manifest.lookup import schema
 from mcproxy.manifest.reply_text import as_text
 from mcproxy.manifest.search import BadSearch, search
+from mcproxy.observe.activity import SeenExecution
+from mcproxy.observe.shown_tokens import Kind
 from mcproxy.policy.audit import Actor, actor
 from mcproxy.policy.limits import places_of_execution
 from mcproxy.preflight.check import Reading
@@ -70,7 +72,7 @@ class MetaTools:
     def search(self, arguments: SearchArguments, context: RequestContext) -> JsonObject:
         """Answer ``search`` as a ``CallToolResult``. Raises ArgumentFault."""
         found = self._search(arguments, context)
-        return _tool_result(found, as_text(found))
+        return self._shown("search", _tool_result(found, as_text(found)), context)
 
     async def execute(self, arguments: ExecuteArguments, context: RequestContext) -> JsonObject:
         """Answer ``execute`` as a ``CallToolResult``.
@@ -79,16 +81,25 @@ class MetaTools:
         it is the rules of then that count.
         """
         who = actor(context.caller, context.namespace.name)
+        seen = SeenExecution(who.execution, who.caller, who.namespace, script=True)
         places = places_of_execution(context.namespace)
         try:
             async with self._services.enter(_EXECUTE, places, context.caller):
-                return await self._execute(arguments, self._renewed(context), who)
+                result = await self._execute(arguments, self._renewed(context), who, seen)
         except Busy as busy:
             self._services.audit.execution(who, arguments.code, busy.code)
+            self._services.activity.ended(seen, busy.code)
             raise
+        finally:
+            self._services.activity.stopped(seen)
+        return self._shown("execute", result, context)
 
     async def _execute(
-        self, arguments: ExecuteArguments, context: RequestContext, who: Actor
+        self,
+        arguments: ExecuteArguments,
+        context: RequestContext,
+        who: Actor,
+        seen: SeenExecution,
     ) -> JsonObject:
         namespace = context.namespace
         limits = namespace.limits
@@ -103,14 +114,14 @@ class MetaTools:
         reading = read_script(arguments.code, context.view.manifest)
         if reading.error or arguments.check_only:
             outcome = _unrun(reading, namespace.name)
-            self._services.audit.execution(who, arguments.code, outcome)
+            self._ended(who, seen, arguments.code, outcome)
             return _outcome_result(outcome)
         manifest = context.view.manifest
         journal = await self._keeping.journal(owner, who.execution, arguments, manifest)
         job = Job(arguments.code, limits, context.view.manifest_json, namespace.name)
-        outcome = await self._run_recorded(job, context, who, journal)
+        outcome = await self._run_recorded(job, context, who, seen, journal)
         outcome = dataclasses.replace(outcome, notes=(*outcome.notes, *reading.notes))
-        self._services.audit.execution(who, arguments.code, outcome)
+        self._ended(who, seen, arguments.code, outcome)
         told: JsonObject = {"execution": who.execution}
         if outcome.error and journal.began:
             await journal.kept()
@@ -121,13 +132,18 @@ class MetaTools:
         return _outcome_result(outcome, told)
 
     async def _run_recorded(
-        self, job: Job, context: RequestContext, who: Actor, journal: Journal
+        self,
+        job: Job,
+        context: RequestContext,
+        who: Actor,
+        seen: SeenExecution,
+        journal: Journal,
     ) -> Outcome:
         exchange = _within_script(context.exchange).within(job.clock)
         context = replace(context, exchange=exchange)
         own = partial(self._own, context)
         try:
-            call = script_chain(context, self._services, who, own, journal.recorded)
+            call = script_chain(context, self._services, who, seen, own, journal.recorded)
             return await self._run(job, call)
         finally:
             journal.end()
@@ -160,6 +176,19 @@ class MetaTools:
             raise ArgumentFault(str(fault)) from fault
         self._searched()
         return {key: context.view.redactor.prose(value) for key, value in found.items()}
+
+    def _ended(self, who: Actor, seen: SeenExecution, code: str, outcome: Outcome) -> None:
+        """Keep the record of a script, which has run or was refused."""
+        self._services.audit.execution(who, code, outcome)
+        self._services.activity.ended(seen, outcome.error.type if outcome.error else "success")
+
+    def _shown(self, kind: Kind, result: JsonObject, context: RequestContext) -> JsonObject:
+        """The result; what the client's model reads of it is counted."""
+        match result:
+            case {"content": [{"text": str(text)}, *_]}:
+                tokens = self._services.activity.tokens
+                tokens.sent(context.exchange.client, kind, text.encode())
+        return result
 
 
 def _how_to_go_on(who: Actor) -> str:

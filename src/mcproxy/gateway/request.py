@@ -17,11 +17,14 @@ from mcproxy import mcp
 from mcproxy.config.model import Mode
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession, Exchange, Tenant, drop
+from mcproxy.foreign_text import one_line
 from mcproxy.gateway.protocol_era import Call
 from mcproxy.gateway.snapshot import Snapshot, View
 from mcproxy.policy.access import Admitted
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import Caller, Json, JsonObject
+
+MAX_CLIENT_NAME = 60  # characters
 
 
 class RequestSource(msgspec.Struct, frozen=True):
@@ -85,7 +88,8 @@ class Clients:
         if call.modern:
             level = None if call.log_level is None else _level(call.log_level)
             heard = mcp.LOG_LEVELS[mcp.LOG_LEVELS.index(level) :] if level else ()
-            given = replace(given, capabilities=call.capabilities)
+            name = client_name(call.meta.get(mcp.META_CLIENT_INFO))
+            given = replace(given, capabilities=call.capabilities, client=name)
         else:
             level = self._levels.get(given.session) if given.session else None
             # One that never said gets what servers choose to send.
@@ -112,6 +116,12 @@ def _heard(exchange: Exchange, levels: Sequence[str]) -> Callable[[str, JsonObje
             exchange.notify(method, params)
 
     return notify
+
+
+def client_name(info: Json) -> str:
+    """The name in an ``Implementation``, as one short line; "" where there is none."""
+    name = info.get("name") if isinstance(info, dict) else None
+    return one_line(name[:MAX_CLIENT_NAME]) if isinstance(name, str) else ""
 
 
 def _level(level: Json) -> str:

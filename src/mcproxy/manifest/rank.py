@@ -46,7 +46,7 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
-class _Word:
+class AskedWord:
     """One word of the query: what it earns tools that have it themselves, and all other tools of
     servers that have it; the most that it could earn; how far its reading is trusted."""
 
@@ -68,20 +68,15 @@ def query_words(query: str) -> list[str]:
 def rank(lexicon: Lexicon, query: str) -> Ranking:
     """The tools that share words with the query; equal scores in the servers' order."""
     meanings = [lexicon.meanings(word) for word in query_words(query)]
-    asked = [_earnings(lexicon, meaning) for meaning in meanings]
+    asked = [earnings(lexicon, meaning) for meaning in meanings]
     totals = _totals(lexicon, asked)
     if not totals:
         return Ranking()
     perfect = sum(word.worth for word in asked)
-    spoken_of: dict[str, float] = {}
-    for meaning in meanings:
-        for term, trust in meaning.items():
-            spoken_of[term] = max(spoken_of.get(term, 0.0), trust)
+    spoken_of = spoken(meanings)
     best = nlargest(MAX_MATCHES, totals, key=totals.__getitem__)
     matches = [
-        Match(
-            number, totals[number] / perfect * _name_factor(lexicon.name_stems[number], spoken_of)
-        )
+        Match(number, totals[number] / perfect * name_factor(lexicon.name_stems[number], spoken_of))
         for number in best
     ]
     matches.sort(key=lambda match: (-match.score, match.number))
@@ -90,7 +85,7 @@ def rank(lexicon: Lexicon, query: str) -> Ranking:
     return Ranking(tuple(matches), len(totals), _is_real(len(asked), matches[0].score, covered))
 
 
-def _totals(lexicon: Lexicon, asked: Sequence[_Word]) -> dict[int, float]:
+def _totals(lexicon: Lexicon, asked: Sequence[AskedWord]) -> dict[int, float]:
     """What all words together earn each tool: through its server, and beyond that by itself."""
     server_of = lexicon.server_of
     of_servers: dict[int, float] = {}
@@ -113,11 +108,20 @@ def _totals(lexicon: Lexicon, asked: Sequence[_Word]) -> dict[int, float]:
     return totals
 
 
-def _earnings(lexicon: Lexicon, meanings: Mapping[str, float]) -> _Word:
+def spoken(meanings: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    """The stems that the query speaks of, with how far each is trusted."""
+    found: dict[str, float] = {}
+    for meaning in meanings:
+        for term, trust in meaning.items():
+            found[term] = max(found.get(term, 0.0), trust)
+    return found
+
+
+def earnings(lexicon: Lexicon, meanings: Mapping[str, float]) -> AskedWord:
     """A word is as rare as the stem that it most probably means; nothing else that it may mean,
     such as a longer word, makes it rarer. Each tool gets the best of its meanings."""
     if not meanings:
-        return _Word({}, {}, lexicon.rarity(0), 0.0)
+        return AskedWord({}, {}, lexicon.rarity(0), 0.0)
     terms = {stem: lexicon.term(stem) for stem in meanings}
     most_likely = max(meanings, key=lambda stem: meanings[stem])
     worth = terms[most_likely].rarity
@@ -131,10 +135,11 @@ def _earnings(lexicon: Lexicon, meanings: Mapping[str, float]) -> _Word:
         for server, share in terms[stem].servers.items():
             if most * share > servers.get(server, 0.0):
                 servers[server] = most * share
-    return _Word(tools, servers, worth, meanings[most_likely])
+    return AskedWord(tools, servers, worth, meanings[most_likely])
 
 
-def _name_factor(name: frozenset[str], spoken_of: Mapping[str, float]) -> float:
+def name_factor(name: frozenset[str], spoken_of: Mapping[str, float]) -> float:
+    """What a score is multiplied with for the share of the tool's name that the query speaks of."""
     covered = sum(spoken_of.get(term, 0.0) for term in name) / len(name) if name else 0.0
     return 1 - NAME_SHARE + NAME_SHARE * covered
 
@@ -147,7 +152,7 @@ def _is_real(asked: int, score: float, covered: float) -> bool:
     return score >= floor and (covered >= PART or asked > FEW_WORDS)
 
 
-def _covered(asked: Sequence[_Word], number: int, server: int) -> float:
+def _covered(asked: Sequence[AskedWord], number: int, server: int) -> float:
     """The share of what was asked that the tool has at all, however little it weighs there."""
     perfect = sum(word.worth for word in asked)
     had = (word for word in asked if number in word.tools or server in word.servers)

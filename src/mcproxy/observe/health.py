@@ -37,11 +37,9 @@ def report(
         }
         for name, server in servers.items()
     }
-    ill = any(server.state in _ILL for server in servers.values())
-    state = "stopping" if status.stopping else "degraded" if ill else "ok"
     config: JsonObject = {"config": {"error": status.config_error}} if status.config_error else {}
     return {
-        "status": state,
+        "status": in_a_word(status, servers),
         "version": mcproxy.__version__,
         "uptime_secs": round(status.uptime_secs, 3),
         "servers": shown,
@@ -53,6 +51,12 @@ def report(
         },
         **config,
     }
+
+
+def in_a_word(status: Status, servers: Mapping[str, ServerHealth]) -> str:
+    """How all is: ``ok``, ``degraded`` or ``stopping``."""
+    ill = any(server.state in _ILL for server in servers.values())
+    return "stopping" if status.stopping else "degraded" if ill else "ok"
 
 
 def _instances(server: ServerHealth) -> JsonObject:

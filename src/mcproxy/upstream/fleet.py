@@ -28,6 +28,8 @@ PATROL_SECS = 1.0  # how often processes are looked at: how long one may exceed 
 ANSWER_SECS = 5.0  # a server that takes longer to answer a ping is ill
 DRAIN_SECS = 10.0  # calls under way may end within this time when servers are drained
 
+TURNED_OFF = ServerHealth("disabled", last_error="it was turned off on the page, for this run")
+
 
 def _unheard(server: str, note: Notification, tenant: Tenant | None) -> None:
     """For those who do not want to hear of servers' notifications."""
@@ -57,10 +59,10 @@ class Fleet:
         on_event: OnEvent = _unheard,
     ) -> None:
         self._on_change = on_change
-        first = wanted(loaded)
-        self._idle = first.idle
+        self._wanted = wanted(loaded)
+        self._off: set[str] = set()
         around = Around(on_change, on_event, state_directory(loaded.environment) / "tools")
-        self._roster = ServerTable(first.running, around)
+        self._roster = ServerTable(self._wanted.running, around)
 
     async def run(self) -> None:
         """Start all servers and keep them up; cancelled, stop them all."""
@@ -72,9 +74,37 @@ class Fleet:
 
         Usable while ``run`` runs. Returns at once; what starts and stops takes its time.
         """
-        self._idle = new.idle
-        self._roster.apply(new.running)
+        self._wanted = new
+        on = {name: one for name, one in new.running.items() if name not in self._off}
+        self._roster.apply(on)
         self._on_change("tools_changed")
+
+    def restart(self, name: str) -> None:
+        """Start a server anew. Nothing happens to one that is not to run."""
+        member = self._roster.find(name)
+        if member:
+            member.supervisor.renew()
+
+    def turn_off(self, name: str) -> None:
+        """Stop a server and leave it down, whatever the configuration says, until it is turned on
+        or the program ends."""
+        if name in self._wanted.running and name not in self._off:
+            self._off.add(name)
+            self._roster.end(name)
+            self._on_change("tools_changed")
+
+    @property
+    def turned_off(self) -> frozenset[str]:
+        """The servers that were turned off."""
+        return frozenset(self._off)
+
+    def turn_on(self, name: str) -> None:
+        """Start one that was turned off."""
+        if name in self._off:
+            self._off.discard(name)
+            if name in self._wanted.running:
+                self._roster.begin(self._wanted.running[name])
+            self._on_change("tools_changed")
 
     async def call(
         self, exchange: Exchange, ref: ToolRef, arguments: Mapping[str, Json]
@@ -122,12 +152,12 @@ class Fleet:
     def views(self) -> tuple[ServerView, ...]:
         """What every server offers now, the ones that do not run included."""
         running = tuple(supervisor.view for supervisor in self._supervisors())
-        idle = tuple(ServerView(name, health.state) for name, health in self._idle.items())
+        idle = tuple(ServerView(name, health.state) for name, health in self._not_running().items())
         return running + idle
 
     def health(self) -> Mapping[str, ServerHealth]:
         """How every server is."""
-        return {**self._roster.health(), **self._idle}
+        return {**self._roster.health(), **self._not_running()}
 
     async def check(self) -> Mapping[str, str]:
         """Ask every server that should be up whether it is: what is wrong, by name."""
@@ -164,6 +194,10 @@ class Fleet:
         for supervisor in self._roster.all():
             supervisor.tend(table)
 
+    def _not_running(self) -> Mapping[str, ServerHealth]:
+        off = {name: TURNED_OFF for name in self._off if name in self._wanted.running}
+        return {**self._wanted.idle, **off}
+
     def _supervisors(self) -> Sequence[Supervisor]:
         """Those that know the tools."""
         return [member.supervisor for member in self._roster.serving()]
@@ -176,8 +210,7 @@ class Fleet:
 
     def _absent(self, ref: ToolRef) -> CallError:
         """Why a server takes no calls: it is not up, was taken away, or never was."""
-        if ref.server in self._idle:
-            health = self._idle[ref.server]
+        if health := self._not_running().get(ref.server):
             return ServerDown(ref, health.last_error or f"it is {health.state}")
         if self._roster.was_removed(ref.server):
             return ServerDown(ref, "it was taken out of the configuration")

@@ -223,12 +223,22 @@ class ServerTable:
         for name in todo.remove:
             self._retire(self._serving.pop(name))
         for name in todo.start:
-            self._serving[name] = self._member(definitions[name])
-            self._serving[name].begin()
+            self.begin(definitions[name])
         for name in todo.replace:
             self._begin_replacing(definitions[name])
         self._removed = (self._removed | todo.remove) - definitions.keys()
         log.info("servers: %s", _told(todo))
+
+    def begin(self, definition: Definition) -> None:
+        """Start one more server."""
+        member = self._serving[definition.name] = self._member(definition)
+        member.begin()
+
+    def end(self, name: str) -> None:
+        """Stop one, if it is there."""
+        for table in (self._serving, self._next):
+            if name in table:
+                self._retire(table.pop(name))
 
     def _begin_replacing(self, definition: Definition) -> None:
         waiting = self._next.get(definition.name)

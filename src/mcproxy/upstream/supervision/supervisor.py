@@ -133,6 +133,13 @@ class Supervisor:
         if self._state == "failed":
             self._wake_up()
 
+    def renew(self) -> None:
+        """Start the server anew, or at all if it does not run; one that is starting goes on."""
+        if self._state in ("failed", "idle"):
+            self._wake_up()
+        elif self._state == "ready" and not self._order:
+            self._give("renew")
+
     def tend(self, table: Table) -> None:
         """Look after a server that is ready: its memory, its age, and whether anybody needs it. Of
         one that takes long to start, tell the log how far it is."""
@@ -148,9 +155,12 @@ class Supervisor:
                 self._log.warning("stopped: %s", reason)
                 self._child.kill(reason)
             case ("renew" | "rest") as order:
-                self._order = order
-                self._let_go("idle" if order == "rest" else "restarting")
-                self._attention.set()
+                self._give(order)
+
+    def _give(self, order: Literal["renew", "rest"]) -> None:
+        self._order = order
+        self._let_go("idle" if order == "rest" else "restarting")
+        self._attention.set()
 
     async def run(self) -> None:
         """Keep the server up until cancelled."""

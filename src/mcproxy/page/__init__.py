@@ -1,0 +1,1 @@
+"""The page for the person who runs the gateway: what it does, in a browser."""
