@@ -54,6 +54,9 @@ REQUIREMENTS: dict[str, str] = {
         "no server is asked that it does not reach"
     ),
     "access.once": "a request is judged once for each namespace that it names, whatever it calls",
+    "speed.long_lived_set_aside": (
+        "what lives long is looked at by no collection of garbage, and freed once it is swapped out"
+    ),
     "access.scripts": "a script reaches its endpoint's servers only, by forged frames too",
     "access.passing": "prompts, resources, completions and subscriptions stay within the endpoint",
     "access.mode_hidden": "the mode of a guarded namespace shows in no refusal",

@@ -82,8 +82,8 @@ class App:
 
     ``watch``: it follows changes of its configuration file; SIGHUP it always follows. ``mask`` is
     given what hides the secrets of the configuration, for the log; anew when there are others.
-    ``noted`` is given how all servers are, whenever that has changed. Raises ConfigError for what
-    needs a library that is not installed.
+    ``noted`` is given how all servers are, whenever that has changed; ``swapped`` is called when
+    another snapshot is in force. Raises ConfigError for what needs a library that is not installed.
     """
 
     def __init__(
@@ -93,9 +93,10 @@ class App:
         *,
         watch: bool = True,
         noted: Noted = lambda _: None,
+        swapped: Callable[[], None] = lambda: None,
     ) -> None:
         self.gate = Gate()
-        self._noted = noted
+        self._noted, self._swapped = noted, swapped
         self._loaded = loaded
         self._started = time.monotonic()
         self._policy = policy_of(loaded.config)
@@ -355,6 +356,7 @@ class App:
         self.gateway.changed(before)
         settings = self._loaded.config.manifests.typed_stub_generation
         self._stubs.show(settings, manifest, self._snapshot.parts())
+        self._swapped()
 
 
 def _folder(loaded: Loaded) -> Path:

@@ -28,6 +28,7 @@ from mcproxy.frontends.http_connection import ConnectionLimits, Connections, ser
 from mcproxy.frontends.pipes import reading, writing
 from mcproxy.frontends.request_auth import Site
 from mcproxy.frontends.sessions import Bounds, Sessions
+from mcproxy.heap import Heap
 from mcproxy.observe.redact import Redactor
 from mcproxy.page.routes import Page
 from mcproxy.policy.origins import Bind, bind_to
@@ -110,7 +111,9 @@ async def serve_http(
     host, port = listener.getsockname()[:2]
     bound = bind_to(host)
     connections = Connections(connection_limits(raise_descriptor_limit()))
-    app = App(loaded, mask, watch=watch, noted=welcome.servers if welcome else lambda _: None)
+    heap = Heap()
+    noted = welcome.servers if welcome else lambda _: None
+    app = App(loaded, mask, watch=watch, noted=noted, swapped=heap.swapped)
     sessions = Sessions(app.gateway, app.gate, bounds)
     site = _site(app, sessions, bound)
     page = Page(site, app.console())
@@ -119,6 +122,7 @@ async def serve_http(
         log.warning(_OPEN, host)
     async with (
         stop_signal() as stop,
+        heap.running(),
         app.running(),
         sessions.running(),
         asyncio.TaskGroup() as tasks,
@@ -145,9 +149,11 @@ async def serve_stdio(
     loaded: Loaded, mask: Mask, read: int, write: int, *, watch: bool = True
 ) -> None:
     """Serve one client on two file descriptors until the input ends or a signal comes."""
-    app = App(loaded, mask, watch=watch)
+    heap = Heap()
+    app = App(loaded, mask, watch=watch, swapped=heap.swapped)
     async with (
         stop_signal() as stop,
+        heap.running(),
         reading(read) as chunks,
         writing(write) as send,
         app.running(),
