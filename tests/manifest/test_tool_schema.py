@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from mcproxy.errors import InvalidArguments
 from mcproxy.gateway.call_chain import checked
 from mcproxy.manifest.model import build
-from mcproxy.manifest.tool_schema import effort
+from mcproxy.manifest.tool_schema import effort, most_values, weight
 from mcproxy.types import Json, JsonObject, ServerView, Tool, ToolRef, ToolResult
 
 DONE = ToolResult(b"{}")
@@ -151,3 +152,58 @@ JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from(["$ref", "items", "allOf", "a"]), JSON, max_size=3), JSON)
 def test_any_schema_has_an_effort(schema: JsonObject, value: Json) -> None:
     assert 1 <= effort(schema, value, MOST) <= MOST
+
+
+KEYWORDS = st.sampled_from(
+    ["$ref", "items", "prefixItems", "allOf", "properties", "patternProperties", "propertyNames"]
+    + ["additionalProperties", "dependencies", "enum", "not", "a"]
+)
+
+
+def schemas() -> st.SearchStrategy[JsonObject]:
+    """Schemas that refer to parts of themselves, among others."""
+    references = st.sampled_from(["#", "#/$defs/a", "#/$defs/b", "#/allOf/0", "#gone"])
+    parts = st.recursive(
+        st.booleans() | st.builds(lambda to: {"$ref": to}, references),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYWORDS, inner, max_size=3),
+        max_leaves=8,
+    )
+    defined = st.dictionaries(st.sampled_from(["a", "b"]), parts)
+    whole = st.dictionaries(KEYWORDS, parts, max_size=3)
+    return st.builds(lambda schema, inner: {**schema, "$defs": inner}, whole, defined)
+
+
+VALUES = st.recursive(
+    st.integers(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["a", "b", "c"]), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+@given(schemas(), VALUES)
+def test_no_comparison_takes_more_steps_than_the_weight_says(
+    schema: JsonObject, value: Json
+) -> None:
+    heavy = weight(schema, MOST)
+    if heavy < MOST:
+        bound = heavy * most_values(msgspec.json.encode(value))
+        assert effort(schema, value, bound + 1) <= bound
+
+
+@pytest.mark.parametrize(
+    ("schema", "steps"),
+    [
+        ({}, 1),
+        ({"properties": {"a": {}, "b": {"type": "string"}}, "required": ["a", "b"]}, 5),
+        ({"$defs": {"a": {"items": {}}}, "allOf": [{"$ref": "#/$defs/a"}]}, 4),
+        (TREE, MOST),
+        (doubling("allOf"), MOST),
+        ({"$ref": "#gone"}, MOST),
+        ({"allOf": [{"$id": "inner"}]}, MOST),
+    ],
+)
+def test_weight(schema: JsonObject, steps: int) -> None:
+    assert weight(schema, MOST) == steps

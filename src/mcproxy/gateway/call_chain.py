@@ -25,7 +25,6 @@ from mcproxy.gateway.request import RequestContext
 from mcproxy.manifest.lookup import find_tool, require_server
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
-from mcproxy.manifest.parameters import unknown_parameters
 from mcproxy.manifest.tool_schema import ToolSchema
 from mcproxy.observe.activity import Activity, SeenExecution
 from mcproxy.observe.redact import Redactor
@@ -143,10 +142,11 @@ def scoped(manifest: Manifest, argument_bytes: int, call: CallTool) -> CallTool:
             if manifest.servers[ref.server].state in _LISTED:
                 raise
             return await call(ref, arguments)
-        unknown = unknown_parameters(tool.definition.get("inputSchema"), arguments)
+        schema = manifest.schema(tool.ref)
+        unknown = schema.unknown(arguments)
         if unknown:
             raise InvalidArguments(tool.ref, unknown[:_MAX_UNKNOWN], call_line(tool))
-        schema = _check(manifest, tool, arguments, sent, call_line)
+        _check(schema, tool, arguments, sent, call_line)
         result = await call(tool.ref, arguments)
         return replace(result, ref=tool.ref, wrapping=schema.wrapping)
 
@@ -215,24 +215,23 @@ def _named(ref: ToolRef, params: JsonObject) -> JsonObject:
 
 def checked(manifest: Manifest, tool: Tool, usage: Usage, call: CallTool) -> CallTool:
     """Let through arguments that the schema of ``tool`` takes; ``usage`` tells how to call it."""
+    schema = manifest.schema(tool.ref)
 
     async def checked_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        _check(manifest, tool, arguments, _encode(arguments), usage)
+        _check(schema, tool, arguments, _encode(arguments), usage)
         return await call(ref, arguments)
 
     return checked_call
 
 
 def _check(
-    manifest: Manifest, tool: Tool, arguments: Mapping[str, Json], sent: bytes, usage: Usage
-) -> ToolSchema:
+    schema: ToolSchema, tool: Tool, arguments: Mapping[str, Json], sent: bytes, usage: Usage
+) -> None:
     """Hold arguments, which are ``sent`` as JSON, against the tool's schema. Raises
     InvalidArguments with the faults, and with the right usage in words."""
     values = dict(arguments)
-    schema = manifest.schema(tool.ref)
     if is_deep(sent, values):
         raise InvalidArguments(tool.ref, [f"they nest deeper than {MAX_DEPTH} levels"], usage(tool))
-    faults = schema.faults(values)
+    faults = schema.faults(values, sent)
     if faults:
         raise InvalidArguments(tool.ref, faults, usage(tool))
-    return schema

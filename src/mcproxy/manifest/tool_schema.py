@@ -4,7 +4,8 @@ are wrapped. Pure.
 Schemas come from servers, values from scripts, and the engine that compares them cannot be stopped:
 forty definitions that refer to the next one twice each would keep it, and with it the gateway,
 busy for years. So the comparison is walked through first, without its assertions, up to a bound:
-how much work it is, is found out before it is done.
+how much work it is, is found out before it is done. Most schemas are so small that this needs no
+walk: their weight, found out once, is enough.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,12 +18,17 @@ import jsonschema_rs
 import msgspec
 
 from mcproxy.foreign_text import bounded, clean
-from mcproxy.manifest.parameters import without_defaults_required
+from mcproxy.manifest.parameters import (
+    properties,
+    unknown_parameters,
+    without_defaults_required,
+)
 from mcproxy.manifest.results import wrapping
 from mcproxy.types import Json, JsonObject, Wrapping
 
 MAX_STEPS = 10_000  # of a comparison with a schema, some 0.1 s; a call has some tens
 MAX_STEPS_FOR_ALL = 2_000  # to find all faults takes much longer than to find one
+MAX_WEIGHT = 1_000  # steps for one value; of a heavier schema each comparison is walked through
 _MAX_FAULTS, _MAX_FAULT_CHARS = 10, 300
 _PATTERNS = jsonschema_rs.RegexOptions()  # linear time: schemas come from servers we do not trust
 
@@ -36,6 +42,9 @@ _SAME_BY_NAME = ("dependentSchemas", "dependencies")
 _REST = ("additionalProperties", "unevaluatedProperties")
 _EACH_ITEM = ("items", "contains", "additionalItems", "unevaluatedItems")
 _LISTED = ("required", "enum", "prefixItems")  # each entry is looked at
+_ONE = (*_SAME, *_REST, *_EACH_ITEM, "propertyNames")
+_SEVERAL = (*_SAME_LISTS, "prefixItems", "items")
+_BY_NAME = (*_SAME_BY_NAME, "properties", "patternProperties")
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 _NAMES = frozenset({"$id", "id"})  # below the root: references inside mean another schema
 _MAX_DIGITS = 9  # of an index in a pointer
@@ -52,20 +61,40 @@ class ToolSchema:
         """Whether its results are wrapped."""
         return wrapping(self._definition.get("outputSchema"))
 
-    def faults(self, arguments: JsonObject) -> list[str]:
-        """What is wrong with arguments: all faults (with one, where the arguments are large).
+    def unknown(self, arguments: Mapping[str, Json]) -> list[str]:
+        """What is to be said of arguments that the tool does not have, see ``parameters``."""
+        if self._declared.issuperset(arguments):
+            return []
+        return unknown_parameters(self._definition.get("inputSchema"), arguments)
+
+    def faults(self, arguments: JsonObject, sent: bytes) -> list[str]:
+        """What is wrong with arguments, whose JSON is ``sent``: all faults (with one, where the
+        arguments are large).
 
         What would take the gateway's time is left to the server to judge.
         """
         schema, validator = self._definition.get("inputSchema"), self._validator
         if validator is None or not isinstance(schema, dict):
             return []
-        steps = effort(schema, arguments, MAX_STEPS)
-        if steps >= MAX_STEPS or validator.is_valid(arguments):
+        perhaps_long = self._weight * most_values(sent) >= MAX_STEPS
+        if perhaps_long and effort(schema, arguments, MAX_STEPS) >= MAX_STEPS:
             return []
-        if steps > MAX_STEPS_FOR_ALL:
+        if validator.is_valid(arguments):
+            return []
+        if effort(schema, arguments, MAX_STEPS) > MAX_STEPS_FOR_ALL:
             return [_first_fault(validator, arguments)]
         return [_fault(error) for error in islice(validator.iter_errors(arguments), _MAX_FAULTS)]
+
+    @cached_property
+    def _declared(self) -> frozenset[str]:
+        return frozenset(properties(self._definition.get("inputSchema")))
+
+    @cached_property
+    def _weight(self) -> int:
+        """See ``weight``; MAX_STEPS for one that is too heavy to know."""
+        schema = self._definition.get("inputSchema")
+        found = weight(schema, MAX_WEIGHT) if isinstance(schema, dict) else 1
+        return found if found < MAX_WEIGHT else MAX_STEPS
 
     @cached_property
     def _validator(self) -> jsonschema_rs.Validator | None:
@@ -124,6 +153,38 @@ def effort(schema: JsonObject, value: Json, most: int) -> int:
         inner = chain(_of_the_same(each, part), _of_members(each, part), _of_items(each, part))
         waiting += islice(inner, most)
     return min(steps + len(waiting), most)
+
+
+def weight(schema: JsonObject, most: int) -> int:
+    """The steps that one value costs at most, whatever it is, or ``most`` where they are as many or
+    nobody can tell: a comparison has at most so many for each of its values and names."""
+    steps = 0
+    waiting: list[Json] = [schema]
+    while waiting and steps + len(waiting) < most:
+        each = waiting.pop()
+        steps += 1
+        if not isinstance(each, dict):
+            continue
+        references = [_target(schema, each[word]) for word in _REFERENCES if word in each]
+        if None in references or (each is not schema and _NAMES & each.keys()):
+            return most
+        steps += sum(_length(each.get(keyword)) for keyword in _LISTED)
+        waiting += chain(references, islice(_parts(each), most))
+    return min(steps + len(waiting), most)
+
+
+def _parts(schema: JsonObject) -> Iterator[Json]:
+    """The schemas within one, whatever they are for."""
+    yield from (schema[keyword] for keyword in _ONE if keyword in schema)
+    for keyword in _SEVERAL:
+        yield from _list(schema.get(keyword))
+    for keyword in _BY_NAME:
+        yield from _dict(schema.get(keyword)).values()
+
+
+def most_values(sent: bytes) -> int:
+    """How many values and names JSON has at most: each but the first stands behind one of these."""
+    return 1 + 2 * (sent.count(b",") + sent.count(b"[") + sent.count(b"{"))
 
 
 def _of_the_same(schema: JsonObject, value: Json) -> Iterator[_Pair]:
