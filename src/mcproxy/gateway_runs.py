@@ -79,6 +79,20 @@ def search(arguments: argparse.Namespace, screen: Screen) -> int:
     return _at_gateway(arguments, screen, work)
 
 
+def evaluate(arguments: argparse.Namespace, screen: Screen) -> int:
+    """How well search finds the tools there are."""
+    from mcproxy.commands.evaluate import evaluated
+
+    work = partial(
+        evaluated,
+        screen=screen,
+        least=arguments.min,
+        page=arguments.html,
+        as_json=arguments.json,
+    )
+    return _at_gateway(arguments, screen, work)
+
+
 def call(arguments: argparse.Namespace, screen: Screen) -> int:
     """The result of one tool."""
     from mcproxy.commands import ask

@@ -72,6 +72,14 @@ def port(text: str) -> int:
     return number
 
 
+def share(text: str) -> float:
+    """A share from the command line. Raises ArgumentTypeError, ValueError."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return number
+
+
 def _add_nothing(command: argparse.ArgumentParser) -> None:
     del command
 
@@ -138,6 +146,14 @@ def _add_search(command: argparse.ArgumentParser) -> None:
         "--depth", type=int, choices=range(4), default=2, help="how much to tell, 0 to 3"
     )
     command.add_argument("--limit", type=int, default=10, help="tools (default: %(default)s)")
+    _add_gateway(command)
+
+
+def _add_eval(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--min", type=share, default=0.0, metavar="SHARE", help="status 1 below this recall, 0 to 1"
+    )
+    command.add_argument("--html", type=Path, metavar="FILE", help="write the report there too")
     _add_gateway(command)
 
 
@@ -228,6 +244,7 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
     Subcommand("status", "servers, tools, memory, calls", _add_gateway, gateway_runs.status, True),
     Subcommand("watch", "the same, again and again", _add_watch, gateway_runs.watch, True),
     Subcommand("search", "find tools", _add_search, gateway_runs.search, True),
+    Subcommand("eval", "measure search on your tools", _add_eval, gateway_runs.evaluate, True),
     Subcommand("call", "call one tool", _add_call, gateway_runs.call, True),
     Subcommand("exec", "run a script", _add_exec, gateway_runs.execute, True),
     Subcommand("logs", "the gateway's log, or a server's stderr", _add_logs, gateway_runs.logs),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcproxy.gateway.names import Item, aliases
+from mcproxy.gateway.names import Item, aliases, item_of
 
 NAMES = st.text(min_size=1, max_size=80) | st.from_regex(r"[a-z_]{1,4}", fullmatch=True)
 ITEMS = st.lists(st.tuples(NAMES, NAMES), max_size=30)
@@ -66,3 +66,25 @@ def test_a_name_made_to_look_like_an_alias_takes_no_place() -> None:
     names = aliases([("a.b", "x"), (server, tool)])
     assert len(names) == 2
     assert names[alias] == ("a.b", "x")
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        (("time", "convert"), "convert"),
+        (("time", "b__c"), "b__c"),
+        (("a__b", "c"), "c_[0-9a-f]{8}"),
+        (("a.b", "x"), "x_[0-9a-f]{8}"),
+        (("time", "repos/list all"), "repos_list_all_[0-9a-f]{8}"),
+    ],
+)
+def test_a_name_tells_its_server_and_most_of_the_tool(item: Item, told: str) -> None:
+    (name,) = aliases([item])
+    found = item_of(name, ["a", "a__b", "a.b", "time"])
+    assert found
+    assert found[0] == item[0]
+    assert re.fullmatch(told, found[1])
+
+
+def test_a_bare_name_tells_no_server() -> None:
+    assert item_of("list", ["a", "list"]) is None

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from mcproxy.commands.gateway_client import GatewayClient, GatewayRefused, text_of
+from mcproxy.commands.gateway_client import GatewayClient, GatewayRefused, objects_of, text_of
 from mcproxy.commands.report import GOOD, PROBLEMS
 from mcproxy.commands.screen import Screen
 from mcproxy.gateway.names import aliases
@@ -17,7 +17,7 @@ async def search(
 ) -> int:
     """Print the tools that a query finds; ``PROBLEMS`` where it finds none."""
     facts = await gateway.tool("search", {"query": query, **options})
-    found = _objects(facts.get("results"))
+    found = objects_of(facts.get("results"))
     if as_json:
         screen.json(facts)
     elif options.get("max_depth") == 3:  # schemas: as they are
@@ -31,7 +31,7 @@ async def search(
 
 def _rows(server: JsonObject) -> list[tuple[str, str, str, str]]:
     name = str(server.get("server"))
-    tools = _objects(server.get("matched_tools"))
+    tools = objects_of(server.get("matched_tools"))
     if not tools:
         count = f"{server['tools']} tools" if "tools" in server else ""
         return [(name, count, str(server.get("description", "")), "")]
@@ -75,17 +75,10 @@ async def call(
 async def _direct_name(gateway: GatewayClient, server: str, tool: str) -> str:
     """The name of the tool in direct mode; other forms of it are understood, as in scripts."""
     facts = await gateway.tool("search", {"query": "", "max_depth": 1})
-    known = [str(each.get("server")) for each in _objects(facts.get("results"))]
+    known = [str(each.get("server")) for each in objects_of(facts.get("results"))]
     if server not in known:
         raise GatewayRefused(f"there is no server {server!r}; there are: {', '.join(known)}")
-    shown: list[str] = []
-    cursor: Json = None
-    while True:
-        page = await gateway.ask("tools/list", {"cursor": cursor} if cursor else {}, "direct")
-        shown += [str(each.get("name")) for each in _objects(page.get("tools"))]
-        cursor = page.get("nextCursor")
-        if not cursor:
-            break
+    shown = [str(each.get("name")) for each in await gateway.direct_tools()]
     exact = next(iter(aliases([(server, tool)])))
     if exact in shown:
         return exact
@@ -168,10 +161,6 @@ def _value(text: str) -> Json:
 def script_of(path: str, stdin: str | None) -> str:
     """The script in a file, or that of stdin where the path is ``-``. Raises OSError."""
     return stdin or "" if path == "-" else Path(path).read_text(encoding="utf-8")
-
-
-def _objects(value: Json) -> list[JsonObject]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _texts(value: Json) -> list[str]:

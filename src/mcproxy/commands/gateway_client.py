@@ -68,6 +68,17 @@ class GatewayClient:
             raise GatewayRefused(_refusal(response, told))
         return result
 
+    async def direct_tools(self) -> list[JsonObject]:
+        """All tools of the namespace as clients in direct mode see them."""
+        found: list[JsonObject] = []
+        cursor: Json = None
+        while True:
+            page = await self.ask("tools/list", {"cursor": cursor} if cursor else {}, "direct")
+            found += objects_of(page.get("tools"))
+            cursor = page.get("nextCursor")
+            if not cursor:
+                return found
+
     async def tool(self, name: str, arguments: JsonObject) -> JsonObject:
         """What a meta-tool answers, its facts; those of a failed script too."""
         result = await self.ask("tools/call", {"name": name, "arguments": arguments})
@@ -106,6 +117,11 @@ def text_of(result: JsonObject) -> str:
     blocks = content if isinstance(content, list) else []
     texts = [block.get("text") for block in blocks if isinstance(block, dict)]
     return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def objects_of(value: Json) -> list[JsonObject]:
+    """The objects of a JSON list; none where it is something else."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _document(response: httpx.Response) -> JsonObject:

@@ -42,6 +42,18 @@ def aliases(
     return {names[item]: item for item in ordered}
 
 
+def item_of(name: str, servers: Iterable[str]) -> Item | None:
+    """The item that a name most probably stands for, of one of these servers; None: a bare name.
+
+    Where the name has a hash it is not undone: the server's own name for it cannot be told.
+    """
+    for server in sorted(servers, key=len, reverse=True):
+        start = _ODD.sub("_", f"{server}{SEPARATOR}")
+        if name.startswith(start):
+            return server, name.removeprefix(start)
+    return None
+
+
 def _candidates(item: Item, bare: Collection[str]) -> Iterator[str]:
     server, name = item
     if server in bare and _PLAIN.fullmatch(name):
