@@ -170,7 +170,9 @@ class Job:
     """One script to run: its text, its limits, and the JSON text behind ``api.manifest()``.
 
     ``profile`` names the sandbox profile (network, files, packages) prepared for its namespace;
-    ``clock`` is that of its time limit, which stands still while its client is asked.
+    ``clock`` is that of its time limit, which stands still while its client is asked;
+    ``reading`` says whether the script is read first, so that one that is sure to fail does not
+    begin, or is read only. The reading is a call of ``check``, of the gateway's own services.
     """
 
     source: str
@@ -178,6 +180,7 @@ class Job:
     manifest: bytes = b"{}"
     profile: str = ""
     clock: Clock = field(default_factory=Clock)
+    reading: Literal["none", "first", "only"] = "none"
 
 
 Wrapping: TypeAlias = Literal["never", "perhaps", "always"]

@@ -155,8 +155,10 @@ def test_any_schema_has_an_effort(schema: JsonObject, value: Json) -> None:
 
 
 KEYWORDS = st.sampled_from(
-    ["$ref", "items", "prefixItems", "allOf", "properties", "patternProperties", "propertyNames"]
-    + ["additionalProperties", "dependencies", "enum", "not", "a"]
+    (
+        *("$ref", "items", "prefixItems", "allOf", "properties", "patternProperties"),
+        *("propertyNames", "additionalProperties", "dependencies", "enum", "not", "a"),
+    )
 )
 
 

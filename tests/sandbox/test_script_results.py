@@ -14,7 +14,24 @@ RESULTS: dict[str, tuple[str, Json]] = {
     "last expression": ("x = 1\nx + 1", 2),
     "last expression before comments": ("40 + 2\n\n# that was it\n", 42),
     "last expression after a semicolon": ("x = 1; x + 1", 2),
-    "last statement is no expression": ("1\nx = 2", None),
+    "what was assigned last": ("x = 1\nfor y in (3, 4):\n    z = y\nx = [2]", [2]),
+    "nothing assigned last after output": ("x = 2\nprint(x)", None),
+    "a return": ("x = 1\nif x:\n    return x\nx + 1", 1),
+    "a return that is not reached": ("x: int = 1\nif x > 1:\n    return x\nx + 1", 2),
+    "a return after await": ("await asyncio.sleep(0)\nreturn [n for n in (1, 2)]", [1, 2]),
+    "a return in try": (
+        "try:\n    return 1 / 0\nexcept ZeroDivisionError as e:\n    return str(e)",
+        "division by zero",
+    ),
+    "a function sees what the top level changes": (
+        "n = 1\ndef f():\n    return n\nn = 2\nreturn f()",
+        2,
+    ),
+    "await in a plain def": (
+        "async def g():\n    return 3\ndef f():\n    return await g()\nf()",
+        3,
+    ),
+    "main that is not called": ("async def main():\n    return 3", 3),
     "a string": ("'text'", "text"),
     "a docstring is not lost": ("'''text'''\n", "text"),
     "result": ("result = {'a': 1}\nprint('x')", {"a": 1}),
@@ -140,7 +157,7 @@ async def test_values_that_json_lacks(run: Run, name: str) -> None:
 
 
 SILENT = {
-    "nothing": ("x = 1", "nothing to see"),
+    "nothing": ("def f(): pass", "nothing to see"),
     "run with arguments": ("def run(x): return x", "run() takes arguments"),
     "run without return": ("def run(): pass", "run() gave None"),
 }

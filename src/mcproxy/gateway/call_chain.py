@@ -35,7 +35,6 @@ from mcproxy.types import CallTool, Json, JsonObject, ServerState, Tool, ToolRef
 from mcproxy.wire.message import MAX_DEPTH, is_deep
 
 _MAX_PROGRESS_CHARS = 300
-_MAX_UNKNOWN = 10  # parameters that a tool does not have, in one refusal
 READ_RESOURCE = "read_resource"  # of the gateway's own services
 _LISTED: Collection[ServerState] = ("ready", "idle")  # the others may have tools we do not know
 
@@ -92,8 +91,8 @@ def script_chain(
             return await call(ref, arguments)
         if ref.tool == READ_RESOURCE:
             resource = ToolRef(str(arguments.get("server")), str(arguments.get("uri")))
-            require_server(manifest, resource)
-            return await read(resource, {})
+            server = require_server(manifest, resource).view.name
+            return await read(ToolRef(server, resource.tool), {})
         return await own(ref, arguments)
 
     spared = partial(services.activity.tokens.spared, context.exchange.client)
@@ -138,14 +137,14 @@ def scoped(manifest: Manifest, argument_bytes: int, call: CallTool) -> CallTool:
             raise TooLarge(ref, "The arguments", len(sent), argument_bytes)
         try:
             tool = find_tool(manifest, ref)
-        except UnknownTool:
-            if manifest.servers[ref.server].state in _LISTED:
+        except UnknownTool as fault:
+            if manifest.servers[fault.ref.server].state in _LISTED:
                 raise
-            return await call(ref, arguments)
+            return await call(fault.ref, arguments)
         schema = manifest.schema(tool.ref)
         unknown = schema.unknown(arguments)
         if unknown:
-            raise InvalidArguments(tool.ref, unknown[:_MAX_UNKNOWN], call_line(tool))
+            raise InvalidArguments(tool.ref, unknown, call_line(tool))
         _check(schema, tool, arguments, sent, call_line)
         result = await call(tool.ref, arguments)
         return replace(result, ref=tool.ref, wrapping=schema.wrapping)

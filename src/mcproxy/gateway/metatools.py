@@ -7,6 +7,7 @@ it is cut. Knows neither transports nor how a script is run: it is handed a
 
 import dataclasses
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -31,19 +32,19 @@ from mcproxy.gateway.request import RequestContext
 from mcproxy.manifest.lookup import schema
 from mcproxy.manifest.reply_text import as_text
 from mcproxy.manifest.search import BadSearch, search
+from mcproxy.manifest.written_calls import faults_of_written
 from mcproxy.observe.activity import SeenExecution
 from mcproxy.observe.shown_tokens import Kind
 from mcproxy.policy.audit import Actor, actor
 from mcproxy.policy.limits import places_of_execution
-from mcproxy.preflight.check import Reading
-from mcproxy.preflight.check import read as read_script
-from mcproxy.types import Job, Json, JsonObject, Outcome, RunCode, ToolRef, ToolResult
+from mcproxy.types import Job, Json, JsonObject, Outcome, RunCode, ScriptError, ToolRef, ToolResult
 
 MAX_RESULT_BYTES = 64 << 10
 OWN = ""  # the server name under which a script reaches the gateway's own services
 RETRY_AFTER = "mcproxy/retryAfter"  # in the ``_meta`` of a refusal: whole seconds
 _NOTHING: Mapping[str, Json] = {}
 _EXECUTE = ToolRef(OWN, "execute")
+_BLOCKED = re.compile(r"\b((?:import of |os\.)\w{1,40}) is not available in scripts")
 
 log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
@@ -111,16 +112,18 @@ class MetaTools:
                 )
             limits = dataclasses.replace(limits, timeout_secs=arguments.timeout_secs)
         owner = await self._keeping.owner(context, arguments.session)
-        reading = read_script(arguments.code, context.view.manifest)
-        if reading.error or arguments.check_only:
-            outcome = _unrun(reading, namespace.name)
-            self._ended(who, seen, arguments.code, outcome)
-            return _outcome_result(outcome)
         manifest = context.view.manifest
         journal = await self._keeping.journal(owner, who.execution, arguments, manifest)
-        job = Job(arguments.code, limits, context.view.manifest_json, namespace.name)
+        job = Job(
+            arguments.code,
+            limits,
+            context.view.manifest_json,
+            namespace.name,
+            reading="only" if arguments.check_only else "first",
+        )
         outcome = await self._run_recorded(job, context, who, seen, journal)
-        outcome = dataclasses.replace(outcome, notes=(*outcome.notes, *reading.notes))
+        if outcome.error and outcome.error.type == "CheckError":
+            _log_refusal(outcome.error, namespace.name)
         self._ended(who, seen, arguments.code, outcome)
         told: JsonObject = {"execution": who.execution}
         if outcome.error and journal.began:
@@ -156,6 +159,9 @@ class MetaTools:
             server, tool = str(arguments.get("server")), str(arguments.get("tool"))
             definition = schema(context.view.manifest, server, tool)
             return ToolResult(_encode({"content": [], "structuredContent": definition}))
+        if ref.tool == "check":
+            faults = faults_of_written(arguments.get("calls"), context.view.manifest)
+            return ToolResult(_encode({"content": [], "structuredContent": {"faults": faults}}))
         try:
             found = self._search(read_search(arguments), context)
         except ArgumentFault as fault:
@@ -198,18 +204,15 @@ def _how_to_go_on(who: Actor) -> str:
     )
 
 
-def _unrun(reading: Reading, namespace: str) -> Outcome:
-    """What is told of a script that was only read; the log tells what is refused."""
-    if reading.error is None:
-        return Outcome(notes=(*reading.notes, "check_only: the script was read and not run"))
+def _log_refusal(error: ScriptError, namespace: str) -> None:
+    """Nothing that a script has written but the names that are blocked."""
     log.info(
         "sandbox: a script in namespace %s is blocked before it runs, line %s: %s",
         namespace,
-        reading.error.line,
-        reading.summary,
+        error.line,
+        "; ".join(_BLOCKED.findall(error.message)) or "call(s) of tools that cannot work",
         extra={"namespace": namespace},
     )
-    return Outcome(error=reading.error)
 
 
 def _within_script(exchange: Exchange) -> Exchange:

@@ -15,11 +15,12 @@ from mcproxy.types import Json, JsonObject, Tool, ToolRef
 
 
 def find_tool(manifest: Manifest, asked: ToolRef) -> Tool:
-    """The tool that ``asked`` stands for, its name in any form.
+    """The tool that ``asked`` stands for, its name and its server's in any form.
 
     Raises UnknownServer or UnknownTool, with did-you-mean.
     """
     part = require_server(manifest, asked)
+    asked = ToolRef(part.view.name, asked.tool)
     exact = part.tools.get(asked.tool)
     if exact is not None:
         return exact
@@ -34,12 +35,15 @@ def find_tool(manifest: Manifest, asked: ToolRef) -> Tool:
 
 
 def require_server(manifest: Manifest, asked: ToolRef) -> ServerPart:
-    """The server that ``asked`` names. Raises UnknownServer, with did-you-mean."""
+    """The server that ``asked`` names, in any form. Raises UnknownServer, with did-you-mean."""
     part = manifest.parts.get(asked.server)
-    if part is None:
-        known = list(manifest.parts)
-        raise UnknownServer(asked, near(asked.server, known), known)
-    return part
+    if part is not None:
+        return part
+    name = resolve(manifest.server_forms, asked.server)
+    if isinstance(name, str):
+        return manifest.parts[name]
+    known = list(manifest.parts)
+    raise UnknownServer(asked, near(asked.server, known), known)
 
 
 def schema(manifest: Manifest, server: str, tool: str) -> JsonObject:

@@ -61,6 +61,11 @@ class Manifest:
         return {name: part.view for name, part in self.parts.items()}
 
     @cached_property
+    def server_forms(self) -> Forms:
+        """The servers' names by every form that they are looked up under."""
+        return name_forms(self.parts)
+
+    @cached_property
     def tools(self) -> tuple[Tool, ...]:
         """All tools, in the order in which the lexicon numbers them."""
         return tuple(tool for part in self.parts.values() for tool in part.view.tools)

@@ -4,6 +4,7 @@ A property that is listed as required and has a default may be left out all the 
 schemas list it, and servers fill it in.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping
 
 from mcproxy.manifest.spelling import MAX_NEAR_CHARS, near
@@ -25,6 +26,7 @@ _ELSEWHERE = frozenset(
         "unevaluatedProperties",
     }
 )
+_MAX_UNKNOWN = 10
 # Keywords whose values a call has to repeat as they are.
 REPEATED = frozenset({"const", "dependentRequired", "enum", "required"})
 
@@ -47,13 +49,14 @@ def required(schema: Json) -> frozenset[str]:
 def unknown_parameters(schema: Json, names: Iterable[str]) -> list[str]:
     """What is to be said of arguments that the schema does not name, where it does not allow others
     in words (JSON Schema allows them by default). A schema whose parameters stand elsewhere (under
-    ``anyOf``, ``$ref`` …) may name any."""
+    ``anyOf``, ``$ref`` …) may name any. Of very many, the first are told: each takes time."""
     if not isinstance(schema, dict) or "properties" not in schema or _ELSEWHERE & schema.keys():
         return []
     if schema.get("additionalProperties", False) is not False:
         return []
     declared = properties(schema)
-    return [_unknown(name, declared) for name in names if name not in declared]
+    unknown = (name for name in names if name not in declared)
+    return [_unknown(name, declared) for name in itertools.islice(unknown, _MAX_UNKNOWN)]
 
 
 def _unknown(name: str, declared: Iterable[str]) -> str:

@@ -45,6 +45,7 @@ _TIMEOUT_HINT = (
     "(sandbox.timeout_secs of the namespace is the limit)."
 )
 
+_READING = ToolRef("", "check")
 Explain = Callable[[], Awaitable[ScriptError]]
 _Ending = frames.Result | frames.Error | frames.WorkerGone | frames.BadFrame | ScriptError
 
@@ -62,6 +63,7 @@ class ScriptCalls:
         self._writer, self._limits, self._call = writer, limits, call
         self._taken = {True: 0, False: 0}  # calls of tools, and of the gateway's own services
         self._tasks: list[asyncio.Task[None]] = []
+        self._was_read = False
         self._refusals: set[asyncio.Task[None]] = set()
         self.records: list[CallRecord] = []
 
@@ -71,7 +73,9 @@ class ScriptCalls:
         ``BadFrame``."""
         ref = ToolRef(frame.server, frame.tool)
         kind = bool(ref.server)
-        if self._taken[kind] >= self._limits.max_calls:
+        if ref == _READING and not self._was_read:
+            self._was_read = True  # the one of a script's calls that it has not made itself
+        elif self._taken[kind] >= self._limits.max_calls:
             refusal = self._refuse(frame, CallLimit(ref, self._limits.max_calls))
             if len(self._refusals) < _MAX_REFUSALS:
                 task = group.create_task(refusal)
@@ -80,7 +84,8 @@ class ScriptCalls:
             else:
                 await refusal
             return
-        self._taken[kind] += 1
+        else:
+            self._taken[kind] += 1
         args = frames.value(frame.args)
         if not isinstance(args, dict):
             raise frames.BadFrame("arguments that are no object")

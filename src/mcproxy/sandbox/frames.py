@@ -78,6 +78,7 @@ def job(job: Job) -> bytes:
             "argument_bytes": limits.argument_bytes,
             "result_bytes": limits.result_bytes,
             "stdout_bytes": limits.stdout_bytes,
+            "reading": job.reading,
         }
     )
 

@@ -18,9 +18,12 @@ from mcproxy.sandbox.jail.script import running as script
 from mcproxy.sandbox.jail.script.api import Api
 from mcproxy.sandbox.jail.script.loops import Tasks, friendly
 from mcproxy.sandbox.jail.script.output import Output, captured
-from mcproxy.sandbox.jail.script.promise import Calls
+from mcproxy.sandbox.jail.script.promise import Calls, ToolError
+from mcproxy.sandbox.jail.script.reading import findings, refusal
+from mcproxy.sandbox.jail.script.reading import notes as finding_notes
 from mcproxy.sandbox.jail.script.report import Report, report
-from mcproxy.sandbox.jail.script.value import to_json
+from mcproxy.sandbox.jail.script.source import ScriptSource
+from mcproxy.sandbox.jail.script.value import Json, to_json
 
 _RESERVE_BYTES = 2 << 20  # given back when memory runs out, so that this can be reported
 _LENGTH = struct.Struct("<I")
@@ -38,6 +41,11 @@ class ScriptJob:
     argument_bytes: int
     result_bytes: int
     stdout_bytes: int
+    reading: str
+
+
+class NotBegun(Exception):  # what it says
+    """A script that is not run: what its reading has found is certain to fail."""
 
 
 def run(sock_fd: int, loop: asyncio.AbstractEventLoop | None = None) -> None:
@@ -65,7 +73,7 @@ def warm() -> asyncio.AbstractEventLoop:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         limits = dict.fromkeys(ScriptJob.__slots__, 1 << 20)
-        for frame in (json.dumps({**limits, "source": _WARM}).encode(), b"{}"):
+        for frame in (json.dumps({**limits, "source": _WARM, "reading": "first"}).encode(), b"{}"):
             theirs.sendall(_LENGTH.pack(len(frame)) + frame)
         _work(_Answering(ours, theirs), loop)
     return loop
@@ -113,6 +121,10 @@ def _serve(
     except MemoryError as error:
         reserve.close()
         return _error_frame(_out_of_memory(report(error), job.memory_mb), notes)
+    except NotBegun as refused:
+        (finding,) = refused.args
+        told = Report("CheckError", finding.message, finding.line, hint=finding.advice or None)
+        return _error_frame(told, notes)
     except BaseException as error:  # noqa: BLE001  # whatever ends a script is for its author
         return _error_frame(report(error), notes)
 
@@ -131,16 +143,54 @@ def _run(
     with captured(output, notes.append), friendly(tasks):
         asyncio.set_event_loop(loop)
         loop.set_task_factory(tasks)  # type: ignore[arg-type]
-        program = script.compile_script(job.source)
+        source = script.parse_script(job.source)
+        notes.extend(source.notes)
+        if job.reading != "none":
+            notes.extend(_read(source, calls))
+        if job.reading == "only":
+            notes.append("check_only: the script was read and not run")
+            return None
+        program = script.compile_script(source.tree)
         names = script.namespace(api)
+        sent = calls.sent
         value = _spared(reserve, lambda: script.run(program, names, loop, tasks))
         failed = calls.drain()
         unseen = failed.failure() if failed else tasks.failure()
         if unseen is not None:
             raise unseen
-        if value is None and not (calls.sent or output.written):
-            notes.append(script.silence(program, names))
+        if value is None and not output.written:
+            return _shown(program, names, notes, called=calls.sent > sent)
         return value
+
+
+def _read(source: ScriptSource, calls: Calls) -> list[str]:
+    """Read a script before it runs; gives what there is to note. Raises NotBegun."""
+
+    def ask(uses: list[Json]) -> Json:
+        body = json.dumps({"calls": uses}).encode()
+        try:
+            answer = calls.start("", "check", body).result()
+        except ToolError:
+            return []  # what cannot be asked is left to the run
+        return answer.get("faults") if isinstance(answer, dict) else []
+
+    found = findings(source.text, source.tree, ask)
+    if refused := refusal(found):
+        raise NotBegun(refused)
+    return finding_notes(found)
+
+
+def _shown(
+    program: script.Program, names: dict[str, object], notes: list[str], *, called: bool
+) -> object:
+    """What to give of a script that gives nothing itself and has printed nothing."""
+    variable = script.assigned_last(program, names)
+    if variable is not None:
+        notes.append(f"no result was given: this is `{variable}`, which was assigned last")
+        return names[variable]
+    if not called:
+        notes.append(script.silence(program, names))
+    return None
 
 
 def _spared(reserve: mmap.mmap, work: Callable[[], object]) -> object:

@@ -8,7 +8,8 @@ Names are passed on as written: the gateway finds the tool that is meant, and ch
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 
 from mcproxy.sandbox.jail.script.promise import Calls, Promise, ToolError
 from mcproxy.sandbox.jail.script.styles import Dual, gathered
@@ -19,6 +20,7 @@ _CALL_TOOL = (
     "server and tool are two texts, the arguments one dict"
 )
 _OWN_NAMES = ("server", "tool", "arguments")
+_CALLERS = ("call_tool", "call", "invoke")  # of no tool: the first argument names it
 _SCHEMA = "api.schema(server, tool) lists the names."
 OFFERED = ("server", "call_tool", "parallel", "search", "schema", "read_resource", "manifest")
 
@@ -42,10 +44,31 @@ class Path(Dual):
     def __dir__(self) -> list[str]:
         return [] if self._names else self._api.tools(self._server)
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tools())
+
+    def __len__(self) -> int:
+        return len(self._tools())
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __contains__(self, name: str) -> bool:
+        return _form(name) in map(_form, self._tools())
+
+    def _tools(self) -> list[str]:
+        if self._names:
+            raise TypeError(f"{self.__name__} was not called: write {self.__name__}(...)")
+        return self._api.listed(self._server)
+
     def _start(self, /, *args: object, **kwargs: object) -> Promise:
         if not self._names:
             raise TypeError(f"{self.__name__} is a server; call one of its tools: .TOOL(...)")
-        return self._api.call(self._server, ".".join(self._names), self._arguments(args, kwargs))
+        tool = ".".join(self._names)
+        if tool in _CALLERS and args and isinstance(args[0], str):
+            meant = Path(self._api, self._server, (args[0],))
+            return meant._start(*args[1:], **kwargs)
+        return self._api.call(self._server, tool, self._arguments(args, kwargs))
 
     def _arguments(
         self, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -72,6 +95,7 @@ class Api:
         self, calls: Calls, manifest: bytes, limit: int, note: Callable[[list[str]], None]
     ) -> None:
         self._calls, self._manifest, self._limit, self._note = calls, manifest, limit, note
+        self._known: dict[str, Json] | None = None
         self.call_tool = Dual("api.call_tool", self._call_tool, self.wait)
         self.search = Dual("api.search", self._search, self.wait)
         self.schema = Dual("api.schema", self._schema, self.wait)
@@ -90,7 +114,7 @@ class Api:
         return Path(self, name)
 
     def __getattr__(self, name: str) -> Path:
-        if not name.startswith("_") and name in self._servers():
+        if not name.startswith("_") and self._find(name):
             return Path(self, name)
         raise AttributeError(
             f"api has no {name!r}. It has {', '.join(OFFERED)}; "
@@ -103,11 +127,40 @@ class Api:
     def __repr__(self) -> str:
         return f"<api: {', '.join(OFFERED)}; a tool is api.server('SERVER').TOOL(name=value)>"
 
+    def __getitem__(self, name: str) -> Path:
+        return self.server(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._servers())
+
+    def __len__(self) -> int:
+        return len(self._servers())
+
+    def __contains__(self, name: str) -> bool:
+        return self._find(name) is not None
+
+    def listed(self, server: str) -> list[str]:
+        """The names of a server's tools. Raises ``ToolError`` where there is no such server."""
+        name = self._find(server)
+        if name is None:
+            known = ", ".join(self._servers())
+            text = f"There is no server {server!r}. Servers: {known}."
+            raise ToolError(text, server=server, code="unknown_server")
+        return self.tools(name)
+
     def tools(self, server: str) -> list[str]:
         """The names of a server's tools; none where there is no such server."""
-        described = self._servers().get(server)
+        described = self._servers().get(self._find(server) or server)
         tools = described.get("tools") if isinstance(described, dict) else None
         return [str(tool) for tool in tools] if isinstance(tools, list) else []
+
+    def _find(self, name: str) -> str | None:
+        """The server of this name, in whatever form it is written."""
+        servers = self._servers()
+        if name in servers:
+            return name
+        alike = [known for known in servers if _form(known) == _form(name)]
+        return alike[0] if len(alike) == 1 else None
 
     def parameters(self, server: str, tool: str) -> list[str]:
         """What a tool takes, the optional ones with a ``?``; asks the gateway, and blocks. None
@@ -128,9 +181,11 @@ class Api:
         ]
 
     def _servers(self) -> dict[str, Json]:
-        manifest = self.manifest()
-        servers = manifest.get("servers") if isinstance(manifest, dict) else None
-        return servers if isinstance(servers, dict) else {}
+        if self._known is None:
+            manifest = self.manifest()
+            servers = manifest.get("servers") if isinstance(manifest, dict) else None
+            self._known = servers if isinstance(servers, dict) else {}
+        return self._known
 
     def wait(self, started: Awaitable[object]) -> object:
         """The value of what ``start`` gave, by blocking."""
@@ -155,12 +210,23 @@ class Api:
         own = dict(zip(_OWN_NAMES, positional, strict=False))
         own |= {name: named.pop(name) for name in _OWN_NAMES if name not in own and name in named}
         server, tool, given = (own.get(name) for name in _OWN_NAMES)
+        if isinstance(server, str) and (tool is None or isinstance(tool, Mapping)):
+            server, tool, given = self._split(server, tool if given is None else given)
         given = {} if given is None else given
         if not (isinstance(server, str) and isinstance(tool, str) and isinstance(given, Mapping)):
             raise TypeError(_CALL_TOOL)
         if not (server and tool):
             raise TypeError(_CALL_TOOL)
         return self.call(server, tool, {**given, **named}, raw=raw)
+
+    def _split(self, name: str, given: object) -> tuple[str, str | None, object]:
+        """Server and tool of one name for both: ``github__list_issues``, ``github.list_issues``."""
+        name = name.removeprefix("mcp__")
+        for found in re.finditer(r"__|[.:/]", name):
+            server, tool = name[: found.start()], name[found.end() :]
+            if tool and self._find(server):
+                return server, tool, given
+        return name, None, given
 
     def _search(self, query: str = "", /, **kwargs: object) -> Promise:
         return self.call("", "search", {"query": query, **kwargs}, raw=False)
@@ -180,6 +246,11 @@ class Api:
         if isinstance(first, Iterable) and not isinstance(first, Promise):
             items = tuple(first)
         return gathered(items, return_exceptions=return_exceptions)
+
+
+def _form(name: str) -> str:
+    """What all spellings of a name have in common."""
+    return re.sub(r"[\W_]", "", name).lower()
 
 
 def _has_default(schema: Json) -> bool:

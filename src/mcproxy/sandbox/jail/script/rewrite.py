@@ -8,8 +8,9 @@ here they are made to. The names that it puts in are what ``styles`` provides:
     ``return f(...)`` of a ``def``    ->  return __either__(__wanted__, f)(...)
     a call that is a statement of an  ->  await __settled__(__promise__(f)(...))
     ``async def`` or all its value
+    await E in a plain ``def``        ->  __waited__(__promise__(f)(...))
 
-The last one changes no value and no order: it lets other tasks run while the call is under way.
+The last but one changes no value and no order: it lets other tasks run while the call is under way.
 """
 
 import ast
@@ -17,7 +18,12 @@ import builtins
 from typing import TypeVar
 
 from mcproxy.sandbox.jail.script.positions import positions
+from mcproxy.sandbox.jail.script.scopes import bound_names, running_nodes
 
+RETURNED = "__returned__"  # the variable that has what the top level returned
+BODY = "__body__"
+_PLAIN_CALL = f"def {BODY}(): ...\n{RETURNED} = {BODY}()"
+_ASYNC = (ast.Await, ast.AsyncFor, ast.AsyncWith)
 _WANTED = "__wanted__"
 _Node = TypeVar("_Node", bound=ast.AST)
 
@@ -61,6 +67,8 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_Await(self, node: ast.Await) -> ast.AST:
         self.generic_visit(node)
+        if not isinstance(self._function, ast.AsyncFunctionDef | None):
+            return _call("__waited__", node.value)
         node.value = _call("__awaited__", node.value)
         return node
 
@@ -125,3 +133,26 @@ def _call(name: str, *args: ast.expr) -> ast.Call:
 
 def _after_docstring(function: ast.FunctionDef) -> int:
     return 0 if ast.get_docstring(function, clean=False) is None else 1
+
+
+def with_returns(tree: ast.Module) -> ast.Module:
+    """The tree where its top level may return: it is then the body of a function, which is called.
+    Its variables are the module's all the same."""
+    nodes = list(running_nodes(tree.body))
+    if not any(isinstance(node, ast.Return) for node in nodes):
+        return tree
+    for node in nodes:
+        if isinstance(node, ast.AnnAssign):
+            node.simple = 0  # else its name could not be the module's
+    names = bound_names(nodes)
+    body: list[ast.stmt] = [ast.Global(sorted(names))] if names else []
+    body += [one for one in tree.body if not _is_future(one)]
+    awaits = any(isinstance(node, _ASYNC) or getattr(node, "is_async", 0) for node in nodes)
+    call = f"async def {BODY}(): ...\n{RETURNED} = await {BODY}()" if awaits else _PLAIN_CALL
+    made = ast.parse(call)
+    made.body[0].body = body  # type: ignore[attr-defined]
+    return ast.fix_missing_locations(made)
+
+
+def _is_future(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.ImportFrom) and statement.module == "__future__"

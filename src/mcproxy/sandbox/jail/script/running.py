@@ -1,7 +1,8 @@
 """One script: compiled, run, and its result chosen.
 
-The result is what ``run()`` returns, else the variable ``result``, else the value of the last
-expression. A script that calls its ``run`` itself is not made to run it twice.
+The result is what a top-level ``return`` or ``run()`` gives, else the variable ``result``, else the
+value of the last expression, else what was assigned last, where the script shows nothing else. A
+script that calls its ``run`` itself is not made to run it twice.
 """
 
 import ast
@@ -11,62 +12,82 @@ import json
 import linecache
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mcproxy.sandbox.jail.script import styles
 from mcproxy.sandbox.jail.script.api import Api
 from mcproxy.sandbox.jail.script.loops import Tasks, rest
 from mcproxy.sandbox.jail.script.promise import SCRIPT, ToolError
-from mcproxy.sandbox.jail.script.rewrite import rewrite
+from mcproxy.sandbox.jail.script.rewrite import RETURNED, rewrite, with_returns
+from mcproxy.sandbox.jail.script.scopes import running_nodes
+from mcproxy.sandbox.jail.script.source import ScriptSource, read_source
 
 _LAST = "__last__"
 _REWRITE_DEPTH = 10_000  # frames; a long chain of operators nests as deeply as it is long
+_BLOCKS = (ast.If, ast.Try, ast.TryStar, ast.With, ast.AsyncWith)
+_PLAIN = (str, bytes, int, float, list, tuple, dict, set, frozenset)
 _NEEDS_LOOP = {"create_task", "ensure_future", "get_running_loop", "current_task"}
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A compiled script. ``calls_run``: it calls its own ``run``; ``in_loop``: its top level
-    needs a running event loop."""
+    """A compiled script. ``called``: what its top level calls by name; ``in_loop``: its top level
+    needs a running event loop; ``assigned``: its variables, that assigned last first."""
 
     code: types.CodeType
-    calls_run: bool
+    called: frozenset[str]
     in_loop: bool
+    assigned: tuple[str, ...]
 
 
-def compile_script(source: str) -> Program:
+def parse_script(text: str) -> ScriptSource:
     """Raises SyntaxError, with the script's own line and its text."""
-    linecache.cache[SCRIPT] = (len(source), None, source.splitlines(keepends=True), SCRIPT)
+    _show_lines(text)
+    with _deep(), _own_line():
+        source = read_source(text)
+    _show_lines(source.text)
+    return source
+
+
+def _show_lines(text: str) -> None:
+    """Let tracebacks find the script's lines."""
+    linecache.cache[SCRIPT] = (len(text), None, text.splitlines(keepends=True), SCRIPT)
+
+
+def compile_script(tree: ast.Module) -> Program:
+    """Compile a script; its tree is used up. Raises SyntaxError as ``parse_script`` does."""
+    with _deep(), _own_line():
+        calls = (node for node in running_nodes(tree.body) if isinstance(node, ast.Call))
+        called = frozenset(map(_called_name, calls))
+        assigned = tuple(reversed(list(dict.fromkeys(_assigned(tree.body)))))
+        _keep_last(tree.body)
+        tree = rewrite(with_returns(tree))
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        code = compile(tree, SCRIPT, "exec", flags, dont_inherit=True)
+    in_loop = bool(code.co_flags & inspect.CO_COROUTINE or called & _NEEDS_LOOP)
+    return Program(code, called, in_loop, assigned)
+
+
+@contextmanager
+def _deep() -> Iterator[None]:
+    """Room for trees that nest as deeply as a long chain of operators is long."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(_REWRITE_DEPTH)
     try:
-        return _compiled(source)
-    except SyntaxError as error:
-        error.text = error.text or linecache.getline(SCRIPT, error.lineno or 0)
-        raise
+        yield
     finally:
         sys.setrecursionlimit(limit)
 
 
-def _compiled(source: str) -> Program:
-    tree = ast.parse(source, SCRIPT)
-    called = {_called_name(node) for node in _top_level(tree.body) if isinstance(node, ast.Call)}
-    _keep_last(tree.body)
-    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    code = compile(rewrite(tree), SCRIPT, "exec", flags, dont_inherit=True)
-    in_loop = bool(code.co_flags & inspect.CO_COROUTINE or called & _NEEDS_LOOP)
-    return Program(code, "run" in called, in_loop)
-
-
-def _top_level(nodes: list[ast.stmt]) -> Iterator[ast.AST]:
-    """Every node that runs when the script's top level runs: not the bodies of functions."""
-    todo: list[ast.AST] = list(nodes)
-    while todo:
-        node = todo.pop()
-        yield node
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            todo.extend(ast.iter_child_nodes(node))
+@contextmanager
+def _own_line() -> Iterator[None]:
+    try:
+        yield
+    except SyntaxError as error:
+        error.text = error.text or linecache.getline(SCRIPT, error.lineno or 0)
+        raise
 
 
 def _called_name(call: ast.Call) -> str:
@@ -78,13 +99,33 @@ def _called_name(call: ast.Call) -> str:
 
 
 def _keep_last(body: list[ast.stmt]) -> None:
-    """Store the value of the last expression, also at the end of ``if __name__ == …:``."""
+    """Store the value of the last expression, also at the end of a block that comes last."""
     last = body[-1] if body else None
     if isinstance(last, ast.Expr):
         target = ast.copy_location(ast.Name(_LAST, ast.Store()), last)
         body[-1] = ast.copy_location(ast.Assign([target], last.value), last)
-    elif isinstance(last, ast.If) and "__name__" in ast.dump(last.test):
-        _keep_last(last.body)
+    elif isinstance(last, _BLOCKS):
+        for inner in _bodies(last):
+            _keep_last(inner)
+
+
+def _bodies(block: ast.stmt) -> Iterator[list[ast.stmt]]:
+    yield block.body  # type: ignore[attr-defined]
+    yield from (handler.body for handler in getattr(block, "handlers", ()))
+    yield getattr(block, "orelse", [])
+
+
+def _assigned(body: list[ast.stmt]) -> Iterator[str]:
+    """The variables that the top level assigns, in order; what a loop assigns is one turn's."""
+    for statement in body:
+        match statement:
+            case ast.Assign(targets):
+                yield from (target.id for target in targets if isinstance(target, ast.Name))
+            case ast.AnnAssign(ast.Name(name), value=ast.expr()) | ast.AugAssign(ast.Name(name)):
+                yield name
+            case _ if isinstance(statement, _BLOCKS):
+                for inner in _bodies(statement):
+                    yield from _assigned(inner)
 
 
 def namespace(api: Api) -> dict[str, object]:
@@ -103,6 +144,7 @@ def namespace(api: Api) -> dict[str, object]:
         __asked__=styles.asked,
         __awaited__=styles.awaited,
         __settled__=styles.settled,
+        __waited__=api.wait,
     )
     return module.__dict__
 
@@ -147,18 +189,36 @@ async def _finished(value: object) -> object:
 
 
 def _result(program: Program, names: dict[str, object]) -> object:
-    entry = names.get("run")
-    if not program.calls_run and isinstance(entry, types.FunctionType) and _takes_nothing(entry):
+    value = names.get(RETURNED)
+    entry = _entry(program, names) if value is None else None
+    if entry is not None:
         value = entry()
-        if value is not None or "result" not in names:
-            return value
+    if value is not None:
+        return value
     return names["result"] if "result" in names else names.get(_LAST)
 
 
+def _entry(program: Program, names: dict[str, object]) -> Callable[[], object] | None:
+    """The function that the script wants to be called, and does not call itself: ``run``, or
+    ``main`` where there is nothing else to be seen."""
+    wanted = ["run"] if "result" in names or _LAST in names else ["run", "main"]
+    for name in wanted:
+        function = names.get(name)
+        if name not in program.called and isinstance(function, types.FunctionType):
+            return function if _takes_nothing(function) else None
+    return None
+
+
+def assigned_last(program: Program, names: dict[str, object]) -> str | None:
+    """The variable to show of a script that shows nothing: the plain value assigned last."""
+    plain = (name for name in program.assigned if isinstance(names.get(name), _PLAIN))
+    return next(plain, None)
+
+
 def silence(program: Program, names: dict[str, object]) -> str:
-    """What to say about a script that did nothing to be seen: no result, no output, no call."""
+    """What to say about a script that shows nothing: no result and no output."""
     entry = names.get("run")
-    if not program.calls_run and isinstance(entry, types.FunctionType):
+    if "run" not in program.called and isinstance(entry, types.FunctionType):
         if not _takes_nothing(entry):
             return "run() takes arguments, so it was not called; write it without any"
         return "run() gave None: return what you want to see"

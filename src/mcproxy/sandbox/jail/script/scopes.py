@@ -5,7 +5,7 @@ question that ``positions`` asks, taking two variables for one does no harm.
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 Key = tuple[int, str]  # the scope's number and the name; scope 0 is the module
@@ -30,6 +30,16 @@ def own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
         node = todo.pop()
         yield node
         if not isinstance(node, _SCOPES):
+            todo.extend(ast.iter_child_nodes(node))
+
+
+def running_nodes(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Every node that runs when these do: not the bodies of functions in them."""
+    todo = list(body)
+    while todo:
+        node = todo.pop()
+        yield node
+        if not isinstance(node, _FUNCTIONS):
             todo.extend(ast.iter_child_nodes(node))
 
 
@@ -85,3 +95,21 @@ def _bound(scope: ast.AST, nodes: list[ast.AST]) -> set[str]:
     bound |= {n.arg for n in nodes if isinstance(n, ast.arg)}
     outer = [n.names for n in nodes if isinstance(n, ast.Global | ast.Nonlocal)]
     return bound.difference(*outer)
+
+
+def bound_names(nodes: Iterable[ast.AST]) -> set[str]:
+    """The names that these nodes bind, in whatever way; ``*`` for a module's all."""
+    names: set[str] = set()
+    for node in nodes:
+        match node:
+            case ast.Name(name, ast.Store() | ast.Del()) | ast.arg(name):
+                names.add(name)
+            case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
+                names.add(name)
+            case ast.alias(name, alias):
+                names.add(alias or name.partition(".")[0])
+            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
+                names.add(name)
+            case ast.MatchStar(str(name)) | ast.MatchMapping(rest=str(name)):
+                names.add(name)
+    return names

@@ -37,7 +37,8 @@ class Outline:
     where a name is used; ``loops``, ``iterated``: how many loops bind a name, or go over what it
     has. ``used_at_once``: calls that are awaited or stand alone, so that a failure comes up right
     there; ``named``: imports and attributes. ``catches``: the script is ready for failures
-    somewhere; ``opaque``: names may mean anything."""
+    somewhere; ``ready_for_failure``: functions that are used in a guarded place, directly or by way
+    of others; ``opaque``: names may mean anything."""
 
     calls: list[tuple[ast.Call, CodePlace]] = field(default_factory=list)
     bindings: dict[str, list[ast.expr | None]] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class Outline:
     named: list[ast.AST] = field(default_factory=list)
     catches: bool = False
     opaque: bool = False
+    ready_for_failure: frozenset[str] = frozenset()
 
     def bind(self, name: str, value: ast.expr | None = None) -> None:
         """Note one more binding of a name."""
@@ -58,19 +60,7 @@ class Outline:
         """Whether a failure of this call may be no failure of the script."""
         if place.guarded or (self.catches and call not in self.used_at_once):
             return True
-        seen: set[str] = set()
-        waiting = [place.function] if place.function is not None else []
-        while waiting:
-            name = waiting.pop()
-            if name in seen:
-                continue
-            seen.add(name)
-            for read in self.reads.get(name, ()):
-                if read.guarded:
-                    return True
-                if read.function is not None:
-                    waiting.append(read.function)
-        return self.catches and "" in seen
+        return place.function in self.ready_for_failure
 
 
 _Waiting: TypeAlias = list[tuple[ast.AST, CodePlace]]
@@ -83,6 +73,7 @@ def outline(tree: ast.Module) -> Outline:
     _block(tree.body, CodePlace(), waiting)
     for _ in range(MAX_NODES):
         if not waiting:
+            found.ready_for_failure = _ready_for_failure(found)
             return found
         node, place = waiting.pop()
         enter = _ENTER.get(type(node), _others)
@@ -90,6 +81,25 @@ def outline(tree: ast.Module) -> Outline:
             enter(node, place, found, waiting)
     found.opaque = True
     return found
+
+
+def _ready_for_failure(found: Outline) -> frozenset[str]:
+    """The functions whose failure may be none of the script's. One without a name ("", a lambda)
+    may be called from anywhere."""
+    guarded = {name for name, places in found.reads.items() if any(p.guarded for p in places)}
+    if found.catches:
+        guarded.add("")
+    users: dict[str, set[str]] = {}  # by function: the names that are used within it
+    for name, places in found.reads.items():
+        for place in places:
+            if place.function is not None:
+                users.setdefault(place.function, set()).add(name)
+    waiting = list(guarded)
+    while waiting:
+        for name in users.get(waiting.pop(), set()) - guarded:
+            guarded.add(name)
+            waiting.append(name)
+    return frozenset(guarded)
 
 
 def _others(node: ast.AST, place: CodePlace, found: Outline, waiting: _Waiting) -> None:

@@ -10,12 +10,30 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from mcproxy.preflight.outline import CodePlace, Loop, Outline
+from mcproxy.sandbox.jail.script.outline import CodePlace, Loop, Outline
+from mcproxy.sandbox.jail.script.value import Json
 
 _MAX_STEPS = 8  # from a name to another and on
 _MAX_ROWS = 16  # of the loops around a call, taken together
 _MAX_USES = 500  # a script of 50 KiB has few more
+_MAX_SHOWN_CHARS = 60  # of a value
+_MAX_TEXT_CHARS = 200
 _MEMBERS = frozenset({"server", "call_tool"})
+_TYPES: Mapping[type, str] = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    type(None): "null",
+}
+_CONTAINERS: Mapping[type, str] = {
+    ast.List: "array",
+    ast.ListComp: "array",
+    ast.Tuple: "array",
+    ast.Dict: "object",
+    ast.DictComp: "object",
+    ast.JoinedStr: "string",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +47,34 @@ class ToolUse:
     arguments: Mapping[str, ast.expr]
     whole: bool
     guarded: bool
+
+    def as_json(self) -> Json:
+        """As the gateway is told of it."""
+        written: Json = {name: _written(node) for name, node in self.arguments.items()}
+        return [self.line, self.server, self.tool, written, self.whole, self.guarded]
+
+
+def _written(node: ast.expr) -> Json:
+    """``[type, how it is shown, its text]`` of a value; ``[]`` where only the run can tell."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        inner = _written(node.operand)
+        return [inner[0], f"-{inner[1]}"] if isinstance(inner, list) and inner else []
+    if not isinstance(node, ast.Constant):
+        kind = _CONTAINERS.get(type(node))
+        return [kind, f"an {kind}" if kind != "string" else "text"] if kind else []
+    value = node.value
+    if type(value) not in _TYPES:
+        return []  # what is converted on the way, such as bytes
+    whole = isinstance(value, float) and value.is_integer()
+    kind = "integer" if whole else _TYPES[type(value)]
+    if isinstance(value, str):
+        return [
+            kind,
+            repr(value[:_MAX_SHOWN_CHARS]),
+            value if len(value) <= _MAX_TEXT_CHARS else None,
+        ]
+    large = isinstance(value, int) and value.bit_length() > _MAX_SHOWN_CHARS
+    return [kind, "a large number" if large else repr(value)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +103,6 @@ class _Reader:
     """Reads expressions, with the loops' variables standing for ``rows``."""
 
     outline: Outline
-    servers: frozenset[str]
     rows: _Rows = field(default_factory=dict)
 
     def meaning(self, node: ast.AST, steps: int = _MAX_STEPS) -> _Meaning:
@@ -74,7 +119,7 @@ class _Reader:
                 found = self._attribute(self.meaning(owner, steps - 1), name)
             case ast.Subscript(owner, ast.Constant(str(name))):
                 target = self.meaning(owner, steps - 1)
-                found = self._attribute(target, name) if isinstance(target, _Target) else None
+                found = _Target(name) if target == _Member() else self._item(target, name)
             case ast.Call():
                 found = self._called(node, steps - 1)
         return found
@@ -95,7 +140,10 @@ class _Reader:
             return replace(owner, path=(*owner.path, name)) if not owner.args else None
         if owner == _Member() and name in _MEMBERS:
             return _Member(name)
-        return _Target(name) if owner == _Member() and name in self.servers else None
+        return _Target(name) if owner == _Member() else None
+
+    def _item(self, owner: _Meaning, name: str) -> _Meaning:
+        return self._attribute(owner, name) if isinstance(owner, _Target) else None
 
     def _called(self, call: ast.Call, steps: int) -> _Meaning:
         if self._is_partial(call.func) and call.args:
@@ -165,7 +213,7 @@ def _arguments(
     """The arguments that are written, and whether these are all; None where it is no such call."""
     written: dict[str, ast.expr] = {}
     whole = True
-    if len(args) > 1 or any(isinstance(one, ast.Starred) for one in args):
+    if len(args) > 1 or any(isinstance(one, ast.Starred | ast.Constant) for one in args):
         return None, False
     for one in args:
         if not isinstance(one, ast.Dict):
@@ -184,18 +232,16 @@ def _arguments(
     return written, whole
 
 
-def tool_uses(outline: Outline, servers: frozenset[str]) -> Iterator[ToolUse]:
+def tool_uses(outline: Outline) -> Iterator[ToolUse]:
     """The calls of tools, those in a loop over a written list once for each of its items."""
-    found = (use for call, place in outline.calls for use in _uses(call, place, outline, servers))
+    found = (use for call, place in outline.calls for use in _uses(call, place, outline))
     return itertools.islice(found, _MAX_USES)
 
 
-def _uses(
-    call: ast.Call, place: CodePlace, outline: Outline, servers: frozenset[str]
-) -> Iterator[ToolUse]:
+def _uses(call: ast.Call, place: CodePlace, outline: Outline) -> Iterator[ToolUse]:
     guarded = outline.is_guarded(call, place)
     for rows in _rows(place.loops, outline):
-        reader = _Reader(outline, servers, rows)
+        reader = _Reader(outline, rows)
         use = reader.use(call, place, guarded)
         if use is not None:
             literal = {name: reader.literal(value) for name, value in use.arguments.items()}
