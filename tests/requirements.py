@@ -177,6 +177,7 @@ REQUIREMENTS: dict[str, str] = {
     "search.giant_schema": "a giant schema is cut at its deepest levels, and said so",
     "search.state": "servers that are not well are marked",
     "search.visibility": "a server that the caller may not see leaves no trace",
+    "search.off_the_loop": "tools are indexed in a thread; nobody else waits for that",
     "search.evaluated": "requests made of descriptions tell which tools search finds, and why not",
     "search.call_line": "`call` is Python that can be used",
     "api.name_forms": "repos.list, repos_list, repos-list and reposList are one name",
@@ -384,6 +385,7 @@ REQUIREMENTS: dict[str, str] = {
         "with audit.file each script and each upstream call leaves a line without values"
     ),
     "observe.masked": "secrets are masked in /health, in errors and in the log",
+    "manifest.one_source": "/health, search and api.manifest() tell of the same tools at any time",
     "manifest.all_tools": (
         "of 10,000 tools none is lost, and one that is set aside is told in /health and doctor"
     ),

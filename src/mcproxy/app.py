@@ -10,7 +10,6 @@ import logging
 import sysconfig
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeAlias, TypeVar
@@ -29,7 +28,7 @@ from mcproxy.gateway.resources import resource_reader
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
 from mcproxy.hooks import Hooks
 from mcproxy.manifest.live import Live
-from mcproxy.manifest.model import Manifest, build
+from mcproxy.manifest.model import Manifest, build, published
 from mcproxy.manifest.refreshes import Refreshes
 from mcproxy.observe.activity import Activity
 from mcproxy.observe.health import Status, report
@@ -277,10 +276,7 @@ class App:
         return self._redactor.json(report(*self._health(caller)))
 
     def _health(self, caller: Caller) -> tuple[Status, Mapping[str, ServerHealth], SandboxReport]:
-        servers = {
-            name: replace(server, repairs=self._manifest.repairs(name))
-            for name, server in self._visible(caller).items()
-        }
+        servers = self._visible(caller)
         uptime = time.monotonic() - self._started
         error = self._reloader.error or self._live.error
         if error and len(servers) < len(self._fleet.health()):
@@ -300,7 +296,11 @@ class App:
 
     def _visible(self, caller: Caller) -> Mapping[str, ServerHealth]:
         visible = {name for place in usable(self._policy, caller) for name in place.servers}
-        return {name: one for name, one in self._fleet.health().items() if name in visible}
+        return {
+            name: published(self._manifest, name, one)
+            for name, one in self._fleet.health().items()
+            if name in visible
+        }
 
     def _counted(self, run: RunCode) -> RunCode:
         """The same runner; what became of each script is counted."""

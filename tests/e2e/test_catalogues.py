@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.e2e.test_reload import until
 
 # Tool lists of public servers, where they lie beside the project.
 REAL = MAIN.parent.parent / "shared" / "catalog"
+READY_SECS = 30.0
 COUNT = '{name: len(each["tools"]) for name, each in api.manifest()["servers"].items()}'
 
 
@@ -55,6 +57,36 @@ def test_no_tool_of_a_real_catalogue_is_lost(tmp_path: Path) -> None:
     counts = {name: len({tool["name"] for tool in tools}) for name, tools in catalogues.items()}
     with gateway(tmp_path, serving(tmp_path, catalogues)) as running:
         assert_all_there(running, counts)
+
+
+@pytest.mark.requirement("manifest.one_source")
+def test_tools_come_into_sight_everywhere_at_once(tmp_path: Path) -> None:
+    small: list[Json] = [{"name": "one"}]
+    large: list[Json] = [
+        {"name": f"tool_{number}", "description": "Read the meter of a house. " * 20}
+        for number in range(3_000)
+    ]
+    servers = serving(tmp_path, {"small": small, "large": large})["servers"]
+    assert isinstance(servers, dict)
+    with gateway(tmp_path, {"servers": {"small": servers["small"]}}) as running:
+
+        def searched() -> int:
+            total = running.tool("search", query="", max_depth=0)["total_matches"]
+            assert isinstance(total, int)
+            return total
+
+        assert searched() == 1
+        (tmp_path / "mcproxy.json").write_text(json.dumps({"servers": servers}))
+        ends = time.monotonic() + READY_SECS
+        while (before := searched()) != 3_001:
+            assert time.monotonic() < ends
+            listed = running.run(f"sum({COUNT}.values())")["result"]
+            assert isinstance(listed, int)
+            health = running.http.get("/health").json()
+            assert health["tools"] == sum(each["tools"] for each in health["servers"].values())
+            assert before <= listed <= health["tools"] <= searched()
+            one = health["servers"].get("large")
+            assert not one or (one["state"], one["tools"]) in (("starting", 0), ("ready", 3_000))
 
 
 @pytest.mark.requirement("manifest.all_tools")

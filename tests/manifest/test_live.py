@@ -1,7 +1,8 @@
 """The manifest in force follows the servers, in bursts, with hooks around what they are for."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
@@ -12,7 +13,7 @@ from mcproxy.manifest import live
 from mcproxy.manifest.live import DEBOUNCE_SECS, Live
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.refreshes import Refreshes, event_of
-from mcproxy.types import Event, ServerView
+from mcproxy.types import Event, Json, ServerView, Tool, ToolRef
 
 WAIT_SECS = 10.0
 BOTH = (HookSpec(name="before"),), (HookSpec(name="after"),)
@@ -102,6 +103,36 @@ async def test_servers_that_did_not_change_are_not_indexed_anew() -> None:
         _, first, second = followed.published
         assert second.parts["a"].index is first.parts["a"].index
         assert second.parts["b"].index is not first.parts["b"].index
+
+
+class NotingReaders(dict[str, Json]):
+    """A definition that notes which threads read it."""
+
+    def __init__(self, threads: set[int], definition: Mapping[str, Json]) -> None:
+        super().__init__(definition)
+        self._threads = threads
+
+    def __getitem__(self, key: str) -> Json:
+        self._threads.add(threading.get_ident())
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Json = None) -> Json:  # type: ignore[override]
+        self._threads.add(threading.get_ident())
+        return super().get(key, default)
+
+
+@pytest.mark.requirement("search.off_the_loop")
+async def test_tools_are_indexed_outside_the_loop() -> None:
+    threads: set[int] = set()
+    definition = NotingReaders(threads, {"name": "t", "description": "Tell the time."})
+    async with following() as followed:
+        followed.published[-1].make_searchable()
+        followed.views = [ServerView("a", "ready", "", (Tool(ToolRef("a", "t"), definition),))]
+        followed.live.changed("tools_changed")
+        await followed.until(lambda: len(followed.published) == 2)
+        assert followed.published[1].searchable
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 @pytest.mark.requirement("hooks.events")

@@ -16,9 +16,8 @@ def test_a_change_of_one_server_leaves_the_parts_of_the_others() -> None:
     before = build(many(3, 4))
     changed = [*many(2, 4), view("server-002", tool("server-002", "other"))]
     after = build(changed, before)
-    assert after.parts["server-000"] is not before.parts["server-000"]  # views are kept up to date
-    assert after.parts["server-000"].index is before.parts["server-000"].index
-    assert after.parts["server-001"].index is before.parts["server-001"].index
+    assert after.parts["server-000"] is before.parts["server-000"]
+    assert after.parts["server-001"] is before.parts["server-001"]
     assert after.parts["server-002"].index is not before.parts["server-002"].index
 
 
@@ -27,6 +26,26 @@ def test_a_change_of_state_alone_indexes_nothing() -> None:
     after = build([github("failed")], before)
     assert after.servers["github"].state == "failed"
     assert after.parts["github"].index is before.parts["github"].index
+
+
+def test_where_nothing_has_changed_the_manifest_is_the_same() -> None:
+    before = build(many(3, 4))
+    assert build(many(3, 4), before) is before
+    assert build(many(2, 4), before) is not before
+    assert build([*many(3, 4)[1:], many(1, 4)[0]], before) is not before  # another order
+
+
+@pytest.mark.requirement("search.off_the_loop")
+def test_what_was_searched_before_is_made_searchable_ahead() -> None:
+    before = build([github(), weather(), view("empty")])
+    before.visible_to({"weather"}).make_searchable()
+    before.visible_to({"github"})
+    after = build([github(), weather(), view("empty", tool("empty", "now"))], before)
+    assert after.as_searched_as(before) is after
+    assert after.visible_to({"weather"}).searchable
+    assert not after.visible_to({"github"}).searchable
+    assert not after.searchable
+    assert after.visible_to({"weather"}) is after.visible_to(["weather"])
 
 
 def test_a_changed_description_is_indexed() -> None:

@@ -5,6 +5,7 @@ it is cut. Knows neither transports nor how a script is run: it is handed a
 ``RunCode`` and gives it the chain of ``call_chain`` for the script's calls.
 """
 
+import asyncio
 import dataclasses
 import logging
 import re
@@ -70,9 +71,9 @@ class MetaTools:
         self._services = services
         self._renewed = renewed
 
-    def search(self, arguments: SearchArguments, context: RequestContext) -> JsonObject:
+    async def search(self, arguments: SearchArguments, context: RequestContext) -> JsonObject:
         """Answer ``search`` as a ``CallToolResult``. Raises ArgumentFault."""
-        found = self._search(arguments, context)
+        found = await self._search(arguments, context)
         return self._shown("search", _tool_result(found, as_text(found)), context)
 
     async def execute(self, arguments: ExecuteArguments, context: RequestContext) -> JsonObject:
@@ -163,16 +164,19 @@ class MetaTools:
             faults = faults_of_written(arguments.get("calls"), context.view.manifest)
             return ToolResult(_encode({"content": [], "structuredContent": {"faults": faults}}))
         try:
-            found = self._search(read_search(arguments), context)
+            found = await self._search(read_search(arguments), context)
         except ArgumentFault as fault:
             call = "api.search(query, max_depth=2, limit=None)"
             raise InvalidArguments(ref, [str(fault)], call) from fault
         return ToolResult(_encode({"content": [], "structuredContent": found}))
 
-    def _search(self, arguments: SearchArguments, context: RequestContext) -> JsonObject:
+    async def _search(self, arguments: SearchArguments, context: RequestContext) -> JsonObject:
+        manifest = context.view.manifest
+        if not manifest.searchable:  # the first search of these servers: nobody else waits for it
+            await asyncio.to_thread(manifest.make_searchable)
         try:
             found = search(
-                context.view.manifest,
+                manifest,
                 arguments.query,
                 namespace=context.namespace.name,
                 max_depth=arguments.max_depth,

@@ -53,7 +53,7 @@ class ToolCalls:
         try:
             if tool == "search":
                 wanted = read_search(arguments)
-                return self._meta.search(wanted, enter(wanted.namespace))
+                return await self._meta.search(wanted, enter(wanted.namespace))
             script = read_execute(arguments)
             return await self._meta.execute(script, enter(script.namespace))
         except (ArgumentFault, AccessDenied) as fault:

@@ -1,7 +1,8 @@
 """The manifest in force: rebuilt when servers change, swapped as a whole.
 
 Changes come in bursts (a server starts: state, tools, state again), so they are gathered for a
-moment and answered with one rebuild, in which only servers that changed are indexed anew. A burst
+moment and answered with one rebuild, in which only servers that changed are indexed anew: in a
+thread, since hundreds of tools take 100 ms and more, before the swap on the event loop. A burst
 that an operator has hooks for waits for them; any other is answered at once.
 """
 
@@ -38,9 +39,11 @@ class Live:
         self._publish = publish
         self._refreshes = refreshes
         self._manifest = build(())
+        self._ahead = self._manifest  # where the parts of the next one are indexed already
         self._burst: asyncio.TimerHandle | None = None
         self._new: frozenset[Event] = frozenset()
         self._held: frozenset[Event] = frozenset()  # their hooks run, or have refused
+        self._over = asyncio.Event()
         self._due = asyncio.Event()
         self._begun = asyncio.Event()
         self._refused: str | None = None
@@ -54,14 +57,17 @@ class Live:
     async def run(self) -> None:
         """Refresh for ``startup``, then whenever hooks have to be waited for, until cancelled."""
         self._new |= {"startup"}
-        await self._refresh_with_hooks()
-        while True:
-            await self._due.wait()
-            self._due.clear()
-            if self._is_hooked():
-                await self._refresh_with_hooks()
-            else:
-                self._refresh_at_once()
+        await self._index()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._answer_bursts(), name="bursts")
+            await self._refresh_with_hooks()
+            while True:
+                await self._due.wait()
+                self._due.clear()
+                if self._is_hooked():
+                    await self._refresh_with_hooks()
+                else:
+                    self._refresh_at_once()
 
     async def begun(self) -> None:
         """Return once the first manifest is in force, or its hooks take more than BEGIN_SECS: then
@@ -77,20 +83,35 @@ class Live:
         self._new |= {cause}
         if self._burst is None:
             loop = asyncio.get_running_loop()
-            self._burst = loop.call_later(DEBOUNCE_SECS, self._answer)
+            self._burst = loop.call_later(DEBOUNCE_SECS, self._end_burst)
 
     def refresh(self) -> None:
         """Rebuild and publish now, whatever was held back."""
         self._take()
         self._pass()
 
-    def _answer(self) -> None:
-        """The burst is over."""
+    def _end_burst(self) -> None:
         self._burst = None
-        if not self._begun.is_set() or self._is_hooked():
-            self._due.set()
-        else:
-            self._refresh_at_once()
+        self._over.set()
+
+    async def _answer_bursts(self) -> None:
+        while True:
+            await self._over.wait()
+            self._over.clear()
+            await self._index()
+            if not self._begun.is_set() or self._is_hooked():
+                self._due.set()
+            else:
+                self._refresh_at_once()
+
+    async def _index(self) -> None:
+        """Make ready, in a thread, what the next swap needs. What changes meanwhile is another
+        burst; what fails here fails in the swap too, where it is reported."""
+        views, before = tuple(self._views()), self._manifest
+        try:
+            self._ahead = await asyncio.to_thread(_indexed, views, before)
+        except Exception:
+            log.debug("indexing failed", exc_info=True)
 
     def _is_hooked(self) -> bool:
         return self._refreshes.hooked(self._new | self._held)
@@ -135,11 +156,16 @@ class Live:
         self._swap()
 
     def _swap(self) -> None:
-        before, self._manifest = self._manifest, build(self._views(), self._manifest)
+        before, self._manifest = self._manifest, build(self._views(), self._ahead)
+        self._ahead = self._manifest
         _log_repairs(before, self._manifest)
         self._publish(self._manifest)
         self._fault = None
         self._begun.set()
+
+
+def _indexed(views: Sequence[ServerView], before: Manifest) -> Manifest:
+    return build(views, before).as_searched_as(before)
 
 
 def _log_repairs(before: Manifest, now: Manifest) -> None:

@@ -7,6 +7,7 @@ the slices that namespaces see, which share the parts. Knows no ranking and no r
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import is_
 
 from mcproxy.foreign_text import bounded, clean, label
 from mcproxy.manifest.categories import categorise
@@ -16,7 +17,7 @@ from mcproxy.manifest.names import Forms, name_forms
 from mcproxy.manifest.schema import MAX_TEXT_CHARS, repair
 from mcproxy.manifest.text import first_sentence, snake
 from mcproxy.manifest.tool_schema import ToolSchema
-from mcproxy.types import ServerView, Tool, ToolRef
+from mcproxy.types import ServerHealth, ServerState, ServerView, Tool, ToolRef
 
 # A server that does not describe itself is described by so many of its tools' names.
 MAX_TOOLS_ABOUT = 5
@@ -49,8 +50,8 @@ class ServerPart:
 class Manifest:
     """Servers in the order given, their parts by name. Make it with ``build``.
 
-    What concerns all servers together is derived at first use and kept, so hold on to a slice
-    (``visible_to``) as long as its servers stay the same.
+    What concerns all servers together is derived at first use and kept, and so are the slices that
+    ``visible_to`` gives.
     """
 
     parts: Mapping[str, ServerPart]
@@ -93,6 +94,16 @@ class Manifest:
         """The words of all servers in sight."""
         return merge([part.index for part in self.parts.values()])
 
+    @property
+    def searchable(self) -> bool:
+        """Whether what a search needs is there; else the first one derives it: 40 ms for 3,000
+        tools."""
+        return "lexicon" in vars(self)
+
+    def make_searchable(self) -> None:
+        """Derive it now, in whichever thread this is called."""
+        _ = self.tools, self.named, self.lexicon
+
     @cached_property
     def notes(self) -> Mapping[ToolRef, str]:
         """What was wrong with which tool's definition; for logs and ``doctor``."""
@@ -108,16 +119,50 @@ class Manifest:
         wanted = frozenset(names)
         if wanted.issuperset(self.parts):
             return self
-        return Manifest({name: part for name, part in self.parts.items() if name in wanted})
+        found = self._slices.get(wanted)
+        if found is None:
+            seen = {name: part for name, part in self.parts.items() if name in wanted}
+            found = self._slices[wanted] = Manifest(seen)
+        return found
+
+    def as_searched_as(self, before: "Manifest") -> "Manifest":
+        """This manifest; what was searched before, whole or slice, is searchable in it too."""
+        if before.searchable:
+            self.make_searchable()
+        for names, slice_before in tuple(before._slices.items()):
+            if slice_before.searchable:
+                self.visible_to(names).make_searchable()
+        return self
+
+    @cached_property
+    def _slices(self) -> dict[frozenset[str], "Manifest"]:
+        return {}
 
 
 def build(servers: Iterable[ServerView], before: Manifest | None = None) -> Manifest:
-    """The manifest of these servers. ``before``: parts whose tools are unchanged are taken over."""
+    """The manifest of these servers, or the one ``before``, where nothing has changed; of it the
+    parts are taken over whose tools are unchanged."""
     known = before.parts if before else {}
-    return Manifest({view.name: _part(view, known.get(view.name)) for view in servers})
+    parts = {view.name: _part(view, known.get(view.name)) for view in servers}
+    if before and len(parts) == len(known) and all(map(is_, parts.values(), known.values())):
+        return before
+    return Manifest(parts)
+
+
+def published(manifest: Manifest, name: str, health: ServerHealth) -> ServerHealth:
+    """How a server is, told with the tools that the manifest has of it: one that is up counts as
+    starting until it is in the manifest as such."""
+    part = manifest.parts.get(name)
+    up = ("ready", "idle")
+    new = health.state in up and (part is None or part.view.state not in up)
+    state: ServerState = "starting" if new else health.state
+    tools = len(part.tools) if part else 0
+    return replace(health, state=state, tools=tools, repairs=manifest.repairs(name))
 
 
 def _part(view: ServerView, before: ServerPart | None) -> ServerPart:
+    if before and before.source == view:
+        return before
     if before and replace(before.source, state=view.state) == view:
         return replace(before, source=view, view=replace(before.view, state=view.state))
     tools: dict[str, Tool] = {}
