@@ -236,6 +236,14 @@ REQUIREMENTS: dict[str, str] = {
     "resume.whose": "a record is unknown to another caller, namespace and session",
     "resume.running": "a run that goes on cannot be resumed",
     "resume.gateway_killed": "a gateway that is killed leaves the record of what it was doing",
+    "learned.shapes": "what tools return is learned where they do not declare it",
+    "learned.merged": (
+        "what is learned depends on no order of results, is bounded, and fits all that were seen"
+    ),
+    "learned.no_values": "of values nothing is learned but a few words, none that tells of anybody",
+    "learned.shown": "what is learned shows in search, in api.schema and in stubs",
+    "learned.kept": "what is learned outlives the gateway; a tool that changes begins anew",
+    "learned.switch": "learn_results: false of a server or a namespace keeps results from it",
     "store.crash_safe": "what was acknowledged is there after a kill at any moment",
     "store.two_gateways": "two gateways may keep things in one state directory",
     "store.falls_back": "where the state's file cannot be used, memory takes over, with a warning",

@@ -14,16 +14,17 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeAlias, TypeVar
 
-from mcproxy.commands.stubs import StubWriter
+from mcproxy.commands.stubs import StubWriter, WhatIsLearned
 from mcproxy.config.hooks import RefreshHooks
 from mcproxy.config.load import Loaded
-from mcproxy.config.state import state_directory
+from mcproxy.config.state import STORE_FILE, state_directory
 from mcproxy.errors import CallError
 from mcproxy.exchange import Tenant, Upstream
 from mcproxy.frontends.capacity import Gate
 from mcproxy.gateway.call_chain import CallServices
 from mcproxy.gateway.core import Gateway, Services
 from mcproxy.gateway.keeping import Keeping
+from mcproxy.gateway.learning import Learning
 from mcproxy.gateway.resources import resource_reader
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
 from mcproxy.hooks import Hooks
@@ -40,6 +41,7 @@ from mcproxy.page.parts import Console
 from mcproxy.policy.access import Policy, policy_of, usable
 from mcproxy.policy.audit import AuditLog
 from mcproxy.policy.limits import RateLimiter, capacities
+from mcproxy.policy.namespaces import learned_servers
 from mcproxy.policy.verifier import Verifier, authority_of
 from mcproxy.queues import Load, Queues
 from mcproxy.reload import Reloader
@@ -139,6 +141,12 @@ class App:
             self._discreet(fleet.watch),
             self._discreet(fleet.unwatch),
         )
+        results = loaded.config.results
+        self._store = LocalStore(
+            state_directory(environment) / STORE_FILE if results.persist else None,
+            StoreBounds(owner_bytes=results.keep_mb << 20),
+        )
+        self._learning = Learning(self._store, self._masked, self._show_stubs)
         calls = CallServices(
             limiter.take,
             self._queues.entered,
@@ -146,11 +154,7 @@ class App:
             self._discreet(self._metrics.measured(self._fleet.call)),
             resource_reader(upstream),
             self.activity,
-        )
-        results = loaded.config.results
-        self._store = LocalStore(
-            state_directory(environment) / "store.db" if results.persist else None,
-            StoreBounds(owner_bytes=results.keep_mb << 20),
+            self._learning,
         )
         keeping = Keeping(self._store, results.ttl_secs)
         run = self._counted(self._pool.run)
@@ -180,6 +184,7 @@ class App:
             verifying = tasks.create_task(self._verifier.run(), name="verifier")
             watching = tasks.create_task(self.activity.run(self._memory_mb), name="activity")
             writing = tasks.create_task(self._stubs.run(), name="stubs")
+            learning = tasks.create_task(self._learning.run(), name="learning")
             try:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._loaded.config.manifests.startup_dwell_secs):
@@ -195,6 +200,7 @@ class App:
                 verifying.cancel()
                 watching.cancel()
                 writing.cancel()
+                learning.cancel()
 
     async def _refresh(self, loaded: Loaded, causes: Collection[Event]) -> None:
         """Go by another configuration, with the hooks around it. Raises HookFailed, as ``apply``
@@ -354,9 +360,14 @@ class App:
         before = self._snapshot
         self._snapshot = take_snapshot(self._policy, manifest, self._redactor)
         self.gateway.changed(before)
-        settings = self._loaded.config.manifests.typed_stub_generation
-        self._stubs.show(settings, manifest, self._snapshot.parts())
+        self._learning.follow(manifest.visible_to(learned_servers(self._loaded.config)))
+        self._show_stubs()
         self._swapped()
+
+    def _show_stubs(self) -> None:
+        settings = self._loaded.config.manifests.typed_stub_generation
+        learned = WhatIsLearned(self._learning.returns, self._learning.changes)
+        self._stubs.show(settings, self._manifest, self._snapshot.parts(), learned)
 
 
 def _folder(loaded: Loaded) -> Path:

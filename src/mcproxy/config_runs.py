@@ -10,6 +10,7 @@ which forks first, stays small.
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,13 +89,17 @@ def stubs(arguments: argparse.Namespace, screen: Screen) -> int:
     """Typed stubs of all tools."""
     from mcproxy import trial
     from mcproxy.commands import stubs
+    from mcproxy.config.state import STORE_FILE
     from mcproxy.policy.access import policy_of
 
     loaded = load_chosen(config_path(arguments))
     settings = loaded.config.manifests.typed_stub_generation
     output = arguments.output or Path(settings.output_dir)
     policy = policy_of(loaded.config)
-    return _told(stubs.run(lambda: trial.learn(loaded), policy, output, settings.languages), screen)
+    learned = partial(stubs.learned_before, loaded.config, state() / STORE_FILE)
+    return _told(
+        stubs.run(lambda: trial.learn(loaded), policy, output, settings.languages, learned), screen
+    )
 
 
 def doctor(arguments: argparse.Namespace, screen: Screen) -> int:

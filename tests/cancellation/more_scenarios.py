@@ -13,15 +13,20 @@ from mcproxy import serve
 from mcproxy.config.load import Loaded, load_document
 from mcproxy.exchange import Exchange
 from mcproxy.frontends.sessions import Bounds
+from mcproxy.gateway.learning import Learning
+from mcproxy.manifest.model import build
 from mcproxy.sandbox.installer import Installer
 from mcproxy.sandbox.packages import Packages, PackagesUnavailable
-from mcproxy.types import Json, JsonObject
+from mcproxy.store.interface import StoreBounds
+from mcproxy.store.local_store import LocalStore
+from mcproxy.types import Json, JsonObject, ServerView, Tool, ToolRef, ToolResult
 from tests.cancellation.driver import Part
 from tests.cancellation.scenarios import LOOK_SECS, READY_SECS, fleet
 from tests.frontends.serving import Served, request, script, serving
 from tests.frontends.test_stateless import META, headers
 from tests.upstream.fleets import BEHIND, Watched, server
 
+_TOOL = Tool(ToolRef("x", "t"), {"name": "t"})
 _CAN: JsonObject = {
     **META,
     "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}},
@@ -31,6 +36,33 @@ while [ $# -gt 0 ]; do [ "$1" = --target ] && target=$2; shift; done
 echo resolving; sleep 0.05; echo done
 mkdir "$target/demo"
 """
+
+
+def learning() -> AbstractAsyncContextManager[Part]:
+    """Two results of a tool are looked at, one after another."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Part]:
+        async with LocalStore(None, StoreBounds()) as store:
+            made = Learning(store, str)
+            manifest = build((ServerView("x", "ready", tools=(_TOOL,)),))
+            tool = manifest.tools[0]
+
+            def knows(seen: int) -> bool:
+                learned = made.returns(tool)
+                return learned is not None and learned.shape.seen == seen
+
+            async def use() -> None:
+                made.follow(manifest)
+                async with asyncio.timeout(READY_SECS):
+                    for seen in (1, 2):
+                        made.see(tool, ToolResult(b'{"content":[]}'))
+                        while not knows(seen):  # noqa: ASYNC110  nobody is told
+                            await asyncio.sleep(LOOK_SECS)
+
+            yield Part(made.run, use)
+
+    return scenario()
 
 
 def suspended() -> AbstractAsyncContextManager[Part]:

@@ -48,6 +48,7 @@ TARGETS: list[tuple[Scenario, str]] = [
     (scenarios.manifest, "Live.run"),
     (scenarios.manifest, "Live._answer_bursts"),
     (scenarios.stubs, "StubWriter.run"),
+    (more_scenarios.learning, "Learning.run"),
     (scenarios.reload, "Reloader.run"),
     (scenarios.reload, "Reloader._watch"),
     (scenarios.verifier, "Verifier.run"),
@@ -74,8 +75,8 @@ TARGETS: list[tuple[Scenario, str]] = [
 # What such a task runs, by the place that begins it; the names in ``BRIEF`` are not driven.
 SITES: dict[str, tuple[str, ...]] = {
     "app.py App running": (
-        *("Fleet.run", "Verifier.run", "StubWriter.run", "Live.run", "Reloader.run"),
-        "Activity.run",
+        *("Fleet.run", "Verifier.run", "StubWriter.run", "Learning.run"),
+        *("Live.run", "Reloader.run", "Activity.run"),
     ),
     "cancellation.py begin": ("create_subprocess_exec", "connect_read_pipe"),
     "cancellation.py finish": ("finish",),

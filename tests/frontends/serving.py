@@ -24,6 +24,7 @@ from mcproxy.frontends.sessions import Bounds, Sessions
 from mcproxy.gateway.call_chain import CallServices
 from mcproxy.gateway.core import Gateway, Services
 from mcproxy.gateway.keeping import Keeping
+from mcproxy.gateway.learning import Learning
 from mcproxy.gateway.request import RequestSource
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
 from mcproxy.manifest.model import build
@@ -137,10 +138,11 @@ class World:
         self.snapshot: Snapshot = take_snapshot(self.policy, build([STARTING]))
         upstream = Upstream(_nothing, _nothing, lambda *_: None, _nothing, _nothing)
         audit = AuditLog(Audit(), Path())
-        calls = CallServices(
-            lambda *_: None, Queues().entered, audit, scripts.serve, _nothing, Activity()
-        )
         self.store = LocalStore(None, StoreBounds())
+        learning = Learning(self.store, str)
+        calls = CallServices(
+            lambda *_: None, Queues().entered, audit, scripts.serve, _nothing, Activity(), learning
+        )
         keeping = Keeping(self.store, ttl_secs=60)
         services = Services(scripts.run, calls, upstream, keeping, Metrics())
         self.gateway = Gateway(lambda: self.snapshot, services)

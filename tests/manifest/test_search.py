@@ -2,9 +2,10 @@
 
 import pytest
 
+from mcproxy.manifest.learned import Learned, observed
 from mcproxy.manifest.model import Manifest, build
 from mcproxy.manifest.search import BadSearch, search
-from mcproxy.types import Json, JsonObject, ServerState, ToolRef
+from mcproxy.types import Json, JsonObject, ServerState
 from tests.manifest.samples import (
     github,
     many,
@@ -63,13 +64,14 @@ def test_output_schema_is_shown_where_declared_and_returns_where_learned() -> No
         declared.ref, {**declared.definition, "outputSchema": {"type": "object"}}
     )
     manifest = build([view("x", declared, tool("x", "learned"))])
-    shape: JsonObject = {"type": "array"}
-    learned = {ToolRef("x", name): shape for name in ("declared", "learned")}
-    reply = search(manifest, "x", namespace="n", max_depth=3, returns=learned)
+    learned = Learned(observed([{"a": 1}], lambda _: True))
+    reply = search(manifest, "x", namespace="n", max_depth=3, returns=lambda _: learned)
     entries = {str(entry["name"]): entry for entry in tools_of(reply)}
     assert entries["declared"]["outputSchema"] == {"type": "object"}
     assert "returns" not in entries["declared"]
-    assert entries["learned"]["returns"] == shape
+    assert str(entries["declared"]["call"]).endswith(" -> dict")
+    assert entries["learned"]["returns"] == {"results_seen": 1, "schema": learned.schema}
+    assert str(entries["learned"]["call"]).endswith(" -> list[{a: int}]")
 
 
 EXACT_FORMS = [

@@ -9,30 +9,47 @@ in, since starting servers is not for a command to know.
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from mcproxy.cancellation import checkpoint
 from mcproxy.commands.files import replace_file
 from mcproxy.commands.report import PROBLEMS, CommandReport
-from mcproxy.config.model import StubGeneration
+from mcproxy.config.model import Config, StubGeneration
+from mcproxy.gateway.learning import Learning
 from mcproxy.gateway.snapshot import take_snapshot
+from mcproxy.manifest.learned import Returns, unlearned
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.stubs.python import python_stub
 from mcproxy.manifest.stubs.typescript import typescript_stub
 from mcproxy.policy.access import Policy
+from mcproxy.policy.namespaces import learned_servers
+from mcproxy.store.interface import StoreBounds
+from mcproxy.store.local_store import LocalStore
 
 Language: TypeAlias = Literal["python", "typescript"]
 LANGUAGES: tuple[Language, ...] = ("python", "typescript")
 MODULE = "mcproxy_api"
 
-_STUBS: Mapping[Language, tuple[str, Callable[[Manifest], str]]] = {
+_STUBS: Mapping[Language, tuple[str, Callable[[Manifest, Returns], str]]] = {
     "python": (f"{MODULE}.pyi", python_stub),
     "typescript": (f"{MODULE}.d.ts", typescript_stub),
 }
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIsLearned:
+    """``returns``: what tools were seen to return; ``changes``: how often that has changed, by
+    server."""
+
+    returns: Returns = unlearned
+    changes: Mapping[str, int] = field(default_factory=dict)
+
+
+NOTHING_LEARNED = WhatIsLearned()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +59,20 @@ class StubFile:
     path: Path
     manifest: Manifest
     language: Language
+    learned: WhatIsLearned
 
     @property
     def about(self) -> Sequence[object]:
         """All that its text is made of. Comparing costs nothing where tools are the same objects,
         as those of a server are that did not change."""
         return [
-            (view.name, view.description, view.tools) for view in self.manifest.servers.values()
+            (view.name, view.description, view.tools, self.learned.changes.get(view.name, 0))
+            for view in self.manifest.servers.values()
         ]
 
     def write(self) -> bool:
         """Write it, unless it is right already; whether it was written. Raises OSError."""
-        text = _STUBS[self.language][1](self.manifest)
+        text = _STUBS[self.language][1](self.manifest, self.learned.returns)
         if self.path.exists() and self.path.read_text(encoding="utf-8", errors="replace") == text:
             return False
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,11 +85,12 @@ def files(
     namespaces: Mapping[str, Manifest],
     output: Path,
     languages: Collection[Language] = LANGUAGES,
+    learned: WhatIsLearned = NOTHING_LEARNED,
 ) -> list[StubFile]:
     """The files of all tools and of each namespace, in the order in which they are written."""
     folders = {output: manifest, **{output / name: part for name, part in namespaces.items()}}
     return [
-        StubFile(folder / _STUBS[language][0], part, language)
+        StubFile(folder / _STUBS[language][0], part, language, learned)
         for folder, part in folders.items()
         for language in languages
     ]
@@ -81,15 +101,18 @@ def run(
     policy: Policy,
     output: Path,
     languages: Collection[Language] = LANGUAGES,
+    learned: Callable[[Manifest], Returns] = lambda _: unlearned,
 ) -> CommandReport:
-    """Write the stubs of what ``learn`` finds into the directory ``output``. Raises OSError.
+    """Write the stubs of what ``learn`` finds, and of what was ``learned`` of its results, into the
+    directory ``output``. Raises OSError.
 
     ``PROBLEMS`` where a server's tools are not known: the stubs lack them.
     """
     manifest = learn()
     lines: list[str] = []
     namespaces = take_snapshot(policy, manifest).parts()
-    for file in files(manifest, namespaces, output, languages):
+    returns = WhatIsLearned(learned(manifest))
+    for file in files(manifest, namespaces, output, languages, returns):
         file.write()
         lines.append(f"{file.path}: {_counts(file.manifest)}")
     lacking = [
@@ -98,6 +121,21 @@ def run(
         if view.state not in ("ready", "idle", "disabled")
     ]
     return CommandReport((*lines, *lacking), PROBLEMS if lacking else 0)
+
+
+def learned_before(config: Config, store: Path, manifest: Manifest) -> Returns:
+    """What gateways with this store have learned of these tools."""
+    known = config.results.persist and store.exists()
+    learnable = manifest.visible_to(learned_servers(config))
+    return asyncio.run(_learned_before(store, learnable)) if known else unlearned
+
+
+async def _learned_before(path: Path, manifest: Manifest) -> Returns:
+    async with LocalStore(path, StoreBounds()) as store:
+        learning = Learning(store, str)
+        learning.follow(manifest)
+        await learning.read()
+        return learning.returns
 
 
 def _counts(manifest: Manifest) -> str:
@@ -115,12 +153,16 @@ class StubWriter:
         self._fault = ""
 
     def show(
-        self, settings: StubGeneration, manifest: Manifest, namespaces: Mapping[str, Manifest]
+        self,
+        settings: StubGeneration,
+        manifest: Manifest,
+        namespaces: Mapping[str, Manifest],
+        learned: WhatIsLearned = NOTHING_LEARNED,
     ) -> None:
-        """Another manifest is in force, or other settings."""
+        """Another manifest is in force, or other settings, or more is learned."""
         if settings.enabled:
             output = Path(settings.output_dir)
-            self._wanted = files(manifest, namespaces, output, settings.languages)
+            self._wanted = files(manifest, namespaces, output, settings.languages, learned)
             self._due.set()
 
     async def run(self) -> None:

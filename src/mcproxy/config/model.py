@@ -72,6 +72,10 @@ class ServerConfig(Section):
     prefix: bool = Field(
         default=True, description="false: in direct mode its tools keep their bare names."
     )
+    learn_results: bool = Field(
+        default=True,
+        description="false: what its tools return is not learned, and nothing learned is shown.",
+    )
     timeout_secs: Seconds = Field(default=120.0, description="Time of one call, in seconds.")
     start_timeout_secs: Seconds | None = Field(
         default=None,
@@ -144,6 +148,10 @@ class NamespaceConfig(Section):
         default=None,
         description="Origins that requests may come from: 'localhost', an origin, '*'. Their "
         "pages may read the answers (CORS).",
+    )
+    learn_results: bool | None = Field(
+        default=None,
+        description="false: calls made in it teach nothing of what tools return.",
     )
     isolated: bool = Field(default=False, description="Groups must name it with a leading '!'.")
     rate_limit: RateLimit | None = None

@@ -11,6 +11,8 @@ from pathlib import Path
 
 _FOLDER_MODE, _FILE_MODE = 0o700, 0o600
 
+STORE_FILE = "store.db"  # in the state's directory
+
 
 def state_directory(environment: Mapping[str, str]) -> Path:
     """The directory of this program's state (XDG Base Directory Specification: a relative

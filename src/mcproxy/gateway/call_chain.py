@@ -4,7 +4,8 @@ Each link does one thing and knows only the next: ``audited`` keeps the record; 
 name that was asked into the tool that is meant, holds the arguments against its schema, or refuses;
 ``checked`` does the latter for a tool that is known; ``recorded`` keeps what a call did
 (``journal``); ``queued`` holds a place in the namespace; ``limited`` takes a token from the
-caller's bucket; ``discreet`` masks what a tool refuses with;
+caller's bucket; ``learned`` lets it be seen what tools give; ``discreet`` masks what a tool
+refuses with;
 ``announced`` tells the client which of a script's calls makes progress. A script's chain is built
 once for each execution, from the snapshot that it began with, so that a reload never changes the
 rules under a running script.
@@ -21,6 +22,7 @@ from mcproxy import mcp
 from mcproxy.errors import InvalidArguments, RateLimited, TooLarge, UnknownTool
 from mcproxy.exchange import Exchange, ServerCall
 from mcproxy.foreign_text import one_line
+from mcproxy.gateway.learning import Learning
 from mcproxy.gateway.request import RequestContext
 from mcproxy.manifest.lookup import find_tool, require_server
 from mcproxy.manifest.model import Manifest
@@ -60,7 +62,7 @@ Renewed = Callable[[RequestContext], RequestContext]
 class CallServices:
     """What a call passes on its way: ``take`` and ``enter`` hold callers back, ``audit`` keeps the
     record, ``call`` is the way to a server's tools and ``read`` to its resources; ``activity`` is
-    for whoever looks on."""
+    for whoever looks on, ``learning`` sees what tools give."""
 
     take: Take
     enter: Enter
@@ -68,6 +70,7 @@ class CallServices:
     call: ServerCall
     read: ServerCall
     activity: Activity
+    learning: Learning
 
 
 def script_chain(
@@ -83,6 +86,7 @@ def script_chain(
     namespace, manifest = context.namespace, context.view.manifest
     limits = partial(limited, context.caller, namespace, services.take)
     call = discreet(context.view.redactor, announced(context.exchange, services.call))
+    call = learned(namespace, manifest, services.learning, call)
     call = scoped(manifest, namespace.limits.argument_bytes, recorded(limits(call)))
     read = limits(partial(services.read, context.exchange))
 
@@ -112,7 +116,8 @@ def client_chain(
 
     async def in_place(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
         now = renewed(context)
-        call = partial(services.call, now.exchange)
+        sent = partial(services.call, now.exchange)
+        call = learned(now.namespace, now.view.manifest, services.learning, sent)
         return await limited(now.caller, now.namespace, services.take, call)(
             named(now).ref, arguments
         )
@@ -174,6 +179,22 @@ def queued(caller: str, namespace: Namespace, enter: Enter, call: CallTool) -> C
             return await call(ref, arguments)
 
     return queued_call
+
+
+def learned(
+    namespace: Namespace, manifest: Manifest, learning: Learning, call: CallTool
+) -> CallTool:
+    """Let it be seen what tools give, of those servers of which it may be learned."""
+
+    async def learned_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        result = await call(ref, arguments)
+        if ref.server in namespace.through(ref.server).learned:
+            tool = manifest.parts[ref.server].tools.get(ref.tool)
+            if tool is not None:
+                learning.see(tool, result)
+        return result
+
+    return learned_call
 
 
 def discreet(redactor: Redactor, call: CallTool) -> CallTool:

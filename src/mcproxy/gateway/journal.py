@@ -6,22 +6,28 @@ ones came before it) is answered from the record; what is not known to have happ
 again unless it may be repeated, or the client says so.
 """
 
+import functools
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from mcproxy.errors import CallError, UnknownOutcome
 from mcproxy.gateway.arguments import OnUnknown
-from mcproxy.gateway.process_identity import lives, this_process
 from mcproxy.store.interface import Store
 from mcproxy.types import CallTool, Json, ToolRef, ToolResult
 
 MAX_VALUE_BYTES = 16 << 20  # of all values of one execution; later ones are recorded without
 _PREFIX = "execution/"
 _NOTHING = b'{"content":[{"type":"text","text":"null"}]}'
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_ENDED = "ZX"  # as which a process is seen that nobody has asked for its status yet
+_STARTED = 19  # field 22 of /proc/PID/stat (proc_pid_stat(5)), counted behind the name
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -190,3 +196,28 @@ class Journal:
 
     def _later(self, entry: bytes) -> None:
         self._store.append_later(self._owner, self._key, entry, self._ttl_secs)
+
+
+@functools.cache
+def this_process() -> str:
+    """The identity of this process: told apart from a later one of the same number by when it
+    started."""
+    return _identity(os.getpid()) or "unknown"
+
+
+def lives(identity: str) -> bool:
+    """Whether the process is there. One of another machine, or of another container, is taken to
+    be gone: nothing can be seen of it."""
+    pid = identity.rpartition(":")[0].rpartition(":")[2]
+    return pid.isdigit() and _identity(int(pid)) == identity
+
+
+def _identity(pid: int) -> str | None:
+    try:
+        boot = _BOOT.read_text().strip()
+        place = Path("/proc/self/ns/pid").readlink()
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = status.rpartition(")")[2].split()
+    return None if fields[0] in _ENDED else f"{boot}:{place}:{pid}:{fields[_STARTED]}"

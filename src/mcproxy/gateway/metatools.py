@@ -158,7 +158,8 @@ class MetaTools:
         """Answer what a script asks of the gateway itself."""
         if ref.tool == "schema":
             server, tool = str(arguments.get("server")), str(arguments.get("tool"))
-            definition = schema(context.view.manifest, server, tool)
+            returns = self._services.learning.returns
+            definition = schema(context.view.manifest, server, tool, returns)
             return ToolResult(_encode({"content": [], "structuredContent": definition}))
         if ref.tool == "check":
             faults = faults_of_written(arguments.get("calls"), context.view.manifest)
@@ -181,6 +182,7 @@ class MetaTools:
                 namespace=context.namespace.name,
                 max_depth=arguments.max_depth,
                 limit=arguments.limit,
+                returns=self._services.learning.returns,
             )
         except BadSearch as fault:
             raise ArgumentFault(str(fault)) from fault

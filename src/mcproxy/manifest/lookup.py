@@ -7,6 +7,7 @@ words as what does not exist.
 from collections.abc import Mapping
 
 from mcproxy.errors import UnknownServer, UnknownTool
+from mcproxy.manifest.learned import Returns, unlearned
 from mcproxy.manifest.model import Manifest, ServerPart
 from mcproxy.manifest.names import Ambiguous, call_line, resolve
 from mcproxy.manifest.results import for_script
@@ -46,9 +47,13 @@ def require_server(manifest: Manifest, asked: ToolRef) -> ServerPart:
     raise UnknownServer(asked, near(asked.server, known), known)
 
 
-def schema(manifest: Manifest, server: str, tool: str) -> JsonObject:
-    """The tool's whole definition, for ``api.schema``. Raises as ``find_tool`` does."""
-    return for_script(find_tool(manifest, ToolRef(server, tool)).definition)
+def schema(manifest: Manifest, server: str, tool: str, returns: Returns = unlearned) -> JsonObject:
+    """The tool's whole definition, for ``api.schema``, with what was learned of its results where
+    it declares nothing of them. Raises as ``find_tool`` does."""
+    found = find_tool(manifest, ToolRef(server, tool))
+    learned = None if "outputSchema" in found.definition else returns(found)
+    told = for_script(found.definition)
+    return {**told, "returns": learned.told} if learned else told
 
 
 def outline(manifest: Manifest, namespace: str) -> JsonObject:

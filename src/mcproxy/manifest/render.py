@@ -4,7 +4,7 @@ Owns the form of an entry and what goes first when it does not fit: prose before
 tools before the best. Gets groups that are already ranked; knows no query and no score formula.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat, takewhile
 
@@ -24,13 +24,14 @@ from mcproxy.manifest.bounds import (
     TRUNCATED_BYTES,
 )
 from mcproxy.manifest.find import EXACT, FoundTool, Hit
+from mcproxy.manifest.learned import Returns
 from mcproxy.manifest.model import ServerPart
 from mcproxy.manifest.names import call_line
 from mcproxy.manifest.reply_text import heading, line
 from mcproxy.manifest.results import value_schema
 from mcproxy.manifest.text import brief, first_sentence
 from mcproxy.manifest.truncate import cut_schema, size
-from mcproxy.types import Json, JsonObject, ToolRef
+from mcproxy.types import Json, JsonObject
 
 # States in which a call goes straight through; a server in any other is marked.
 SOUND_STATES = frozenset({"ready", "idle"})
@@ -113,9 +114,7 @@ def show_names(parts: Sequence[ServerPart], room: int) -> Shown:
     return Shown(entries, sum(shares), total, cut=len(kept) < len(parts))
 
 
-def show_tools(
-    found: FoundTool, depth: int, room: int, returns: Mapping[ToolRef, JsonObject]
-) -> Shown:
+def show_tools(found: FoundTool, depth: int, room: int, returns: Returns) -> Shown:
     """Depth 2 and 3: the best tools that fit, under their servers; the very best in any case.
 
     Servers that were named and have no tools come last, where there is room.
@@ -126,7 +125,7 @@ def show_tools(
     for hit in found.hits:
         name = hit.part.view.name
         head = {} if name in heads else {**_head(hit.part, USUAL), "matched_tools": []}
-        entry = _entry(hit, depth, returns)
+        entry = _full_entry(hit, depth, returns)
         cut = cut or _is_shortened(entry, hit)
         free = room - size(head) - 2  # the commas
         if size(entry) > free and not shown and depth == SCHEMAS:
@@ -152,7 +151,7 @@ def worth_reading(hits: Sequence[Hit], depth: int) -> tuple[Hit, ...]:
     servers: set[str] = set()
     for shown, hit in enumerate(near):
         server = hit.part.view.name
-        read = line(server, _entry(hit, TOOLS, {}))
+        read = line(server, _entry(hit, TOOLS))
         above = "" if server in servers else heading(server)
         servers.add(server)
         room -= len(f"{above}{read}".encode(errors="replace")) + 1
@@ -182,7 +181,19 @@ def _empty_heads(parts: Sequence[ServerPart], room: int) -> list[JsonObject]:
     return heads[: len(fitting(heads, room))]
 
 
-def _entry(hit: Hit, depth: int, returns: Mapping[ToolRef, JsonObject]) -> JsonObject:
+def _full_entry(hit: Hit, depth: int, returns: Returns) -> JsonObject:
+    """The entry with what the tool returns, as it declares or as was learned."""
+    entry = _entry(hit, depth)
+    learned = None if "outputSchema" in hit.tool.definition else returns(hit.tool)
+    told = learned.brief if learned else hit.part.schemas[hit.tool.ref.tool].returns
+    if told:
+        entry["call"] = f"{entry['call']} -> {told}"
+    if depth == SCHEMAS and learned:
+        entry["returns"] = learned.told
+    return entry
+
+
+def _entry(hit: Hit, depth: int) -> JsonObject:
     definition = hit.tool.definition
     text = _description(hit)
     entry: JsonObject = {
@@ -196,8 +207,6 @@ def _entry(hit: Hit, depth: int, returns: Mapping[ToolRef, JsonObject]) -> JsonO
         entry["inputSchema"] = definition.get("inputSchema", {})
         if "outputSchema" in definition:
             entry["outputSchema"] = value_schema(definition["outputSchema"])
-        elif hit.tool.ref in returns:
-            entry["returns"] = returns[hit.tool.ref]
     return entry
 
 

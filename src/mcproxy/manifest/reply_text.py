@@ -4,7 +4,7 @@ Owns the form of a line. A heading and a line below it are, put together, the Py
 tool, so that a server's name is said once::
 
     api.server("github") - restarting
-    .create_issue(repo, title, labels?) — Open a new issue
+    .create_issue(repo, title, labels?) -> {number: int, url: str} — Open a new issue
 """
 
 import json

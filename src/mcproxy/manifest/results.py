@@ -5,13 +5,39 @@ other type into one with the single member ``result``. A script gets the value i
 told of the tool's result is the schema of the value.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from itertools import product
 
 from mcproxy.manifest.parameters import properties
+from mcproxy.manifest.stubs.shapes import (
+    ANYTHING,
+    Array,
+    Choice,
+    Either,
+    Map,
+    Plain,
+    PlainName,
+    Record,
+    Shape,
+    shape_of,
+)
 from mcproxy.types import Json, JsonObject, Wrapping
 
 _WRAPPED = "x-fastmcp-wrap-result"
 _DEFINITIONS = ("$defs", "definitions")
+
+MAX_TYPE_CHARS = 120  # of a type that is told in short: it shares a line with the call
+_MOST_TYPES = 500  # looked at for it
+_LEVELS, _MEMBERS = (4, 3, 2, 1), (12, 8, 5, 3)  # what is left out of a long one, by and by
+_PLAIN: Mapping[PlainName, str] = {
+    "string": "str",
+    "integer": "int",
+    "number": "float",
+    "boolean": "bool",
+    "null": "None",
+    "anything": "Any",
+}
 
 
 def wrapping(schema: Json) -> Wrapping:
@@ -45,3 +71,62 @@ def for_script(definition: Mapping[str, Json]) -> JsonObject:
     if "outputSchema" in told:
         told["outputSchema"] = value_schema(told["outputSchema"])
     return told
+
+
+def written_type(schema: Json) -> str:
+    """The schema as a type, short enough to be read in passing; empty where it says nothing::
+
+        list[{number: int, title: str, state: "open"|"closed", labels?: list[str]}]
+
+    ``?`` marks members that are not always there. Where it would be long, inner types are left
+    out, and then members, those first that are not always there.
+    """
+    shape = shape_of(schema, _MOST_TYPES)
+    if shape == ANYTHING:
+        return ""
+    tries = (_written(shape, levels, members) for members, levels in product(_MEMBERS, _LEVELS))
+    return next((text for text in tries if len(text) <= MAX_TYPE_CHARS), _kind(shape))
+
+
+def _written(shape: Shape, levels: int, members: int) -> str:
+    match shape:
+        case Choice(values):
+            return "|".join(map(_value, values))
+        case Either(options):
+            return "|".join(dict.fromkeys(_written(each, levels, members) for each in options))
+        case Array(item) if item != ANYTHING and (levels or isinstance(item, Plain)):
+            return f"list[{_written(item, levels, members)}]"
+        case Map(value) if value != ANYTHING and levels:
+            return f"dict[str, {_written(value, levels - 1, members)}]"
+        case Record() if levels:
+            return f"{{{', '.join(_members(shape, levels - 1, members))}}}"
+    return _kind(shape)
+
+
+def _members(record: Record, levels: int, most: int) -> Iterator[str]:
+    there_first = sorted(record.members, key=lambda member: not member.required)
+    for member in there_first[:most]:
+        name = member.name if member.name.isidentifier() else json.dumps(member.name)
+        told = _written(member.shape, levels, most)
+        yield f"{name}{'' if member.required else '?'}: {told}"
+    if len(there_first) > most:
+        yield "…"
+
+
+def _kind(shape: Shape) -> str:
+    """The type alone, without what is in it."""
+    match shape:
+        case Array():
+            return "list"
+        case Record() | Map():
+            return "dict"
+        case Either(options):
+            return "|".join(dict.fromkeys(map(_kind, options)))
+        case Choice(values):
+            return "|".join(dict.fromkeys(type(value).__name__ for value in values))
+        case Plain(name):
+            return _PLAIN[name]
+
+
+def _value(value: str | int | bool | None) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

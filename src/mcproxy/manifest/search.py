@@ -5,7 +5,7 @@ entries look is ``render``'s. A manifest holds what the caller may see and nothi
 here can tell about the rest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mcproxy.manifest.bounds import (
@@ -21,6 +21,7 @@ from mcproxy.manifest.bounds import (
     TRUNCATED_BYTES,
 )
 from mcproxy.manifest.find import find
+from mcproxy.manifest.learned import Returns, unlearned
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.render import (
     Shown,
@@ -32,7 +33,7 @@ from mcproxy.manifest.render import (
 )
 from mcproxy.manifest.text import brief
 from mcproxy.manifest.truncate import size
-from mcproxy.types import Json, JsonObject, Tool, ToolRef
+from mcproxy.types import Json, JsonObject, Tool
 
 
 class BadSearch(ValueError):
@@ -46,12 +47,12 @@ def search(
     namespace: str,
     max_depth: int = DEFAULT_DEPTH,
     limit: int | None = None,
-    returns: Mapping[ToolRef, JsonObject] | None = None,
+    returns: Returns = unlearned,
 ) -> JsonObject:
     """The reply to ``search``, as the contract's section 3 has it. Raises BadSearch.
 
-    ``limit``: at most so many tools; None: as many as are worth reading. ``returns``: what tools
-    without an output schema were seen to return, shown at depth 3.
+    ``limit``: at most so many tools; None: as many as are worth reading. ``returns``: what was
+    learned of the results of tools that declare nothing of them.
     """
     _check(query, max_depth, limit)
     asked = _Asked(query, namespace, max_depth)
@@ -67,7 +68,7 @@ def search(
     reply, room = asked.frame(found.total, len(parts))
     if max_depth < TOOLS:
         return _filled(reply, max_depth, show_servers(parts, max_depth, room))
-    return _filled(reply, max_depth, show_tools(best, max_depth, room, returns or {}))
+    return _filled(reply, max_depth, show_tools(best, max_depth, room, returns))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from mcproxy.manifest.parameters import (
     unknown_parameters,
     without_defaults_required,
 )
-from mcproxy.manifest.results import wrapping
+from mcproxy.manifest.results import value_schema, wrapping, written_type
 from mcproxy.types import Json, JsonObject, Wrapping
 
 MAX_STEPS = 10_000  # of a comparison with a schema, some 0.1 s; a call has some tens
@@ -60,6 +60,11 @@ class ToolSchema:
     def wrapping(self) -> Wrapping:
         """Whether its results are wrapped."""
         return wrapping(self._definition.get("outputSchema"))
+
+    @cached_property
+    def returns(self) -> str:
+        """The type of its results in short, as it is declared; empty where it is not."""
+        return written_type(value_schema(self._definition.get("outputSchema")))
 
     def unknown(self, arguments: Mapping[str, Json]) -> list[str]:
         """What is to be said of arguments that the tool does not have, see ``parameters``."""

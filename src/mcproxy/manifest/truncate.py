@@ -1,9 +1,10 @@
-"""JSON made small: its size on the wire, and a schema cut down to a size.
+"""JSON made small: its size on the wire, a schema cut down to a size, the head of a text.
 
 Knows nothing of search. Sizes are bytes of compact UTF-8 JSON.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -33,6 +34,10 @@ CUTS = (
 )
 # Words, not prose: half of one would be another word.
 _WHOLE = frozenset({"type", "$ref", "required"})
+
+
+# What tells where values begin and end; a text that does not end is a sign of its own.
+_SIGN = re.compile(r'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
 
 
 def size(value: Json) -> int:
@@ -82,3 +87,26 @@ def _is_words(value: Json) -> bool:
     if isinstance(value, list):
         return all(isinstance(word, str) for word in value)
     return isinstance(value, str)
+
+
+def head(text: str, most: int) -> str:
+    """A JSON text of a list or an object, or as much of its beginning as fits and can be closed.
+
+    It is cut between items of an outermost list, so that what is in these is whole, or between
+    members of the whole; objects around that may lack members. Where there is no such place, what
+    fits is no JSON.
+    """
+    if len(text) <= most:
+        return text
+    end, closing, closers = most, list[str](), list[str]()
+    for sign in _SIGN.finditer(text, 0, most):
+        match sign[0]:
+            case "[" | "{":
+                closing.append("]" if sign[0] == "[" else "}")
+            case "]" | "}":
+                del closing[-1:]
+            case "," if "]" not in closing[:-1] and (closing[-1:] == ["]"] or closing == ["}"]):
+                end, closers = sign.start(), [*reversed(closing)]
+            case '"':
+                break
+    return text[:end] + "".join(closers)

@@ -19,6 +19,7 @@ class Namespace:
 
     ``servers`` are the reachable ones, its own first. ``rate_limit`` is in upstream calls a minute
     and caller; ``concurrency`` is over all callers. ``allowed_origins`` None: any origin.
+    ``learned`` are the servers of whose results the types are learned.
     ``sandbox`` is merged: its ``network``, ``filesystem`` and ``packages`` are those of the
     namespace's scripts.
     """
@@ -33,6 +34,7 @@ class Namespace:
     require_auth: bool = False
     allowed_origins: tuple[str, ...] | None = None
     isolated: bool = False
+    learned: frozenset[str] = frozenset()
 
     def members(self) -> tuple["Namespace", ...]:
         """The namespaces whose conditions a caller must all meet."""
@@ -69,11 +71,13 @@ def _resolved(
     modes = (section.mode for section in ancestry if section.mode)
     rates = (section.rate_limit for section in ancestry if section.rate_limit)
     origins = (section.allowed_origins for section in ancestry)
+    said = (section.learn_results for section in ancestry if section.learn_results is not None)
     places = (section.concurrency for section in ancestry if section.concurrency)
-    rate = next(rates, None)
+    rate, learns = next(rates, None), next(said, True)
+    servers = tuple(dict.fromkeys(server for each in line for server in own[each]))
     return Namespace(
         name,
-        servers=tuple(dict.fromkeys(server for each in line for server in own[each])),
+        servers=servers,
         limits=limits_of(sandbox),
         sandbox=sandbox,
         mode=next(modes, "code"),
@@ -82,7 +86,13 @@ def _resolved(
         require_auth=any(section.require_auth for section in ancestry),
         allowed_origins=next((each for each in origins if each is not None), None),
         isolated=sections[name].isolated,
+        learned=learned_servers(config) if learns else frozenset(),
     )
+
+
+def learned_servers(config: Config) -> frozenset[str]:
+    """The servers of whose results the types are learned, unless a namespace forbids it."""
+    return frozenset(name for name, server in config.servers.items() if server.learn_results)
 
 
 def own_servers(

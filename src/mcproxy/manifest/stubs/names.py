@@ -10,8 +10,9 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+from mcproxy.manifest.learned import Returns
 from mcproxy.manifest.results import value_schema
-from mcproxy.manifest.stubs.shapes import ANYTHING, Record, Shape, record_of, shape_of
+from mcproxy.manifest.stubs.shapes import Record, Shape, record_of, shape_of
 from mcproxy.manifest.text import first_sentence, parts
 from mcproxy.types import Tool
 
@@ -66,10 +67,10 @@ def is_word(name: str) -> bool:
     )
 
 
-def tree(tools: Iterable[Tool], reserved: Collection[str] = ()) -> Branch:
+def tree(tools: Iterable[Tool], returns: Returns, reserved: Collection[str] = ()) -> Branch:
     """The tools by the attributes that lead to them; none of those is a ``reserved`` word."""
     root = Branch()
-    methods = {tool.ref.tool: _method(tool) for tool in tools}
+    methods = {tool.ref.tool: _method(tool, returns) for tool in tools}
     for name, method in methods.items():
         steps = name.split(".")
         # A tool that is an attribute of another tool can only be reached by its whole name.
@@ -84,12 +85,13 @@ def tree(tools: Iterable[Tool], reserved: Collection[str] = ()) -> Branch:
     return root
 
 
-def _method(tool: Tool) -> Method:
+def _method(tool: Tool, returns: Returns) -> Method:
     definition = tool.definition
-    text, output = definition.get("description"), definition.get("outputSchema")
+    text, output = definition.get("description"), value_schema(definition.get("outputSchema"))
+    learned = None if output else returns(tool)
     return Method(
         path=f"{tool.ref.server}.{tool.ref.tool}",
         summary=first_sentence(text) if isinstance(text, str) else "",
         arguments=record_of(definition.get("inputSchema")),
-        result=shape_of(value_schema(output)) if output else ANYTHING,
+        result=shape_of(learned.schema if learned else output),
     )

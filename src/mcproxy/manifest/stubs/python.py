@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
+from mcproxy.manifest.learned import Returns, unlearned
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.stubs.names import Branch, Method, TypeNames, is_word, tree
 from mcproxy.manifest.stubs.shapes import (
@@ -73,12 +74,12 @@ _RESERVED = (
 )
 
 
-def python_stub(manifest: Manifest) -> str:
+def python_stub(manifest: Manifest, returns: Returns = unlearned) -> str:
     """The text of the module, ready for a type checker."""
     words = {step for tool in manifest.tools for step in tool.ref.tool.split(".")}
     stub = _Stub(words, TypeNames({*_RESERVED, *words}))
     protocols = {
-        name: stub.protocol(name, tree(view.tools, _RESERVED), view.description)
+        name: stub.protocol(name, tree(view.tools, returns, _RESERVED), view.description)
         for name, view in manifest.servers.items()
     }
     functions = chain.from_iterable(map(_function, FUNCTIONS))

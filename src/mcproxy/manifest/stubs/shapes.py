@@ -13,6 +13,7 @@ from mcproxy.manifest.parameters import properties, required
 from mcproxy.types import Json, JsonObject
 
 MAX_DEPTH: Final = 8  # deeper in, nobody reads the types
+MAX_TYPES: Final = 5_000  # of one schema: definitions that refer to each other are without end
 _REFERENCE = "#/"
 
 PlainName: TypeAlias = Literal["string", "integer", "number", "boolean", "null", "anything"]
@@ -81,9 +82,17 @@ _PLAIN: Mapping[str, Plain] = {
 }
 
 
-def shape_of(schema: Json) -> Shape:
-    """The type that the schema describes."""
-    return _shape(schema, schema if isinstance(schema, dict) else {}, MAX_DEPTH)
+@dataclass(slots=True)
+class _Reading:
+    """A schema that is being read: references are to ``root``; ``left`` types are still made."""
+
+    root: JsonObject
+    left: int
+
+
+def shape_of(schema: Json, most: int = MAX_TYPES) -> Shape:
+    """The type that the schema describes, made of at most so many."""
+    return _shape(schema, _Reading(schema if isinstance(schema, dict) else {}, most), MAX_DEPTH)
 
 
 def record_of(schema: Json) -> Record:
@@ -92,44 +101,45 @@ def record_of(schema: Json) -> Record:
     return shape if isinstance(shape, Record) else Record(())
 
 
-def _shape(schema: Json, root: JsonObject, depth: int) -> Shape:
-    if not isinstance(schema, dict) or depth == 0:
+def _shape(schema: Json, reading: _Reading, depth: int) -> Shape:
+    reading.left -= 1
+    if not isinstance(schema, dict) or depth == 0 or reading.left < 0:
         return ANYTHING
     reference = schema.get("$ref")
     if isinstance(reference, str):
-        return _shape(_referred(reference, root), root, depth - 1)
+        return _shape(_referred(reference, reading.root), reading, depth - 1)
     values = [schema["const"]] if "const" in schema else schema.get("enum")
     if isinstance(values, list):
         return _choice(values)
     for key in ("anyOf", "oneOf"):
         options = schema.get(key)
         if isinstance(options, list) and not properties(schema):
-            return _either([_shape(option, root, depth - 1) for option in options])
-    return _typed(schema, root, depth)
+            return _either([_shape(option, reading, depth - 1) for option in options])
+    return _typed(schema, reading, depth)
 
 
-def _typed(schema: JsonObject, root: JsonObject, depth: int) -> Shape:
+def _typed(schema: JsonObject, reading: _Reading, depth: int) -> Shape:
     declared = schema.get("type", "object" if properties(schema) else None)
     if isinstance(declared, list):
-        return _either([_of_type(name, schema, root, depth) for name in declared])
-    return _of_type(declared, schema, root, depth)
+        return _either([_of_type(name, schema, reading, depth) for name in declared])
+    return _of_type(declared, schema, reading, depth)
 
 
-def _of_type(name: Json, schema: JsonObject, root: JsonObject, depth: int) -> Shape:
+def _of_type(name: Json, schema: JsonObject, reading: _Reading, depth: int) -> Shape:
     if name == "array":
-        return Array(_shape(schema.get("items"), root, depth - 1))
+        return Array(_shape(schema.get("items"), reading, depth - 1))
     if name == "object":
-        return _object(schema, root, depth)
+        return _object(schema, reading, depth)
     return _PLAIN.get(name, ANYTHING) if isinstance(name, str) else ANYTHING
 
 
-def _object(schema: JsonObject, root: JsonObject, depth: int) -> Shape:
+def _object(schema: JsonObject, reading: _Reading, depth: int) -> Shape:
     declared, demanded = properties(schema), required(schema)
     if not declared:
-        return Map(_shape(schema.get("additionalProperties"), root, depth - 1))
+        return Map(_shape(schema.get("additionalProperties"), reading, depth - 1))
     return Record(
         tuple(
-            Member(name, _shape(inner, root, depth - 1), name in demanded, _description(inner))
+            Member(name, _shape(inner, reading, depth - 1), name in demanded, _description(inner))
             for name, inner in declared.items()
         )
     )

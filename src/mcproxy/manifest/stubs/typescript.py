@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from itertools import chain
 
+from mcproxy.manifest.learned import Returns, unlearned
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.stubs.names import Branch, TypeNames, is_word, tree
 from mcproxy.manifest.stubs.shapes import (
@@ -55,14 +56,15 @@ _SPELLED: Mapping[TypeName, str] = {
 _ERROR = "ToolError"
 
 
-def typescript_stub(manifest: Manifest) -> str:
+def typescript_stub(manifest: Manifest, returns: Returns = unlearned) -> str:
     """The text of the declaration file."""
     names = TypeNames({"Api", "Array", "Error", "Servers", "Record", "Promise", _ERROR})
     interfaces = {name: names.new(name) for name in manifest.servers}
     lines = [_HEAD, *_tool_error()]
     for name, view in manifest.servers.items():
         lines += _comment(first_sentence(view.description), "")
-        lines += [f"export interface {interfaces[name]} {{", *_branch(tree(view.tools), 1), "}", ""]
+        branch = _branch(tree(view.tools, returns), 1)
+        lines += [f"export interface {interfaces[name]} {{", *branch, "}", ""]
     listed = [f"{_INDENT}{_key(name)}: {interface};" for name, interface in interfaces.items()]
     lines += ["export interface Servers {", *listed, "}", "", _SERVER.rstrip("\n")]
     lines += chain.from_iterable(map(_function, FUNCTIONS))
