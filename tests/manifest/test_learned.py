@@ -168,6 +168,8 @@ def test_a_long_type_is_shortened_until_it_fits() -> None:
         "$ref": "#/$defs/a",
     }
     assert 0 < len(written_type(endless)) <= MAX_TYPE_CHARS
+    choices: Json = {"properties": {"kind": {"enum": [f"choice {n}" for n in range(20)] + [1]}}}
+    assert written_type(choices) == "{kind?: str|int}"
 
 
 SECRET_VALUES: list[Json] = [

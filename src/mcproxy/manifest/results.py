@@ -28,6 +28,7 @@ _WRAPPED = "x-fastmcp-wrap-result"
 _DEFINITIONS = ("$defs", "definitions")
 
 MAX_TYPE_CHARS = 120  # of a type that is told in short: it shares a line with the call
+MAX_CHOICE_CHARS = 50  # of all choices of a member; else its type alone is told
 _MOST_TYPES = 500  # looked at for it
 _LEVELS, _MEMBERS = (4, 3, 2, 1), (12, 8, 5, 3)  # what is left out of a long one, by and by
 _PLAIN: Mapping[PlainName, str] = {
@@ -90,8 +91,8 @@ def written_type(schema: Json) -> str:
 
 def _written(shape: Shape, levels: int, members: int) -> str:
     match shape:
-        case Choice(values):
-            return "|".join(map(_value, values))
+        case Choice(values) if len(told := "|".join(map(_value, values))) <= MAX_CHOICE_CHARS:
+            return told
         case Either(options):
             return "|".join(dict.fromkeys(_written(each, levels, members) for each in options))
         case Array(item) if item != ANYTHING and (levels or isinstance(item, Plain)):
