@@ -50,7 +50,7 @@ def learning() -> AbstractAsyncContextManager[Part]:
 
             def knows(seen: int) -> bool:
                 learned = made.returns(tool)
-                return learned is not None and learned.shape.seen == seen
+                return learned is not None and learned.results_seen == seen
 
             async def use() -> None:
                 made.follow(manifest)

@@ -58,8 +58,8 @@ async def seen(made: Learning, of: Manifest, count: int) -> Learned:
     async with asyncio.timeout(BOUND_SECS):
         while True:
             learned = made.returns(tool(of))
-            if learned and learned.shape.seen >= count:
-                assert learned.shape.seen == count
+            if learned and learned.results_seen >= count:
+                assert learned.results_seen == count
                 return learned
             await asyncio.sleep(0.01)
 

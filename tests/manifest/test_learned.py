@@ -16,8 +16,8 @@ from mcproxy.manifest.learned import (
     MAX_PLACES,
     MAX_VALUES,
     OFTEN,
-    Learned,
     ResultShape,
+    learned_from,
     merged,
     observed,
 )
@@ -82,7 +82,7 @@ def test_neither_order_nor_grouping_matters(values: list[Json], random: Any) -> 
 @given(st.lists(VALUES, min_size=1, max_size=5))
 @settings(max_examples=80, deadline=None)
 def test_what_was_seen_satisfies_the_schema_whatever_is_seen_beside_it(values: list[Json]) -> None:
-    schema = Learned(shape(*values * OFTEN)).schema
+    schema = learned_from(shape(*values * OFTEN)).schema
     assert [value for value in values if not jsonschema_rs.is_valid(schema, value)] == []
 
 
@@ -96,7 +96,7 @@ def test_a_shape_is_never_larger_than_its_bound(values: list[Json]) -> None:
         assert len(place.choices or ()) <= MAX_CHOICES
         assert path.rpartition("/")[0] in known.places, "what is around a place is there"
     assert msgspec.json.decode(msgspec.json.encode(known), type=ResultShape) == known
-    assert len(Learned(known).brief) <= MAX_TYPE_CHARS
+    assert len(learned_from(known).brief) <= MAX_TYPE_CHARS
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_of_what_is_large_the_head_is_looked_at(value: Json) -> None:
     known = observed(value, any_text)
     counted = sum(sum(place.kinds.values()) for place in known.places.values())
     assert counted <= 2 * MAX_VALUES
-    assert jsonschema_rs.is_valid(Learned(known).schema, value)
+    assert jsonschema_rs.is_valid(learned_from(known).schema, value)
 
 
 def issues(*states: str) -> Json:
@@ -155,12 +155,12 @@ TYPES: dict[str, tuple[Json, str]] = {
 @pytest.mark.requirement("learned.shapes")
 @pytest.mark.parametrize(("value", "told"), TYPES.values(), ids=TYPES.keys())
 def test_a_shape_in_short(value: Json, told: str) -> None:
-    assert Learned(shape(value)).brief == told
+    assert learned_from(shape(value)).brief == told
 
 
 def test_a_long_type_is_shortened_until_it_fits() -> None:
     many: Json = {f"member_{name}": {"inner": {"x": 1}} for name in "abcdefghijklmnopqrstuvwxyz"}
-    told = Learned(shape(many)).brief
+    told = learned_from(shape(many)).brief
     assert told.startswith("{member_a: dict, member_b: dict,")
     assert told.endswith(", …}")
     endless: Json = {
@@ -188,7 +188,7 @@ def test_no_value_is_kept_but_a_few_words_of_choices(value: Json) -> None:
         return "ghp_" not in text
 
     known = reduce(merged, [observed([value] * OFTEN, harmless)] * 10)
-    kept = msgspec.json.encode(known).decode() + json.dumps(Learned(known).schema)
+    kept = msgspec.json.encode(known).decode() + json.dumps(learned_from(known).schema)
     for secret in ("alice", "Alice", "example", "4111", "2024", "151", "ghp_", "abc", "sentence"):
         assert secret not in kept.replace("/name", ""), kept
 
@@ -197,7 +197,7 @@ def test_choices_are_forgotten_for_good_where_there_are_too_many() -> None:
     words = [f"k{chr(97 + n)}" for n in range(MAX_CHOICES + 1)]
     values: list[Json] = [{"kind": word} for word in words for _ in range(OFTEN)]
     known = shape(*values)
-    assert Learned(known).brief == "{kind: str}"
+    assert learned_from(known).brief == "{kind: str}"
     assert "ka" not in msgspec.json.encode(known).decode()
 
 
@@ -214,7 +214,7 @@ def test_the_head_of_a_text_is_json_of_a_shape_that_fits(value: Json, most: int)
         beginning = json.loads(cut)
     except ValueError:
         return  # there was no item that fits
-    both = Learned(merged(observed(json.loads(text), any_text), observed(beginning, any_text)))
+    both = learned_from(merged(observed(json.loads(text), any_text), observed(beginning, any_text)))
     assert jsonschema_rs.is_valid(both.schema, json.loads(text))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcproxy.manifest.learned import Learned, observed
+from mcproxy.manifest.learned import learned_from, observed
 from mcproxy.manifest.model import Manifest, build
 from mcproxy.manifest.search import BadSearch, search
 from mcproxy.types import Json, JsonObject, ServerState
@@ -64,7 +64,7 @@ def test_output_schema_is_shown_where_declared_and_returns_where_learned() -> No
         declared.ref, {**declared.definition, "outputSchema": {"type": "object"}}
     )
     manifest = build([view("x", declared, tool("x", "learned"))])
-    learned = Learned(observed([{"a": 1}], lambda _: True))
+    learned = learned_from(observed([{"a": 1}], lambda _: True))
     reply = search(manifest, "x", namespace="n", max_depth=3, returns=lambda _: learned)
     entries = {str(entry["name"]): entry for entry in tools_of(reply)}
     assert entries["declared"]["outputSchema"] == {"type": "object"}

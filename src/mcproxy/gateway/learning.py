@@ -19,7 +19,7 @@ from typing import TypeAlias
 import msgspec
 
 from mcproxy.cancellation import checkpoint
-from mcproxy.manifest.learned import Harmless, Learned, ResultShape, merged, observed
+from mcproxy.manifest.learned import Harmless, Learned, ResultShape, learned_from, merged, observed
 from mcproxy.manifest.model import Manifest, ServerPart
 from mcproxy.manifest.truncate import head
 from mcproxy.observe.secret_shapes import looks_random
@@ -135,14 +135,18 @@ class Learning:
         """Look at what was seen, until cancelled. What is left then is not looked at."""
         while True:
             checkpoint()
-            await self._due.wait()
-            self._due.clear()
             try:
-                await self.read()
-                while self._samples:
-                    await self._learn(self._samples.popleft())
+                await self._follow_up()
             except Exception:  # what is not learned is no reason to end the gateway
                 log.exception("a fault in what is learned of results")
+
+    async def _follow_up(self) -> None:
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            await self.read()
+            while self._samples:
+                await self._learn(self._samples.popleft())
 
     async def read(self) -> None:
         """Take over what the store has of tools that are new here."""
@@ -153,9 +157,8 @@ class Learning:
             for name in await self._store.keys(_owner(server), ""):
                 kept = await self._store.get(_owner(server), name) if name in part.tools else None
                 known = self._of(part.tools[name]) if kept else None
-                shape = _shape(kept, known.digest) if kept and known else None
-                if known and shape:
-                    self._now_known(known, shape)
+                if kept and known:
+                    await self._take_over(known, kept)
 
     def _current(self, ref: ToolRef) -> Tool | None:
         part = self._parts.get(ref.server)
@@ -183,11 +186,15 @@ class Learning:
 
         ref = known.tool.ref
         entry = await self._store.update(_owner(ref.server), ref.tool, added, KEPT_SECS)
-        self._now_known(known, _entries.decode(entry).shape)
+        await self._take_over(known, entry)
 
-    def _now_known(self, known: _Known, shape: ResultShape) -> None:
-        before, known.learned = known.learned, Learned(shape)
-        if before is None or before.schema != known.learned.schema:
+    async def _take_over(self, known: _Known, kept: bytes) -> None:
+        """From now on this is known, which the store has."""
+        learned = await asyncio.to_thread(_learned, kept, known.digest)
+        if learned is None:
+            return
+        before, known.learned = known.learned, learned
+        if before is None or before.schema != learned.schema:
             self._changes[known.tool.ref.server] += 1
             self._on_change()
 
@@ -213,6 +220,12 @@ def _shape(kept: bytes, digest: str) -> ResultShape | None:
     except msgspec.DecodeError:  # of another release
         return None
     return entry.shape if entry.digest == digest else None
+
+
+def _learned(kept: bytes, digest: str) -> Learned | None:
+    """The same as it is told."""
+    shape = _shape(kept, digest)
+    return learned_from(shape) if shape else None
 
 
 def _shape_of(raw: bytes, harmless: Harmless) -> ResultShape | None:

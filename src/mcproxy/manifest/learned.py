@@ -16,7 +16,6 @@ import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -77,30 +76,19 @@ class ResultShape(msgspec.Struct, frozen=True, omit_defaults=True):
     places: dict[str, PlaceInShape] = {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Learned:
-    """A shape as it is told: whoever gets one asks for what it needs."""
+    """What is told of a shape of so many results: as a JSON Schema, which all of them satisfy, and
+    as a type in a few words, as ``written_type`` writes it."""
 
-    shape: ResultShape
+    results_seen: int
+    schema: JsonObject
+    brief: str
 
-    @cached_property
-    def schema(self) -> JsonObject:
-        """The shape as a JSON Schema, which all results that were seen satisfy."""
-        places = _without_data_names(self.shape.places)
-        inner: dict[str, list[str]] = {}
-        for path in sorted(places):
-            inner.setdefault(_outer(path), []).append(path)
-        return _schema("", places, inner)
-
-    @cached_property
-    def brief(self) -> str:
-        """The shape as a type in a few words, as ``written_type`` writes it."""
-        return written_type(self.schema)
-
-    @cached_property
+    @property
     def told(self) -> JsonObject:
         """What is told beside a tool's definition."""
-        return {"results_seen": self.shape.seen, "schema": self.schema}
+        return {"results_seen": self.results_seen, "schema": self.schema}
 
 
 Returns: TypeAlias = Callable[[Tool], Learned | None]
@@ -138,6 +126,16 @@ def merged(one: ResultShape, other: ResultShape) -> ResultShape:
         path: _both(one.places.get(path, empty), other.places.get(path, empty)) for path in paths
     }
     return ResultShape(one.seen + other.seen, _first(places))
+
+
+def learned_from(shape: ResultShape) -> Learned:
+    """The shape as it is told."""
+    places = _without_data_names(shape.places)
+    inner: dict[str, list[str]] = {}
+    for path in sorted(places):
+        inner.setdefault(_outer(path), []).append(path)
+    schema = _schema("", places, inner)
+    return Learned(shape.seen, schema, written_type(schema))
 
 
 @dataclass(slots=True)
