@@ -1,5 +1,6 @@
 """The distributions, built and installed as users do, and what a checkout offers instead."""
 
+import json
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from tests.e2e.gateways import ROOT, Log
 
 UV = Path(sys.executable).with_name("uv")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PIPX = "pipx==1.18.4"
 COMMANDS = ("mcproxy", "mcproxy-gateway")
 BUILD_SECS = 100
 STOP_SECS = 20
@@ -123,6 +125,45 @@ def test_the_installed_program_checks_and_serves_its_demo(installed: Path, tmp_p
             process.terminate()
             assert process.wait(STOP_SECS) == 0, log.text
             log.join(STOP_SECS)
+
+
+@pytest.fixture(scope="module")
+def pipx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a pipx."""
+    folder = tmp_path_factory.mktemp("pipx")
+    uv("venv", "--quiet", "--python", sys.executable, folder)
+    done = uv("pip", "install", "--quiet", "--python", folder / "bin/python", PIPX)
+    assert done.returncode == 0, done.stderr
+    return folder / "bin"
+
+
+@pytest.mark.requirement("install.lasting")
+@pytest.mark.parametrize("run", ["uvx --from", "pipx run --spec"])
+def test_connect_leaves_a_command_that_outlives_the_cache(
+    distributions: Path, pipx: Path, tmp_path: Path, run: str
+) -> None:
+    [wheel] = distributions.glob("*.whl")
+    env = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "PATH": os.pathsep.join([str(UV.parent), str(pipx), os.environ["PATH"]]),
+        "UV_CACHE_DIR": uv("cache", "dir").stdout.strip(),
+    }
+
+    def done(*words: str) -> str:
+        return subprocess.run(
+            words, cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+        ).stdout
+
+    done(*run.split(), str(wheel), "mcproxy-gateway", "connect", "cursor")
+    entry = json.loads((tmp_path / ".cursor/mcp.json").read_text())["mcpServers"]["mcproxy"]
+    start: list[str] = [entry["command"], *entry["args"][:-3]]
+    assert start == [*run.split(), wheel.as_uri(), "mcproxy-gateway"]
+    configuration = f"{tmp_path}/config/mcp-servers.json"
+    assert entry["args"][-3:] == ["--stdio", "--config", configuration]
+    assert done(*start, "--version").startswith("mcproxy ")
+    # It is known for this gateway, and not taken over as a server.
+    assert "nothing to do" in done(*start, "connect", "cursor")
 
 
 @pytest.mark.requirement("install.version")

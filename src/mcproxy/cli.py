@@ -18,6 +18,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -25,11 +26,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import mcproxy
 from mcproxy.commands.chosen import config_path, load_chosen
+from mcproxy.commands.report import USAGE, WrongUsage
 from mcproxy.commands.screen import Screen
 from mcproxy.errors import ConfigError, McproxyError, SandboxUnavailable
 from mcproxy.foreign_text import clean
 from mcproxy.guardian import guarded
-from mcproxy.subcommands import Parsers, Subcommand, add_subcommands, port, split
+from mcproxy.subcommands import Parsers, Subcommand, add_subcommands, parsed, port
 
 EX_CONFIG = 78
 DEFAULT_PORT = 12010
@@ -53,23 +55,35 @@ log = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the program and exit."""
-    words, rest = split(sys.argv[1:] if argv is None else argv)
-    arguments = parser().parse_args(words, argparse.Namespace(rest=rest))
+    arguments = parsed(parser(), sys.argv[1:] if argv is None else argv)
     command = _run_subcommand if "subcommand" in arguments else _guarded_serve
     try:
         status = command(arguments)
-    except (ConfigError, SandboxUnavailable) as error:
-        _complain(str(error))
-        status = EX_CONFIG
-    except (McproxyError, OSError) as error:
-        _complain(f"mcproxy: {error}")
-        status = 1
-    except ModuleNotFoundError as error:
-        _complain(_NOT_INSTALLED.format(error.name, sys.executable))
-        status = 1
+    except (McproxyError, OSError, ModuleNotFoundError) as error:
+        status = _fail(error, as_json=getattr(arguments, "json", False))
     except KeyboardInterrupt:
         status = 0
     sys.exit(status)
+
+
+def _fail(error: Exception, *, as_json: bool) -> int:
+    """Say why a command did not do what it should: to programs on stdout, as they wait for it."""
+    text, status = str(error), 1
+    match error:
+        case ConfigError() | SandboxUnavailable():
+            status = EX_CONFIG
+        case WrongUsage():
+            text, status = f"mcproxy: {text}", USAGE
+        case ModuleNotFoundError():
+            text = _NOT_INSTALLED.format(error.name, sys.executable)
+        case _:
+            text = f"mcproxy: {text}"
+    if as_json:
+        problems = error.problems if isinstance(error, ConfigError) else ()
+        Screen(_write).json({"error": str(error), "problems": [asdict(each) for each in problems]})
+    else:
+        _complain(text)
+    return status
 
 
 def parser() -> argparse.ArgumentParser:

@@ -14,21 +14,32 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcproxy.commands.chosen import config_path, environment, load_chosen, state
-from mcproxy.commands.report import GOOD, PROBLEMS, USAGE, CommandReport
+from mcproxy.commands.chosen import (
+    config_path,
+    environment,
+    lasting_command,
+    load_chosen,
+    state,
+)
+from mcproxy.commands.report import GOOD, PROBLEMS, CommandReport, WrongUsage
 from mcproxy.commands.screen import Screen
+from mcproxy.types import JsonObject
 
 if TYPE_CHECKING:
     from mcproxy.commands.connect import CommandPlace
     from mcproxy.commands.edit_servers import NewServer
+    from mcproxy.commands.imports import Machine
     from mcproxy.commands.registry import Input
 
 REGISTRY_VARIABLE = "MCPROXY_REGISTRY"
 _REGISTRY = "registry:"
 
 
-def _told(report: CommandReport, screen: Screen) -> int:
-    screen.line(report.text)
+def _told(report: CommandReport, screen: Screen, arguments: argparse.Namespace) -> int:
+    if arguments.json:
+        screen.json(report.facts)
+    else:
+        screen.line(report.text)
     return report.status
 
 
@@ -41,13 +52,19 @@ def check(arguments: argparse.Namespace, screen: Screen) -> int:
     loaded = load_chosen(path)
     authority_of(loaded)  # what cannot run here is not good
     config = loaded.config
-    summary = (
-        f"{path or 'bundled demo'}: good; {len(config.servers)} servers, "
-        f"{len(all_namespaces(config))} namespaces"
-    )
+    shown, namespaces = str(path or "bundled demo"), len(all_namespaces(config))
     notes = [f"note: {note}" for note in loaded.notes]
-    lacking = [f"unconfigured: {name}: {why}" for name, why in loaded.unconfigured.items()]
-    return _told(CommandReport((*notes, *lacking, summary)), screen)
+    lacking = {name: str(why) for name, why in loaded.unconfigured.items()}
+    lines = [f"unconfigured: {name}: {why}" for name, why in lacking.items()]
+    summary = f"{shown}: good; {len(config.servers)} servers, {namespaces} namespaces"
+    facts: JsonObject = {
+        "file": shown,
+        "servers": len(config.servers),
+        "namespaces": namespaces,
+        "notes": [*loaded.notes],
+        "unconfigured": {**lacking},
+    }
+    return _told(CommandReport((*notes, *lines, summary), facts=facts), screen, arguments)
 
 
 def schema(arguments: argparse.Namespace, screen: Screen) -> int:
@@ -63,14 +80,15 @@ def migrate(arguments: argparse.Namespace, screen: Screen) -> int:
     """A version 2 file of a version 1 file."""
     from mcproxy.commands import migrate
 
-    return _told(migrate.run(arguments.path, write=arguments.write), screen)
+    return _told(migrate.run(arguments.path, write=arguments.write), screen, arguments)
 
 
 def namespaces(arguments: argparse.Namespace, screen: Screen) -> int:
     """Who reaches what."""
     from mcproxy.commands import namespaces
 
-    return _told(namespaces.run(load_chosen(config_path(arguments)).config, arguments.name), screen)
+    loaded = load_chosen(config_path(arguments))
+    return _told(namespaces.run(loaded.config, arguments.name), screen, arguments)
 
 
 def import_(arguments: argparse.Namespace, screen: Screen) -> int:
@@ -79,10 +97,17 @@ def import_(arguments: argparse.Namespace, screen: Screen) -> int:
     from mcproxy.config.load import DEFAULT_FILES
 
     target = config_path(arguments) or Path(DEFAULT_FILES[0])
+    machine = _machine()
     if arguments.undo:
-        return _told(imports.undo(target), screen)
-    machine = imports.Machine(Path.home(), Path.cwd(), environment())
-    return _told(imports.run(arguments.source, target, machine, write=arguments.write), screen)
+        return _told(imports.undo(target, machine), screen, arguments)
+    report = imports.run(arguments.source, target, machine, write=arguments.write)
+    return _told(report, screen, arguments)
+
+
+def _machine() -> "Machine":
+    from mcproxy.commands.imports import Machine
+
+    return Machine(Path.home(), Path.cwd(), state(), environment())
 
 
 def stubs(arguments: argparse.Namespace, screen: Screen) -> int:
@@ -97,9 +122,8 @@ def stubs(arguments: argparse.Namespace, screen: Screen) -> int:
     output = arguments.output or Path(settings.output_dir)
     policy = policy_of(loaded.config)
     learned = partial(stubs.learned_before, loaded.config, state() / STORE_FILE)
-    return _told(
-        stubs.run(lambda: trial.learn(loaded), policy, output, settings.languages, learned), screen
-    )
+    report = stubs.run(lambda: trial.learn(loaded), policy, output, settings.languages, learned)
+    return _told(report, screen, arguments)
 
 
 def doctor(arguments: argparse.Namespace, screen: Screen) -> int:
@@ -118,7 +142,8 @@ def login(arguments: argparse.Namespace, screen: Screen) -> int:
     from mcproxy import login
 
     way = login.LoginWay(arguments.redirect_port, browser=not arguments.no_browser)
-    return _told(login.run(load_chosen(config_path(arguments)), arguments.server, way), screen)
+    report = login.run(load_chosen(config_path(arguments)), arguments.server, way)
+    return _told(report, screen, arguments)
 
 
 def connect(arguments: argparse.Namespace, screen: Screen) -> int:
@@ -127,11 +152,10 @@ def connect(arguments: argparse.Namespace, screen: Screen) -> int:
 
     place = _place(arguments)
     if arguments.undo:
-        return connect.undo(arguments.client, place, screen)
+        return _told(connect.undo(arguments.client, place), screen, arguments)
     file = connect.file_of(arguments.client, place)
     if file is None:
-        screen.line(f"{arguments.client!r} is no client that is known, and no file")
-        return USAGE
+        raise WrongUsage(f"{arguments.client!r} is no client that is known, and no file")
     found = connect.plan(file, place)
     if not arguments.json:
         connect.show(found, screen)
@@ -157,17 +181,12 @@ def _declined(screen: Screen) -> bool:
 def _place(arguments: argparse.Namespace) -> "CommandPlace":
     from mcproxy.commands.client_files import GatewayEntry
     from mcproxy.commands.connect import CommandPlace
-    from mcproxy.commands.imports import Machine
     from mcproxy.config.load import DEFAULT_FILES
 
     config = (config_path(arguments) or Path(DEFAULT_FILES[0])).absolute()
-    script = Path(sys.executable).with_name("mcproxy")
-    own = (str(script),) if script.is_file() else (sys.executable, "-m", "mcproxy")
-    entry = GatewayEntry(
-        (*own, "--stdio", "--config", str(config)), getattr(arguments, "http", None)
-    )
-    machine = Machine(Path.home(), Path.cwd(), environment())
-    return CommandPlace(config, state(), machine, sys.platform, entry)
+    command = (*lasting_command(), "--stdio", "--config", str(config))
+    entry = GatewayEntry(command, getattr(arguments, "http", None))
+    return CommandPlace(config, _machine(), sys.platform, entry)
 
 
 def add(arguments: argparse.Namespace, screen: Screen) -> int:
@@ -181,10 +200,9 @@ def add(arguments: argparse.Namespace, screen: Screen) -> int:
     try:
         new = _new_server(arguments, place)
     except ValueError as error:
-        screen.line(f"mcproxy add: {error}")
-        return USAGE
+        raise WrongUsage(f"add: {error}") from error
     texts = edit_servers.with_server(place.config, new, place.machine.environment)
-    change(place.state, f"edit {place.config}", texts, place.config.parent / ".env")
+    change(place.machine.state, f"edit {place.config}", texts, place.config.parent / ".env")
     if not arguments.json:
         screen.line(f"{place.config}: {new.name} is added; `mcproxy add --undo` takes it back")
     if arguments.no_doctor:
@@ -239,10 +257,14 @@ def remove(arguments: argparse.Namespace, screen: Screen) -> int:
     if arguments.undo:
         return _undo_edit(arguments, screen)
     if not arguments.name:
-        screen.line("mcproxy remove: a NAME is needed")
-        return USAGE
+        raise WrongUsage("remove: a NAME is needed")
     place = _place(arguments)
-    change(place.state, f"edit {place.config}", without_server(place.config, arguments.name), None)
+    change(
+        place.machine.state,
+        f"edit {place.config}",
+        without_server(place.config, arguments.name),
+        None,
+    )
     if arguments.json:
         screen.json({"removed": arguments.name, "configuration": str(place.config)})
     else:
@@ -255,10 +277,5 @@ def _undo_edit(arguments: argparse.Namespace, screen: Screen) -> int:
     from mcproxy.commands.undo import take_back
 
     place = _place(arguments)
-    paths = [str(path) for path in take_back(place.state, f"edit {place.config}")]
-    if arguments.json:
-        screen.json({"restored": [*paths]})
-    else:
-        for path in paths:
-            screen.line(f"{path}: is as it was")
-    return GOOD
+    report = take_back(place.machine.state, f"edit {place.config}")
+    return _told(report, screen, arguments)

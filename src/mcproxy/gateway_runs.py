@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mcproxy.commands.chosen import config_path, environment, load_chosen, state
-from mcproxy.commands.report import GOOD, USAGE
+from mcproxy.commands.report import GOOD, WrongUsage
 from mcproxy.commands.screen import Screen
 
 if TYPE_CHECKING:
@@ -68,11 +68,12 @@ def search(arguments: argparse.Namespace, screen: Screen) -> int:
     """The tools that a query finds."""
     from mcproxy.commands import ask
 
-    depth = arguments.depth if arguments.query else min(arguments.depth, 2)
+    query = " ".join(arguments.any_words)
+    depth = arguments.depth if query else min(arguments.depth, 2)
     work = partial(
         ask.search,
         screen=screen,
-        query=arguments.query,
+        query=query,
         options={"max_depth": depth, "limit": arguments.limit},
         as_json=arguments.json,
     )
@@ -98,10 +99,9 @@ def call(arguments: argparse.Namespace, screen: Screen) -> int:
     from mcproxy.commands import ask
 
     try:
-        given = ask.arguments_of(arguments.arguments)
+        given = ask.arguments_of(arguments.any_words)
     except ValueError as error:
-        screen.line(f"mcproxy call: {error}")
-        return USAGE
+        raise WrongUsage(f"call: {error}") from error
     target = (arguments.server, arguments.tool)
     work = partial(ask.call, screen=screen, target=target, arguments=given, as_json=arguments.json)
     return _at_gateway(arguments, screen, work)

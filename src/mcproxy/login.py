@@ -15,10 +15,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass
 from functools import partial
 
-from mcproxy.commands.report import GOOD, PROBLEMS, USAGE, CommandReport
+from mcproxy.commands.report import CommandReport, WrongUsage
 from mcproxy.config.load import Loaded
 from mcproxy.config.model import Config
 from mcproxy.config.validation_messages import did_you_mean
+from mcproxy.errors import McproxyError
 from mcproxy.frontends.pipes import reading
 from mcproxy.upstream.remote.login_callback import Landing, LoginAnswer, NoAnswer, pasted_answer
 from mcproxy.upstream.remote.tokens import LoginFile, login_path
@@ -41,6 +42,10 @@ Wait = Callable[[str], Awaitable[LoginAnswer]]
 _LACKING = "login needs another package: {} -m pip install 'mcp>=2.3'"
 
 
+class CannotLogIn(McproxyError):
+    """Nobody was logged in."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoginWay:
     """How to log in: the ``port`` that the browser comes back to (0: a free one), and whether to
@@ -51,19 +56,20 @@ class LoginWay:
 
 
 def run(loaded: Loaded, name: str, way: LoginWay) -> CommandReport:
-    """Log in; the token is kept in the state directory, readable by its owner only."""
+    """Log in; the token is kept in the state directory, readable by its owner only.
+
+    Raises WrongUsage, CannotLogIn.
+    """
     url = _url(loaded.config, name)
-    if isinstance(url, CommandReport):
-        return url
     try:
         from mcproxy.upstream.remote.oauth import LoginFailed, Person, log_in  # noqa: PLC0415 - an extra
-    except ImportError:
-        return CommandReport((_LACKING.format(sys.executable),), PROBLEMS)
+    except ImportError as error:
+        raise CannotLogIn(_LACKING.format(sys.executable)) from error
     try:
         landing = Landing(way.port)
     except OSError as error:
         text = f"cannot listen on 127.0.0.1:{way.port}: {error.strerror}; choose another --port"
-        return CommandReport((text,), PROBLEMS)
+        raise CannotLogIn(text) from error
     show = partial(_show, name, opens=way.browser and has_browser(loaded.environment))
     person = Person(landing.uri, show, lambda state: _first(state, landing.answer, _pasted))
     file = LoginFile(login_path(loaded.environment, name), url)
@@ -71,19 +77,18 @@ def run(loaded: Loaded, name: str, way: LoginWay) -> CommandReport:
         try:
             asyncio.run(log_in(url, file, person))
         except LoginFailed as failure:
-            return CommandReport((f"{name}: {failure}",), PROBLEMS)
-    return CommandReport((f"{name}: logged in; a running gateway uses it within a minute",), GOOD)
+            raise CannotLogIn(f"{name}: {failure}") from failure
+    done = f"{name}: logged in; a running gateway uses it within a minute"
+    return CommandReport((done,), facts={"server": name, "logged_in": True})
 
 
-def _url(config: Config, name: str) -> str | CommandReport:
+def _url(config: Config, name: str) -> str:
     server = config.servers.get(name)
     if server is None:
         hint = did_you_mean(name, config.servers)
-        return CommandReport((f"there is no server {name!r} ({hint})",), USAGE)
+        raise WrongUsage(f"there is no server {name!r} ({hint})")
     if not server.url:
-        return CommandReport(
-            (f"{name} is no remote server: it has no url, and needs no login",), USAGE
-        )
+        raise WrongUsage(f"{name} is no remote server: it has no url, and needs no login")
     return server.url
 
 

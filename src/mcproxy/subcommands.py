@@ -57,11 +57,22 @@ def add_subcommands(
     return added
 
 
-def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words for the parser, and those after ``--`` of ``add``, which are another program's."""
-    words = list(argv)
+def parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments as typed. What stands after ``--`` of ``add`` is another program's (``rest``);
+    words of a command that takes any number may stand on both sides of an option.
+
+    Raises SystemExit where they make no sense.
+    """
+    words, rest = list(argv), []
     at = words.index(_SEPARATOR) if _SEPARATOR in words else len(words)
-    return (words[:at], words[at + 1 :]) if "add" in words[:at] else (words, [])
+    if "add" in words[:at]:
+        words, rest = words[:at], words[at + 1 :]
+    arguments, left = parser.parse_known_args(words, argparse.Namespace(rest=rest))
+    if left and ("any_words" not in arguments or any(word.startswith("-") for word in left)):
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
+    if left:
+        arguments.any_words += left
+    return arguments
 
 
 def port(text: str) -> int:
@@ -96,16 +107,19 @@ def _add_path(command: argparse.ArgumentParser) -> None:
 def _add_migrate(command: argparse.ArgumentParser) -> None:
     command.add_argument("path", type=Path, metavar="PATH")
     command.add_argument("--write", action="store_true", help="write it, keep PATH.bak")
+    _add_json(command)
 
 
 def _add_import(command: argparse.ArgumentParser) -> None:
     command.add_argument("source", nargs="?", help="claude, cursor, vscode, codex or a file")
-    command.add_argument("--write", action="store_true", help="write it, keep a backup")
-    command.add_argument("--undo", action="store_true", help="put the last backup back")
+    command.add_argument("--write", action="store_true", help="write it")
+    command.add_argument("--undo", action="store_true", help="put all files back as they were")
+    _add_json(command)
 
 
 def _add_stubs(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", type=Path, metavar="DIR", help="where to write them")
+    _add_json(command)
 
 
 def _add_login(command: argparse.ArgumentParser) -> None:
@@ -118,10 +132,12 @@ def _add_login(command: argparse.ArgumentParser) -> None:
         dest="redirect_port",
         help="of 127.0.0.1, where the browser comes back (default: a free one)",
     )
+    _add_json(command)
 
 
 def _add_namespaces(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", nargs="?", metavar="NAME", help="a namespace, group or server")
+    _add_json(command)
 
 
 def _add_gateway(command: argparse.ArgumentParser) -> None:
@@ -141,7 +157,7 @@ def _add_watch(command: argparse.ArgumentParser) -> None:
 
 
 def _add_search(command: argparse.ArgumentParser) -> None:
-    command.add_argument("query", metavar="QUERY", nargs="?", default="", help="empty: all servers")
+    command.add_argument("any_words", metavar="QUERY", nargs="*", help="none: all servers")
     command.add_argument(
         "--depth", type=int, choices=range(4), default=2, help="how much to tell, 0 to 3"
     )
@@ -161,7 +177,7 @@ def _add_call(command: argparse.ArgumentParser) -> None:
     command.add_argument("server", metavar="SERVER")
     command.add_argument("tool", metavar="TOOL")
     command.add_argument(
-        "arguments",
+        "any_words",
         nargs="*",
         metavar="KEY=VALUE",
         help="or one JSON object; a VALUE that is JSON is read as such, KEY:=VALUE is always text",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mcproxy.commands.files import keep_copy, last_copy, replace_file
+from mcproxy.commands.files import keep_copy, replace_file
 
 
 def test_the_permissions_of_a_file_stay(tmp_path: Path) -> None:
@@ -43,10 +43,8 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_copies_are_numbered(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    assert last_copy(path, ".bak") is None
     for content in ("one", "two", "three"):
         path.write_text(content)
         keep_copy(path, ".bak")
     copies = {each.name: each.read_text() for each in tmp_path.iterdir() if each != path}
     assert copies == {"a.json.bak": "one", "a.json.bak.1": "two", "a.json.bak.2": "three"}
-    assert last_copy(path, ".bak") == tmp_path / "a.json.bak.2"

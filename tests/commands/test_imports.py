@@ -2,13 +2,16 @@
 
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mcproxy.commands import imports
+from mcproxy.commands.edit_servers import CannotChange
 from mcproxy.commands.imports import Machine
-from mcproxy.commands.report import CommandReport
+from mcproxy.commands.report import CommandReport, WrongUsage
+from mcproxy.commands.undo import CannotUndo
 from mcproxy.config.load import load
 from mcproxy.foreign_text import hides
 from mcproxy.types import Json, JsonObject
@@ -34,7 +37,16 @@ CLAUDE_CODE = {
 }
 CURSOR = {
     "mcpServers": {
-        "again": {"command": "npx", "args": ["-y", "@modelcontextprotocol/server-github"]},
+        "github": {
+            "command": "npx",
+            "args": ["-y", "@modelcontextprotocol/server-github"],
+            "env": {"GITHUB_TOKEN": "canary-second", "LOG_LEVEL": "info"},
+        },
+        "twin": {
+            "command": "npx",
+            "args": ["-y", "@modelcontextprotocol/server-github"],
+            "env": {"GITHUB_TOKEN": "canary-github", "LOG_LEVEL": "info"},
+        },
         "wiki": {"command": "wiki", "args": ["--lang", "de"]},
         "events": {"url": "https://x.org/sse", "headers": {"Authorization": "Bearer canary-ev"}},
         "files": {"command": "fs", "args": ["${workspaceFolder}", "${userHome}/x", "${env:DIR}"]},
@@ -76,7 +88,7 @@ def machine(tmp_path: Path) -> Machine:
     write(project / ".cursor/mcp.json", CURSOR)
     write(project / ".vscode/mcp.json", VSCODE)
     write(home / ".codex/config.toml", CODEX)
-    return Machine(home, project)
+    return Machine(home, project, tmp_path / "state")
 
 
 @pytest.fixture
@@ -106,7 +118,7 @@ def test_without_write_nothing_changes(machine: Machine, config: Path) -> None:
     assert "  + github: npx -y @modelcontextprotocol/server-github" in report.lines
     assert "      env.GITHUB_TOKEN: its secret moves into .env as GITHUB_TOKEN" in report.lines
     assert "  + search_server: search-mcp --api-key ${SEARCH_SERVER_API_KEY}" in report.lines
-    assert "  - again: it is there already, as 'github'" in report.lines
+    assert "  - twin: it is there already, as 'github'" in report.lines
     assert "  - gateway: it is this gateway" in report.lines
     assert "  - remote gateway: it is this gateway" in report.lines
     assert "has neither 'command' nor 'url'" in report.text
@@ -127,6 +139,11 @@ ADDED: JsonObject = {
     },
     "wiki": {"command": "wiki", "args": []},
     "sentry": {"url": "https://s.org/mcp", "transport": "http"},
+    "github-2": {
+        "command": "npx",
+        "args": ["-y", "@modelcontextprotocol/server-github"],
+        "env": {"GITHUB_TOKEN": "${GITHUB_GITHUB_TOKEN}", "LOG_LEVEL": "info"},
+    },
     "wiki-2": {"command": "wiki", "args": ["--lang", "de"]},
     "events": {
         "url": "https://x.org/sse",
@@ -149,6 +166,7 @@ ADDED: JsonObject = {
 
 
 @pytest.mark.requirement("cli.import")
+@pytest.mark.requirement("cli.same_server")
 def test_servers_of_all_clients_are_added_and_secrets_move(machine: Machine, config: Path) -> None:
     report = imports.run(None, config, machine, write=True)
     assert shows_no_secret(report)
@@ -161,6 +179,7 @@ def test_servers_of_all_clients_are_added_and_secrets_move(machine: Machine, con
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
     loaded = load(config)
     assert loaded.config.servers["github"].env["GITHUB_TOKEN"] == "canary-github"
+    assert loaded.config.servers["github-2"].env["GITHUB_TOKEN"] == "canary-second"
     assert loaded.config.servers["search_server"].args == ("--api-key", "canary-search")
     assert loaded.config.servers["events"].headers["Authorization"] == "Bearer canary-ev"
     assert "canary" not in config.read_text()
@@ -197,29 +216,33 @@ def test_undo_takes_back_the_last_import(machine: Machine, config: Path) -> None
     assert "// mine" in config.read_text()
     middle = files_of(config)
     imports.run("cursor", config, machine, write=True)
-    imports.undo(config)
-    after_one = files_of(config)
-    after_one.pop("mcproxy.json.bak")
-    assert after_one == middle
-    imports.undo(config)
-    files = files_of(config)
-    assert (files["mcproxy.json"], files[".env"]) == (original, "MINE=1\n")
-    assert not [name for name in files if "before-import" in name]
-    report = imports.undo(config)
-    assert (report.status, "no import to undo" in report.text) == (1, True)
+    imports.undo(config, machine)
+    assert files_of(config) == middle
+    imports.undo(config, machine)
+    assert files_of(config) == {"mcproxy.json": original, ".env": "MINE=1\n"}
+    with pytest.raises(CannotUndo, match="nothing to undo"):
+        imports.undo(config, machine)
+
+
+@pytest.mark.requirement("cli.import")
+def test_undo_overwrites_nothing_that_was_written_since(machine: Machine, config: Path) -> None:
+    imports.run("claude", config, machine, write=True)
+    config.write_text(config.read_text() + "// mine\n")
+    before = files_of(config)
+    with pytest.raises(CannotUndo, match="has changed since"):
+        imports.undo(config, machine)
+    assert files_of(config) == before
 
 
 def test_undo_of_a_first_import_leaves_no_configuration(machine: Machine, config: Path) -> None:
     imports.run("claude", config, machine, write=True)
-    imports.undo(config)
-    assert list(files_of(config)) == ["mcproxy.json.bak"]
+    imports.undo(config, machine)
+    assert not files_of(config)
 
 
 def test_variables_never_get_a_second_meaning(machine: Machine, config: Path) -> None:
     write(config.parent / ".env", "GITHUB_TOKEN=another\n")
-    taken = Machine(
-        machine.home, machine.project, {"SEARCH_SERVER_API_KEY": "x", "EVENTS_AUTHORIZATION": ""}
-    )
+    taken = replace(machine, environment={"SEARCH_SERVER_API_KEY": "x", "EVENTS_AUTHORIZATION": ""})
     imports.run(None, config, taken, write=True)
     github, search = servers_of(config)["github"], servers_of(config)["search_server"]
     assert isinstance(github, dict)
@@ -249,12 +272,13 @@ def test_a_file_that_cannot_be_read_does_not_hide_the_others(
 
 
 def test_wrong_usage(machine: Machine, config: Path, tmp_path: Path) -> None:
-    assert imports.run("claud", config, machine).status == 2
-    empty = Machine(tmp_path / "nobody", tmp_path / "nowhere")
+    with pytest.raises(WrongUsage, match="no client"):
+        imports.run("claud", config, machine)
+    empty = Machine(tmp_path / "nobody", tmp_path / "nowhere", tmp_path / "state")
     assert "no server list" in imports.run("codex", config, empty).text
     write(config, '{"servers": [{"name": "a", "command": "c"}]}')
-    report = imports.run("claude", config, machine, write=True)
-    assert (report.status, "mcproxy migrate" in report.text) == (1, True)
+    with pytest.raises(CannotChange, match="mcproxy migrate"):
+        imports.run("claude", config, machine, write=True)
 
 
 @pytest.mark.requirement("text.channels")

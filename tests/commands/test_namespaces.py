@@ -3,6 +3,7 @@
 import pytest
 
 from mcproxy.commands import namespaces
+from mcproxy.commands.report import WrongUsage
 from mcproxy.config.load import load_document
 from mcproxy.types import JsonObject
 
@@ -99,9 +100,8 @@ def test_without_a_name_everything_is_told_and_no_secret() -> None:
 
 
 def test_an_unknown_name_is_wrong_usage_with_a_hint() -> None:
-    report = namespaces.run(CONFIG, "cripto")
-    assert report.status == 2
-    assert "did you mean 'crypto'?" in report.text
+    with pytest.raises(WrongUsage, match="did you mean 'crypto'"):
+        namespaces.run(CONFIG, "cripto")
 
 
 def test_the_demo_needs_no_namespace() -> None:

@@ -1,10 +1,13 @@
 """``status``, ``watch``, ``search``, ``call``, ``exec`` and ``logs``, with a gateway that runs and
 without one."""
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -209,3 +212,39 @@ def test_the_first_screen_is_for_people_only(tmp_path: Path) -> None:
     with gateway(tmp_path, config) as running:
         text = running.logged.text
     assert all(json.loads(line) for line in text.splitlines())
+
+
+def on_a_terminal(home: Path, *words: str, **variables: str) -> str:
+    """What a command writes to a terminal of 100 columns."""
+    own = {"HOME": str(home), "XDG_STATE_HOME": str(home / "state"), "TERM": "xterm"}
+    outer, inner = pty.openpty()
+    termios.tcsetwinsize(inner, (30, 100))
+    with subprocess.Popen(
+        [sys.executable, MAIN, *words],
+        stdin=inner,
+        stdout=inner,
+        stderr=inner,
+        cwd=home,
+        env={**own, **variables},
+    ):
+        os.close(inner)
+        written = bytearray()
+        with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
+            while chunk := os.read(outer, 1 << 16):
+                written += chunk
+        os.close(outer)
+    return written.decode()
+
+
+@pytest.mark.requirement("cli.terminal")
+def test_a_terminal_has_tables_and_colours_unless_it_wants_none(
+    home: Path, running: Running
+) -> None:
+    del running
+    assert "\x1b" not in on_a_terminal(home, "status", NO_COLOR="1")
+    assert "\x1b" not in on_a_terminal(home, "status", TERM="dumb")
+    table = on_a_terminal(home, "status")
+    assert "\x1b[1;31mfailed" in table  # the server that fails
+    assert "\x1b[32mready" in table
+    assert "───" in table
+    assert "───" in on_a_terminal(home, "search", "add", "numbers")

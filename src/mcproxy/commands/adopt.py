@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from mcproxy.commands.clients import Entry, variable_name
+from mcproxy.config.interpolate import fill
 from mcproxy.config.jsonc import Steps, written
 from mcproxy.config.migrate import migrate
 from mcproxy.config.model import ServerConfig
@@ -29,11 +30,11 @@ _KNOWN = (*ServerConfig.model_fields, "disabled", "type")
 # What a client has for itself, and nobody misses.
 _UNSAID = ("type", "alwaysAllow", "autoApprove", "startup_timeout_sec", "timeout", "gallery")
 _GATEWAY = re.compile(
-    r"(?:.*[/\\])?mcproxy(?:\.exe|\.cli|[/\\]main\.py)?"
+    r"(?:.*[/\\])?mcproxy(?:-gateway)?(?:@[\w.]+|\[[\w,]+\])?(?:\.exe|\.cli|[/\\]main\.py)?"
     r"|https?://(?:localhost|127\.0\.0\.1|\[::1\]):12010(?:/.*)?"
 )
 
-Identity: TypeAlias = tuple[str, ...]
+Identity: TypeAlias = tuple[Json, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def adopt(
     for entry in entries:
         known, taken = dict(variables), {**variables, **environment}
         candidate = _candidate(entry, servers, known, taken)
-        reason = _presence(candidate, servers)
+        reason = _presence(candidate, servers, {**known, **environment})
         objection = reason or _objection(candidate)
         if objection:
             left_out.append(LeftOut(entry, objection, served=bool(reason)))
@@ -145,12 +146,14 @@ def _read_codex(named: JsonObject) -> None:
             named[key] = value
 
 
-def _presence(candidate: Added, servers: Mapping[str, Json]) -> str:
+def _presence(candidate: Added, servers: Mapping[str, Json], variables: Mapping[str, str]) -> str:
     """Why it need not be added; empty where it may."""
     definition = candidate.definition
-    same = [name for name, each in servers.items() if _identity(each) == _identity(definition)]
-    if any(_GATEWAY.fullmatch(word) for word in _identity(definition)):
+    words = [definition.get("url"), definition.get("command"), *_list(definition.get("args"))]
+    if any(_GATEWAY.fullmatch(str(word)) for word in words):
         return "it is this gateway"
+    own = _identity(definition, variables)
+    same = [name for name, each in servers.items() if _identity(each, variables) == own]
     return f"it is there already, as {same[0]!r}" if same else ""
 
 
@@ -163,12 +166,14 @@ def _objection(candidate: Added) -> str:
     return "; ".join(map(str, problems)) if problems and not unknown else ""
 
 
-def _identity(definition: Json) -> Identity:
-    """What makes a server the same: its URL, or its command with its arguments."""
-    fields = _object(definition)
-    if fields.get("url"):
-        return (str(fields["url"]),)
-    return (str(fields.get("command")), *map(str, _list(fields.get("args"))))
+def _identity(definition: Json, variables: Mapping[str, str]) -> Identity:
+    """What makes a server the same: what is reached or run, and as whom. Two accounts at one
+    service differ in a header or a variable only."""
+    filled = fill(_object(definition), variables).document
+    if filled.get("url"):
+        return (filled["url"], _object(filled.get("headers")))
+    env = {key: value for key, value in _object(filled.get("env")).items() if key[:1] != "_"}
+    return (filled.get("command"), _list(filled.get("args")), env, filled.get("cwd"))
 
 
 def _variable(found: Plaintext, server: str, taken: Mapping[str, str]) -> str:

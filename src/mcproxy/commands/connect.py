@@ -11,7 +11,6 @@ from pathlib import Path
 
 from mcproxy.commands.adopt import Adoption, adopt
 from mcproxy.commands.client_files import (
-    CannotEdit,
     ClientFile,
     GatewayEntry,
     client_file,
@@ -19,14 +18,12 @@ from mcproxy.commands.client_files import (
     restored,
 )
 from mcproxy.commands.clients import read_client
-from mcproxy.commands.files import with_block
-from mcproxy.commands.imports import Machine, lines_of, stored_variables
-from mcproxy.commands.json_edit import with_members
-from mcproxy.commands.report import GOOD
+from mcproxy.commands.edit_servers import servers_of, with_servers
+from mcproxy.commands.files import file_text, stored_variables
+from mcproxy.commands.imports import Machine, lines_of
+from mcproxy.commands.report import CommandReport
 from mcproxy.commands.screen import Screen
 from mcproxy.commands.undo import change, take_back
-from mcproxy.config.load import read_document
-from mcproxy.config.migrate import is_v1
 from mcproxy.observe.redact import Redactor
 from mcproxy.types import JsonObject
 
@@ -51,10 +48,9 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class CommandPlace:
-    """Where things lie: the configuration, the state, the machine, and how we are started."""
+    """Where things lie: the configuration, the machine, and how we are started."""
 
     config: Path
-    state: Path
     machine: Machine
     platform: str
     entry: GatewayEntry
@@ -66,29 +62,21 @@ def file_of(client: str, place: CommandPlace) -> ClientFile | None:
 
 
 def plan(file: ClientFile, place: CommandPlace) -> Connection:
-    """Decide what to do. Raises ConfigError, CannotEdit, OSError."""
-    config = place.config
-    document = read_document(config) if config.exists() else {}
-    if is_v1(document):
-        raise CannotEdit(f"{config} is a v1 file: `mcproxy migrate {config} --write` comes first")
-    present, known = document.get("servers"), stored_variables(config)
-    entries = read_client(file.path, place.machine.home) if file.path.exists() else []
-    adoption = adopt(
-        entries, present if isinstance(present, dict) else {}, known, place.machine.environment
-    )
+    """Decide what to do. Raises CannotChange, CannotEdit, ConfigError, OSError."""
+    config, machine = place.config, place.machine
+    _, present = servers_of(config)
+    entries = read_client(file.path, machine.home) if file.path.exists() else []
+    adoption = adopt(entries, present, stored_variables(config), machine.environment)
     taken = {each.origin.name for each in adoption.added}
     taken |= {each.origin.name for each in adoption.left_out if each.served}
     taken -= {each.origin.name for each in adoption.left_out if not each.served}
-    texts: dict[Path, str] = {}
-    env = config.parent / ".env"
-    if adoption.variables:  # first, so that the configuration never names a variable that is not
-        texts[env] = with_block(read(env), f"{_TITLE} ({file.path.name})", adoption.variables)
     servers = {each.name: each.definition for each in adoption.added}
-    texts[config] = with_members(read(config), ("servers",), servers) if servers else read(config)
-    texts[file.path] = connected(read(file.path), file, taken, place.entry)
-    changed = {path: text for path, text in texts.items() if text != read(path)}
+    title = f"{_TITLE} ({file.path.name})"
+    texts = with_servers(config, servers, adoption.variables, title)
+    texts[file.path] = connected(file_text(file.path), file, taken, place.entry)
+    changed = {path: text for path, text in texts.items() if text != file_text(path)}
     values = frozenset(value for entry in entries for value in _values(entry.definition))
-    return Connection(file, changed, adoption, env, values)
+    return Connection(file, changed, adoption, config.parent / ".env", values)
 
 
 def _values(definition: JsonObject) -> Iterator[str]:
@@ -115,10 +103,10 @@ def show(found: Connection, screen: Screen) -> None:
 
 def carry_out(found: Connection, place: CommandPlace) -> None:
     """Write the files. Raises OSError."""
-    change(place.state, _subject(found.file), found.texts, found.env)
+    change(place.machine.state, _subject(found.file), found.texts, found.env)
 
 
-def undo(client: str, place: CommandPlace, screen: Screen) -> int:
+def undo(client: str, place: CommandPlace) -> CommandReport:
     """Put all files back as they were before the client was connected. Raises CannotUndo."""
     file = file_of(client, place) or ClientFile(Path(client).expanduser(), ("mcpServers",), "url")
 
@@ -126,9 +114,7 @@ def undo(client: str, place: CommandPlace, screen: Screen) -> int:
         # Clients write their files at any time; what is not a list of servers is theirs.
         return restored(before, now, file)
 
-    for path in take_back(place.state, _subject(file), {file.path.absolute(): merge}):
-        screen.line(f"{path}: is as it was")
-    return GOOD
+    return take_back(place.machine.state, _subject(file), {file.path.absolute(): merge})
 
 
 def in_words(found: Connection, client: str) -> str:
@@ -159,18 +145,13 @@ def report(found: Connection, place: CommandPlace) -> JsonObject:
     }
 
 
-def read(path: Path) -> str:
-    """The text of a file with its line ends as they are; empty where there is none."""
-    return path.read_bytes().decode("utf-8-sig") if path.exists() else ""
-
-
 def _subject(file: ClientFile) -> str:
     return f"connect {file.path.absolute()}"
 
 
 def _difference(path: Path, text: str) -> Iterator[str]:
     return difflib.unified_diff(
-        read(path).splitlines(), text.splitlines(), str(path), str(path), lineterm="", n=2
+        file_text(path).splitlines(), text.splitlines(), str(path), str(path), lineterm="", n=2
     )
 
 

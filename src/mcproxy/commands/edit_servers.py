@@ -9,9 +9,7 @@ from pathlib import Path
 
 from mcproxy.commands.adopt import adopt
 from mcproxy.commands.clients import Entry
-from mcproxy.commands.connect import read
-from mcproxy.commands.files import with_block
-from mcproxy.commands.imports import stored_variables
+from mcproxy.commands.files import file_text, stored_variables, with_block
 from mcproxy.commands.json_edit import with_members, without
 from mcproxy.config.load import read_document
 from mcproxy.config.migrate import is_v1
@@ -64,7 +62,7 @@ class Pairs:
 
 def with_server(config: Path, new: NewServer, environment: Mapping[str, str]) -> dict[Path, str]:
     """The texts of the files with the server. Raises CannotChange, ConfigError, OSError."""
-    document, present = _servers(config)
+    document, present = servers_of(config)
     if new.name in present:
         raise CannotChange(f"{config}: there is a server {new.name!r}; `mcproxy remove {new.name}`")
     stored = stored_variables(config)
@@ -84,11 +82,23 @@ def with_server(config: Path, new: NewServer, environment: Mapping[str, str]) ->
         for name, value in {**new.variables, **adoption.variables}.items()
         if name not in stored
     }
+    servers = {new.name: added.definition}
+    return with_servers(config, servers, variables, f"mcproxy add {new.name}")
+
+
+def with_servers(
+    config: Path, servers: Mapping[str, Json], variables: Mapping[str, str], title: str
+) -> dict[Path, str]:
+    """The texts of the files with these servers, and with new variables under a title.
+
+    The ``.env`` is first, so that the configuration never names a variable that is not there.
+    """
     texts: dict[Path, str] = {}
     env = config.parent / ".env"
-    if variables:  # first, so that the configuration never names a variable that is not
-        texts[env] = with_block(read(env), f"mcproxy add {new.name}", variables)
-    texts[config] = with_members(read(config), ("servers",), {new.name: added.definition})
+    if variables:
+        texts[env] = with_block(file_text(env), title, variables)
+    if servers:
+        texts[config] = with_members(file_text(config), ("servers",), servers)
     return texts
 
 
@@ -97,14 +107,15 @@ def without_server(config: Path, name: str) -> dict[Path, str]:
 
     Raises as ``with_server``.
     """
-    _, present = _servers(config)
+    _, present = servers_of(config)
     if name not in present:
         known = ", ".join(present) or "none"
         raise CannotChange(f"{config}: there is no server {name!r}; there are: {known}")
-    return {config: without(read(config), ("servers", name))}
+    return {config: without(file_text(config), ("servers", name))}
 
 
-def _servers(config: Path) -> tuple[JsonObject, Mapping[str, Json]]:
+def servers_of(config: Path) -> tuple[JsonObject, JsonObject]:
+    """The configuration, where there is one, and its servers. Raises CannotChange, ConfigError."""
     document = read_document(config) if config.exists() else {}
     if is_v1(document):
         raise CannotChange(f"{config} is a v1 file: `mcproxy migrate {config} --write` comes first")

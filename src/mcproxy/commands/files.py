@@ -1,18 +1,25 @@
-"""Files that are replaced as a whole or not at all, copies that never replace another, and
-variables added to a ``.env`` as a block with a title, by which they can be taken out.
+"""Files that are replaced as a whole or not at all, copies that never replace another, and the
+variables of a ``.env``, added to it as a block with a title, by which people find them.
 
-So no copy of a ``.env`` is needed, which would have the same secrets under a name that nobody
-protects. The quoting is the one that python-dotenv reads.
+The quoting is the one that python-dotenv reads.
 """
 
 import contextlib
+import io
 import itertools
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from dotenv import dotenv_values
+
 _NEW_FILE, _PERMISSIONS = 0o644, 0o7777
+
+
+def file_text(path: Path) -> str:
+    """The text of a file with its line ends as they are; empty where there is none."""
+    return path.read_bytes().decode("utf-8-sig") if path.exists() else ""
 
 
 def replace_file(path: Path, text: str, *, mode: int = _NEW_FILE) -> None:
@@ -56,12 +63,6 @@ def keep_copy(path: Path, suffix: str) -> Path:
     raise AssertionError
 
 
-def last_copy(path: Path, suffix: str) -> Path | None:
-    """The copy that ``keep_copy`` made last."""
-    existing = list(itertools.takewhile(Path.exists, _numbered(path, suffix)))
-    return existing[-1] if existing else None
-
-
 def _numbered(path: Path, suffix: str) -> Iterator[Path]:
     first = path.with_name(f"{path.name}{suffix}")
     others = (path.with_name(f"{path.name}{suffix}.{number}") for number in itertools.count(1))
@@ -78,14 +79,11 @@ def with_block(text: str, title: str, variables: Mapping[str, str]) -> str:
     return f"{before}{_BEGIN}{title}\n{''.join(lines)}{_END}{title}\n"
 
 
-def without_block(text: str, title: str) -> str:
-    """The text without the block of this title; as it is where there is none."""
-    begin, end = f"{_BEGIN}{title}\n", f"{_END}{title}\n"
-    start = text.find(begin)
-    stop = text.find(end, start)
-    if start < 0 or stop < 0:
-        return text
-    return text[:start] + text[stop + len(end) :]
+def stored_variables(config: Path) -> dict[str, str]:
+    """The variables of the ``.env`` beside a configuration."""
+    stream = io.StringIO(file_text(config.parent / ".env"))
+    values = dotenv_values(stream=stream, interpolate=False)
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _quoted(value: str) -> str:

@@ -15,6 +15,7 @@ from mcproxy.config import jsonc
 from mcproxy.config.load import read_document
 from mcproxy.config.migrate import Migration, is_v1, migrate
 from mcproxy.errors import ConfigError
+from mcproxy.types import JsonObject
 
 BACKUP = ".bak"
 
@@ -25,21 +26,26 @@ def run(path: Path, *, write: bool = False) -> CommandReport:
     Raises ConfigError for a file that cannot be brought to v2, OSError where it cannot be written.
     """
     document = read_document(path)
+    facts: JsonObject = {"file": str(path), "written": False}
     if not is_v1(document):
-        return CommandReport((f"{path}: is a v2 file already; nothing to do",))
+        done = f"{path}: is a v2 file already; nothing to do"
+        return CommandReport((done,), facts={**facts, "document": document})
     migration = migrate(document)
     if migration.problems:
         raise ConfigError(str(path), migration.problems)
     old = path.read_text(encoding="utf-8-sig")
     new = layout(migration.document, indent_of(old)) + "\n"
-    notes = tuple(_notes(migration, old))
+    notes = [*_notes(migration, old)]
+    facts |= {"document": migration.document, "notes": [*notes]}
+    told = [f"note: {note}" for note in notes]
     if not write:
-        shown = tuple(_difference(path, old, new))
+        shown = _difference(path, old, new)
         hint = "nothing is written; `mcproxy migrate --write` writes it and keeps the old file"
-        return CommandReport((*shown, *notes, hint))
+        return CommandReport((*shown, *told, hint), facts=facts)
     kept = keep_copy(path, BACKUP)
     replace_file(path, new)
-    return CommandReport((f"{path}: is a v2 file now; the old one is {kept}", *notes))
+    done = f"{path}: is a v2 file now; the old one is {kept}"
+    return CommandReport((done, *told), facts={**facts, "written": True, "backup": str(kept)})
 
 
 def _difference(path: Path, old: str, new: str) -> Iterator[str]:
@@ -49,6 +55,6 @@ def _difference(path: Path, old: str, new: str) -> Iterator[str]:
 
 
 def _notes(migration: Migration, old: str) -> Iterator[str]:
-    yield from (f"note: {note}" for note in migration.notes)
+    yield from migration.notes
     if jsonc.plain(old) != old:
-        yield 'note: comments written // or /* */ do not come along; those in keys ("_note") do'
+        yield 'comments written // or /* */ do not come along; those in keys ("_note") do'

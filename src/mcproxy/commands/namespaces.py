@@ -3,9 +3,11 @@
 The facts are those of ``policy.explain``; here they become lines for people.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from mcproxy.commands.report import USAGE, CommandReport, columns
+import msgspec
+
+from mcproxy.commands.report import CommandReport, WrongUsage, columns
 from mcproxy.config.model import Config
 from mcproxy.config.validation_messages import did_you_mean
 from mcproxy.policy.explain import (
@@ -17,21 +19,29 @@ from mcproxy.policy.explain import (
     Story,
     explain,
 )
+from mcproxy.types import JsonObject
 
 _INDENT = "  "
 
 
 def run(config: Config, name: str | None = None) -> CommandReport:
-    """Tell about one namespace, group or server, or about all of them."""
+    """Tell about one namespace, group or server, or about all of them. Raises WrongUsage."""
     story = explain(config)
+    kinds = {"namespaces": story.namespaces, "groups": story.groups, "servers": story.servers}
     if name is None:
-        return CommandReport(tuple(_everything(story)))
+        return CommandReport(tuple(_everything(story)), facts=_facts(kinds))
     told = [*_named(story, name)]
-    if told:
-        return CommandReport(tuple(told))
-    known = {*story.namespaces, *story.groups, *story.servers}
-    hint = did_you_mean(name, known)
-    return CommandReport((f"there is no namespace, group or server {name!r} ({hint})",), USAGE)
+    if not told:
+        known = {each for kind in kinds.values() for each in kind}
+        hint = did_you_mean(name, known)
+        raise WrongUsage(f"there is no namespace, group or server {name!r} ({hint})")
+    facts = _facts({key: {name: kind[name]} for key, kind in kinds.items() if name in kind})
+    return CommandReport(tuple(told), facts=facts)
+
+
+def _facts(kinds: Mapping[str, Mapping[str, object]]) -> JsonObject:
+    facts: JsonObject = msgspec.to_builtins(kinds, enc_hook=str)
+    return facts
 
 
 def _named(story: Story, name: str) -> Iterator[str]:

@@ -1,18 +1,26 @@
 """What a command has to say, and how rows become columns. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from mcproxy.errors import McproxyError
+from mcproxy.types import JsonObject
 
 GOOD, PROBLEMS, USAGE = 0, 1, 2
 _GAP = "  "
 
 
+class WrongUsage(McproxyError):
+    """What was typed makes no sense; the exit status is ``USAGE``."""
+
+
 @dataclass(frozen=True, slots=True)
 class CommandReport:
-    """Lines for stdout, and the exit status: ``GOOD``, ``PROBLEMS`` or ``USAGE``."""
+    """Lines for people, the same as facts for ``--json``, and the exit status."""
 
     lines: tuple[str, ...]
     status: int = GOOD
+    facts: JsonObject = field(default_factory=dict)
 
     @property
     def text(self) -> str:

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 
 from mcproxy.cancellation import checkpoint
 from mcproxy.commands.files import replace_file
-from mcproxy.commands.report import PROBLEMS, CommandReport
+from mcproxy.commands.report import GOOD, PROBLEMS, CommandReport
 from mcproxy.config.model import Config, StubGeneration
 from mcproxy.gateway.learning import Learning
 from mcproxy.gateway.snapshot import take_snapshot
@@ -27,6 +27,7 @@ from mcproxy.policy.access import Policy
 from mcproxy.policy.namespaces import learned_servers
 from mcproxy.store.interface import StoreBounds
 from mcproxy.store.local_store import LocalStore
+from mcproxy.types import JsonObject
 
 Language: TypeAlias = Literal["python", "typescript"]
 LANGUAGES: tuple[Language, ...] = ("python", "typescript")
@@ -60,6 +61,16 @@ class StubFile:
     manifest: Manifest
     language: Language
     learned: WhatIsLearned
+
+    @property
+    def tools(self) -> int:
+        """How many tools it has."""
+        return self.manifest.tool_count
+
+    @property
+    def servers(self) -> int:
+        """How many servers they are of."""
+        return len(self.manifest.servers)
 
     @property
     def about(self) -> Sequence[object]:
@@ -109,18 +120,29 @@ def run(
     ``PROBLEMS`` where a server's tools are not known: the stubs lack them.
     """
     manifest = learn()
-    lines: list[str] = []
     namespaces = take_snapshot(policy, manifest).parts()
     returns = WhatIsLearned(learned(manifest))
-    for file in files(manifest, namespaces, output, languages, returns):
+    written = files(manifest, namespaces, output, languages, returns)
+    for file in written:
         file.write()
-        lines.append(f"{file.path}: {_counts(file.manifest)}")
-    lacking = [
-        f"{view.name}: its tools are not known, as it is {view.state}; see `mcproxy doctor`"
+    unknown = {
+        view.name: view.state
         for view in manifest.servers.values()
         if view.state not in ("ready", "idle", "disabled")
+    }
+    lines = [f"{each.path}: {each.tools} tools of {each.servers} servers" for each in written]
+    lacking = [
+        f"{name}: its tools are not known, as it is {state}; see `mcproxy doctor`"
+        for name, state in unknown.items()
     ]
-    return CommandReport((*lines, *lacking), PROBLEMS if lacking else 0)
+    facts: JsonObject = {
+        "files": [
+            {"path": str(each.path), "tools": each.tools, "servers": each.servers}
+            for each in written
+        ],
+        "unknown": {**unknown},
+    }
+    return CommandReport((*lines, *lacking), PROBLEMS if lacking else GOOD, facts)
 
 
 def learned_before(config: Config, store: Path, manifest: Manifest) -> Returns:
@@ -136,10 +158,6 @@ async def _learned_before(path: Path, manifest: Manifest) -> Returns:
         learning.follow(manifest)
         await learning.read()
         return learning.returns
-
-
-def _counts(manifest: Manifest) -> str:
-    return f"{manifest.tool_count} tools of {len(manifest.servers)} servers"
 
 
 class StubWriter:

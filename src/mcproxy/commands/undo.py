@@ -15,6 +15,7 @@ from typing import TypeAlias
 import msgspec
 
 from mcproxy.commands.files import replace_file
+from mcproxy.commands.report import CommandReport
 from mcproxy.config.state import replace_private
 from mcproxy.errors import McproxyError
 
@@ -62,8 +63,10 @@ def change(state: Path, subject: str, texts: Mapping[Path, str], private: Path |
         old.unlink(missing_ok=True)
 
 
-def take_back(state: Path, subject: str, merges: Mapping[Path, Merge] | None = None) -> list[Path]:
-    """Make the files what they were before the last change of this subject; gives their paths.
+def take_back(
+    state: Path, subject: str, merges: Mapping[Path, Merge] | None = None
+) -> CommandReport:
+    """Make the files what they were before the last change of this subject, and say which.
 
     Raises CannotUndo where there is no such change, or a file has changed since and no merge gives
     its text; OSError.
@@ -77,7 +80,10 @@ def take_back(state: Path, subject: str, merges: Mapping[Path, Merge] | None = N
         else:
             replace_file(path, data.decode("utf-8", "surrogateescape"))
     kept.unlink()
-    return list(texts)
+    paths = [str(path) for path in texts]
+    return CommandReport(
+        tuple(f"{path}: is as it was" for path in paths), facts={"restored": [*paths]}
+    )
 
 
 def _last(state: Path, subject: str) -> tuple[Path, _Change]:
