@@ -13,7 +13,7 @@ PARTS := $(VENV)/.dev tests/node/node_modules/.ready tests/sdk1/.venv/.ready
 
 COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --custom-compile-command "make requirements"
 
-.PHONY: run setup test test-debug test-pythons test-pythons-some coverage check bench docs format requirements dist clean
+.PHONY: run setup test test-deploy test-debug test-pythons test-pythons-some coverage check bench docs format requirements dist clean
 
 # `make run PORT=8080`: another port than 12010.
 run: $(VENV)/.run
@@ -21,12 +21,17 @@ run: $(VENV)/.run
 
 setup: $(VENV)/.dev
 
+# Everything but the image in Podman, which has a target of its own.
 test: $(PARTS)
-	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --ignore=tests/deploy $(PYTEST_ARGS)
+
+# The image, and what starts it: needs Podman, and builds the image first (some minutes).
+test-deploy: $(PARTS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/deploy
 
 # With asyncio's debug mode in the tests and in every gateway that they start.
 test-debug: $(PARTS)
-	PYTHONASYNCIODEBUG=1 $(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+	PYTHONASYNCIODEBUG=1 $(BIN)/python -m pytest -n auto --ignore=tests/deploy $(PYTEST_ARGS)
 
 # With every other Python that is there, each in an environment of its own.
 test-pythons: $(VENV)/.dev
@@ -43,9 +48,10 @@ OF_THE_PYTHON := tests/sandbox/jail tests/sandbox/test_selftest.py tests/sandbox
 test-pythons-some:
 	$(MAKE) test-pythons PYTEST_ARGS="$(OF_THE_PYTHON) $(PYTEST_ARGS)"
 
-# Branches of src/, what runs inside the sandbox included.
+# Branches of src/, what runs inside the sandbox included; of all tests, less than `fail_under` of
+# pyproject.toml is a failure.
 coverage: $(PARTS)
-	$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --ignore=tests/deploy --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

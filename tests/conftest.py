@@ -1,7 +1,10 @@
 """What every test shares, and how tests are dealt out to processes (``pytest -n auto``)."""
 
+import gc
 import os
-from collections.abc import Iterable, Iterator
+import resource
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Iterator
 
 import coverage
 import hypothesis
@@ -16,6 +19,10 @@ MOST_PROCESSES = 16
 
 # Where the tests of a file share a gateway, they run in one process. All others run in any.
 TOGETHER = ("tests/e2e/", "tests/conformance/", "tests/deploy/")
+
+DEAREST = 10  # so many tests are named at the end of a run
+COST = "cpu_secs"
+SPENT = pytest.StashKey[float]()
 
 # How fast examples come is the machine's matter: a busy one must not fail a property.
 hypothesis.settings.register_profile(
@@ -46,6 +53,49 @@ def _coverage_of_the_jail() -> Iterator[None]:
     else:
         with jail_coverage.followed(measured):
             yield
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What importing all tests has made stays; no collection of garbage walks through it again."""
+    gc.collect()
+    gc.freeze()
+    session.config.stash[SPENT] = _cpu_secs()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note what a phase of a test took of the processor: here, and in children that have ended."""
+    report = yield
+    before, now = item.config.stash[SPENT], _cpu_secs()
+    item.config.stash[SPENT] = now
+    report.user_properties.append((COST, now - before))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tests that took most of the processor: time passes with a machine's load."""
+    costs: dict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                costs[report.nodeid] += _noted(report)
+    terminalreporter.section(f"{sum(costs.values()):.0f} s of processor time")
+    for secs, nodeid in sorted(((secs, nodeid) for nodeid, secs in costs.items()), reverse=True)[
+        :DEAREST
+    ]:
+        terminalreporter.line(f"{secs:6.1f} s {nodeid}")
+
+
+def _noted(report: pytest.TestReport) -> float:
+    return sum(float(str(value)) for name, value in report.user_properties if name == COST)
+
+
+def _cpu_secs() -> float:
+    return sum(
+        sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
 
 
 class Scheduler(LoadScopeScheduling):  # type: ignore[misc]

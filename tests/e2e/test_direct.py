@@ -7,20 +7,21 @@ the stateless one, ``sdk`` of both.
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal, cast
 
 import pytest
 from mcp import types
+from mcp.client import Transport
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.shared.exceptions import MCPError
 from pydantic import FileUrl
 
 from mcproxy.types import JsonObject
-from tests.e2e.gateways import MAIN, echo
+from tests.e2e.gateways import MAIN, Running, echo, gateway
 from tests.upstream.fleets import server
 
 Mode = Literal["legacy", "2026-07-28"]
@@ -74,20 +75,53 @@ class Human:
                 await self.news.wait()
 
 
+SERVERS: dict[str, JsonObject] = {
+    **ASKER,
+    "echo": echo(),
+    "bare": {**echo(), "prefix": False},
+    "modern": server("modern.py"),
+    "sdk": server("sdk_server.py"),
+    "reviewer": server("sdk_server.py", prefix=False),
+    "down": {"command": "/no/such/command"},
+}
+SHOWN = (
+    *("direct-asker", "direct-echo", "direct-modern", "direct-sdk", "code-asker", "code-modern"),
+    *("direct-asker-bare", "direct-asker-modern", "direct-asker-reviewer", "both-asker-modern"),
+    *("code-asker-reviewer", "code-asker-sdk-down"),
+)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A gateway for the tests that leave its servers as they were: a namespace for some servers,
+    and the way they are offered, is named ``offer-server-server``."""
+    document: JsonObject = {
+        "servers": {**SERVERS},
+        "namespaces": {
+            name: {"servers": [*name.split("-")[1:]], "mode": name.split("-")[0]} for name in SHOWN
+        },
+        "sandbox": {"min_level": "none"},
+    }
+    with gateway(tmp_path_factory.mktemp("direct"), document) as running:
+        yield running
+
+
+def visiting(shared: Running, mode: Mode, namespace: str, human: Human | None = None) -> Client:
+    """A client of the shared gateway; with a human, it can be asked everything."""
+    assert namespace in SHOWN
+    return client_of(str(shared.http.base_url.join(f"/mcp/{namespace}")), mode, human)
+
+
 @asynccontextmanager
 async def connected(
-    directory: Path,
-    mode: Mode,
-    servers: Mapping[str, JsonObject],
-    human: Human | None = None,
-    offer: str = "direct",
+    directory: Path, mode: Mode, servers: Mapping[str, JsonObject], human: Human | None = None
 ) -> AsyncIterator[Client]:
-    """A client of a gateway in direct mode; with a human, it can be asked everything."""
+    """A client, on pipes, of a gateway in direct mode that is its own, whose servers it may
+    change."""
     config = directory / "mcproxy.json"
-    place: JsonObject = {"servers": [*servers], "mode": offer}
     document: JsonObject = {
         "servers": {**servers},
-        "namespaces": {"public": place},
+        "namespaces": {"public": {"servers": [*servers], "mode": "direct"}},
         "sandbox": {"min_level": "none"},
         "manifests": {"startup_dwell_secs": 10},
     }
@@ -97,8 +131,14 @@ async def connected(
         args=[str(MAIN), "--stdio", "--config", str(config)],
         env={"XDG_STATE_HOME": str(directory / "state")},
     )
-    async with Client(
-        stdio_client(parameters),
+    async with client_of(stdio_client(parameters), mode, human) as client:
+        yield client
+
+
+def client_of(transport: str | Transport, mode: Mode, human: Human | None) -> Client:
+    """The SDK's client; with a human, it can be asked everything."""
+    return Client(
+        transport,
         mode=mode,
         elicitation_callback=human.elicit if human else None,
         sampling_callback=human.sample if human else None,
@@ -106,8 +146,7 @@ async def connected(
         logging_callback=human.log if human else None,
         message_handler=human.on_message if human else None,
         cache=None,
-    ) as client:
-        yield client
+    )
 
 
 def meta_of(**members: str) -> types.RequestParamsMeta:
@@ -124,9 +163,8 @@ def text(result: types.CallToolResult) -> str:
 
 @pytest.mark.requirement("direct.tools")
 @both_eras
-async def test_the_tools_of_servers_themselves(tmp_path: Path, mode: Mode) -> None:
-    servers = {"asker": server("asker.py"), "echo": {**echo(), "prefix": False}}
-    async with connected(tmp_path, mode, servers) as client:
+async def test_the_tools_of_servers_themselves(shared: Running, mode: Mode) -> None:
+    async with visiting(shared, mode, "direct-asker-bare") as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert "search" not in tools
         assert {"asker__elicit", "asker__rich", "echo", "add"} <= set(tools)
@@ -150,8 +188,8 @@ async def test_the_tools_of_servers_themselves(tmp_path: Path, mode: Mode) -> No
 
 @pytest.mark.requirement("direct.faults")
 @both_eras
-async def test_what_goes_wrong_is_told(tmp_path: Path, mode: Mode) -> None:
-    async with connected(tmp_path, mode, {"echo": echo()}) as client:
+async def test_what_goes_wrong_is_told(shared: Running, mode: Mode) -> None:
+    async with visiting(shared, mode, "direct-echo") as client:
         await client.list_tools()
         with pytest.raises(MCPError, match="unknown tool 'echo__ecco'; did you mean echo__echo"):
             await client.call_tool("echo__ecco", {})
@@ -173,19 +211,17 @@ async def test_what_goes_wrong_is_told(tmp_path: Path, mode: Mode) -> None:
 @pytest.mark.parametrize(
     ("name", "tool"), [("asker", "work"), ("modern", "count"), ("sdk", "work")]
 )
-async def test_progress(tmp_path: Path, mode: Mode, name: str, tool: str) -> None:
+async def test_progress(shared: Running, mode: Mode, name: str, tool: str) -> None:
     human = Human()
-    script = "sdk_server.py" if name == "sdk" else f"{name}.py"
-    async with connected(tmp_path, mode, {name: server(script)}, human) as client:
+    async with visiting(shared, mode, f"direct-{name}", human) as client:
         await client.call_tool(f"{name}__{tool}", {}, progress_callback=human.on_progress)
         assert human.progress == [1, 2, 3]
 
 
 @pytest.mark.requirement("direct.ask")
 @both_eras
-async def test_servers_ask_the_client(tmp_path: Path, mode: Mode) -> None:
-    servers = {"asker": server("asker.py"), "modern": server("modern.py")}
-    async with connected(tmp_path, mode, servers, Human()) as client:
+async def test_servers_ask_the_client(shared: Running, mode: Mode) -> None:
+    async with visiting(shared, mode, "direct-asker-modern", Human()) as client:
         elicited = await client.call_tool("asker__elicit", {})
         assert json.loads(text(elicited)) == {"action": "accept", "content": {"name": "Ada"}}
         sampled = await client.call_tool("asker__sample", {})
@@ -197,8 +233,8 @@ async def test_servers_ask_the_client(tmp_path: Path, mode: Mode) -> None:
 
 @pytest.mark.requirement("direct.cannot_ask")
 @both_eras
-async def test_clients_that_cannot_be_asked(tmp_path: Path, mode: Mode) -> None:
-    async with connected(tmp_path, mode, ASKER) as client:
+async def test_clients_that_cannot_be_asked(shared: Running, mode: Mode) -> None:
+    async with visiting(shared, mode, "direct-asker") as client:
         answer = text(await client.call_tool("asker__elicit", {}))
         assert "elicitation/create" in json.loads(answer)["message"]
 
@@ -255,8 +291,8 @@ async def test_log_messages(tmp_path: Path, mode: Mode) -> None:
 
 @pytest.mark.requirement("pass.meta")
 @both_eras
-async def test_meta_goes_through_but_for_what_concerns_one_hop(tmp_path: Path, mode: Mode) -> None:
-    async with connected(tmp_path, mode, ASKER) as client:
+async def test_meta_goes_through_but_for_what_concerns_one_hop(shared: Running, mode: Mode) -> None:
+    async with visiting(shared, mode, "direct-asker") as client:
         meta = meta_of(**{"vendor.example/trace": "42"})
         seen = text(await client.call_tool("asker__meta", {}, meta=meta))
         assert json.loads(seen) == {"vendor.example/trace": "42"}
@@ -285,10 +321,8 @@ async def test_a_changed_list_of_tools(tmp_path: Path, mode: Mode, name: str) ->
 @pytest.mark.requirement("pass.prompts")
 @both_eras
 @pytest.mark.parametrize("offer", ["code", "direct"])
-async def test_prompts(tmp_path: Path, mode: Mode, offer: str) -> None:
-    human = Human()
-    servers = ASKER | {"sdk": server("sdk_server.py", prefix=False)}
-    async with connected(tmp_path, mode, servers, human, offer) as client:
+async def test_prompts(shared: Running, mode: Mode, offer: str) -> None:
+    async with visiting(shared, mode, f"{offer}-asker-reviewer", Human()) as client:
         if mode == "legacy":  # the SDK asks for no capabilities when it is told the version
             assert client.server_capabilities.prompts
         names = [prompt.name for prompt in (await client.list_prompts()).prompts]
@@ -306,12 +340,8 @@ async def test_prompts(tmp_path: Path, mode: Mode, offer: str) -> None:
 
 @pytest.mark.requirement("pass.resources")
 @both_eras
-async def test_resources(tmp_path: Path, mode: Mode) -> None:
-    servers = ASKER | {
-        "sdk": server("sdk_server.py"),
-        "down": {"command": "/no/such/command"},
-    }
-    async with connected(tmp_path, mode, servers, offer="code") as client:
+async def test_resources(shared: Running, mode: Mode) -> None:
+    async with visiting(shared, mode, "code-asker-sdk-down") as client:
         listed = [str(each.uri) for each in (await client.list_resources()).resources]
         assert listed == ["mcproxy://instructions", "memo://one", "memo://two", "note://readme"]
         templates = (await client.list_resource_templates()).resource_templates
@@ -366,14 +396,13 @@ async def test_a_changed_list_of_prompts(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("execute.ask")
 @both_eras
-async def test_servers_ask_the_client_behind_a_script(tmp_path: Path, mode: Mode) -> None:
-    servers = {"asker": server("asker.py"), "modern": server("modern.py")}
+async def test_servers_ask_the_client_behind_a_script(shared: Running, mode: Mode) -> None:
     code = """
 a = api.server("asker").elicit()
 b = api.server("modern").ask()
 [a["content"]["name"], b, api.read_resource("asker", "memo://one")]
 """
-    async with connected(tmp_path, mode, servers, Human(), "both") as client:
+    async with visiting(shared, mode, "both-asker-modern", Human()) as client:
         names = {tool.name for tool in (await client.list_tools()).tools}
         assert {"search", "execute", "asker__elicit"} <= names
         done = await client.call_tool("execute", {"code": code})
@@ -395,38 +424,37 @@ class Hesitant(Human):
 
 @pytest.mark.requirement("execute.patience")
 @both_eras
-async def test_a_script_waits_for_a_user_beyond_its_limit(tmp_path: Path, mode: Mode) -> None:
+async def test_a_script_waits_for_a_user_beyond_its_limit(shared: Running, mode: Mode) -> None:
     code = 'api.server("asker").elicit()["content"]["name"]'
-    async with connected(tmp_path, mode, ASKER, Hesitant(), "code") as client:
+    async with visiting(shared, mode, "code-asker", Hesitant()) as client:
         done = await client.call_tool("execute", {"code": code, "timeout_secs": 2})
         assert done.structured_content
         assert done.structured_content["result"] == "Ada"
 
 
 @pytest.mark.requirement("execute.cannot_ask")
-async def test_scripts_of_clients_that_cannot_be_asked(tmp_path: Path) -> None:
+async def test_scripts_of_clients_that_cannot_be_asked(shared: Running) -> None:
     code = """
 try:
     api.server("modern").ask()
 except ToolError as error:
     result = error.message
 """
-    servers = {"modern": server("modern.py")}
-    async with connected(tmp_path, "legacy", servers, offer="code") as client:
+    async with visiting(shared, "legacy", "code-modern") as client:
         done = await client.call_tool("execute", {"code": code})
         assert done.structured_content
         assert "cannot be asked for elicitation/create" in done.structured_content["result"]
 
 
 @pytest.mark.requirement("execute.read_resource")
-async def test_a_script_reads_resources(tmp_path: Path) -> None:
+async def test_a_script_reads_resources(shared: Running) -> None:
     code = """
 try:
     api.read_resource("askr", "memo://one")
 except ToolError as error:
     result = [error.code, api.read_resource("asker", "memo://two")]
 """
-    async with connected(tmp_path, "legacy", ASKER, offer="code") as client:
+    async with visiting(shared, "legacy", "code-asker") as client:
         done = await client.call_tool("execute", {"code": code})
         assert done.structured_content
         assert done.structured_content["result"] == ["unknown_server", "['memo://two']"]

@@ -48,6 +48,7 @@ from mcproxy.types import (
     ToolRef,
     ToolResult,
 )
+from tests.e2e.gateways import NO_TLS
 
 BOUND_SECS = 20
 BOTH = "application/json, text/event-stream"
@@ -222,6 +223,7 @@ async def serving(
                 timeout=httpx.Timeout(BOUND_SECS),
                 limits=httpx.Limits(max_connections=None),
                 trust_env=False,
+                verify=NO_TLS,
             ) as http:
                 yield Served(http, world, sessions, gate, scripts, connections)
         finally:

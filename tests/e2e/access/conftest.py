@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.e2e.access.model import KEEPERS, configuration, counter
-from tests.e2e.gateways import Running, gateway
+from tests.e2e.gateways import NO_TLS, Running, gateway
 
 BOUND_SECS = 60
 
@@ -24,7 +24,9 @@ class Site:
     def client(self) -> httpx.AsyncClient:
         """A client with nothing but the address."""
         address = self.running.http.base_url
-        return httpx.AsyncClient(base_url=address, timeout=BOUND_SECS, trust_env=False)
+        return httpx.AsyncClient(
+            base_url=address, timeout=BOUND_SECS, trust_env=False, verify=NO_TLS
+        )
 
     @contextmanager
     def untouched(self, reached: Iterable[frozenset[str]]) -> Iterator[None]:
