@@ -18,7 +18,8 @@ PROCESSES_PER_CORE = 3  # most tests wait: for children, for time-outs
 MOST_PROCESSES = 16
 
 # Where the tests of a file share a gateway, they run in one process. All others run in any.
-TOGETHER = ("tests/e2e/", "tests/conformance/", "tests/deploy/")
+TOGETHER = ("tests/e2e/", "tests/conformance/")
+ONE_PROCESS = "tests/deploy/"  # they share images
 
 DEAREST = 10  # so many tests are named at the end of a run
 COST = "cpu_secs"
@@ -102,6 +103,8 @@ class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
     """Deals out files, and single tests where those of a file share nothing."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(ONE_PROCESS):
+            return ONE_PROCESS
         return nodeid.partition("::")[0] if nodeid.startswith(TOGETHER) else nodeid
 
     def remove_node(self, node: WorkerController) -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from tests.e2e.gateways import ROOT
 
@@ -29,6 +30,14 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 BUILD_SECS = 600  # Debian, Python's packages and Node.js are downloaded
 COMMAND_SECS = 60
 PULL_SECS = 90
+
+
+class Typed(Protocol):
+    """Runs a line in a shell of a machine, there and then."""
+
+    def __call__(
+        self, line: str, *, ok: bool = True, secs: float = COMMAND_SECS
+    ) -> subprocess.CompletedProcess[str]: ...
 
 
 class Unavailable(Exception):
@@ -164,3 +173,35 @@ def build(run: Podman, base_image: str) -> None:
         *("--tag", IMAGE, str(ROOT)),
         secs=BUILD_SECS,
     )
+
+
+def installed(run: Podman, debian_image: str, wheel: Path, mount: str, user: int = 0) -> None:
+    """Do on a bare machine, in the folder that is mounted, what the documentation says."""
+    folder = mount.partition(":")[2]
+    install = (
+        f"python3 -m venv {folder}/mcproxy && {folder}/mcproxy/bin/pip install /dist/{wheel.name}"
+    )
+    index = ("--env", "PIP_CERT=/certificates.pem") if certificates() else ()
+    run(
+        *("run", "--rm", "--network", "host", *LIMITS, *certificates(), *index),
+        *("--user", str(user), "--env", f"HOME={folder}", "--volume", mount),
+        *("--volume", f"{wheel.parent}:/dist:ro", debian_image, "sh", "-c", install),
+        secs=BUILD_SECS,
+    )
+
+
+@contextmanager
+def machine(run: Podman, image: str, *options: str, start: str) -> Iterator[Typed]:
+    """A machine without a network that goes on while commands are typed at it."""
+    started = run("run", "--detach", "--network", "none", *LIMITS, *options, image, *start.split())
+    name = started.stdout.strip().splitlines()[-1]
+
+    def typed(
+        line: str, *, ok: bool = True, secs: float = COMMAND_SECS
+    ) -> subprocess.CompletedProcess[str]:
+        return run("exec", name, "sh", "-c", line, ok=ok, secs=secs)
+
+    try:
+        yield typed
+    finally:
+        run("rm", "--force", name)

@@ -1,95 +1,128 @@
-"""A newcomer on a machine that has nothing but Python: one line installs, then the first commands.
+"""A machine that has nothing but Python: one line installs, then a newcomer's first commands, and
+the service of systemd.
 
-The machine is a container of Debian's; the wheel is that of the checkout, all else comes from the
-index of packages.
+The wheel is that of the checkout, all else comes from the index of packages; once installed, there
+is no network any more.
 """
 
 import json
 import os
-import subprocess
-from collections.abc import Iterator
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.deploy.podman import LIMITS, Podman, Unavailable, certificates, own_base, podman, trust
-from tests.test_install import build, source_copy
+from tests.deploy.podman import Podman, Typed, installed, machine
+from tests.e2e.gateways import ROOT
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(1500)]
 
-INSTALL_SECS = 400
-FIRST_SEARCH_SECS = 60
 SECRET = "ghp_abcdefghijklmnopqrstuvwxyz0123456789"
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    """Podman with the bare machine's image."""
-    try:
-        with podman(tmp_path_factory.mktemp("podman")) as instance:
-            own_base(instance)
-            yield instance
-    except Unavailable as reason:
-        pytest.skip(str(reason))
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of the checkout, for anybody to read."""
-    folder = tmp_path_factory.mktemp("dist")
-    build(source_copy(tmp_path_factory.mktemp("source")), folder)
-    folder.chmod(0o755)
-    [found] = folder.glob("*.whl")
-    return found
+BOOT_SECS = 60
+LOOK_SECS = 0.2
+# Where the version 2 of control groups is not the one at its usual place.
+UNIFIED = Path("/sys/fs/cgroup/unified")
 
 
 @pytest.mark.requirement("install.bare_machine")
 @pytest.mark.parametrize("user", [0, 1000], ids=["root", "ordinary"])
 def test_from_nothing_to_the_first_search_and_back(
-    machine: Podman, wheel: Path, tmp_path: Path, user: int
+    empty: Podman, debian: str, opt: Path, wheel: Path, tmp_path: Path, user: int
 ) -> None:
-    home = tmp_path / "home"
-    theirs = home / ".cursor/mcp.json"
-    theirs.parent.mkdir(parents=True)
-    server = {
-        "command": "/home/ada/mcproxy/bin/python",
-        "args": ["-P", "-m", "mcproxy.demo.calc"],
-        "env": {"GITHUB_TOKEN": SECRET},
-    }
+    folder = "/home/ada" if user else "/opt"
+    theirs = tmp_path / ".cursor/mcp.json"
+    theirs.parent.mkdir()
+    python = f"{folder}/mcproxy/bin/python"
+    server = {"command": python, "args": ["-P", "-m", "mcproxy.demo.calc"], "env": {"KEY": SECRET}}
     before = f'{{\n\t"mcpServers": {{"mine": {json.dumps(server)}}}\n}}'.encode()
     theirs.write_bytes(before)
-    for path in (home, *home.rglob("*")):
+    for path in (tmp_path, theirs.parent, theirs):
         os.chown(path, user, user)
-    variables = [
-        f"--env={name}={value}" for name, value in {**trust(), "HOME": "/home/ada"}.items()
-    ]
-    if certificates():
-        variables.append("--env=PIP_CERT=/certificates.pem")
-    mounts = ("--volume", f"{home}:/home/ada", "--volume", f"{wheel.parent}:/dist:ro")
-    started = machine(
-        *("run", "--detach", "--network", "host", *LIMITS, *certificates(), *mounts, *variables),
-        *("--user", str(user), "--workdir", "/home/ada", own_base(machine), "sleep", "infinity"),
-    )
-    name = started.stdout.strip().splitlines()[-1]
-
-    def typed(line: str, secs: float) -> subprocess.CompletedProcess[str]:
-        return machine("exec", name, "sh", "-c", line, secs=secs)
-
-    try:
-        typed(
-            f"python3 -m venv mcproxy && mcproxy/bin/pip install /dist/{wheel.name}", INSTALL_SECS
-        )
-        told = typed("mcproxy/bin/mcproxy connect cursor", FIRST_SEARCH_SECS).stdout
-        assert SECRET not in told
-        assert "mcproxy/bin/mcproxy" in theirs.read_text()
-        found = typed("mcproxy/bin/mcproxy search convert units", FIRST_SEARCH_SECS).stdout
-        assert "mine" in found
+    if user:
+        installed(empty, debian, wheel, f"{tmp_path}:{folder}", user)
+    own = ("--user", str(user), "--env", "HOME=/home/ada", "--workdir", "/home/ada")
+    mounts = ("--volume", f"{opt}:/opt:ro", "--volume", f"{tmp_path}:/home/ada")
+    mcproxy = f"{folder}/mcproxy/bin/mcproxy"
+    with machine(empty, debian, *own, *mounts, start="sleep infinity") as typed:
+        assert SECRET not in typed(f"{mcproxy} connect cursor").stdout
+        entry = json.loads(theirs.read_text())["mcpServers"]
+        assert [*entry] == ["mcproxy"]
+        assert entry["mcproxy"]["command"] == mcproxy
+        found = typed(f"{mcproxy} search convert units", secs=60).stdout
         assert "convert_units" in found
-        assert "all good" in typed("mcproxy/bin/mcproxy doctor", FIRST_SEARCH_SECS).stdout
-        typed("mcproxy/bin/mcproxy connect cursor --undo", FIRST_SEARCH_SECS)
-    finally:
-        machine("rm", "--force", name)
+        assert "all good" in typed(f"{mcproxy} doctor").stdout
+        typed(f"{mcproxy} connect cursor --undo")
     assert theirs.read_bytes() == before
     assert theirs.stat().st_uid == user
-    assert not (home / "config/mcp-servers.json").exists()
-    assert not (home / "config/.env").exists()
+    assert not list((tmp_path / "config").iterdir())
+
+
+@pytest.mark.requirement("deploy.unit_runs")
+def test_the_unit_runs_under_systemd(empty: Podman, debian: str, opt: Path) -> None:
+    """Started, reloaded, killed, stopped, and started with a configuration that is refused."""
+    groups = ("--cgroupns", "host", "--volume", f"{UNIFIED}:/sys/fs/cgroup")
+    options = (
+        *("--privileged", "--systemd", "always", *(groups if UNIFIED.exists() else ())),
+        *("--volume", f"{opt}:/opt:ro", "--volume", f"{ROOT / 'deploy'}:/deploy:ro"),
+    )
+    calc = {"command": "/opt/mcproxy/bin/python", "args": ["-P", "-m", "mcproxy.demo.calc"]}
+    config = "/etc/mcproxy/mcp-servers.json"
+    with machine(empty, debian, *options, start="/lib/systemd/systemd") as typed:
+        until(typed, "systemctl is-system-running", "running", "degraded")
+        typed("useradd --system --home-dir /var/lib/mcproxy --shell /usr/sbin/nologin mcproxy")
+        typed(
+            "install -d -g mcproxy /etc/mcproxy && cp /deploy/mcproxy.service /etc/systemd/system/"
+        )
+        written(typed, config, {"servers": {"calc": calc}})
+        typed("systemctl daemon-reload && systemctl enable --now mcproxy.service")
+        until(typed, state("calc"), "ready")
+        [report] = [json.loads(typed(STATUS).stdout)]
+        assert report["sandbox"]["level"] == "strict"
+
+        written(typed, config, {"servers": {"other": calc}})
+        typed("systemctl reload mcproxy")
+        until(typed, state("other"), "ready")
+
+        gateway = "$(cat /proc/$(systemctl show -P MainPID mcproxy)/task/*/children)"
+        typed(f"kill -9 {gateway}")
+        until(typed, "systemctl show -P NRestarts mcproxy", "1")
+        until(typed, state("other"), "ready")
+
+        typed("systemctl stop mcproxy")
+        assert shown(typed, "Result", "ExecMainStatus") == ["success", "0"]
+        workers = "cat /proc/*/cmdline | tr '\\0' ' ' | grep -c 'mcproxy[.]sandbox'"
+        assert typed(workers, ok=False).stdout == "0\n"
+
+        written(typed, config, {"servres": {}})
+        typed("systemctl start mcproxy", ok=False)
+        until(typed, "systemctl is-active mcproxy", "failed")
+        assert shown(typed, "ExecMainStatus", "NRestarts") == ["78", "0"]
+        assert "did you mean 'servers'?" in typed("journalctl --no-pager -u mcproxy").stdout
+
+
+STATUS = "/opt/mcproxy/bin/mcproxy status --json --url http://127.0.0.1:12010"
+
+
+def state(server: str) -> str:
+    """The line that prints how a server is."""
+    pick = f"import json, sys; print(json.load(sys.stdin)['servers']['{server}']['state'])"
+    return f'{STATUS} | python3 -c "{pick}"'
+
+
+def shown(typed: Typed, *properties: str) -> list[str]:
+    return [typed(f"systemctl show -P {name} mcproxy").stdout.strip() for name in properties]
+
+
+def written(typed: Typed, path: str, config: object) -> None:
+    typed(
+        f"cat > {path} <<'END'\n{json.dumps(config)}\nEND\nchgrp mcproxy {path}; chmod 640 {path}"
+    )
+
+
+def until(typed: Typed, line: str, *wanted: str) -> None:
+    """The first time that the line prints what is wanted."""
+    pause, end = threading.Event(), time.monotonic() + BOOT_SECS
+    while (done := typed(line, ok=False)).stdout.strip() not in wanted:
+        assert time.monotonic() < end, done.stdout + done.stderr
+        pause.wait(LOOK_SECS)
