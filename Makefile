@@ -89,15 +89,16 @@ clean:
 # A stamp, for a venv whose making was cut short has a python too; one that is whole is kept.
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "MCProxy needs Python 3.11 or newer"; exit 1; }
-	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	touch $@
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@touch $@
 
 $(VENV)/.run: requirements.txt pyproject.toml | $(VENV)/.made
-	$(BIN)/pip install --quiet --require-hashes -r requirements.txt
-	printf '#!%s\nfrom mcproxy.cli import main\n\nmain()\n' "$(abspath $(BIN))/python" > $(BIN)/mcproxy
-	chmod +x $(BIN)/mcproxy
-	echo "$(CURDIR)/src" > "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/mcproxy-checkout.pth"
-	touch $@
+	@echo "Installing into $(VENV), once; about a minute."
+	@$(BIN)/pip install --quiet --require-hashes -r requirements.txt
+	@printf '#!%s\nfrom mcproxy.cli import main\n\nmain()\n' "$(abspath $(BIN))/python" > $(BIN)/mcproxy
+	@chmod +x $(BIN)/mcproxy
+	@echo "$(CURDIR)/src" > "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/mcproxy-checkout.pth"
+	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.txt

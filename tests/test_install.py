@@ -155,7 +155,8 @@ def test_connect_leaves_a_command_that_outlives_the_cache(
             words, cwd=tmp_path, env=env, capture_output=True, text=True, check=True
         ).stdout
 
-    done(*run.split(), str(wheel), "mcproxy-gateway", "connect", "cursor")
+    told = done(*run.split(), str(wheel), "mcproxy-gateway", "connect", "cursor")
+    assert f"`{run} {wheel.as_uri()} mcproxy-gateway connect cursor --undo` takes it back" in told
     entry = json.loads((tmp_path / ".cursor/mcp.json").read_text())["mcpServers"]["mcproxy"]
     start: list[str] = [entry["command"], *entry["args"][:-3]]
     assert start == [*run.split(), wheel.as_uri(), "mcproxy-gateway"]
@@ -164,6 +165,25 @@ def test_connect_leaves_a_command_that_outlives_the_cache(
     assert done(*start, "--version").startswith("mcproxy ")
     # It is known for this gateway, and not taken over as a server.
     assert "nothing to do" in done(*start, "connect", "cursor")
+
+
+@pytest.mark.requirement("install.typed")
+@pytest.mark.parametrize("typed", ["mcproxy", "venv/bin/mcproxy", "venv/bin/python -m mcproxy"])
+def test_messages_name_the_command_that_was_typed(
+    installed: Path, tmp_path: Path, typed: str
+) -> None:
+    (tmp_path / "venv").symlink_to(installed.parent)
+    (tmp_path / "mcproxy.json").write_text('{"servers": []}')
+    found = f"{installed}{os.pathsep}{os.environ['PATH']}" if typed == "mcproxy" else "/bin"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{typed} import"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PATH": found},
+        check=False,
+    )
+    assert f"`{typed} migrate {tmp_path}/mcproxy.json --write` comes first" in done.stderr
 
 
 @pytest.mark.requirement("install.version")

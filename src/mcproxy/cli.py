@@ -1,4 +1,4 @@
-"""The command line: arguments in, exit status out. The only ``sys.exit``, the only ``print``.
+"""The command line: arguments in, exit status out. The only ``sys.exit``.
 
 Exit status: 0 good; 2 wrong usage; 78 the configuration is refused, or the sandbox cannot reach
 ``sandbox.min_level`` (``EX_CONFIG`` of sysexits.h); 1 else.
@@ -23,14 +23,13 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 import mcproxy
-from mcproxy.commands.chosen import config_path, load_chosen
+from mcproxy.commands.chosen import config_path, load_chosen, typed_command
 from mcproxy.commands.report import USAGE, WrongUsage
 from mcproxy.commands.screen import Screen
 from mcproxy.errors import ConfigError, McproxyError, SandboxUnavailable
-from mcproxy.foreign_text import clean
 from mcproxy.guardian import guarded
 from mcproxy.subcommands import Parsers, Subcommand, add_subcommands, parsed, port
 
@@ -52,6 +51,13 @@ _NOT_INSTALLED = (
 )
 
 log = logging.getLogger(__name__)
+
+
+class LogForm(TypedDict):
+    """What a log looks like, and from which level on it is written."""
+
+    readable: bool
+    level: int
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -118,7 +124,8 @@ def parser() -> argparse.ArgumentParser:
 def _run_subcommand(arguments: argparse.Namespace) -> int:
     """Run a sub-command; what it has to say goes to stdout."""
     subcommand: Subcommand = arguments.subcommand
-    screen = Screen(_write, styled=_styled(), width=shutil.get_terminal_size().columns)
+    width = shutil.get_terminal_size().columns
+    screen = Screen(_write, styled=_styled(), width=width, called=typed_command())
     run = partial(subcommand.run, arguments, screen)
     return guarded(run) if subcommand.starts_servers else run()
 
@@ -159,12 +166,21 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     to_stdout = arguments.log and not arguments.stdio
     with contextlib.closing(Unblocked(sys.stdout if to_stdout else sys.stderr)) as stream:
-        configure(readable=arguments.log, stream=stream)
+        configure(**_log_form(arguments), stream=stream)
         try:
             return _serve_logging(arguments, stream)
         finally:
             _meet_signals(signal.SIG_IGN, signal.SIG_IGN)  # it ends, and starts no process any more
             tell_counts()
+
+
+def _log_form(arguments: argparse.Namespace) -> LogForm:
+    """All for people who ask for it; what goes wrong for those at a terminal, whose first screen
+    says the rest; else JSON for programs."""
+    if arguments.log:
+        return {"readable": True, "level": logging.DEBUG}
+    at_terminal = sys.stderr.isatty()
+    return {"readable": at_terminal, "level": logging.WARNING if at_terminal else logging.INFO}
 
 
 def _serve_logging(arguments: argparse.Namespace, stream: "Unblocked") -> int:
@@ -174,7 +190,7 @@ def _serve_logging(arguments: argparse.Namespace, stream: "Unblocked") -> int:
     ends = _take_stdio() if arguments.stdio else None
     loaded = load_chosen(config_path(arguments))
     with log_files.kept_in(state_directory(loaded.environment)) as files:
-        configure = partial(logs.configure, readable=arguments.log, stream=stream, also=(files,))
+        configure = partial(logs.configure, **_log_form(arguments), stream=stream, also=(files,))
         configure()
         for note in loaded.notes:
             log.warning("%s", note)
@@ -231,7 +247,8 @@ def _welcome(
     def write(text: str) -> None:
         stream.write(text) if arguments.log else _write(text)
 
-    return Welcome(Screen(write, styled=_styled()), url_of(*address))
+    screen = Screen(write, styled=_styled(), called=typed_command())
+    return Welcome(screen, url_of(*address))
 
 
 def _take_stdio() -> tuple[int, int]:
@@ -256,4 +273,4 @@ def _run(main_task: Coroutine[None, None, None]) -> None:
 
 
 def _complain(text: str) -> None:
-    print(clean(text), file=sys.stderr)
+    Screen(sys.stderr.write, called=typed_command()).line(text)

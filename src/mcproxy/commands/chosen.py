@@ -9,7 +9,6 @@ import argparse
 import json
 import shutil
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,12 +59,34 @@ def lasting_command() -> tuple[str, ...]:
     command makes it anew, of the same package.
     """
     home = Path(sys.prefix)
-    if not any((folder / _CACHE_TAG).exists() for folder in home.parents):
+    if not _in_cache(home):
         script = Path(sys.executable).with_name("mcproxy")
         return (str(script),) if script.is_file() else (sys.executable, "-m", "mcproxy")
+    from importlib import metadata
+
     origin = metadata.distribution(DISTRIBUTION).read_text("direct_url.json")
     url = json.loads(origin)["url"] if origin else ""
     if (home / _RUN_BY_PIPX).exists():
         return ("pipx", "run", *(["--spec", url] if url else []), DISTRIBUTION)
     uvx = "uvx" if shutil.which("uvx") else str(Path(environment()["UV"]).with_name("uvx"))
     return (uvx, *(["--from", url] if url else []), DISTRIBUTION)
+
+
+def typed_command() -> str:
+    """What was typed to start this program, to be typed again: ``mcproxy`` where it is found by
+    that name, else a path, ``python main.py``, or the command of ``uvx``."""
+    script = Path(sys.argv[0])
+    if script.suffix == ".py":
+        python, module = sys.orig_argv[0], script.name == "__main__.py"
+        return f"{python} -m mcproxy" if module else f"{python} {script}"
+    if _in_cache(Path(sys.prefix)):
+        return " ".join(lasting_command())
+    found = shutil.which(script.name)
+    if found and Path(found).resolve() == script.resolve():
+        return script.name
+    here = Path.cwd()
+    return str(script.relative_to(here) if script.is_relative_to(here) else script)
+
+
+def _in_cache(home: Path) -> bool:
+    return any((folder / _CACHE_TAG).exists() for folder in home.parents)

@@ -18,6 +18,7 @@ from mcproxy.types import Json, JsonObject
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+OWN_NAME = "`mcproxy "  # how texts name a command of ours
 SCHEMA = 1  # of every document that ``--json`` prints
 CLEAR = "\x1b[H\x1b[2J"
 _ERASE_LINE = "\r\x1b[2K"
@@ -42,18 +43,25 @@ STYLES: Mapping[str, str] = {
 
 
 class Screen:
-    """``write`` is given text that is printed as it is, line ends included."""
+    """``write`` is given text that is printed as it is, line ends included; ``called`` is what the
+    reader types to start this program, and what lines name its commands by."""
 
     def __init__(
-        self, write: Callable[[str], None], *, styled: bool = False, width: int = 80
+        self,
+        write: Callable[[str], object],
+        *,
+        styled: bool = False,
+        width: int = 80,
+        called: str = "mcproxy",
     ) -> None:
         self.styled = styled
-        self._write, self._width = write, width
+        self._write, self._width, self._own_name = write, width, f"`{called} "
         self._passing = False
 
     def line(self, text: str = "", style: str = "") -> None:
         """Print a line, or several."""
         self._erase()
+        text = text.replace(OWN_NAME, self._own_name)
         if self.styled and style:
             from rich.text import Text
 

@@ -48,7 +48,9 @@ class Welcome:
     def sandbox(self, report: SandboxReport) -> None:
         """Once its level is known."""
         lacking = f"; {len(report.missing)} notes: `mcproxy doctor`" if report.missing else ""
-        self._screen.line(f"sandbox: {report.level}{lacking}. Stop: Ctrl-C.")
+        self._screen.line(
+            f"sandbox: {report.level}{lacking}. Stop: Ctrl-C. More: `mcproxy logs -f`."
+        )
 
     def servers(self, health: Mapping[str, ServerHealth]) -> None:
         """Whenever something has changed."""

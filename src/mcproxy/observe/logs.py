@@ -32,18 +32,19 @@ _FURTHER = "\n  | "
 def configure(
     *,
     readable: bool,
+    level: int = logging.INFO,
     stream: TextIO | io.TextIOBase = sys.stderr,
     redactor: Redactor | None = None,
     also: Sequence[logging.Handler] = (),
 ) -> None:
-    """Send all logs to ``stream``: readable at level DEBUG, else as JSON at level INFO; and to
-    other handlers, which know by themselves what they want.
+    """Send all logs from a level on to ``stream``, readable, else as JSON; and to other handlers,
+    which know by themselves what they want.
 
     Without a ``redactor`` what has the shape of a token is masked; call it again when the secrets
     of the configuration are known.
     """
     handler = logging.StreamHandler(stream)
-    handler.setLevel(logging.DEBUG if readable else logging.INFO)
+    handler.setLevel(level)
     told = redactor or Redactor()
     handler.setFormatter(ReadableFormatter(told) if readable else LineFormatter(told))
     handler.addFilter(RepeatLimit(handler.handle))
@@ -51,7 +52,7 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler, *also]
     root.setLevel(logging.INFO)
-    logging.getLogger("mcproxy").setLevel(logging.DEBUG if readable else logging.INFO)
+    logging.getLogger("mcproxy").setLevel(min(level, logging.INFO))
     for library in ("uvicorn", "httpx", "httpx2"):  # httpx tells every URL, and some hold a key
         logging.getLogger(library).setLevel(logging.WARNING)
 
@@ -69,8 +70,7 @@ def configure_for_command(redactor: Redactor | None = None) -> None:
 
     Without it Python prints warnings that nobody masked.
     """
-    configure(readable=True, redactor=redactor)
-    logging.getLogger("mcproxy").setLevel(logging.WARNING)
+    configure(readable=True, level=logging.WARNING, redactor=redactor)
 
 
 class ReadableFormatter(logging.Formatter):
