@@ -182,7 +182,8 @@ class InvalidArguments(CallError):
 
     def __init__(self, ref: ToolRef, problems: Sequence[str], call: str) -> None:
         listed = "; ".join(problems)
-        super().__init__(ref, f"Invalid arguments for {_name(ref)}: {listed}. Use: {call}")
+        end = "" if listed.endswith("?") else "."
+        super().__init__(ref, f"Invalid arguments for {_name(ref)}: {listed}{end} Use: {call}")
 
 
 class RateLimited(CallError):

@@ -220,6 +220,7 @@ class CallRecord:
     outcome: CallOutcome
     arguments: str = ""
     replayed: bool = False
+    line: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mcproxy.errors import InvalidArguments
 from mcproxy.gateway.call_chain import checked
 from mcproxy.manifest.model import build
-from mcproxy.manifest.tool_schema import effort, most_values, weight
+from mcproxy.manifest.tool_schema import ToolSchema, effort, most_values, weight
 from mcproxy.types import Json, JsonObject, ServerView, Tool, ToolRef, ToolResult
 
 DONE = ToolResult(b"{}")
@@ -209,3 +209,42 @@ def test_no_comparison_takes_more_steps_than_the_weight_says(
 )
 def test_weight(schema: JsonObject, steps: int) -> None:
     assert weight(schema, MOST) == steps
+
+
+TEXT: Json = {"type": "string"}
+NUMBER: Json = {"type": "integer"}
+TEAM: Json = {"type": "object", "properties": {"id": NUMBER, "team": TEXT}, "required": ["team"]}
+BY_NAME: Json = {"type": "object", "properties": {"name": TEXT}, "required": ["name"]}
+PERSON: Json = {"anyOf": [BY_NAME, {"$ref": "#/$defs/team"}, {"type": "null"}]}
+
+
+@pytest.mark.requirement("calls.alternatives")
+@pytest.mark.parametrize(
+    ("schema", "value", "told"),
+    [
+        ({"anyOf": [TEXT, {"type": "null"}]}, 3, ['a: has to be "string" or "null", not 3']),
+        (PERSON, 3, ['a: has to be "object" or "null", not 3']),
+        (
+            PERSON,
+            {"id": 5},
+            [
+                'a: "team" is a required property',
+                'nearest of 3 that fit: {"type":"object","properties":{"id":{"type":"integer"},'
+                '"team":{"type":"string"}},"required":["team"]}',
+            ],
+        ),
+        (PERSON, {"name": 5}, ['a.name: 5 is not of type "string"']),
+        ({"oneOf": [{"anyOf": [NUMBER, TEXT]}, TEAM]}, {"team": 1}, ["a.team: 1 is not of type"]),
+        ({"oneOf": [TEXT, {}]}, "x", ['a: "x" is valid under more than one']),
+    ],
+)
+async def test_of_several_schemas_the_nearest_is_told(
+    schema: Json, value: Json, told: list[str]
+) -> None:
+    whole: JsonObject = {"type": "object", "properties": {"a": schema}, "$defs": {"team": TEAM}}
+    arguments: JsonObject = {"a": value}
+    sent = msgspec.json.encode(arguments)
+    faults = ToolSchema({"inputSchema": whole}).faults(arguments, sent)
+    assert [fault.startswith(words) for fault, words in zip(faults, told, strict=False)] == [
+        True
+    ] * len(told), faults

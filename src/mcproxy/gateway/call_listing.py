@@ -27,6 +27,8 @@ def _single(record: CallRecord) -> JsonObject:
         "ms": record.ms,
         "outcome": record.outcome,
     }
+    if record.outcome != "ok" and record.line is not None:
+        told["line"] = record.line
     if record.arguments:
         told["arguments"] = record.arguments
     if record.replayed:

@@ -204,10 +204,8 @@ class MetaTools:
 
 
 def _how_to_go_on(who: Actor) -> str:
-    return (
-        f'mend the script and go on with execute(code=..., resume="{who.execution}"): calls that '
-        "succeeded are answered from the record and not sent again"
-    )
+    again = f'execute(code=..., resume="{who.execution}")'
+    return f"go on with {again} and the mended script: calls that succeeded are not sent again"
 
 
 def _log_refusal(error: ScriptError, namespace: str) -> None:

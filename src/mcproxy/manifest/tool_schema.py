@@ -30,6 +30,7 @@ MAX_STEPS = 10_000  # of a comparison with a schema, some 0.1 s; a call has some
 MAX_STEPS_FOR_ALL = 2_000  # to find all faults takes much longer than to find one
 MAX_WEIGHT = 1_000  # steps for one value; of a heavier schema each comparison is walked through
 _MAX_FAULTS, _MAX_FAULT_CHARS = 10, 300
+_MAX_BRANCH_DEPTH = 4  # of alternatives within alternatives that are told of
 _PATTERNS = jsonschema_rs.RegexOptions()  # linear time: schemas come from servers we do not trust
 
 _Pair: TypeAlias = tuple[Json, Json]
@@ -88,7 +89,9 @@ class ToolSchema:
             return []
         if effort(schema, arguments, MAX_STEPS) > MAX_STEPS_FOR_ALL:
             return [_first_fault(validator, arguments)]
-        return [_fault(error) for error in islice(validator.iter_errors(arguments), _MAX_FAULTS)]
+        errors = validator.iter_errors(arguments)
+        told = chain.from_iterable(_faults(error, schema) for error in errors)
+        return list(islice(told, _MAX_FAULTS))
 
     @cached_property
     def _declared(self) -> frozenset[str]:
@@ -132,9 +135,70 @@ def _first_fault(validator: jsonschema_rs.Validator, arguments: JsonObject) -> s
 
 
 def _fault(error: jsonschema_rs.ValidationError) -> str:
+    return _at(error, clean(bounded(error.message, _MAX_FAULT_CHARS)))
+
+
+def _at(error: jsonschema_rs.ValidationError, message: str) -> str:
     where = ".".join(str(step) for step in error.instance_path)
-    message = clean(bounded(error.message, _MAX_FAULT_CHARS))
     return f"{where}: {message}" if where else message
+
+
+def _faults(
+    error: jsonschema_rs.ValidationError, root: JsonObject, depth: int = _MAX_BRANCH_DEPTH
+) -> Iterator[str]:
+    """The fault in words. Where none of several schemas fits, those of the schema that is nearest,
+    and that schema: what is wrong with all others helps nobody."""
+    branches: list[list[jsonschema_rs.ValidationError]] = getattr(error.kind, "context", None) or []
+    wanted = [_type_wanted(error, branch) for branch in branches]
+    if not (branches and all(branches) and depth):
+        yield _fault(error)
+    elif all(wanted):
+        types = " or ".join(dict.fromkeys(wanted))
+        yield _at(error, f"has to be {types}, not {_shown(error.instance)}")
+    else:
+        schemas = [_branch(error, number, root) for number in range(len(branches))]
+        nearest = min(
+            range(len(branches)), key=lambda n: _distance(error, branches[n], schemas[n], wanted[n])
+        )
+        for inner in branches[nearest]:
+            yield from _faults(inner, root, depth - 1)
+        yield f"nearest of {len(branches)} that fit: {_shown(schemas[nearest])}"
+
+
+def _type_wanted(
+    error: jsonschema_rs.ValidationError, branch: list[jsonschema_rs.ValidationError]
+) -> str:
+    """The type that a branch wants, where that is all that is wrong; else nothing."""
+    if len(branch) != 1 or branch[0].instance_path != error.instance_path:
+        return ""
+    return (
+        branch[0].message.rpartition(" is not of type ")[2] if branch[0].kind.name == "type" else ""
+    )
+
+
+def _distance(
+    error: jsonschema_rs.ValidationError,
+    branch: list[jsonschema_rs.ValidationError],
+    schema: Json,
+    wanted: str,
+) -> tuple[bool, int, int]:
+    """How far a value is from a branch: of another type, few of its members, many faults."""
+    members = error.instance if isinstance(error.instance, dict) else {}
+    shared = members.keys() & _dict(_dict(schema).get("properties")).keys()
+    return bool(wanted), -len(shared), len(branch)
+
+
+def _branch(error: jsonschema_rs.ValidationError, number: int, root: JsonObject) -> Json:
+    path = "/".join(
+        str(step).replace("~", "~0").replace("/", "~1") for step in (*error.schema_path, number)
+    )
+    found = _target(root, f"#/{path}")
+    reference = _dict(found).get("$ref")
+    return found if reference is None else _target(root, reference)
+
+
+def _shown(value: object) -> str:
+    return clean(bounded(msgspec.json.encode(value).decode(), _MAX_FAULT_CHARS))
 
 
 def effort(schema: JsonObject, value: Json, most: int) -> int:

@@ -80,7 +80,8 @@ def _faults(call: WrittenCall, manifest: Manifest) -> Iterator[CallFault]:
         return
     problems = list(itertools.islice(_problems(tool, call), _MAX_PROBLEMS))
     if problems:
-        what = f"{tool.ref.server}.{tool.ref.tool}: {'; '.join(problems)}."
+        told = "; ".join(problems)
+        what = f"{tool.ref.server}.{tool.ref.tool}: {told}{'' if told.endswith('?') else '.'}"
         yield CallFault(call.line, what, f"Use: {call_line(tool)}", not call.guarded)
 
 

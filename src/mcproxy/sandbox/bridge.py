@@ -13,11 +13,12 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import msgspec
 
 from mcproxy.errors import CallError, CallLimit, TooLarge
-from mcproxy.foreign_text import bounded, label
+from mcproxy.foreign_text import label
 from mcproxy.sandbox import frames
 from mcproxy.types import (
     CallOutcome,
@@ -41,8 +42,8 @@ _MAX_REFUSALS = 4096  # under way at once; a script that starts more calls befor
 _MAX_NOTES = 50  # lists and texts that a worker sends beside its value are cut to these
 _MAX_CHARS = 16_000
 _TIMEOUT_HINT = (
-    "Do less per execution, let calls overlap with asyncio.gather, or pass a larger timeout_secs "
-    "(sandbox.timeout_secs of the namespace is the limit)."
+    "Do less, let calls overlap (asyncio.gather), or pass a larger timeout_secs "
+    "(at most sandbox.timeout_secs of the namespace)."
 )
 
 _READING = ToolRef("", "check")
@@ -116,9 +117,10 @@ class ScriptCalls:
                 ms = (time.monotonic() - started) * 1000
                 shown = ref if known else _shown(ref)
                 given = "" if outcome == "ok" else _head(frame.args)
-                self.records.append(
-                    CallRecord(shown.server, shown.tool, round(ms, 3), outcome, given, replayed)
+                record = CallRecord(
+                    shown.server, shown.tool, round(ms, 3), outcome, given, replayed
                 )
+                self.records.append(replace(record, line=frame.line))
 
     async def _result(self, frame: frames.CallFrame, ref: ToolRef, args: JsonObject) -> ToolResult:
         size, limit = len(bytes(frame.args)), self._limits.argument_bytes
@@ -161,7 +163,8 @@ def _shown(ref: ToolRef) -> ToolRef:
 
 def _head(args: msgspec.Raw) -> str:
     text = bytes(args)[: 4 * _MAX_ARGUMENT_CHARS].decode(errors="replace")
-    return bounded(text, _MAX_ARGUMENT_CHARS)
+    cut = len(text) > _MAX_ARGUMENT_CHARS
+    return f"{text[: _MAX_ARGUMENT_CHARS - 1]}…" if cut else text
 
 
 def _words(ref: ToolRef, raw: bytes) -> str:
@@ -191,14 +194,17 @@ async def serve(
         async with job.clock.limit(job.limits.timeout_secs):
             ending = await execution.run()
     except TimeoutError:
-        ending = _timed_out(job.limits.timeout_secs)
+        ending = _timed_out(job.limits.timeout_secs, execution.where)
     if isinstance(ending, frames.WorkerGone):
         ending = await explain() if explain else _gone()
     return execution.outcome(ending, round((time.monotonic() - started) * 1000))
 
 
-def _timed_out(secs: float) -> ScriptError:
-    return ScriptError("Timeout", f"The script did not end within {secs:g} s.", hint=_TIMEOUT_HINT)
+def _timed_out(secs: float, where: frames.Where) -> ScriptError:
+    at = "" if where.line is None else f"; it was in line {where.line}"
+    so_far = f"There {where.values[:_MAX_CHARS]}. " if where.values else ""
+    message = f"The script did not end within {secs:g} s{at}."
+    return ScriptError("Timeout", message, where.line, so_far + _TIMEOUT_HINT)
 
 
 def _gone() -> ScriptError:
@@ -223,6 +229,7 @@ class _Execution:
         self._writer = frames.Writer(sock, unread(job.limits))
         self._calls = ScriptCalls(self._writer, job.limits, call)
         self._stdout = _Stdout(job.limits.stdout_bytes)
+        self.where = frames.Where(None)
 
     async def run(self) -> _Ending:
         """Serve the worker to its last frame; calls that are still under way are then cancelled."""
@@ -237,6 +244,8 @@ class _Execution:
             while not isinstance(frame := await self._reader.next(), frames.Result | frames.Error):
                 if isinstance(frame, frames.CallFrame):
                     await self._calls.take(frame, group)
+                elif isinstance(frame, frames.Where):
+                    self.where = frame
                 else:
                     self._stdout.add(frame.s)
         except (frames.WorkerGone, frames.BadFrame) as fault:

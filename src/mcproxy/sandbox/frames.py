@@ -30,18 +30,26 @@ class BadFrame(Exception):
 
 
 class CallFrame(msgspec.Struct, frozen=True, tag_field="t", tag="call"):
-    """The script calls a tool; ``args`` is a JSON object, still undecoded."""
+    """The script calls a tool in ``line``; ``args`` is a JSON object, still undecoded."""
 
     id: int
     server: str
     tool: str
     args: msgspec.Raw
+    line: int | None = None
 
 
 class Out(msgspec.Struct, frozen=True, tag_field="t", tag="out"):
     """A piece of what the script printed."""
 
     s: str
+
+
+class Where(msgspec.Struct, frozen=True, tag_field="t", tag="where"):
+    """Where the script is, shortly before its time is up, and what its variables are."""
+
+    line: int | None
+    values: str = ""
 
 
 class Result(msgspec.Struct, frozen=True, tag_field="t", tag="result"):
@@ -63,7 +71,7 @@ class Error(msgspec.Struct, frozen=True, tag_field="t", tag="error"):
     notes: list[str] = []
 
 
-Frame = CallFrame | Out | Result | Error
+Frame = CallFrame | Out | Where | Result | Error
 _decoder: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
 
 
@@ -79,6 +87,7 @@ def job(job: Job) -> bytes:
             "result_bytes": limits.result_bytes,
             "stdout_bytes": limits.stdout_bytes,
             "reading": job.reading,
+            "timeout_secs": limits.timeout_secs,
         }
     )
 

@@ -35,6 +35,16 @@ class Channel:
         with self._sending:
             self._sock.sendall(_LENGTH.pack(len(body)) + body)
 
+    def try_send(self, body: bytes) -> bool:
+        """Send one frame unless another is being sent, by whatever this has interrupted perhaps."""
+        if not self._sending.acquire(blocking=False):
+            return False
+        try:
+            self._sock.sendall(_LENGTH.pack(len(body)) + body)
+        finally:
+            self._sending.release()
+        return True
+
     def read(self) -> list[bytes]:
         """Wait for at least one frame and give all that have arrived."""
         while not (frames := list(self._take())):

@@ -24,6 +24,7 @@ from mcproxy.sandbox.jail.script.reading import notes as finding_notes
 from mcproxy.sandbox.jail.script.report import Report, report
 from mcproxy.sandbox.jail.script.source import ScriptSource
 from mcproxy.sandbox.jail.script.value import Json, to_json
+from mcproxy.sandbox.jail.script.watch import watched
 
 _RESERVE_BYTES = 2 << 20  # given back when memory runs out, so that this can be reported
 _LENGTH = struct.Struct("<I")
@@ -42,6 +43,7 @@ class ScriptJob:
     result_bytes: int
     stdout_bytes: int
     reading: str
+    timeout_secs: float
 
 
 class NotBegun(Exception):  # what it says
@@ -137,10 +139,14 @@ def _run(
     notes: list[str],
     reserve: mmap.mmap,
 ) -> object:
-    calls, tasks = Calls(channel), Tasks()
+    calls, tasks = Calls(channel, notes.append), Tasks()
     output = Output(lambda text: channel.send(_ascii({"t": "out", "s": text})), job.stdout_bytes)
     api = Api(calls, manifest, job.argument_bytes, notes.extend)
-    with captured(output, notes.append), friendly(tasks):
+    with (
+        captured(output, notes.append),
+        friendly(tasks),
+        watched(calls, channel, job.timeout_secs),
+    ):
         asyncio.set_event_loop(loop)
         loop.set_task_factory(tasks)  # type: ignore[arg-type]
         source = script.parse_script(job.source)

@@ -9,10 +9,10 @@ Names are passed on as written: the gateway finds the tool that is meant, and ch
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 
 from mcproxy.sandbox.jail.script.promise import Calls, Promise, ToolError
-from mcproxy.sandbox.jail.script.styles import Dual, gathered
+from mcproxy.sandbox.jail.script.styles import Dual, awaited, gathered
 from mcproxy.sandbox.jail.script.value import Json, to_json
 
 _CALL_TOOL = (
@@ -55,6 +55,9 @@ class Path(Dual):
 
     def __contains__(self, name: str) -> bool:
         return _form(name) in map(_form, self._tools())
+
+    def _is_tool(self) -> bool:
+        return bool(self._names)
 
     def _tools(self) -> list[str]:
         if self._names:
@@ -187,9 +190,13 @@ class Api:
             self._known = servers if isinstance(servers, dict) else {}
         return self._known
 
-    def wait(self, started: Awaitable[object]) -> object:
-        """The value of what ``start`` gave, by blocking."""
-        return started.result() if isinstance(started, Promise) else asyncio.run(_awaiting(started))
+    def wait(self, started: object) -> object:
+        """The value of what ``start`` gave, or of anything else, by blocking."""
+        if isinstance(started, Promise):
+            return started.result()
+        if asyncio.isfuture(started):
+            return _result_of(started)
+        return asyncio.run(_awaiting(started))
 
     def call(
         self, server: str, tool: str, arguments: Mapping[str, object], *, raw: bool = False
@@ -257,5 +264,14 @@ def _has_default(schema: Json) -> bool:
     return isinstance(schema, dict) and "default" in schema
 
 
-async def _awaiting(started: Awaitable[object]) -> object:
-    return await started
+async def _awaiting(started: object) -> object:
+    return await awaited(started)
+
+
+def _result_of(future: "asyncio.Future[object]") -> object:
+    loop = future.get_loop()
+    if loop.is_running() and not future.done():
+        raise RuntimeError(
+            "await in a plain `def` cannot wait here for what runs beside it: write `async def`"
+        )
+    return loop.run_until_complete(future)

@@ -14,12 +14,18 @@ import json
 import re
 import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from mcproxy.sandbox.jail.channel import Channel
 from mcproxy.sandbox.jail.script.value import Json, unwrap
 
 SCRIPT = "<script>"
+_LIKE_ERROR = re.compile(
+    r"\s*(?:(?:error|fatal|exception)\b[^\n:]{0,40}:|Traceback \(most|HTTP [45]\d\d\b)",
+    re.IGNORECASE,
+)
+_MAX_ERROR_CHARS = 2000  # a longer text has an error in it, and is none
+_SHOWN_CHARS = 80
 _REPLY = re.compile(rb'\{"t":"reply","id":(\d+),"(result|perhaps_wrapped|wrapped|error)":')
 
 
@@ -45,8 +51,9 @@ class ToolError(Exception):
 class Promise:
     """The value of a call that has been sent and may not have been answered yet."""
 
-    def __init__(self, calls: "Calls", *, raw: bool = False) -> None:
+    def __init__(self, calls: "Calls", name: str, *, raw: bool = False) -> None:
         self._calls = calls
+        self._name = name
         self._raw = raw
         self._reply: tuple[str, bytes] | None = None  # (kind, body)
         self._outcome: tuple[Json, ToolError | None] | None = None
@@ -88,9 +95,12 @@ class Promise:
 
     def _settled(self) -> tuple[Json, ToolError | None]:
         if self._outcome is None and self._reply is not None:
-            _, error = self._outcome = _decoded(*self._reply, raw=self._raw)
+            value, error = self._outcome = _decoded(*self._reply, raw=self._raw)
             if error is not None:
                 error.line = self.line
+            elif words := _error_in(value):
+                at = f"line {self.line}: " if self.line else ""
+                self._calls.note(f"{at}{self._name} gave a value that reads like an error: {words}")
             self._reply = (self._reply[0], b"")
         return self._outcome or (None, None)
 
@@ -134,6 +144,14 @@ def _decoded(kind: str, body: bytes, *, raw: bool) -> tuple[Json, ToolError | No
     return (content if raw else unwrap(content, kind)), None
 
 
+def _error_in(value: Json) -> str:
+    """The words of a value that is a server's error in all but name."""
+    said = value.get("error") if isinstance(value, dict) and len(value) <= 2 else value
+    if not isinstance(said, str) or len(said) > _MAX_ERROR_CHARS:
+        return ""
+    return said[:_SHOWN_CHARS] if said is not value or _LIKE_ERROR.match(said) else ""
+
+
 def _script_line() -> int | None:
     """The line of the script that is making this call: an error that surfaces later names it."""
     frame = sys._getframe(1)
@@ -143,10 +161,12 @@ def _script_line() -> int | None:
 
 
 class Calls:
-    """Every call of one script, by id; ``sent`` counts them. Safe to use from several threads."""
+    """Every call of one script, by id; ``sent`` counts them, ``note`` takes what is to be said of
+    their values. Safe to use from several threads."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, note: Callable[[str], None]) -> None:
         self._channel = channel
+        self.note = note
         self._turn = threading.Condition()
         self._reading = False  # one thread reads the socket for all
         self.sent = 0
@@ -155,14 +175,20 @@ class Calls:
 
     def start(self, server: str, tool: str, args: bytes, *, raw: bool = False) -> Promise:
         """Send a call, its arguments being a JSON object, and give its promise."""
-        promise = Promise(self, raw=raw)
+        promise = Promise(self, f"{server}.{tool}", raw=raw)
         with self._turn:
             self.sent += 1
             number = self.sent
             self._pending[number] = promise
-        head = json.dumps({"t": "call", "id": number, "server": server, "tool": tool})
+        head = json.dumps(
+            {"t": "call", "id": number, "server": server, "tool": tool, "line": promise.line}
+        )
         self._channel.send(b'%b,"args":%b}' % (head[:-1].encode(), args))
         return promise
+
+    def oldest_line(self) -> int | None:
+        """The line of the call that has been under way for the longest."""
+        return next((promise.line for promise in list(self._pending.values())), None)
 
     def wait(self, promise: Promise) -> None:
         """Block until the reply is there."""

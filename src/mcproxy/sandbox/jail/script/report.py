@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from mcproxy.sandbox.jail.script.hints import hint
 from mcproxy.sandbox.jail.script.promise import SCRIPT, ToolError
+from mcproxy.sandbox.jail.script.rewrite import BODY
 
 _MAX_TRACEBACK_CHARS = 8000
 _MAX_MESSAGE_CHARS = 4000
@@ -105,13 +106,18 @@ def _traceback(error: BaseException, where: _Where) -> str:
     if not summary.stack and where.line and not isinstance(error, SyntaxError):
         place = traceback.FrameSummary(SCRIPT, where.line, "<module>")
         summary.stack = traceback.StackSummary.from_list([place])
-    return "".join(summary.format()).rstrip()
+    text = "".join(summary.format()).rstrip()
+    if isinstance(error, BaseExceptionGroup):
+        return text  # which has the tracebacks of all within it
+    said = "".join(list(summary.format_exception_only())[-1:]).rstrip()
+    name, colon, _ = said.partition(":")
+    return text.removesuffix(said) + name if colon else text  # the reply has the message already
 
 
 def _keep_script(summary: traceback.TracebackException) -> None:
     """Drop every frame that is not the script's, in the whole chain of causes."""
     kept = [
-        traceback.FrameSummary(frame.filename, frame.lineno, frame.name, line=frame.line)
+        traceback.FrameSummary(frame.filename, frame.lineno, _name(frame.name), line=frame.line)
         for frame in summary.stack
         if frame.filename == SCRIPT
     ]
@@ -120,6 +126,10 @@ def _keep_script(summary: traceback.TracebackException) -> None:
     for other in linked:
         if other is not None:
             _keep_script(other)
+
+
+def _name(function: str) -> str:
+    return "<module>" if function == BODY else function
 
 
 def _shortened(text: str, limit: int) -> str:

@@ -46,7 +46,7 @@ _MAY_BIND = {"exec", "eval", "globals", "locals", "vars"}
 _OURS = ("api", "mcproxy")  # modules that scripts import what is there already from
 # Whether a tree has to be looked at for names of JavaScript and imports of ours.
 _SUSPECT = re.compile(
-    r"\b(?:true|false|null|undefined|console|JSON)\b|\b(?:import|from)\s+(?:api|mcproxy)\b"
+    r"\b(?:true|false|null|undefined|console|JSON)\b|\b(?:import|from)\b.*\b(?:api|mcproxy)\b"
     r"|[{,]\s*[A-Za-z_]\w*\s*:"
 )
 _Node = TypeVar("_Node", bound=ast.AST)

@@ -44,6 +44,9 @@ class Dual:
     def __repr__(self) -> str:
         return f"<{self.__name__}: call it with (...)>"
 
+    def _is_tool(self) -> bool:
+        return True
+
 
 class Ready:
     """An awaitable that is there already: ``await`` of a plain value gives the value."""
@@ -100,7 +103,7 @@ def awaited(value: object) -> Awaitable[object]:
     """``value`` if it can be awaited, else an awaitable that gives it back."""
     if inspect.isawaitable(value):
         return value
-    if isinstance(value, Dual):
+    if isinstance(value, Dual) and value._is_tool():
         raise TypeError(f"{value.__name__} was not called: write {value.__name__}(...)")
     if _holds_promises(value):
         return settled(value)
