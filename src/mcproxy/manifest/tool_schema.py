@@ -8,7 +8,7 @@ how much work it is, is found out before it is done. Most schemas are so small t
 walk: their weight, found out once, is enough.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from itertools import chain, islice
 from typing import TypeAlias
@@ -67,7 +67,7 @@ class ToolSchema:
         """The type of its results in short, as it is declared; empty where it is not."""
         return written_type(value_schema(self._definition.get("outputSchema")))
 
-    def unknown(self, arguments: Mapping[str, Json]) -> list[str]:
+    def unknown(self, arguments: Collection[str]) -> list[str]:
         """What is to be said of arguments that the tool does not have, see ``parameters``."""
         if self._declared.issuperset(arguments):
             return []

@@ -14,7 +14,7 @@ from mcproxy.errors import UnknownServer, UnknownTool
 from mcproxy.manifest.lookup import find_tool
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
-from mcproxy.manifest.parameters import properties, required, unknown_parameters
+from mcproxy.manifest.parameters import properties, required
 from mcproxy.manifest.spelling import near
 from mcproxy.types import Json, Tool, ToolRef
 
@@ -78,20 +78,21 @@ def _faults(call: WrittenCall, manifest: Manifest) -> Iterator[CallFault]:
         known = manifest.servers[unknown.ref.server].state in _LISTED
         yield CallFault(call.line, unknown.message, certain=known and not call.guarded)
         return
-    problems = list(itertools.islice(_problems(tool, call), _MAX_PROBLEMS))
+    others = manifest.schema(tool.ref).unknown(call.arguments)
+    problems = list(itertools.islice(_problems(tool, call, others), _MAX_PROBLEMS))
     if problems:
         told = "; ".join(problems)
         what = f"{tool.ref.server}.{tool.ref.tool}: {told}{'' if told.endswith('?') else '.'}"
         yield CallFault(call.line, what, f"Use: {call_line(tool)}", not call.guarded)
 
 
-def _problems(tool: Tool, call: WrittenCall) -> Iterator[str]:
+def _problems(tool: Tool, call: WrittenCall, unknown: list[str]) -> Iterator[str]:
     schema = tool.definition.get("inputSchema")
     declared = properties(schema)
     missing = sorted(required(schema) - call.arguments.keys()) if call.whole else []
     if missing:
         yield f"missing {', '.join(map(repr, missing))}"
-    yield from unknown_parameters(schema, call.arguments)
+    yield from unknown
     for name, value in call.arguments.items():
         wanted = declared.get(name)
         if isinstance(wanted, dict) and (problem := _problem(wanted, value)):
