@@ -7,8 +7,10 @@ wrong there is no reason to refuse a script. In doubt a call is guarded.
 
 import ast
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+from mcproxy.sandbox.jail.script.scopes import all_nodes, children
 
 Loop: TypeAlias = ast.For | ast.AsyncFor | ast.comprehension
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -103,15 +105,7 @@ def _ready_for_failure(found: Outline) -> frozenset[str]:
 
 
 def _others(node: ast.AST, place: CodePlace, found: Outline, waiting: _Waiting) -> None:
-    for name in node._fields:
-        value = getattr(node, name)
-        if isinstance(value, list):
-            if value and isinstance(value[0], ast.stmt):
-                _block(value, place, waiting)
-            else:
-                waiting.extend([(item, place) for item in value if isinstance(item, ast.AST)])
-        elif isinstance(value, ast.AST):
-            waiting.append((value, place))
+    waiting.extend([(inner, place) for inner in children(node)])
 
 
 def _block(body: list[ast.stmt], place: CodePlace, waiting: _Waiting) -> None:
@@ -119,7 +113,7 @@ def _block(body: list[ast.stmt], place: CodePlace, waiting: _Waiting) -> None:
     for statement in body:
         waiting.append((statement, place))
         if not place.guarded and _leaves(statement):
-            place = replace(place, guarded=True)
+            place = _guarded(place)
 
 
 def _leaves(statement: ast.stmt) -> bool:
@@ -131,15 +125,15 @@ def _leaves(statement: ast.stmt) -> bool:
 
 
 def _name_of(node: ast.AST) -> str:
-    if isinstance(node, ast.Call):
-        return _name_of(node.func)
+    while isinstance(node, ast.Call):
+        node = node.func
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""
 
 
 def _guarded(place: CodePlace) -> CodePlace:
-    return place if place.guarded else replace(place, guarded=True)
+    return place if place.guarded else CodePlace(True, place.function, place.loops)
 
 
 def _name(node: ast.Name, place: CodePlace, found: Outline, waiting: _Waiting) -> None:
@@ -208,7 +202,7 @@ def _loop(
     node: ast.For | ast.AsyncFor, place: CodePlace, found: Outline, waiting: _Waiting
 ) -> None:
     _iterate(node, place, found, waiting)
-    inner = replace(place, loops=(*place.loops, node))
+    inner = CodePlace(place.guarded, place.function, (*place.loops, node))
     _block(node.body, inner, waiting)
     _block(node.orelse, _guarded(place), waiting)
 
@@ -223,7 +217,7 @@ def _iterate(loop: Loop, place: CodePlace, found: Outline, waiting: _Waiting) ->
 
 def targets(target: ast.expr) -> Iterator[str]:
     """The names that a loop binds."""
-    for node in ast.walk(target):
+    for node in all_nodes(target):
         if isinstance(node, ast.Name):
             yield node.id
 
@@ -233,7 +227,7 @@ def _comprehension(node: ast.expr, place: CodePlace, found: Outline, waiting: _W
     inner = place
     for generator in generators:
         _iterate(generator, inner, found, waiting)
-        inner = replace(inner, loops=(*inner.loops, generator))
+        inner = CodePlace(inner.guarded, inner.function, (*inner.loops, generator))
         waiting.extend((test, inner) for test in generator.ifs)
         if generator.ifs:
             inner = _guarded(inner)
@@ -289,7 +283,7 @@ def _with(
 def _match(node: ast.Match, place: CodePlace, found: Outline, waiting: _Waiting) -> None:
     waiting.append((node.subject, place))
     for case in node.cases:
-        for part in ast.walk(case.pattern):
+        for part in all_nodes(case.pattern):
             name = getattr(part, "name", None) or getattr(part, "rest", None)
             if name:
                 found.bind(name)

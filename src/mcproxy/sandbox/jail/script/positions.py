@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from mcproxy.sandbox.jail.script.scopes import Key, Names, own_nodes
+from mcproxy.sandbox.jail.script.scopes import Key, Names, all_nodes, own_nodes
 
 _TAKES_ALL = {"gather", "parallel"}
 _TAKES_FIRST = {
@@ -53,7 +53,7 @@ class Positions:
 
 def positions(tree: ast.Module) -> Positions:
     """Find the calls of ``tree`` that are meant to give a promise."""
-    nodes = list(ast.walk(tree))
+    nodes = all_nodes(tree)
     flow = _Flow(tree, nodes)
     returned = {
         call
@@ -237,4 +237,4 @@ def _leaves(value: ast.expr) -> Iterator[ast.Call]:
 
 def _guarded(nodes: list[ast.AST]) -> set[ast.AST]:
     blocks = (ast.Try, ast.TryStar, ast.With)
-    return {inner for node in nodes if isinstance(node, blocks) for inner in ast.walk(node)}
+    return {inner for node in nodes if isinstance(node, blocks) for inner in all_nodes(node)}

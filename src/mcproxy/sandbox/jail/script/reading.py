@@ -24,8 +24,7 @@ MODULES = {
 }
 _PROCESSES = "Scripts cannot start processes. Use a tool: api.search('run command')."
 _OF_OS = re.compile(r"system|popen|fork|exec\w*|spawn\w*")
-# Without any of these words there is nothing to be found.
-_WORDS = re.compile(rf"\b(?:api|os|{'|'.join(MODULES)})\b")
+_BLOCKED = ("os", *MODULES)  # without these words nothing is blocked
 _MAX_NAME_CHARS = 100  # a script may make a name of 50 KiB of it
 _MAX_TOLD = 10
 
@@ -46,14 +45,16 @@ class Finding:
 
 def findings(source: str, tree: ast.Module, ask: Ask) -> list[Finding]:
     """What does not work in a script, by line. ``ask`` is called once, if a tool is called."""
-    if not _WORDS.search(source):
+    may_be_blocked = any(word in source for word in _BLOCKED)
+    if not may_be_blocked and "api" not in source:
         return []
     whole = outline(tree)
     uses = [] if whole.opaque else [use.as_json() for use in tool_uses(whole)]
     faults = ask(uses) if uses else []
     told = faults if isinstance(faults, list) else []
     calls = [Finding(*fault) for fault in told if isinstance(fault, list)]  # type: ignore[arg-type]
-    return sorted({*blocked(whole.named), *calls})
+    names = blocked(whole.named) if may_be_blocked else []
+    return sorted({*names, *calls})
 
 
 def blocked(nodes: Sequence[ast.AST]) -> list[Finding]:

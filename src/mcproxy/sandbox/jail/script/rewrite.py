@@ -15,10 +15,11 @@ The last but one changes no value and no order: it lets other tasks run while th
 
 import ast
 import builtins
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from mcproxy.sandbox.jail.script.positions import positions
-from mcproxy.sandbox.jail.script.scopes import bound_names, running_nodes
+from mcproxy.sandbox.jail.script.scopes import bound_names, fields, place_at, running_nodes
 
 RETURNED = "__returned__"  # the variable that has what the top level returned
 BODY = "__body__"
@@ -32,69 +33,79 @@ def rewrite(tree: ast.Module) -> ast.Module:
     """Rewrite ``tree`` in place and give it back."""
     found = positions(tree)
     _Rewriter(found.promised, found.returned).visit(tree)
-    return ast.fix_missing_locations(tree)
+    return tree
 
 
-class _Rewriter(ast.NodeTransformer):
+class _Rewriter:
     def __init__(self, promised: frozenset[ast.Call], returned: frozenset[ast.Call]) -> None:
         self._promised, self._returned = promised, returned
         self._function: ast.AST | None = None  # the innermost function, or class body
         self._asks = False  # it returns a call, so it has to know whether a promise is wanted
+        self._visitors: dict[type[ast.AST], Callable[[Any], ast.AST]] = {
+            ast.FunctionDef: self._function_def,
+            ast.AsyncFunctionDef: self._within,
+            ast.ClassDef: self._within,
+            ast.Lambda: self._within,
+            ast.Await: self._awaited,
+            ast.Call: self._called,
+            ast.Assign: self._assigned,
+            ast.Expr: self._assigned,
+            ast.Return: self._assigned,
+        }
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        """The node that stands for ``node``, after those below it."""
+        visitor = self._visitors.get(type(node))
+        if visitor is not None:
+            return visitor(node)
+        self._visit_below(node)
+        return node
+
+    def _visit_below(self, node: ast.AST) -> None:
+        for name in fields[type(node)]:
+            value = getattr(node, name, None)
+            if isinstance(value, list):
+                for index, item in enumerate(value):
+                    if isinstance(item, ast.AST):
+                        value[index] = self.visit(item)
+            elif isinstance(value, ast.AST):
+                setattr(node, name, self.visit(value))
 
     def _within(self, function: _Node) -> _Node:
         outer, self._function = self._function, function
-        self.generic_visit(function)
+        self._visit_below(function)
         self._function = outer
         return function
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+    def _function_def(self, node: ast.FunctionDef) -> ast.AST:
         outer, self._asks = self._asks, False
         self._within(node)
         asks, self._asks = self._asks, outer
         if asks:
             wanted = ast.Assign([ast.Name(_WANTED, ast.Store())], _call("__asked__"))
-            node.body.insert(_after_docstring(node), ast.copy_location(wanted, node.body[0]))
+            node.body.insert(_after_docstring(node), place_at(node.body[0], wanted))
         return node
 
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        return self._within(node)
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        return self._within(node)
-
-    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
-        return self._within(node)
-
-    def visit_Await(self, node: ast.Await) -> ast.AST:
-        self.generic_visit(node)
+    def _awaited(self, node: ast.Await) -> ast.AST:
+        self._visit_below(node)
         if not isinstance(self._function, ast.AsyncFunctionDef | None):
             return _call("__waited__", node.value)
         node.value = _call("__awaited__", node.value)
         return node
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
+    def _called(self, node: ast.Call) -> ast.AST:
+        self._visit_below(node)
         if node in self._promised:
             _promise(node)
         elif node in self._returned:
             in_lambda = isinstance(self._function, ast.Lambda)
             wanted = _call("__asked__") if in_lambda else ast.Name(_WANTED, ast.Load())
             self._asks |= not in_lambda
-            node.func = _call("__either__", wanted, node.func)
+            node.func = _call("__either__", place_at(node, wanted), node.func)
         return node
 
-    def visit_Assign(self, node: ast.Assign) -> ast.AST:
-        self.generic_visit(node)
-        node.value = self._cooperative(node.value)
-        return node
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:
-        self.generic_visit(node)
-        node.value = self._cooperative(node.value)
-        return node
-
-    def visit_Return(self, node: ast.Return) -> ast.AST:
-        self.generic_visit(node)
+    def _assigned(self, node: ast.Assign | ast.Expr | ast.Return) -> ast.AST:
+        self._visit_below(node)
         if node.value is not None:
             node.value = self._cooperative(node.value)
         return node
@@ -127,8 +138,12 @@ def _builtin(call: ast.Call) -> bool:
 
 
 def _call(name: str, *args: ast.expr) -> ast.Call:
-    made = ast.Call(ast.Name(name, ast.Load()), list(args), [])
-    return ast.copy_location(made, args[-1]) if args else made
+    function = ast.Name(name, ast.Load())
+    made = ast.Call(function, list(args), [])
+    if args:
+        ast.copy_location(function, args[-1])
+        ast.copy_location(made, args[-1])
+    return made
 
 
 def _after_docstring(function: ast.FunctionDef) -> int:

@@ -12,10 +12,9 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 from mcproxy.sandbox.jail.script.promise import SCRIPT
-from mcproxy.sandbox.jail.script.scopes import bound_names
+from mcproxy.sandbox.jail.script.scopes import all_nodes, bound_names, place_at
 
 # Prose may stand before it, code may not: a fence within a text of the script is none.
 _FENCE = re.compile(r"[^\"'=(){}\[\]`~]*(?:`{3,}|~{3,})[ \t]*[\w+.-]*[ \t]*\r?\n")
@@ -49,7 +48,6 @@ _SUSPECT = re.compile(
     r"\b(?:true|false|null|undefined|console|JSON)\b|\b(?:import|from)\b.*\b(?:api|mcproxy)\b"
     r"|[{,]\s*[A-Za-z_]\w*\s*:"
 )
-_Node = TypeVar("_Node", bound=ast.AST)
 _MAX_TOLD = 5  # different repairs in a note
 
 
@@ -158,7 +156,7 @@ _REPAIRS: tuple[tuple[Callable[[str], str], str], ...] = (
 
 
 def _without_javascript(source: ScriptSource) -> ScriptSource:
-    nodes = list(ast.walk(source.tree))
+    nodes = all_nodes(source.tree)
     bound = bound_names(nodes)
     if "*" in bound or any(isinstance(n, ast.Name) and n.id in _MAY_BIND for n in nodes):
         return source
@@ -211,7 +209,7 @@ class _Mender(ast.NodeTransformer):
                 python = _MEMBERS.get((owner, name), "")
                 if python == "print" or (python and len(node.args) == 1):
                     self.told.append(f"{owner}.{name} -> {python}")
-                    node.func = _at(node.func, ast.parse(python, mode="eval").body)
+                    node.func = place_at(node.func, ast.parse(python, mode="eval").body)
         return node
 
     def visit_Import(self, node: ast.Import) -> ast.AST | list[ast.stmt]:
@@ -237,12 +235,5 @@ def _taken_from_api(node: ast.stmt, taken: list[tuple[str, str]]) -> list[ast.st
     for name, path in taken:
         value = "api" if path in ("", "api") else f"api.{path}"
         text = "pass" if value == name else f"{name} = {value}"
-        made.append(_at(node, ast.parse(text).body[0]))
-    return made
-
-
-def _at(place: ast.AST, made: _Node) -> _Node:
-    """A new node, with all that is in it, where another stands."""
-    for inner in ast.walk(made):
-        ast.copy_location(inner, place)
+        made.append(place_at(node, ast.parse(text).body[0]))
     return made

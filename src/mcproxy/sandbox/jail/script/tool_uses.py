@@ -56,9 +56,10 @@ class ToolUse:
 
 def _written(node: ast.expr) -> Json:
     """``[type, how it is shown, its text]`` of a value; ``[]`` where only the run can tell."""
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        inner = _written(node.operand)
-        return [inner[0], f"-{inner[1]}"] if isinstance(inner, list) and inner else []
+    match node:
+        case ast.UnaryOp(ast.USub(), ast.Constant() as operand):
+            inner = _written(operand)
+            return [inner[0], f"-{inner[1]}"] if isinstance(inner, list) and inner else []
     if not isinstance(node, ast.Constant):
         kind = _CONTAINERS.get(type(node))
         return [kind, f"an {kind}" if kind != "string" else "text"] if kind else []
@@ -166,7 +167,7 @@ class _Reader:
             return f"{imports.get(node.value.id)}.{node.attr}" == "functools.partial"
         return isinstance(node, ast.Name) and imports.get(node.id) == "functools.partial"
 
-    def use(self, call: ast.Call, place: CodePlace, guarded: bool) -> ToolUse | None:
+    def use(self, call: ast.Call, place: CodePlace) -> ToolUse | None:
         """The call of a tool that ``call`` is, if it is one."""
         target = self.meaning(call.func)
         args, keywords = tuple(call.args), tuple(call.keywords)
@@ -186,8 +187,9 @@ class _Reader:
         arguments, whole = _arguments((*target.args, *args), (*target.keywords, *keywords))
         if arguments is None:
             return None
-        tool_name = ".".join(target.path)
-        return ToolUse(call.lineno, target.server, tool_name, arguments, whole, guarded)
+        literal = {name: self.literal(value) for name, value in arguments.items()}
+        guarded = self.outline.is_guarded(call, place)
+        return ToolUse(call.lineno, target.server, ".".join(target.path), literal, whole, guarded)
 
     def literal(self, node: ast.expr) -> ast.expr:
         """The expression behind a loop's variable or a name that is bound once."""
@@ -234,24 +236,44 @@ def _arguments(
 
 def tool_uses(outline: Outline) -> Iterator[ToolUse]:
     """The calls of tools, those in a loop over a written list once for each of its items."""
-    found = (use for call, place in outline.calls for use in _uses(call, place, outline))
+    turns: dict[Loop, list[_Rows]] = {}
+    found = (
+        use
+        for call, place in outline.calls
+        if _may_reach_api(call.func, outline)
+        for use in _uses(call, place, outline, turns)
+    )
     return itertools.islice(found, _MAX_USES)
 
 
-def _uses(call: ast.Call, place: CodePlace, outline: Outline) -> Iterator[ToolUse]:
-    guarded = outline.is_guarded(call, place)
-    for rows in _rows(place.loops, outline):
-        reader = _Reader(outline, rows)
-        use = reader.use(call, place, guarded)
+def _may_reach_api(node: ast.expr, outline: Outline) -> bool:
+    """Whether what is called begins with ``api`` or a name of the script's own: most do not."""
+    while not isinstance(node, ast.Name):
+        if isinstance(node, ast.Attribute | ast.Subscript):
+            node = node.value
+        elif isinstance(node, ast.Call):
+            node = node.func
+        else:
+            return False
+    return (
+        node.id == "api" or len(outline.bindings.get(node.id, ())) == 1 or node.id in outline.loops
+    )
+
+
+def _uses(
+    call: ast.Call, place: CodePlace, outline: Outline, turns: dict[Loop, list[_Rows]]
+) -> Iterator[ToolUse]:
+    for loop in place.loops:
+        if loop not in turns:
+            turns[loop] = _turns(loop, outline)
+    for rows in _rows([turns[loop] for loop in place.loops if turns[loop]]):
+        use = _Reader(outline, rows).use(call, place)
         if use is not None:
-            literal = {name: reader.literal(value) for name, value in use.arguments.items()}
-            yield replace(use, arguments=literal)
+            yield use
 
 
-def _rows(loops: tuple[Loop, ...], outline: Outline) -> Iterator[_Rows]:
-    """What the variables of these loops stand for, turn by turn; those of other loops are left
-    out."""
-    each = [turns for turns in (_turns(loop, outline) for loop in loops) if turns]
+def _rows(each: list[list[_Rows]]) -> Iterator[_Rows]:
+    """What the variables of loops stand for, turn by turn; those of other loops are left out."""
     for turn in itertools.islice(itertools.product(*each), _MAX_ROWS):
         yield {name: value for row in turn for name, value in row.items()}
 
