@@ -53,6 +53,26 @@ REQUIREMENTS: dict[str, str] = {
         "each caller enters the endpoints that the table gives it, by every way to name one, and "
         "no server is asked that it does not reach"
     ),
+    "tools.rules": "of rules that match a tool the most specific counts; a server's deny is final",
+    "tools.inherited": "a namespace has its parents' rules too; of two equal ones the stricter one",
+    "tools.annotations": "read_only and ask_for go by annotations; a missing one grants nothing",
+    "tools.monotone": "no rule opens what a server denies, or a parent's rule of equal precision",
+    "tools.no_trace": (
+        "a denied tool is in no list, count, search, hint, stub or manifest, and unknown to calls "
+        "in the words of one that does not exist; its server is not asked"
+    ),
+    "tools.verdicts": "mcproxy namespaces tells each tool's verdict and where it comes from",
+    "tools.doubts": "mcproxy check warns of patterns that match no tool and annotations that lie",
+    "ask.client": "a call that a rule asks for is sent once the client's user accepts, or never",
+    "ask.scripts": "calls of scripts are asked for one at a time, in their order",
+    "ask.clocks": "time limits stand still while a person is asked whether a call may be made",
+    "ask.session": "an answer for the session holds for exactly the same call, and no other",
+    "ask.approvals": (
+        "where nobody can be asked the call waits, for mcproxy approvals to approve it once or to "
+        "refuse it"
+    ),
+    "ask.resume": "a script whose call was approved meanwhile goes on when it is resumed",
+    "ask.shown": "what a person is shown of a call is what is sent, secrets masked and marked",
     "access.once": "a request is judged once for each namespace that it names, whatever it calls",
     "speed.long_lived_set_aside": (
         "what lives long is looked at by no collection of garbage, and freed once it is swapped out"

@@ -21,6 +21,8 @@ from mcproxy.config.state import STORE_FILE, state_directory
 from mcproxy.errors import CallError
 from mcproxy.exchange import Tenant, Upstream
 from mcproxy.frontends.capacity import Gate
+from mcproxy.gateway.approval_records import ApprovalRecords
+from mcproxy.gateway.approvals import Approvals
 from mcproxy.gateway.call_chain import CallServices
 from mcproxy.gateway.core import Gateway, Services
 from mcproxy.gateway.keeping import Keeping
@@ -50,7 +52,7 @@ from mcproxy.sandbox.network.egress import Egress
 from mcproxy.sandbox.packages import Packages
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile, profile_for
-from mcproxy.store.interface import StoreBounds
+from mcproxy.store.interface import DECISIONS_BOUNDS, DECISIONS_FILE, StoreBounds
 from mcproxy.store.local_store import LocalStore
 from mcproxy.types import (
     Caller,
@@ -142,21 +144,22 @@ class App:
             self._discreet(fleet.unwatch),
         )
         results = loaded.config.results
-        self._store = LocalStore(
-            state_directory(environment) / STORE_FILE if results.persist else None,
-            StoreBounds(owner_bytes=results.keep_mb << 20),
-        )
+        state = state_directory(environment)
+        bounds = StoreBounds(owner_bytes=results.keep_mb << 20)
+        self._store = LocalStore(state / STORE_FILE if results.persist else None, bounds)
+        self._decisions = LocalStore(state / DECISIONS_FILE, DECISIONS_BOUNDS)
         self._learning = Learning(self._store, self._masked, self._show_stubs)
+        keeping = Keeping(self._store, results.ttl_secs)
         calls = CallServices(
             limiter.take,
             self._queues.entered,
             self._audit,
+            Approvals(ApprovalRecords(self._decisions), keeping, self._audit),
             self._discreet(self._metrics.measured(self._fleet.call)),
             resource_reader(upstream),
             self.activity,
             self._learning,
         )
-        keeping = Keeping(self._store, results.ttl_secs)
         run = self._counted(self._pool.run)
         self.gateway = Gateway(
             self._current, Services(run, calls, upstream, keeping, self._metrics)
@@ -173,6 +176,7 @@ class App:
         self._reloader.hear_hangups()
         async with (
             self._store,
+            self._decisions,
             self._packages,
             self._pool,
             self.gateway.running(),
@@ -301,9 +305,12 @@ class App:
         return {name: load for name, load in self._queues.loads().items() if name in visible}
 
     def _visible(self, caller: Caller) -> Mapping[str, ServerHealth]:
-        visible = {name for place in usable(self._policy, caller) for name in place.servers}
+        """Its servers, of their tools those that it may use somewhere."""
+        places = usable(self._policy, caller)
+        views = [self._snapshot.views[place.name].manifest for place in places]
+        visible = {name for place in places for name in place.servers}
         return {
-            name: published(self._manifest, name, one)
+            name: published(views, name, one)
             for name, one in self._fleet.health().items()
             if name in visible
         }
@@ -358,7 +365,7 @@ class App:
     def _publish(self, manifest: Manifest) -> None:
         self._manifest = manifest
         before = self._snapshot
-        self._snapshot = take_snapshot(self._policy, manifest, self._redactor)
+        self._snapshot = take_snapshot(self._policy, manifest, self._redactor, before)
         self.gateway.changed(before)
         self._learning.follow(manifest.visible_to(learned_servers(self._loaded.config)))
         self._show_stubs()

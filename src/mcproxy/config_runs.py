@@ -45,6 +45,7 @@ def _told(report: CommandReport, screen: Screen, arguments: argparse.Namespace) 
 
 def check(arguments: argparse.Namespace, screen: Screen) -> int:
     """Whether the configuration is good."""
+    from mcproxy.commands.tool_verdicts import doubts, known_tools
     from mcproxy.config.inherit import all_namespaces
     from mcproxy.policy.verifier import authority_of
 
@@ -53,7 +54,8 @@ def check(arguments: argparse.Namespace, screen: Screen) -> int:
     authority_of(loaded)  # what cannot run here is not good
     config = loaded.config
     shown, namespaces = str(path or "bundled demo"), len(all_namespaces(config))
-    notes = [f"note: {note}" for note in loaded.notes]
+    told = (*loaded.notes, *doubts(config, known_tools(loaded, state())))
+    notes = [f"note: {note}" for note in told]
     lacking = {name: str(why) for name, why in loaded.unconfigured.items()}
     lines = [f"unconfigured: {name}: {why}" for name, why in lacking.items()]
     summary = f"{shown}: good; {len(config.servers)} servers, {namespaces} namespaces"
@@ -61,7 +63,7 @@ def check(arguments: argparse.Namespace, screen: Screen) -> int:
         "file": shown,
         "servers": len(config.servers),
         "namespaces": namespaces,
-        "notes": [*loaded.notes],
+        "notes": [*told],
         "unconfigured": {**lacking},
     }
     return _told(CommandReport((*notes, *lines, summary), facts=facts), screen, arguments)
@@ -86,9 +88,11 @@ def migrate(arguments: argparse.Namespace, screen: Screen) -> int:
 def namespaces(arguments: argparse.Namespace, screen: Screen) -> int:
     """Who reaches what."""
     from mcproxy.commands import namespaces
+    from mcproxy.commands.tool_verdicts import known_tools
 
     loaded = load_chosen(config_path(arguments))
-    return _told(namespaces.run(loaded.config, arguments.name), screen, arguments)
+    tools = known_tools(loaded, state())
+    return _told(namespaces.run(loaded.config, arguments.name, tools), screen, arguments)
 
 
 def import_(arguments: argparse.Namespace, screen: Screen) -> int:

@@ -8,6 +8,8 @@
     └── CallError              one tool call failed; a script sees it as ``ToolError``
         ├── UnknownServer      unknown_server
         ├── UnknownTool        unknown_tool
+        ├── Declined           declined
+        ├── ApprovalNeeded     approval_needed
         ├── InvalidArguments   invalid_arguments
         ├── RateLimited        rate_limited
         ├── Busy               busy
@@ -173,6 +175,34 @@ class UnknownTool(CallError):
         hint = hint or f' See api.search("{ref.server}") for its tools.'
         reason = why or f"Server {ref.server!r} has no tool {_cut(ref.tool)!r}."
         super().__init__(ref, reason + hint)
+
+
+class Declined(CallError):
+    """A person was asked whether the call may be made, and said no; nothing was sent."""
+
+    code = "declined"
+
+    def __init__(self, ref: ToolRef) -> None:
+        super().__init__(
+            ref,
+            f"This call of {_name(ref)} was declined by the user; nothing was sent. Do not try it "
+            "again: ask the user what they want instead.",
+        )
+
+
+class ApprovalNeeded(CallError):
+    """A person has to allow the call, and could not be asked; it waits under ``id_``."""
+
+    code = "approval_needed"
+
+    def __init__(self, ref: ToolRef, id_: str) -> None:
+        self.id = id_
+        super().__init__(
+            ref,
+            f"This call of {_name(ref)} needs a person's approval, who cannot be asked through "
+            f"this client; nothing was sent. It waits as {id_}: tell the user to run `mcproxy "
+            f"approvals approve {id_}` (or refuse), then make exactly this call again.",
+        )
 
 
 class InvalidArguments(CallError):

@@ -125,6 +125,17 @@ def logs(arguments: argparse.Namespace, screen: Screen) -> int:
     return logs(state(), arguments.server, screen, shown, as_json=arguments.json)
 
 
+def approvals(arguments: argparse.Namespace, screen: Screen) -> int:
+    """The calls that wait for a person."""
+    from mcproxy.commands import approvals
+
+    if arguments.action is None:
+        return approvals.show(state(), screen, as_json=arguments.json)
+    if arguments.id is None:
+        raise WrongUsage(f"approvals {arguments.action}: an ID is needed")
+    return approvals.settle(state(), arguments.action, arguments.id, screen, as_json=arguments.json)
+
+
 def completion(arguments: argparse.Namespace, screen: Screen) -> int:
     """The script for a shell."""
     from mcproxy.commands.completion import SCRIPTS

@@ -240,6 +240,12 @@ def _add_remove(command: argparse.ArgumentParser) -> None:
     _add_json(command)
 
 
+def _add_approvals(command: argparse.ArgumentParser) -> None:
+    command.add_argument("action", nargs="?", choices=("approve", "refuse"))
+    command.add_argument("id", nargs="?", metavar="ID", help="of a call that waits")
+    _add_json(command)
+
+
 def _add_completion(command: argparse.ArgumentParser) -> None:
     command.add_argument("shell", choices=SHELLS)
 
@@ -264,6 +270,9 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
     Subcommand("call", "call one tool", _add_call, gateway_runs.call, True),
     Subcommand("exec", "run a script", _add_exec, gateway_runs.execute, True),
     Subcommand("logs", "the gateway's log, or a server's stderr", _add_logs, gateway_runs.logs),
+    Subcommand(
+        "approvals", "calls that wait for a person's word", _add_approvals, gateway_runs.approvals
+    ),
     Subcommand("doctor", "try the sandbox and every server", _add_json, config_runs.doctor, True),
     Subcommand(
         "check", "validate the configuration, all problems at once", _add_path, config_runs.check

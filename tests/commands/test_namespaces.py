@@ -34,22 +34,24 @@ namespace crypto (extends public)
     covalent
     wikipedia  from public
   settings
-    mode                           code  default
-    rate_limit                     none  default
-    concurrency                    none  default
-    require_auth                   no    default
-    allowed_origins                none  default
-    isolated                       no    default
-    sandbox.timeout_secs           30    default
-    sandbox.memory_mb              512   namespace crypto
-    sandbox.max_calls              200   default
-    sandbox.env_isolation          yes   default
-    sandbox.packages               none  default
-    sandbox.network.enabled        yes   default
-    sandbox.network.allowed_hosts  none  default
-    sandbox.filesystem.read_only   none  default
-    sandbox.filesystem.read_write  none  default
-    sandbox.filesystem.denied      none  default"""
+    mode                           code     default
+    rate_limit                     none     default
+    concurrency                    none     default
+    require_auth                   no       default
+    allowed_origins                none     default
+    isolated                       no       default
+    read_only                      no       default
+    ask_for                        nothing  default
+    sandbox.timeout_secs           30       default
+    sandbox.memory_mb              512      namespace crypto
+    sandbox.max_calls              200      default
+    sandbox.env_isolation          yes      default
+    sandbox.packages               none     default
+    sandbox.network.enabled        yes      default
+    sandbox.network.allowed_hosts  none     default
+    sandbox.filesystem.read_only   none     default
+    sandbox.filesystem.read_write  none     default
+    sandbox.filesystem.denied      none     default"""
 
 
 @pytest.mark.requirement("cli.namespaces")

@@ -21,6 +21,8 @@ from mcproxy.frontends.http import application
 from mcproxy.frontends.http_connection import ConnectionLimits, Connections, server_on
 from mcproxy.frontends.request_auth import Site
 from mcproxy.frontends.sessions import Bounds, Sessions
+from mcproxy.gateway.approval_records import ApprovalRecords
+from mcproxy.gateway.approvals import Approvals
 from mcproxy.gateway.call_chain import CallServices
 from mcproxy.gateway.core import Gateway, Services
 from mcproxy.gateway.keeping import Keeping
@@ -141,10 +143,10 @@ class World:
         audit = AuditLog(Audit(), Path())
         self.store = LocalStore(None, StoreBounds())
         learning = Learning(self.store, str)
-        calls = CallServices(
-            lambda *_: None, Queues().entered, audit, scripts.serve, _nothing, Activity(), learning
-        )
         keeping = Keeping(self.store, ttl_secs=60)
+        approvals = Approvals(ApprovalRecords(self.store), keeping, audit)
+        held_back = (lambda *_: None, Queues().entered, audit, approvals)
+        calls = CallServices(*held_back, scripts.serve, _nothing, Activity(), learning)
         services = Services(scripts.run, calls, upstream, keeping, Metrics())
         self.gateway = Gateway(lambda: self.snapshot, services)
 

@@ -1,6 +1,7 @@
 """``mcproxy namespaces [NAME]``: what each endpoint reaches and allows, and who said so.
 
-The facts are those of ``policy.explain``; here they become lines for people.
+The facts are those of ``policy.explain``; here they become lines for people. Of tools the verdicts
+are told, where there are rules for them: of those that servers had when they last ran.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from mcproxy.commands.report import CommandReport, WrongUsage, columns
+from mcproxy.commands.tool_verdicts import NOTHING_KNOWN, KnownTools, Verdicts, verdicts
 from mcproxy.config.model import Config
 from mcproxy.config.validation_messages import did_you_mean
 from mcproxy.policy.explain import (
@@ -24,18 +26,22 @@ from mcproxy.types import JsonObject
 _INDENT = "  "
 
 
-def run(config: Config, name: str | None = None) -> CommandReport:
+def run(
+    config: Config, name: str | None = None, tools: KnownTools = NOTHING_KNOWN
+) -> CommandReport:
     """Tell about one namespace, group or server, or about all of them. Raises WrongUsage."""
-    story = explain(config)
+    story, ruled = explain(config), verdicts(config, tools)
     kinds = {"namespaces": story.namespaces, "groups": story.groups, "servers": story.servers}
     if name is None:
-        return CommandReport(tuple(_everything(story)), facts=_facts(kinds))
-    told = [*_named(story, name)]
+        facts = _facts({**kinds, "tools": ruled})
+        return CommandReport(tuple(_everything(story, ruled)), facts=facts)
+    told = [*_named(story, ruled, name)]
     if not told:
         known = {each for kind in kinds.values() for each in kind}
         hint = did_you_mean(name, known)
         raise WrongUsage(f"there is no namespace, group or server {name!r} ({hint})")
-    facts = _facts({key: {name: kind[name]} for key, kind in kinds.items() if name in kind})
+    shown: Mapping[str, Mapping[str, object]] = {**kinds, "tools": ruled}
+    facts = _facts({key: {name: kind[name]} for key, kind in shown.items() if name in kind})
     return CommandReport(tuple(told), facts=facts)
 
 
@@ -44,21 +50,21 @@ def _facts(kinds: Mapping[str, Mapping[str, object]]) -> JsonObject:
     return facts
 
 
-def _named(story: Story, name: str) -> Iterator[str]:
+def _named(story: Story, ruled: Mapping[str, Verdicts], name: str) -> Iterator[str]:
     """All that has the name: a server may be called like a namespace."""
     if name in story.namespaces:
-        yield from _namespace(story.namespaces[name])
+        yield from (*_namespace(story.namespaces[name]), *_tools(ruled[name]))
     if name in story.groups:
-        yield from _group(story.groups[name])
+        yield from (*_group(story.groups[name]), *_tools(ruled[name]))
     if name in story.servers:
         yield from _server(story.servers[name])
 
 
-def _everything(story: Story) -> Iterator[str]:
+def _everything(story: Story, ruled: Mapping[str, Verdicts]) -> Iterator[str]:
     for namespace in story.namespaces.values():
-        yield from (*_namespace(namespace), "")
+        yield from (*_namespace(namespace), *_tools(ruled[namespace.name]), "")
     for group in story.groups.values():
-        yield from (*_group(group), "")
+        yield from (*_group(group), *_tools(ruled[group.name]), "")
     for server in story.servers.values():
         yield from _server(server)
 
@@ -98,6 +104,17 @@ def _settings(settings: Sequence[Setting]) -> Iterator[str]:
     yield f"{_INDENT}settings"
     rows = [(setting.key, _shown(setting.value), setting.source) for setting in settings]
     yield from columns(rows, _INDENT * 2)
+
+
+def _tools(ruled: Verdicts) -> Iterator[str]:
+    if ruled.rulings or ruled.unknown:
+        yield f"{_INDENT}tools"
+    rows = [(name, ruling.verdict, ruling.source) for name, ruling in ruled.rulings.items()]
+    if rows:
+        yield from columns(rows, _INDENT * 2)
+    if ruled.unknown:
+        names = ", ".join(ruled.unknown)
+        yield f"{_INDENT * 2}not known until the gateway has run them: the tools of {names}"
 
 
 def _shown(value: object) -> str:

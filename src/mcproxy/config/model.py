@@ -23,6 +23,8 @@ ANONYMOUS = "anonymous"  # the name of a caller without a token, in logs and rat
 
 Mode: TypeAlias = Literal["code", "direct", "both"]
 Affinity: TypeAlias = Literal["shared", "client", "call"]
+Verdict: TypeAlias = Literal["allow", "ask", "deny"]
+AskFor: TypeAlias = Literal["nothing", "destructive", "writes"]
 CallsPerMinute = Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(no_boolean)]
 MaxRunning = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
 MaxWaiting = Annotated[int, Field(ge=0, le=1_000), BeforeValidator(no_boolean)]
@@ -32,6 +34,7 @@ KeptMegabytes = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(no_boolea
 InstanceCount = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
 OriginEntry = Annotated[str, AfterValidator(origin)]
 HostEntry = Annotated[str, AfterValidator(served_host)]
+ToolPattern = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class ServerManifests(Section):
@@ -96,6 +99,11 @@ class ServerConfig(Section):
     instance_idle_secs: Seconds = Field(
         default=600.0, description="An instance is stopped after so many seconds unused."
     )
+    tools: Mapping[ToolPattern, Verdict] = Field(
+        default_factory=dict,
+        description="Which of its tools may be used, by name or pattern (as in a shell): 'allow', "
+        "'ask' (a person is asked before each call) or 'deny', which no namespace can lift.",
+    )
     sandbox: SandboxOverride = SandboxOverride()
     manifests: ServerManifests = ServerManifests()
     refresh_hooks: ServerHooks = ServerHooks()
@@ -156,6 +164,20 @@ class NamespaceConfig(Section):
     isolated: bool = Field(default=False, description="Groups must name it with a leading '!'.")
     rate_limit: RateLimit | None = None
     concurrency: Concurrency | None = None
+    tools: Mapping[ToolPattern, Verdict] = Field(
+        default_factory=dict,
+        description="Which tools may be used, by a pattern of their names or of 'server.tool'; of "
+        "several the most specific counts. Those of the namespaces that it extends count too.",
+    )
+    read_only: bool = Field(
+        default=False,
+        description="Only tools that are annotated readOnlyHint, also in all that extend it.",
+    )
+    ask_for: AskFor = Field(
+        default="nothing",
+        description="A person is asked before each call of tools that no pattern names: "
+        "'destructive' (annotated so, or not annotated), 'writes' (all that are not read-only).",
+    )
     sandbox: SandboxOverride = SandboxOverride()
 
 

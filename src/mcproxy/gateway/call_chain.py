@@ -22,8 +22,10 @@ from mcproxy import mcp
 from mcproxy.errors import InvalidArguments, RateLimited, TooLarge, UnknownTool
 from mcproxy.exchange import Exchange, ServerCall
 from mcproxy.foreign_text import one_line
+from mcproxy.gateway.approvals import Approvals
 from mcproxy.gateway.learning import Learning
 from mcproxy.gateway.request import RequestContext
+from mcproxy.gateway.snapshot import View
 from mcproxy.manifest.lookup import find_tool, require_server
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
@@ -33,12 +35,11 @@ from mcproxy.observe.redact import Redactor
 from mcproxy.policy.audit import Actor, AuditLog, actor
 from mcproxy.policy.limits import place_of_call
 from mcproxy.policy.namespaces import Namespace
-from mcproxy.types import CallTool, Json, JsonObject, ServerState, Tool, ToolRef, ToolResult
+from mcproxy.types import CallTool, Json, JsonObject, Tool, ToolRef, ToolResult
 from mcproxy.wire.message import MAX_DEPTH, is_deep
 
 _MAX_PROGRESS_CHARS = 300
 READ_RESOURCE = "read_resource"  # of the gateway's own services
-_LISTED: Collection[ServerState] = ("ready", "idle")  # the others may have tools we do not know
 
 _encode = msgspec.json.Encoder().encode
 
@@ -61,12 +62,13 @@ Renewed = Callable[[RequestContext], RequestContext]
 @dataclass(frozen=True, slots=True)
 class CallServices:
     """What a call passes on its way: ``take`` and ``enter`` hold callers back, ``audit`` keeps the
-    record, ``call`` is the way to a server's tools and ``read`` to its resources; ``activity`` is
-    for whoever looks on, ``learning`` sees what tools give."""
+    record, ``approvals`` asks a person; ``call`` is the way to a server's tools and ``read`` to its
+    resources; ``activity`` is for whoever looks on, ``learning`` sees what tools give."""
 
     take: Take
     enter: Enter
     audit: AuditLog
+    approvals: Approvals
     call: ServerCall
     read: ServerCall
     activity: Activity
@@ -82,12 +84,13 @@ def script_chain(
     recorded: Callable[[CallTool], CallTool],
 ) -> CallTool:
     """What the calls of one script go through, all on behalf of ``who``; ``own`` answers those of
-    the gateway itself, ``recorded`` keeps what they did, or has it from before."""
+    the gateway itself, ``recorded`` keeps what they did, or has it from before, and lets through
+    what may be sent."""
     namespace, manifest = context.namespace, context.view.manifest
     limits = partial(limited, context.caller, namespace, services.take)
     call = discreet(context.view.redactor, announced(context.exchange, services.call))
     call = learned(namespace, manifest, services.learning, call)
-    call = scoped(manifest, namespace.limits.argument_bytes, recorded(limits(call)))
+    call = scoped(context.view, namespace.limits.argument_bytes, recorded(limits(call)))
     read = limits(partial(services.read, context.exchange))
 
     async def routed(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
@@ -113,9 +116,14 @@ def client_chain(
     """What a client's own call goes through. ``named`` finds its tool, or refuses, by the rules of
     the context that it is given, which are asked again after the wait for a place; ``usage`` tells
     how to call it."""
+    who = actor(context.caller, context.namespace.name)
 
     async def in_place(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
         now = renewed(context)
+        if now.view.asks:
+            permit = await services.approvals.of_client(now, who)
+            await permit(named(now).ref, arguments)
+            now = renewed(context)
         sent = partial(services.call, now.exchange)
         call = learned(now.namespace, now.view.manifest, services.learning, sent)
         return await limited(now.caller, now.namespace, services.take, call)(
@@ -124,17 +132,18 @@ def client_chain(
 
     call = queued(context.caller, context.namespace, services.enter, in_place)
     call = checked(context.view.manifest, named(context), lambda _: usage, call)
-    who = actor(context.caller, context.namespace.name)
     seen = SeenExecution(who.execution, who.caller, who.namespace, script=False)
     return services.activity.around(seen, services.audit.around(who, call))
 
 
-def scoped(manifest: Manifest, argument_bytes: int, call: CallTool) -> CallTool:
+def scoped(view: View, argument_bytes: int, call: CallTool) -> CallTool:
     """Let through calls of tools that the manifest has, with arguments that their schema takes,
     and names: a server ignores others, and what it gives is then silently not what was asked for.
 
-    A server that is not up may have tools that are not known: it is asked, and says how it is.
+    A server that is not up may have tools that are not known: where no rule denies them it is
+    asked, and says how it is.
     """
+    manifest = view.manifest
 
     async def scoped_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
         sent = _encode(arguments)
@@ -143,7 +152,7 @@ def scoped(manifest: Manifest, argument_bytes: int, call: CallTool) -> CallTool:
         try:
             tool = find_tool(manifest, ref)
         except UnknownTool as fault:
-            if manifest.servers[fault.ref.server].state in _LISTED:
+            if view.ruling(fault.ref).verdict == "deny":
                 raise
             return await call(fault.ref, arguments)
         schema = manifest.schema(tool.ref)

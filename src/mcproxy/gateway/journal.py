@@ -10,7 +10,7 @@ import functools
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -57,6 +57,9 @@ class PastCall(msgspec.Struct, frozen=True):
     outcome: Literal["ok", "failed", "unknown"]
     raw: bytes | None = None
 
+
+Permit: TypeAlias = Callable[[ToolRef, Mapping[str, Json]], Awaitable[None]]
+"""Returns where a call may be sent. Raises Declined, ApprovalNeeded."""
 
 Past: TypeAlias = Mapping[CallKey, PastCall]
 
@@ -135,8 +138,9 @@ class Journal:
         """Wait until all that was recorded is kept, whatever happens then."""
         await self._store.keys(self._owner, self._key)  # answered after what was asked for before
 
-    def recorded(self, call: CallTool) -> CallTool:
-        """The same call, recorded; or its record, where it was done before."""
+    def recorded(self, call: CallTool, permit: Permit | None) -> CallTool:
+        """The same call, recorded; or its record, where it was done before. What is sent has to
+        pass ``permit`` first."""
 
         async def recorded_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
             key = self._next(ref, arguments)
@@ -144,6 +148,8 @@ class Journal:
             replayed = self._replayed(ref, past) if past else None
             if replayed is not None:
                 return replayed
+            if permit:
+                await self._permitted(permit, ref, arguments, key)
             await self._sent(ref, key)
             try:
                 result = await call(ref, arguments)
@@ -154,6 +160,15 @@ class Journal:
             return result
 
         return recorded_call
+
+    async def _permitted(
+        self, permit: Permit, ref: ToolRef, arguments: Mapping[str, Json], key: CallKey
+    ) -> None:
+        try:
+            await permit(ref, arguments)
+        except CallError:
+            self._note(key, "failed")
+            raise
 
     def _next(self, ref: ToolRef, arguments: Mapping[str, Json]) -> CallKey:
         digest = hashlib.sha256(_encode(arguments)).hexdigest()[:32]

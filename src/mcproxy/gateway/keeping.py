@@ -15,15 +15,15 @@ from mcproxy.exchange import ClientSession
 from mcproxy.gateway.arguments import ArgumentFault, ExecuteArguments
 from mcproxy.gateway.journal import Journal, Past, StillRunning, executions, past_calls
 from mcproxy.gateway.request import RequestContext
-from mcproxy.manifest.model import Manifest
+from mcproxy.gateway.snapshot import View
 from mcproxy.store.interface import Store
-from mcproxy.types import ServerState, ToolRef
+from mcproxy.types import ToolRef
 
 NEW_SESSION = "new"
 _HANDLE = "session"  # the item that says that a handle was given out
+_GRANTED = "granted/"  # before what stands for a call that a person allowed for the session
 _HANDLE_BYTES = 12  # nobody guesses it, and it opens nothing of another caller's
 _MAX_LISTED = 5
-_KNOWN: tuple[ServerState, ...] = ("ready", "idle")  # the others may have tools we do not know
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +67,29 @@ class Keeping:
             await self._store.put(owner.key, _HANDLE, b"", self._ttl_secs)
         return Owner(owner.key, owner.handle, named=True)
 
+    async def grant(self, owner: Owner, call: str) -> None:
+        """A person allows this call for the session."""
+        await self._store.put(owner.key, _GRANTED + call, b"", self._ttl_secs)
+
+    async def granted(self, owner: Owner, call: str) -> bool:
+        """Whether a person did."""
+        return await self._store.get(owner.key, _GRANTED + call) is not None
+
     async def journal(
-        self, owner: Owner, execution: str, arguments: ExecuteArguments, manifest: Manifest
+        self, owner: Owner, execution: str, arguments: ExecuteArguments, view: View
     ) -> Journal:
         """The record of an execution that begins, with what it resumes. Raises ArgumentFault for
         what cannot be resumed."""
 
         def repeatable(ref: ToolRef) -> bool:
-            part = manifest.parts.get(ref.server)
+            part = view.manifest.parts.get(ref.server)
             tool = part.tools.get(ref.tool) if part else None
             return tool is not None and mcp.is_repeatable(tool.definition.get("annotations"))
 
         journal = Journal(self._store, owner.key, execution, self._ttl_secs, repeatable)
         if arguments.resume is not None:
             past = await self._past(owner, arguments.resume)
-            _require_allowed(past, manifest)
+            _require_allowed(past, view)
             journal.resume(past, arguments.resume_unknown)
         return journal
 
@@ -106,11 +114,10 @@ def _key(context: RequestContext, session: str) -> str:
     return json.dumps([context.caller, context.namespace.name, session])
 
 
-def _require_allowed(past: Past, manifest: Manifest) -> None:
+def _require_allowed(past: Past, view: View) -> None:
     """Refuse to go on from calls that the namespace does not allow any more."""
     for call in past:
-        part = manifest.parts.get(call.server)
-        if part is None or (call.tool not in part.tools and part.view.state in _KNOWN):
+        if view.ruling(ToolRef(call.server, call.tool)).verdict == "deny":
             raise ArgumentFault(
                 f"the execution called {call.server}.{call.tool}, which this namespace does not "
                 "have now; nothing was sent. Run the script without resume."

@@ -28,7 +28,7 @@ from mcproxy.gateway.arguments import (
 from mcproxy.gateway.call_chain import CallServices, Renewed, script_chain
 from mcproxy.gateway.call_listing import listed_calls
 from mcproxy.gateway.journal import Journal
-from mcproxy.gateway.keeping import Keeping
+from mcproxy.gateway.keeping import Keeping, Owner
 from mcproxy.gateway.request import RequestContext
 from mcproxy.manifest.lookup import schema
 from mcproxy.manifest.reply_text import as_text
@@ -113,8 +113,7 @@ class MetaTools:
                 )
             limits = dataclasses.replace(limits, timeout_secs=arguments.timeout_secs)
         owner = await self._keeping.owner(context, arguments.session)
-        manifest = context.view.manifest
-        journal = await self._keeping.journal(owner, who.execution, arguments, manifest)
+        journal = await self._keeping.journal(owner, who.execution, arguments, context.view)
         job = Job(
             arguments.code,
             limits,
@@ -122,7 +121,7 @@ class MetaTools:
             namespace.name,
             reading="only" if arguments.check_only else "first",
         )
-        outcome = await self._run_recorded(job, context, who, seen, journal)
+        outcome = await self._run_recorded(job, context, who, seen, (journal, owner))
         if outcome.error and outcome.error.type == "CheckError":
             _log_refusal(outcome.error, namespace.name)
         self._ended(who, seen, arguments.code, outcome)
@@ -141,13 +140,17 @@ class MetaTools:
         context: RequestContext,
         who: Actor,
         seen: SeenExecution,
-        journal: Journal,
+        kept: tuple[Journal, Owner],
     ) -> Outcome:
+        journal, owner = kept
         exchange = _within_script(context.exchange).within(job.clock)
         context = replace(context, exchange=exchange)
         own = partial(self._own, context)
         try:
-            call = script_chain(context, self._services, who, seen, own, journal.recorded)
+            approvals = self._services.approvals
+            permit = approvals.permit(context, owner, who) if context.view.asks else None
+            recorded = partial(journal.recorded, permit=permit)
+            call = script_chain(context, self._services, who, seen, own, recorded)
             return await self._run(job, call)
         finally:
             journal.end()

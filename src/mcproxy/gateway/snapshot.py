@@ -11,11 +11,14 @@ from mcproxy.manifest.lookup import outline
 from mcproxy.manifest.model import Manifest
 from mcproxy.observe.redact import Redactor
 from mcproxy.policy.access import Policy
-from mcproxy.types import Tool
+from mcproxy.policy.namespaces import Namespace
+from mcproxy.policy.tool_rules import ALLOWED, UNKNOWN, Ruling, decide, stricter
+from mcproxy.types import ServerState, Tool, ToolRef
 
 META_TOOLS = ("search", "execute")
 PREFIX = "mcproxy_"  # some clients put the server's name before the tool's
 _SHAPES_ONLY = Redactor()
+_LISTED: Collection[ServerState] = ("ready", "idle")  # the others may have tools we do not know
 _RESERVED = (*META_TOOLS, *(PREFIX + name for name in META_TOOLS))
 
 
@@ -23,12 +26,17 @@ _RESERVED = (*META_TOOLS, *(PREFIX + name for name in META_TOOLS))
 class View:
     """One namespace's part of the manifest, and the JSON text behind ``api.manifest()``.
 
-    ``bare`` are the servers whose tools and prompts keep their own names in direct mode.
-    ``redactor`` masks what is not a server's own result: what is told of servers, their errors.
+    ``asked``: the tools of which each call is asked for, with the place that says so;
+    ``asks``: there may be any, among those that are not known too. ``bare`` are
+    the servers whose tools and prompts keep their own names in direct mode. ``redactor`` masks what
+    is not a server's own result: what is told of servers, their errors.
     """
 
     manifest: Manifest
     manifest_json: bytes
+    namespace: Namespace
+    asked: Mapping[ToolRef, Ruling]
+    asks: bool
     bare: frozenset[str] = frozenset()
     redactor: Redactor = _SHAPES_ONLY
 
@@ -41,6 +49,18 @@ class View:
     def beside(self) -> Mapping[str, Tool]:
         """The same where the meta-tools stand beside them."""
         return self._named(_RESERVED)
+
+    def ruling(self, ref: ToolRef) -> Ruling:
+        """What a tool comes to here, by its exact name. One that nobody knows, whose server may
+        have it nevertheless since it is not up, is judged by the name alone."""
+        if ref in self.asked:
+            return self.asked[ref]
+        part = self.manifest.parts.get(ref.server)
+        if part and ref.tool in part.tools:
+            return ALLOWED
+        if part is None or part.view.state in _LISTED:
+            return UNKNOWN
+        return decide(self.namespace.through(ref.server).tools, ref.server, ref.tool, None)
 
     def tool_counts(self) -> list[tuple[str, int]]:
         """The servers by name with their number of tools, the largest first."""
@@ -65,12 +85,44 @@ class Snapshot:
 
 
 def take_snapshot(
-    policy: Policy, manifest: Manifest, redactor: Redactor = _SHAPES_ONLY
+    policy: Policy,
+    manifest: Manifest,
+    redactor: Redactor = _SHAPES_ONLY,
+    before: Snapshot | None = None,
 ) -> Snapshot:
-    """Cut the manifest into the part of each namespace and group."""
+    """Cut the manifest into the part of each namespace and group: what is denied there is in none.
+
+    ``before``: what of it is unchanged is taken over.
+    """
     views: dict[str, View] = {}
     for name, namespace in policy.endpoints.items():
-        visible = manifest.visible_to(namespace.servers)
+        reached = manifest.visible_to(namespace.servers)
+        rulings = _rulings(reached, namespace)
+        known = before.views.get(name) if before else None
+        visible = reached.without(_denied(rulings), known.manifest if known else None)
         told = msgspec.json.encode(redactor.prose(outline(visible, name)))
-        views[name] = View(visible, told, policy.bare, redactor)
+        asked = {ref: ruling for ref, ruling in rulings.items() if ruling.verdict == "ask"}
+        asks = any(part.tools.may_ask() for part in namespace.members())
+        views[name] = View(visible, told, namespace, asked, asks, policy.bare, redactor)
     return Snapshot(policy, views)
+
+
+def _rulings(manifest: Manifest, namespace: Namespace) -> Mapping[ToolRef, Ruling]:
+    """What the tools come to, of the servers that any rule concerns."""
+    rulings: dict[ToolRef, Ruling] = {}
+    for server, part in manifest.parts.items():
+        rules = namespace.through(server).tools
+        for tool in part.source.tools if rules.concern(server) else ():
+            annotations = tool.definition.get("annotations")
+            ruling = decide(rules, server, tool.ref.tool, annotations)
+            ref = ToolRef(server, tool.ref.tool)
+            rulings[ref] = stricter(ruling, rulings.get(ref))  # a server may list a name twice
+    return rulings
+
+
+def _denied(rulings: Mapping[ToolRef, Ruling]) -> Mapping[str, Collection[str]]:
+    denied: dict[str, set[str]] = {}
+    for ref, ruling in rulings.items():
+        if ruling.verdict == "deny":
+            denied.setdefault(ref.server, set()).add(ref.tool)
+    return denied

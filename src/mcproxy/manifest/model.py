@@ -45,6 +45,11 @@ class ServerPart:
     categories: tuple[str, ...]
     notes: Mapping[ToolRef, str]
 
+    @property
+    def repairs(self) -> tuple[str, ...]:
+        """What was wrong with tools, ``TOOL: REASON`` each."""
+        return tuple(f"{ref.tool}: {note}" for ref, note in self.notes.items())
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -112,7 +117,7 @@ class Manifest:
     def repairs(self, server: str) -> tuple[str, ...]:
         """What was wrong with tools of a server, ``TOOL: REASON`` each."""
         part = self.parts.get(server)
-        return tuple(f"{ref.tool}: {note}" for ref, note in part.notes.items()) if part else ()
+        return part.repairs if part else ()
 
     def visible_to(self, names: Collection[str]) -> "Manifest":
         """The slice that has only these servers; the others are in no count and no hint of it."""
@@ -138,6 +143,16 @@ class Manifest:
     def _slices(self) -> dict[frozenset[str], "Manifest"]:
         return {}
 
+    def without(
+        self, tools: Mapping[str, Collection[str]], before: "Manifest | None" = None
+    ) -> "Manifest":
+        """The manifest that it would be if these servers did not have these tools; ``before``: as
+        for ``build``."""
+        known = before.parts if before else {}
+        left = {name: _left(self.parts[name].source, gone) for name, gone in tools.items() if gone}
+        cut = {name: _part(view, known.get(name)) for name, view in left.items()}
+        return Manifest({**self.parts, **cut}) if cut else self
+
 
 def build(servers: Iterable[ServerView], before: Manifest | None = None) -> Manifest:
     """The manifest of these servers, or the one ``before``, where nothing has changed; of it the
@@ -149,15 +164,20 @@ def build(servers: Iterable[ServerView], before: Manifest | None = None) -> Mani
     return Manifest(parts)
 
 
-def published(manifest: Manifest, name: str, health: ServerHealth) -> ServerHealth:
-    """How a server is, told with the tools that the manifest has of it: one that is up counts as
-    starting until it is in the manifest as such."""
-    part = manifest.parts.get(name)
+def published(views: Iterable[Manifest], name: str, health: ServerHealth) -> ServerHealth:
+    """How a server is, told with the tools that any of these has of it: one that is up counts as
+    starting until it is in them as such."""
+    parts = [view.parts[name] for view in views if name in view.parts]
     up = ("ready", "idle")
-    new = health.state in up and (part is None or part.view.state not in up)
+    new = health.state in up and not any(part.view.state in up for part in parts)
     state: ServerState = "starting" if new else health.state
-    tools = len(part.tools) if part else 0
-    return replace(health, state=state, tools=tools, repairs=manifest.repairs(name))
+    tools = {tool for part in parts for tool in part.tools}
+    repairs = dict.fromkeys(told for part in parts for told in part.repairs)
+    return replace(health, state=state, tools=len(tools), repairs=tuple(repairs))
+
+
+def _left(view: ServerView, gone: Collection[str]) -> ServerView:
+    return replace(view, tools=tuple(tool for tool in view.tools if tool.ref.tool not in gone))
 
 
 def _part(view: ServerView, before: ServerPart | None) -> ServerPart:

@@ -23,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from secrets import token_hex
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -92,7 +92,32 @@ class AuditedCall(msgspec.Struct, frozen=True, kw_only=True, tag="call", tag_fie
     ms: float
 
 
-Record: TypeAlias = AuditedExecution | AuditedCall
+Decision: TypeAlias = Literal[
+    "once",
+    "session",
+    "declined",  # answers of the person behind the client
+    "granted",  # by an earlier answer for the session
+    "approved",
+    "refused",  # with ``mcproxy approvals``
+    "waiting",  # nobody could be asked
+]
+"""What became of a call that a person is asked for."""
+
+
+class AuditedDecision(msgspec.Struct, frozen=True, kw_only=True, tag="decision", tag_field="event"):
+    """Whether a call that a rule asks for may be made; the call has a record of its own."""
+
+    time: str
+    execution: str
+    caller: str
+    namespace: str
+    server: str
+    tool: str
+    arguments_sha256: str
+    outcome: Decision
+
+
+Record: TypeAlias = AuditedExecution | AuditedCall | AuditedDecision
 
 
 def actor(caller: str, namespace: str) -> Actor:
@@ -195,6 +220,24 @@ class AuditLog:
         """Keep the record of an execution, see ``execution_record``."""
         if self._is_read:
             self.write(execution_record(who, code, outcome))
+
+    def decision(
+        self, who: Actor, ref: ToolRef, arguments: Mapping[str, Json], outcome: Decision
+    ) -> None:
+        """Keep the record of what was decided on a call."""
+        if self._is_read:
+            self.write(
+                AuditedDecision(
+                    time=_utc(),
+                    execution=who.execution,
+                    caller=who.caller,
+                    namespace=who.namespace,
+                    server=_name(ref.server[:_MAX_READ_CHARS]),
+                    tool=_name(ref.tool[:_MAX_READ_CHARS]),
+                    arguments_sha256=hashlib.sha256(_encode(arguments)).hexdigest(),
+                    outcome=outcome,
+                )
+            )
 
     def write(self, record: Record) -> None:
         """Append one record."""

@@ -30,7 +30,10 @@ OWN_SECTION = (
     "require_auth",
     "allowed_origins",
     "isolated",
+    "read_only",
+    "ask_for",
 )
+_STRICTEST_COUNTS = ("require_auth", "read_only", "ask_for")
 # What the global section has for the program as a whole is no setting of a namespace.
 _GLOBAL_ONLY = ("level", "min_level", "default_namespace", "pool_size", "uv_path")
 
@@ -163,10 +166,10 @@ def _opened_by(config: Config, namespace: Namespace) -> Iterator[Setting]:
 
 
 def _says(section: NamespaceConfig, key: str, value: object) -> bool:
-    """Is this the section that settles the value? ``require_auth`` cannot be lifted again."""
+    """Is this the section that settles the value? Some cannot be lifted again."""
     said = getattr(section, key)
-    if key == "require_auth":
-        return bool(said) and bool(value)
+    if key in _STRICTEST_COUNTS:
+        return key in section.model_fields_set and said == value and bool(said)
     return key in section.model_fields_set and said is not None
 
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mcproxy.config.inherit import all_namespaces, lineage, merged_sandbox, parents
-from mcproxy.config.model import Concurrency, Config, Mode, NamespaceConfig
+from mcproxy.config.model import AskFor, Concurrency, Config, Mode, NamespaceConfig
 from mcproxy.config.sandbox import Sandbox
+from mcproxy.policy.tool_rules import NO_RULES, ToolRules, rules_of
 from mcproxy.types import Limits
 
 
@@ -21,7 +22,7 @@ class Namespace:
     and caller; ``concurrency`` is over all callers. ``allowed_origins`` None: any origin.
     ``learned`` are the servers of whose results the types are learned.
     ``sandbox`` is merged: its ``network``, ``filesystem`` and ``packages`` are those of the
-    namespace's scripts.
+    namespace's scripts. ``tools``: which tools may be used, see ``tool_rules``.
     """
 
     name: str
@@ -35,6 +36,17 @@ class Namespace:
     allowed_origins: tuple[str, ...] | None = None
     isolated: bool = False
     learned: frozenset[str] = frozenset()
+    tools: ToolRules = NO_RULES
+
+    @property
+    def read_only(self) -> bool:
+        """Are there only tools that are annotated as read-only?"""
+        return bool(self.tools.read_only)
+
+    @property
+    def ask_for(self) -> AskFor:
+        """Of which tools that no pattern names each call is asked for."""
+        return self.tools.ask_for
 
     def members(self) -> tuple["Namespace", ...]:
         """The namespaces whose conditions a caller must all meet."""
@@ -87,6 +99,7 @@ def _resolved(
         allowed_origins=next((each for each in origins if each is not None), None),
         isolated=sections[name].isolated,
         learned=learned_servers(config) if learns else frozenset(),
+        tools=rules_of(config, sections, line),
     )
 
 

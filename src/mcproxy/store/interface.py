@@ -25,6 +25,13 @@ class StoreBounds:
     all_bytes: int = 1 << 30
 
 
+DECISIONS_FILE = "decisions.db"
+"""What people decided, in the state directory; apart, so that nothing that a client or a server
+sends can push it out."""
+
+DECISIONS_BOUNDS = StoreBounds(owner_bytes=1 << 30, owner_items=100_000, all_bytes=2 << 30)
+
+
 class Tables(Protocol):
     """The operations of ``Store``, for one thread and without waiting; raise what the medium
     raises. ``purge`` forgets what is past its time, and what is above the bound of all owners."""

@@ -1,0 +1,70 @@
+"""``mcproxy approvals``: the calls that wait for a person, and what the person says.
+
+Works on the state directory, which belongs to whoever runs the gateway: no client of a gateway can
+reach it by a network.
+"""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from mcproxy.commands.report import GOOD, PROBLEMS
+from mcproxy.commands.screen import Screen
+from mcproxy.gateway.approval_records import ApprovalRecord, ApprovalRecords, Settled
+from mcproxy.store.interface import DECISIONS_BOUNDS, DECISIONS_FILE
+from mcproxy.store.local_store import LocalStore
+from mcproxy.types import Json
+
+_STATES: dict[str, Settled] = {"approve": "approved", "refuse": "refused"}
+ACTIONS = tuple(_STATES)
+
+
+def show(state: Path, screen: Screen, *, as_json: bool) -> int:
+    """List those that wait, the oldest first."""
+    waiting = asyncio.run(_listed(state))
+    if as_json:
+        shown: list[Json] = [msgspec.to_builtins(record) for record in waiting]
+        screen.json({"waiting": shown})
+        return GOOD
+    for record in waiting:
+        for line in _told(record):
+            screen.line(line)
+    if not waiting:
+        screen.line("no call waits for an approval")
+    return GOOD
+
+
+def settle(state: Path, action: str, id_: str, screen: Screen, *, as_json: bool) -> int:
+    """Approve or refuse one."""
+    record = asyncio.run(_settled(state, id_, _STATES[action]))
+    if record is None:
+        screen.line(f"no call waits as {id_!r}; `mcproxy approvals` lists those that do")
+        return PROBLEMS
+    if as_json:
+        screen.json({"settled": msgspec.to_builtins(record)})
+        return GOOD
+    then = "it may be made once" if record.state == "approved" else "it fails from now on"
+    screen.line(f"{record.id}: {record.server}.{record.tool} is {record.state}; {then}")
+    return GOOD
+
+
+def _store(state: Path) -> LocalStore:
+    return LocalStore(state / DECISIONS_FILE, DECISIONS_BOUNDS)
+
+
+async def _listed(state: Path) -> list[ApprovalRecord]:
+    async with _store(state) as store:
+        return await ApprovalRecords(store).listed()
+
+
+async def _settled(state: Path, id_: str, said: Settled) -> ApprovalRecord | None:
+    async with _store(state) as store:
+        return await ApprovalRecords(store).settle(id_, said)
+
+
+def _told(record: ApprovalRecord) -> list[str]:
+    when = datetime.fromtimestamp(record.asked_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    head = f"{record.id}  {when}  {record.caller} in {record.namespace}, by {record.source}"
+    return [head, *(f"  {line}" for line in record.call.splitlines())]

@@ -1,0 +1,249 @@
+"""Calls that a person is asked for, through the client in both eras, or with ``mcproxy approvals``.
+The server writes down what reaches it."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client, StdioServerParameters, types
+from mcp.client.stdio import stdio_client
+
+from mcproxy.types import JsonObject
+from tests.e2e.gateways import MAIN, Running, gateway
+from tests.e2e.shelves import Shelf, a_tool
+from tests.e2e.test_direct import Mode, both_eras, text
+
+SECRET = "canary-5f0e2b7a9c"
+RULES: JsonObject = {"servers": ["hub"], "tools": {"drop*": "ask"}, "mode": "both"}
+TOOLS = [a_tool("read", annotations={"readOnlyHint": True}), a_tool("drop")]
+
+
+class Person:
+    """Whoever sits at the client: gives the answers in turn, then declines."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
+        self.questions: list[str] = []
+        self._open = 0
+
+    async def elicit(self, context: object, params: Any) -> types.ElicitResult:
+        self._open += 1
+        assert self._open == 1, "two questions at once"
+        self.questions.append(params.message)
+        await asyncio.sleep(0)
+        self._open -= 1
+        answer = self.answers.pop(0) if self.answers else "decline"
+        if answer == "session":
+            return types.ElicitResult(action="accept", content={"for_session": True})
+        return types.ElicitResult(action="accept" if answer == "once" else "decline", content={})
+
+
+def configuration(hub: Shelf) -> JsonObject:
+    return {
+        "servers": {"hub": hub.definition(env={"KEY": "${KEY}"})},
+        "namespaces": {"public": RULES},
+        "sandbox": {"min_level": "none"},
+        "manifests": {"startup_dwell_secs": 30},
+        "audit": {"file": "audit.log"},
+    }
+
+
+@asynccontextmanager
+async def client(directory: Path, mode: Mode, person: Person | None) -> AsyncIterator[Client]:
+    hub = Shelf(directory)
+    hub.write(TOOLS)
+    config = directory / "mcproxy.json"
+    config.write_text(json.dumps(configuration(hub)))
+    parameters = StdioServerParameters(
+        command=sys.executable,
+        args=[str(MAIN), "--stdio", "--config", str(config)],
+        env={"XDG_STATE_HOME": str(directory / "state"), "KEY": SECRET},
+    )
+    async with Client(
+        stdio_client(parameters),
+        mode=mode,
+        elicitation_callback=person.elicit if person else None,
+        cache=None,
+    ) as connected:
+        yield connected
+
+
+async def run(connected: Client, code: str, **more: Any) -> Any:
+    done = await connected.call_tool("execute", {"code": code, **more})
+    return done.structured_content
+
+
+def decisions(directory: Path) -> list[str]:
+    lines = map(json.loads, (directory / "audit.log").read_text().splitlines())
+    return [line["outcome"] for line in lines if line["event"] == "decision"]
+
+
+@pytest.mark.requirement("ask.client")
+@both_eras
+async def test_a_direct_call_waits_for_the_answer(tmp_path: Path, mode: Mode) -> None:
+    person = Person("once", "decline")
+    async with client(tmp_path, mode, person) as connected:
+        done = await connected.call_tool("hub__drop", {"rows": 3, "key": SECRET})
+        assert text(done) == "did drop"
+        refused = await connected.call_tool("hub__drop", {"rows": 3, "key": SECRET})
+        assert refused.is_error
+        assert "declined" in text(refused)
+        assert text(await connected.call_tool("hub__read", {})) == "did read"
+    asked = Shelf(tmp_path).asked()
+    assert asked == [("drop", {"rows": 3, "key": SECRET}), ("read", {})]
+    for said in person.questions:
+        assert "server: hub\ntool: drop\n" in said
+        assert '"rows": 3' in said
+        assert 'namespaces.public.tools["drop*"]' in said
+        assert SECRET not in said
+        assert "[masked]" in said
+    assert decisions(tmp_path) == ["once", "declined"]
+
+
+@pytest.mark.requirement("ask.scripts")
+@both_eras
+async def test_calls_of_a_script_are_asked_one_by_one(tmp_path: Path, mode: Mode) -> None:
+    code = """
+async def one(n):
+    try:
+        return await api.server("hub").drop(n=n)
+    except ToolError as error:
+        return error.code
+import asyncio
+await asyncio.gather(*[one(n) for n in range(4)], api.server("hub").read())
+"""
+    person = Person("once", "decline", "once")
+    async with client(tmp_path, mode, person) as connected:
+        done = await run(connected, code)
+    assert done["result"] == ["did drop", "declined", "did drop", "declined", "did read"], done
+    sent = [arguments for name, arguments in Shelf(tmp_path).asked() if name == "drop"]
+    assert sent == [{"n": 0}, {"n": 2}]
+    assert [f'"n": {n}' in said for n, said in enumerate(person.questions)] == [True] * 4
+
+
+@pytest.mark.requirement("ask.clocks")
+async def test_clocks_stand_still_while_a_person_thinks(tmp_path: Path) -> None:
+    class Slow(Person):
+        async def elicit(self, context: object, params: Any) -> types.ElicitResult:
+            await asyncio.sleep(1.5)  # longer than the script may take
+            return await super().elicit(context, params)
+
+    async with client(tmp_path, "legacy", Slow("once")) as connected:
+        done = await run(connected, 'api.server("hub").drop()', timeout_secs=1)
+    assert done["result"] == "did drop", done
+
+
+@pytest.mark.requirement("ask.session")
+async def test_an_answer_for_the_session_holds_for_exactly_this_call(tmp_path: Path) -> None:
+    person = Person("session", "once")
+    async with client(tmp_path, "legacy", person) as connected:
+        for _ in range(3):
+            assert text(await connected.call_tool("hub__drop", {"a": 1, "b": [2]})) == "did drop"
+        done = await run(connected, 'api.server("hub").drop(b=[2], a=1)')
+        assert done["result"] == "did drop"
+        assert len(person.questions) == 1
+        assert text(await connected.call_tool("hub__drop", {"a": 1, "b": [3]})) == "did drop"
+        assert (await connected.call_tool("hub__drop", {"a": 1, "b": [3]})).is_error
+    assert len(person.questions) == 3
+    assert decisions(tmp_path) == ["session", *["granted"] * 3, "once", "declined"]
+
+
+@pytest.mark.requirement("ask.approvals")
+@both_eras
+async def test_a_client_that_cannot_ask_is_told_how_to_go_on(tmp_path: Path, mode: Mode) -> None:
+    async with client(tmp_path, mode, None) as connected:
+        refused = await connected.call_tool("hub__drop", {"a": 1})
+        assert refused.is_error
+        (waiting,) = approvals(tmp_path)["waiting"]
+        assert f"mcproxy approvals approve {waiting['id']}" in text(refused)
+        assert text(await connected.call_tool("hub__drop", {"a": 1})) == text(refused)
+        assert len(approvals(tmp_path)["waiting"]) == 1
+        approvals(tmp_path, "approve", waiting["id"])
+        assert (await connected.call_tool("hub__drop", {"a": 2})).is_error
+        assert text(await connected.call_tool("hub__drop", {"a": 1})) == "did drop"
+        assert (await connected.call_tool("hub__drop", {"a": 1})).is_error
+    assert Shelf(tmp_path).asked() == [("drop", {"a": 1})]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[tuple[Running, Shelf]]:
+    hub = Shelf(tmp_path)
+    hub.write(TOOLS)
+    with gateway(tmp_path, configuration(hub), environment={"KEY": SECRET}) as running:
+        yield running, hub
+
+
+@pytest.mark.requirement("ask.resume")
+def test_a_resumed_script_goes_on_once_approved(site: tuple[Running, Shelf]) -> None:
+    running, hub = site
+    code = """
+first = api.server("hub").read(n=1)
+second = api.server("hub").drop(n=2)
+[first, second]
+"""
+    failed: Any = running.run(code)
+    assert failed["error"]["type"] == "ToolError"
+    assert hub.asked() == [("read", {"n": 1})]
+    (waiting,) = approvals(hub.directory)["waiting"]
+    again = {"session": failed["session"], "resume": failed["execution"]}
+    still: Any = running.run(code, **again)
+    assert waiting["id"] in still["error"]["message"]
+    approvals(hub.directory, "approve", waiting["id"])
+    again["resume"] = still["execution"]
+    done: Any = running.run(code, **again)
+    assert done["result"] == ["did read", "did drop"], done
+    assert hub.asked() == [("read", {"n": 1}), ("drop", {"n": 2})]
+    assert decisions(hub.directory) == ["waiting", "waiting", "approved"]
+
+
+@pytest.mark.requirement("ask.approvals")
+def test_a_refused_call_stays_declined(site: tuple[Running, Shelf]) -> None:
+    running, hub = site
+    code = 'try:\n    x = api.server("hub").drop()\nexcept ToolError as e:\n    x = e.code\nx'
+    assert running.run(code)["result"] == "approval_needed"
+    (waiting,) = approvals(hub.directory)["waiting"]
+    assert waiting["caller"] == "anonymous"
+    approvals(hub.directory, "refuse", waiting["id"])
+    assert [running.run(code)["result"] for _ in range(2)] == ["declined"] * 2
+    assert hub.asked() == []
+    assert approvals(hub.directory)["waiting"] == []
+    assert approvals(hub.directory, "approve", waiting["id"], status=1) is None
+
+
+@pytest.mark.requirement("ask.approvals")
+def test_one_approval_is_one_call(site: tuple[Running, Shelf]) -> None:
+    running, hub = site
+    code = """
+import asyncio
+async def one():
+    try:
+        return await api.server("hub").drop()
+    except ToolError as error:
+        return error.code
+sorted(await asyncio.gather(*[one() for _ in range(6)]))
+"""
+    assert running.run(code)["result"] == ["approval_needed"] * 6
+    (waiting,) = approvals(hub.directory)["waiting"]
+    approvals(hub.directory, "approve", waiting["id"])
+    assert running.run(code)["result"] == ["approval_needed"] * 5 + ["did drop"]
+    assert hub.asked() == [("drop", {})]
+
+
+def approvals(directory: Path, *words: str, status: int = 0) -> Any:
+    """What the command says, as a user runs it."""
+    done = subprocess.run(
+        [sys.executable, str(MAIN), "approvals", *words, "--json"],
+        env={**os.environ, "XDG_STATE_HOME": str(directory / "state")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    return json.loads(done.stdout) if status == 0 else None
