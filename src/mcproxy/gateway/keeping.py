@@ -10,7 +10,6 @@ import secrets
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from mcproxy import mcp
 from mcproxy.exchange import ClientSession
 from mcproxy.gateway.arguments import ArgumentFault, ExecuteArguments
 from mcproxy.gateway.journal import Journal, Past, StillRunning, executions, past_calls
@@ -83,8 +82,8 @@ class Keeping:
 
         def repeatable(ref: ToolRef) -> bool:
             part = view.manifest.parts.get(ref.server)
-            tool = part.tools.get(ref.tool) if part else None
-            return tool is not None and mcp.is_repeatable(tool.definition.get("annotations"))
+            schema = part.schemas.get(ref.tool) if part else None
+            return schema is not None and schema.repeatable
 
         journal = Journal(self._store, owner.key, execution, self._ttl_secs, repeatable)
         if arguments.resume is not None:

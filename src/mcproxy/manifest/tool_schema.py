@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import jsonschema_rs
 import msgspec
 
+from mcproxy import mcp
 from mcproxy.foreign_text import bounded, clean
 from mcproxy.manifest.parameters import (
     properties,
@@ -61,6 +62,11 @@ class ToolSchema:
     def wrapping(self) -> Wrapping:
         """Whether its results are wrapped."""
         return wrapping(self._definition.get("outputSchema"))
+
+    @cached_property
+    def repeatable(self) -> bool:
+        """Whether a call of it may be done twice, as its annotations say."""
+        return mcp.is_repeatable(self._definition.get("annotations"))
 
     @cached_property
     def returns(self) -> str:
