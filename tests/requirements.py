@@ -255,6 +255,7 @@ REQUIREMENTS: dict[str, str] = {
     "resume.edited": "an edited script is resumed call by call, in any order, again and again",
     "resume.whose": "a record is unknown to another caller, namespace and session",
     "resume.running": "a run that goes on cannot be resumed",
+    "resume.forbidden": "what the namespace's rules now forbid is not gone on from",
     "resume.gateway_killed": "a gateway that is killed leaves the record of what it was doing",
     "learned.shapes": "what tools return is learned where they do not declare it",
     "learned.merged": (

@@ -1,163 +1,179 @@
-"""Nothing is done twice: scripts that die in every way there is are resumed, with a server that
-counts what was done."""
+"""Nothing is done twice: scripts that die in every way there is are resumed, with servers that
+count what was done."""
 
-import os
-import signal
-import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
+import httpx
 import pytest
 
-from mcproxy.types import JsonObject
-from tests.e2e.gateways import SERVERS, Running, gateway
+from tests.e2e.gateways import gateway
+from tests.e2e.ledgers import (
+    ENTRIES,
+    VALUE,
+    Ledger,
+    completed,
+    config,
+    end,
+    meanwhile,
+    script,
+    until,
+)
 
-CALLS = 10
-TIMEOUT_SECS = 2.0  # of one call; nothing waits for it but what hangs for ever
-
-
-def config(file: Path) -> JsonObject:
-    ledger: JsonObject = {
-        "command": sys.executable,
-        "args": [str(SERVERS / "ledger.py"), str(file)],
-        "timeout_secs": TIMEOUT_SECS,
-    }
-    return {
-        "servers": {"ledger": ledger},
-        "namespaces": {"public": ["ledger"], "other": ["ledger"]},
-        "auth": {"tokens": [{"name": "bob", "token": "bob's", "namespaces": ["other"]}]},
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """A gateway, and the file behind its server."""
-
-    running: Running
-    file: Path
-
-    def entries(self) -> list[str]:
-        return self.file.read_text().split() if self.file.exists() else []
-
-    def trap(self, entry: str, how: str) -> None:
-        self.file.with_name(self.file.name + ".trap").write_text(f"{entry} {how}")
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
-    directory = tmp_path_factory.mktemp("ledger")
-    with gateway(directory, config(directory / "ledger")) as running:
-        yield Ledger(running, directory / "ledger")
-
-
-@pytest.fixture
-def ledger(shared: Ledger) -> Ledger:
-    shared.file.unlink(missing_ok=True)
-    return shared
-
-
-SHAPES = {
-    "sequential": "".join(
-        f'done.append(await api.server("ledger").add(entry="e{n}"))\n' for n in range(CALLS)
-    ),
-    "blocking loop": (
-        f'for n in range({CALLS}):\n    done.append(api.call_tool("ledger", "add", '
-        '{"entry": f"e{n}"}))\n'
-    ),
-    "gathered": (
-        'import asyncio\ncalls = [api.server("ledger").add(entry=f"e{n}") '
-        f"for n in range({CALLS})]\ndone = await asyncio.gather(*calls)\n"
-    ),
-}
-
-
-def script(shape: str, line: str = "") -> str:
-    return f"done = []\n{SHAPES[shape]}{line}\n[one['added'] for one in done]"
-
-
-DEATHS = {
+LIMIT_SECS = 1.0  # of a script that is to run into its limit; less than a call that hangs
+BETWEEN = {
     "raise": "1 / 0",
-    "worker": "import os\nos._exit(3)",
+    "worker ends": "import os; os._exit(3)",
     "memory": "x = bytearray(1 << 30)",
     "time": "while True: pass",
 }
 
 
-@pytest.mark.requirement("resume.replays")
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("death", DEATHS)
-def test_a_script_that_died_between_calls_does_nothing_twice(
-    ledger: Ledger, shape: str, death: str
-) -> None:
-    limit = 1.5 if death == "time" else 20
-    failed: Any = ledger.running.run(script(shape, DEATHS[death]), timeout_secs=limit)
-    assert failed["status"] == "error"
-    assert len(ledger.entries()) == CALLS
-    done: Any = ledger.running.run(
-        script(shape), resume=failed["execution"], session=failed["session"]
-    )
-    assert done["result"] == [f"e{n}" for n in range(CALLS)], done
-    assert len(ledger.entries()) == CALLS
-    (calls,) = done["calls"]
-    assert (calls["count"], calls["replayed"]) == (CALLS, CALLS)
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How a script of ten calls dies: at the call ``at``, of this shape. ``trap`` is what becomes
+    of that call. ``unknown`` None: that of calls side by side depends on who was first."""
+
+    way: str
+    shape: str
+    at: int
+    trap: str = ""
+    unknown: bool | None = False
+
+    def __str__(self) -> str:
+        return f"{self.way}, {self.shape}, {self.at}"
+
+
+DEATHS = [
+    # before a call, and after the last
+    Death("raise", "in a row", 1),
+    Death("raise", "in a loop", 10),
+    Death("raise", "gathered", 5),
+    Death("worker ends", "in a loop", 1),
+    Death("worker ends", "in a row", 10),
+    Death("worker ends", "gathered", 9, unknown=None),
+    Death("memory", "in a row", 4),
+    Death("memory", "gathered", 10),
+    Death("time", "in a loop", 7),
+    Death("time", "gathered", 3, unknown=None),
+    # during a call
+    Death("tool fails", "in a row", 9, "error_before"),
+    Death("tool fails", "in a loop", 0, "error_before"),
+    Death("tool fails", "gathered", 4, "error_before"),
+    Death("call's limit", "in a row", 2, "hang_before", unknown=True),
+    Death("call's limit", "in a loop", 6, "hang_after", unknown=True),
+    Death("call's limit", "gathered", 8, "hang_after", unknown=True),
+    Death("script's limit", "in a row", 8, "hang_after", unknown=True),
+    Death("script's limit", "in a loop", 3, "hang_before", unknown=True),
+    Death("script's limit", "gathered", 0, "hang_before", unknown=True),
+    Death("server dies", "in a row", 0, "crash_after", unknown=True),
+    Death("server dies", "in a loop", 9, "crash_before", unknown=True),
+    Death("server dies", "in a row", 5, "crash_before", unknown=True),
+    Death("server dies", "gathered", 5, "crash_after", unknown=True),
+    Death("worker killed", "in a loop", 4, "hang_after", unknown=True),
+    Death("worker killed", "in a row", 7, "hang_before", unknown=True),
+    Death("worker killed", "gathered", 2, "hang_before", unknown=True),
+    Death("zygote killed", "in a row", 1, "hang_before", unknown=True),
+    Death("zygote killed", "in a loop", 8, "hang_after", unknown=True),
+    Death("zygote killed", "gathered", 6, "hang_after", unknown=True),
+    Death("client gone", "in a row", 3, "hang_after", unknown=True),
+    Death("client gone", "in a loop", 5, "hang_before", unknown=True),
+    Death("client gone", "gathered", 9, "hang_before", unknown=True),
+]
+CRASHES = [f"crash{n}" for n in range(sum(death.way == "server dies" for death in DEATHS))]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Ledger]]:
+    """The ledgers of one gateway, by name; one that dies has a name of its own, since a server that
+    does so again and again is given up."""
+    directory = tmp_path_factory.mktemp("ledger")
+    with gateway(directory, config(directory, "ledger", *CRASHES)) as running:
+        yield partial(Ledger, running, directory)
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Ledger]:
-    """One whose server may crash: a server that does so again and again is given up."""
-    with gateway(tmp_path, config(tmp_path / "ledger")) as running:
-        yield Ledger(running, tmp_path / "ledger")
+def ledger(shared: Callable[[str], Ledger], request: pytest.FixtureRequest) -> Ledger:
+    death = request.node.callspec.params["death"]
+    dying = [each for each in DEATHS if each.way == "server dies"]
+    one = shared(CRASHES[dying.index(death)] if death in dying else "ledger")
+    one.file.unlink(missing_ok=True)
+    return one
 
 
-TRAPS = ["crash_before", "crash_after", "hang_before", "hang_after", "error_before"]
+def died(ledger: Ledger, death: Death, session: str) -> str:
+    """Run a script that dies so; gives its execution."""
+    if death.trap:
+        ledger.trap(f"e{death.at}", death.trap)
+    between = BETWEEN.get(death.way)
+    code = script(death.shape, ledger.name, death.at if between else -1, between or "pass")
+    limit = LIMIT_SECS if death.way in ("time", "script's limit") else 20
+    if death.way == "client gone":
+        arguments = {"code": code, "session": session}
+        params = {"name": "execute", "arguments": arguments}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        url = ledger.running.http.base_url.join("/message")
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(url, json=body, timeout=LIMIT_SECS, trust_env=False)
+        ledger.sprung()
+        execution = ledger.last_execution(session)
+        until(lambda: "still running" not in str(resumed(ledger, "1", execution, session)))
+        return execution
+    run = partial(ledger.running.run, code, session=session, timeout_secs=limit)
+    with meanwhile(run) as running:
+        if death.way.endswith(" killed"):
+            ledger.sprung()
+            end(ledger.descendants(of_zygotes=death.way == "worker killed"))
+    failed: Any = running.result()
+    assert failed["status"] == "error", failed
+    return str(failed["execution"])
 
 
+def resumed(ledger: Ledger, code: str, execution: str, session: str, **more: str) -> Any:
+    """Resume it, once the sandbox has come back where that was killed."""
+    replies: list[Any] = []
+
+    def is_answered() -> bool:
+        replies.append(ledger.running.run(code, session=session, resume=execution, **more))
+        error = replies[-1].get("error") or {}
+        return not (error.get("type") == "SandboxError" and error["retryable"])
+
+    until(is_answered)
+    return replies[-1]
+
+
+@pytest.mark.requirement("resume.replays")
 @pytest.mark.requirement("resume.unknown")
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("how", TRAPS)
-@pytest.mark.parametrize("at", [0, 4, 9])
-def test_a_call_whose_outcome_is_unknown_is_sent_again_on_demand_only(
-    request: pytest.FixtureRequest, shape: str, how: str, at: int
+@pytest.mark.parametrize("death", DEATHS, ids=str)
+def test_a_script_that_died_is_resumed_and_nothing_is_done_twice(
+    ledger: Ledger, death: Death
 ) -> None:
-    ledger: Ledger = request.getfixturevalue("fresh" if how.startswith("crash") else "ledger")
-    ledger.trap(f"e{at}", how)
-    failed: Any = ledger.running.run(script(shape))
-    assert failed["status"] == "error"
-    known = how == "error_before"
-    outcomes = [call for call in failed["calls"] if "arguments" in call]
-    assert f'"e{at}"' in str(outcomes)
+    session = ledger.session()
+    execution = died(ledger, death, session)
     before = ledger.entries()
-    session = failed["session"]
-    again: Any = ledger.running.run(script(shape), resume=failed["execution"], session=session)
-    for _ in range(CALLS):
-        if again["status"] == "success":
-            break
-        assert not known
-        assert again["error"]["type"] == "ToolError"
+    edited = script(death.shape, ledger.name) + f"'edited', {VALUE}"
+    again = resumed(ledger, edited, execution, session)
+    if death.unknown is not None:
+        assert (again["status"] == "error") == death.unknown, again
+    if again["status"] == "success":
+        assert again["result"] == ["edited", ENTRIES]
+    else:
+        assert again["error"]["type"] == "ToolError", again
         assert "Nothing was sent now" in again["error"]["message"]
-        if shape != "gathered":
+        if death.shape != "gathered":
             assert ledger.entries() == before
-        way = "skip" if f"e{at}" in before else "retry"
-        if shape == "gathered":  # a crash takes others with it, some of them done and some not
-            way = "retry" if len(set(ledger.entries())) < CALLS else "skip"
-            if way == "retry":
-                return  # which of them were done is for whoever reads the ledger to say
-        again = ledger.running.run(
-            script(shape).replace("one['added']", "one and one['added']"),
-            resume=again["execution"],
-            session=session,
-            resume_unknown=way,
-        )
-    assert again["status"] == "success", again
-    entries = ledger.entries()
-    assert sorted(entries) == [f"e{n}" for n in range(CALLS)]
+        looked = script(death.shape, ledger.name) + completed(ledger.name)
+        last = resumed(ledger, looked, again["execution"], session, resume_unknown="skip")
+        assert last["result"] == ENTRIES, last
+    assert sorted(ledger.entries()) == ENTRIES
 
 
 @pytest.mark.requirement("resume.edited")
-def test_an_edited_script_goes_on_where_it_can(ledger: Ledger) -> None:
+def test_an_edited_script_goes_on_where_it_can(shared: Callable[[str], Ledger]) -> None:
+    ledger = shared("ledger")
+    ledger.file.unlink(missing_ok=True)
     add = 'api.server("ledger").add(entry="{}")\n'.format
     failed: Any = ledger.running.run(add("a") + add("a") + add("b") + "wrong")
     session = failed["session"]
@@ -174,106 +190,3 @@ def test_an_edited_script_goes_on_where_it_can(ledger: Ledger) -> None:
     )
     assert last["result"] == 1
     assert len(ledger.entries()) == 5
-
-
-@pytest.mark.requirement("resume.whose")
-def test_a_record_is_its_owners_alone(ledger: Ledger) -> None:
-    failed: Any = ledger.running.run('api.server("ledger").add(entry="mine")\n1 / 0')
-    execution, session = failed["execution"], failed["session"]
-    unknown = ledger.running.run("1", session="no such handle")["fault"]
-    assert "unknown session" in str(unknown)
-    for other in ({"namespace": "other"},):
-        assert ledger.running.run("1", session=session, resume=execution, **other) == {
-            "fault": unknown
-        }
-    bearer = {"Authorization": "Bearer bob's"}
-    body: JsonObject = {"code": "1", "session": session, "resume": execution}
-    request: JsonObject = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "tools/call",
-        "params": {"name": "execute", "arguments": body},
-    }
-    reply = ledger.running.post(request, **bearer).json()
-    assert reply["result"]["content"][0]["text"] == unknown
-    made: Any = ledger.running.run("1", session="new")
-    known = ledger.running.run("1", session=made["session"], resume=execution)["fault"]
-    assert "no record of execution" in str(known)
-    assert "none" in str(known)
-
-
-@pytest.mark.requirement("resume.running")
-def test_a_run_that_goes_on_cannot_be_resumed(ledger: Ledger) -> None:
-    session: Any = ledger.running.run("1", session="new")["session"]
-    ledger.trap("first", "hang_after")
-    hanging = threading.Thread(
-        target=ledger.running.run,
-        args=('api.server("ledger").add(entry="first")',),
-        kwargs={"session": session},
-    )
-    hanging.start()
-    while not ledger.entries():
-        pass
-    listed = str(ledger.running.run("1", session=session, resume="nothing")["fault"])
-    execution = listed.rpartition(": ")[2].strip("'.")
-    refused = ledger.running.run("1", session=session, resume=execution)["fault"]
-    assert "still running" in str(refused)
-    hanging.join()
-    assert ledger.running.run("1", session=session, resume=execution)["result"] == 1
-
-
-@pytest.mark.requirement("resume.gateway_killed")
-@pytest.mark.parametrize("how", ["hang_before", "hang_after"])
-@pytest.mark.parametrize("at", [0, 5])
-def test_a_killed_gateway_leaves_its_record(tmp_path: Path, how: str, at: int) -> None:
-    file = tmp_path / "ledger"
-    code = script("sequential")
-    with gateway(tmp_path, config(file), stop=signal.SIGKILL, ends=None) as running:
-        ledger = Ledger(running, file)
-        session: Any = running.run("1", session="new")["session"]
-        ledger.trap(f"e{at}", how)
-        trap = file.with_name(file.name + ".trap")
-
-        def lost() -> None:
-            with pytest.raises(Exception):  # noqa: B017, PT011  # whatever a killed peer causes
-                running.run(code, session=session)
-
-        calling = threading.Thread(target=lost)
-        calling.start()
-        while trap.exists():
-            pass
-        os.kill(running.process.pid, signal.SIGKILL)
-        calling.join()
-    before = ledger.entries()
-    assert len(before) == at + (how == "hang_after")
-    with gateway(tmp_path, config(file)) as running:
-        listed = str(running.run("1", session=session, resume="nothing")["fault"])
-        execution = listed.rpartition(": ")[2].strip("'.")
-        refused: Any = running.run(code, session=session, resume=execution)
-        assert "Nothing was sent now" in refused["error"]["message"]
-        assert Ledger(running, file).entries() == before
-        done: Any = running.run(
-            code.replace("one['added']", "one and one['added']"),
-            session=session,
-            resume=refused["execution"],
-            resume_unknown="skip" if how == "hang_after" else "retry",
-        )
-        assert len(done["result"]) == CALLS
-        assert sorted(Ledger(running, file).entries()) == [f"e{n}" for n in range(CALLS)]
-
-
-@pytest.mark.requirement("store.two_gateways")
-def test_another_gateway_with_the_same_state_goes_on(tmp_path: Path) -> None:
-    file = tmp_path / "ledger"
-    (tmp_path / "second").mkdir()
-    state = {"XDG_STATE_HOME": str(tmp_path / "state")}
-    with (
-        gateway(tmp_path, config(file)) as first,
-        gateway(tmp_path / "second", config(file), environment=state) as second,
-    ):
-        failed: Any = first.run(script("sequential", "1 / 0"))
-        done: Any = second.run(
-            script("sequential"), resume=failed["execution"], session=failed["session"]
-        )
-        assert done["result"] == [f"e{n}" for n in range(CALLS)]
-    assert len(Ledger(second, file).entries()) == CALLS
