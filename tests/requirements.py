@@ -280,6 +280,7 @@ REQUIREMENTS: dict[str, str] = {
     "execute.memory": "a script that needs too much memory fails as MemoryLimit",
     "execute.time": "a script ends at its time limit, whatever it does",
     "execute.calls_cancelled": "calls under way end with the execution",
+    "execute.calls_answered": "calls under way when a script fails have time for their answers",
     "sandbox.forged_frames": "a forged frame ends the execution",
     "sandbox.none_says_so": "level none says so in the notes of every result",
     "sandbox.environment": "nothing of the gateway's environment is inside",

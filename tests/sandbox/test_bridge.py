@@ -246,6 +246,31 @@ async def test_calls_under_way_are_cancelled_at_the_end(start: Start, ending: st
     assert (outcome.error.type if outcome.error else None) == types.get(ending)
 
 
+@pytest.mark.requirement("execute.calls_answered")
+@pytest.mark.parametrize("ending", ["error", "death"])
+async def test_calls_under_way_when_a_script_fails_have_time_for_their_answers(
+    start: Start, ending: str
+) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def tool(ref: ToolRef, args: Mapping[str, Json]) -> ToolResult:
+        begun.set()
+        await go.wait()
+        return EMPTY
+
+    worker = await start(tool)
+    await worker.send(call(1))
+    await begun.wait()
+    if ending == "death":
+        worker.close()
+    else:
+        await worker.send(frame({"t": "error", "type": "E", "message": "m"}))
+    asyncio.get_running_loop().call_later(0.1, go.set)  # the end is seen first
+    outcome = await worker.outcome
+    assert outcome.error
+    assert [record.outcome for record in outcome.calls] == ["ok"]
+
+
 async def test_the_death_of_a_worker_is_explained_by_who_knows(start: Start) -> None:
     async def explain() -> ScriptError:
         return ScriptError("MemoryLimit", "too much")

@@ -39,6 +39,8 @@ from mcproxy.wire.message import UNREADABLE
 _MAX_NAME_CHARS = 200  # of a name in a record, which a script has chosen
 _MAX_ARGUMENT_CHARS = 200  # of a call that did not succeed, in its record
 _MAX_REFUSALS = 4096  # under way at once; a script that starts more calls before it reads is none
+# What a script that failed has under way is done all the same: to know that is worth some time.
+ANSWERS_SECS = 2.0
 _MAX_NOTES = 50  # lists and texts that a worker sends beside its value are cut to these
 _MAX_CHARS = 16_000
 _TIMEOUT_HINT = (
@@ -91,6 +93,12 @@ class ScriptCalls:
         if not isinstance(args, dict):
             raise frames.BadFrame("arguments that are no object")
         self._tasks.append(group.create_task(self._answer(frame, ref, args)))
+
+    async def answered(self) -> None:
+        """Return once all that was sent is answered: what is given up may have been done. Waits
+        ``ANSWERS_SECS`` at most."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=ANSWERS_SECS)
 
     def cancel(self) -> None:
         """Give up what is still under way."""
@@ -190,11 +198,10 @@ async def serve(
     """
     execution = _Execution(sock, job, call)
     started = time.monotonic()
-    try:
+    with suppress(TimeoutError):
         async with job.clock.limit(job.limits.timeout_secs):
-            ending = await execution.run()
-    except TimeoutError:
-        ending = _timed_out(job.limits.timeout_secs, execution.where)
+            await execution.run()
+    ending = execution.ending or _timed_out(job.limits.timeout_secs, execution.where)
     if isinstance(ending, frames.WorkerGone):
         ending = await explain() if explain else _gone()
     return execution.outcome(ending, round((time.monotonic() - started) * 1000))
@@ -230,13 +237,17 @@ class _Execution:
         self._calls = ScriptCalls(self._writer, job.limits, call)
         self._stdout = _Stdout(job.limits.stdout_bytes)
         self.where = frames.Where(None)
+        self.ending: _Ending | None = None
 
-    async def run(self) -> _Ending:
-        """Serve the worker to its last frame; calls that are still under way are then cancelled."""
+    async def run(self) -> None:
+        """Serve the worker to its last frame, and know the ``ending``. Calls that a script leaves
+        under way which failed, or died, have some time for their answers; then all are cancelled.
+        """
         async with asyncio.TaskGroup() as group:
-            ending = await self._last_frame(group)
+            self.ending = await self._last_frame(group)
+            if not isinstance(self.ending, frames.Result):
+                await self._calls.answered()
             self._calls.cancel()
-        return ending
 
     async def _last_frame(self, group: asyncio.TaskGroup) -> _Ending:
         try:
