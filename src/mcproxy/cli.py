@@ -70,8 +70,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         status = _fail(error, as_json=getattr(arguments, "json", False))
     except KeyboardInterrupt:
         status = 0
-    gc.collect()  # once, for what tells of itself as it goes; as it ends, the interpreter would
-    gc.freeze()  # look through all modules several times more, which takes as long as a small command
+    # Once, for what tells of itself as it goes; as it ends, the interpreter would look through all
+    # modules several times more, which takes as long as a small command.
+    gc.collect()
+    gc.freeze()
     sys.exit(status)
 
 
