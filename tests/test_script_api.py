@@ -61,7 +61,7 @@ def test_nothing_else_is_told_anywhere() -> None:
 
 
 def test_a_model_is_told_of_nothing_else() -> None:
-    _, execute = definitions([("calc", 2)], Limits())
+    _, execute = definitions(("search", "execute"), [("calc", 2)], Limits(), "")
     told = set(_CALLED.findall(str(execute["description"])))
     assert told <= set(NAMES)
     assert told >= {"server", "call_tool", "search", "schema", "manifest"}

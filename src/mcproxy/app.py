@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeAlias, TypeVar
 
 from mcproxy.commands.stubs import StubWriter, WhatIsLearned
+from mcproxy.config.config_warnings import of_the_next_start
 from mcproxy.config.hooks import RefreshHooks
 from mcproxy.config.load import Loaded
 from mcproxy.config.state import STORE_FILE, state_directory
@@ -68,9 +69,6 @@ from mcproxy.types import (
 )
 from mcproxy.upstream.fleet import Fleet, fleet_actions, wanted
 from mcproxy.wire.message import Notification
-
-# Of ``sandbox``: decided when the program starts.
-_FIXED = ("level", "min_level", "pool_size", "uv_path")
 
 log = logging.getLogger(__name__)
 
@@ -236,7 +234,8 @@ class App:
         secrets = self._secrets | secrets_of(loaded)
         redactor = Redactor(secrets)
         self._pool.refuse_unenforceable(profiles)
-        self._tell_fixed(loaded)
+        for setting in of_the_next_start(self._loaded.config, loaded.config):
+            log.warning("%s has changed: it counts from the next start on", setting)
         self._policy, self._loaded = policy, loaded
         self.activity.values = loaded.config.page.values
         self._secrets, self._redactor = secrets, redactor
@@ -249,16 +248,6 @@ class App:
             partial(self._fleet.apply, servers),
             self._live.refresh,
         )
-
-    def _tell_fixed(self, loaded: Loaded) -> None:
-        """What of another configuration has no effect yet."""
-        for name in _FIXED:
-            if getattr(loaded.config.sandbox, name) != getattr(self._loaded.config.sandbox, name):
-                log.warning("sandbox.%s has changed: it counts from the next start on", name)
-        if loaded.config.results != self._loaded.config.results:
-            log.warning("results has changed: it counts from the next start on")
-        if loaded.config.audit != self._loaded.config.audit:
-            log.warning("audit has changed: it counts from the next start on")
 
     def console(self) -> Console:
         """What the page shows, and does."""
@@ -283,7 +272,11 @@ class App:
     def health(self, caller: Caller) -> Json:
         """What ``/health`` tells this caller: servers of namespaces that need no token, and of
         those that its token opens. Raises AccessDenied for a wrong token."""
-        return self._redactor.json(report(*self._health(caller)))
+        told = report(*self._health(caller))
+        places = {place.name for place in usable(self._policy, caller)}
+        if modes := self.gateway.choices.told(places):
+            told["modes"] = [*modes]
+        return self._redactor.json(told)
 
     def _health(self, caller: Caller) -> tuple[Status, Mapping[str, ServerHealth], SandboxReport]:
         servers = self._visible(caller)

@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from mcproxy.gateway.descriptions import INSTRUCTIONS, definitions, server_list
+from mcproxy.gateway.descriptions import definitions, instructions, server_list
+from mcproxy.gateway.surfaces import OWN_TOOLS
 from mcproxy.types import Limits
 from tests.tokens import count
 
@@ -23,8 +24,8 @@ NAMES = {
 @pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
 @pytest.mark.parametrize("encoding", ["o200k_base", "cl100k_base"])
 def test_at_most_900_tokens(names: list[str], encoding: str) -> None:
-    tools = definitions([(name, 120) for name in names], Limits())
-    text = json.dumps({"tools": tools}) + INSTRUCTIONS
+    tools = definitions(OWN_TOOLS["code"], [(name, 120) for name in names], Limits(), "")
+    text = json.dumps({"tools": tools}) + instructions(OWN_TOOLS["code"], "")
     assert count(text, encoding) <= 900
 
 

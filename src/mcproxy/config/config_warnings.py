@@ -13,6 +13,7 @@ from mcproxy.config.validation_messages import did_you_mean
 
 _STDIO_ONLY = ("args", "env", "cwd")
 _REMOTE_ONLY = ("headers", "transport")
+_OF_THE_START = ("level", "min_level", "pool_size", "uv_path")  # of ``sandbox``
 _SCRIPTS_ONLY = ("network", "filesystem", "packages", "max_calls")
 
 
@@ -24,6 +25,16 @@ def notes(config: Config) -> Iterator[str]:
     yield from _opened_in_vain(config)
     yield from _on_the_open_wire(config)
     yield from _unknown_hooks(config)
+
+
+def of_the_next_start(before: Config, now: Config) -> Iterator[str]:
+    """The settings that have changed and count from the next start on."""
+    for name in _OF_THE_START:
+        if getattr(before.sandbox, name) != getattr(now.sandbox, name):
+            yield f"sandbox.{name}"
+    yield from (
+        name for name in ("results", "audit") if getattr(before, name) != getattr(now, name)
+    )
 
 
 def _without_effect(path: str, server: ServerConfig) -> Iterator[str]:

@@ -21,7 +21,8 @@ from mcproxy.types import Json, JsonObject
 ANY = "*"  # in a token's namespaces and in allowed_origins
 ANONYMOUS = "anonymous"  # the name of a caller without a token, in logs and rate limits
 
-Mode: TypeAlias = Literal["code", "direct", "both"]
+Surface: TypeAlias = Literal["code", "direct", "both", "call"]
+Mode: TypeAlias = Literal["code", "direct", "both", "call", "auto"]
 Affinity: TypeAlias = Literal["shared", "client", "call"]
 Verdict: TypeAlias = Literal["allow", "ask", "deny"]
 AskFor: TypeAlias = Literal["nothing", "destructive", "writes"]
@@ -32,6 +33,7 @@ AuditMegabytes = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(no_boole
 AuditFiles = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
 KeptMegabytes = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(no_boolean)]
 InstanceCount = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
+TokenCount = Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(no_boolean)]
 OriginEntry = Annotated[str, AfterValidator(origin)]
 HostEntry = Annotated[str, AfterValidator(served_host)]
 ToolPattern = Annotated[str, Field(min_length=1, max_length=200)]
@@ -147,7 +149,8 @@ class NamespaceConfig(Section):
     mode: Mode | None = Field(
         default=None,
         description="What clients see: 'code' (search and execute; the default), 'direct' (the "
-        "servers' own tools) or 'both'.",
+        "servers' own tools), 'both', 'call' (search and call, for models that write no code) or "
+        "'auto' (by the client, and by what the tools cost).",
     )
     require_auth: bool = Field(
         default=False, description="Only callers with a token for it, also in all that extend it."
@@ -241,6 +244,14 @@ class Results(Section):
     )
 
 
+class MetaToolsConfig(Section):
+    """The gateway's own tools."""
+
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]*$", max_length=32)] = Field(
+        default="", description="Stands before their names, for instance 'mcproxy_'."
+    )
+
+
 def _page(value: object) -> object:
     """``page`` may be false, or true."""
     return {"enabled": value} if isinstance(value, bool) else value
@@ -298,6 +309,17 @@ class Config(Section):
         default=(),
         description="Names and addresses under which clients reach the gateway, beside those of "
         "the address that it listens on; a request for any other Host is refused.",
+    )
+    meta_tools: MetaToolsConfig = MetaToolsConfig()
+    direct_tokens: TokenCount = Field(
+        default=3000,
+        description="In mode 'auto', tools that cost a model at most so many tokens are shown "
+        "themselves.",
+    )
+    hosts: Mapping[str, Surface] = Field(
+        default_factory=dict,
+        description="In mode 'auto', what programs see by the name that they give themselves "
+        "(clientInfo), which may be a pattern as in a shell.",
     )
     auth: Auth = Auth()
     audit: Audit = Audit()

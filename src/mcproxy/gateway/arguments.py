@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from mcproxy.errors import McproxyError
 from mcproxy.manifest.bounds import DEFAULT_DEPTH, MAX_DEPTH, MAX_LIMIT
 from mcproxy.manifest.spelling import near
-from mcproxy.types import Json
+from mcproxy.types import Json, JsonObject
 
 MAX_CODE_BYTES = 50 << 10
 _SHOWN_CHARS = 100  # of what a client sent, in a refusal of it
@@ -49,6 +49,30 @@ class ExecuteArguments:
     session: str | None = None
     resume: str | None = None
     resume_unknown: OnUnknown = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class CallArguments:
+    """``call``: a tool by its server's name and its own, and what it is given."""
+
+    server: str
+    tool: str
+    arguments: JsonObject
+    namespace: str | None
+
+
+def read_call_arguments(arguments: Mapping[str, Json]) -> CallArguments:
+    """Read the arguments of ``call``. Raises ArgumentFault."""
+    _refuse_unknown("call", arguments, CallArguments)
+    server, tool, given = (arguments.get(name) for name in ("server", "tool", "arguments"))
+    if not (isinstance(server, str) and isinstance(tool, str)):
+        raise ArgumentFault(
+            'call needs "server" and "tool", two strings as search gives them, and "arguments", '
+            'an object: {"server": "github", "tool": "create_issue", "arguments": {"title": "…"}}.'
+        )
+    if not isinstance(given, dict | None):
+        raise ArgumentFault('"arguments" of call must be an object with the tool\'s arguments.')
+    return CallArguments(server, tool, given or {}, _namespace(arguments))
 
 
 def read_search(arguments: Mapping[str, Json]) -> SearchArguments:
@@ -92,7 +116,9 @@ def read_execute(arguments: Mapping[str, Json]) -> ExecuteArguments:
 
 
 def _refuse_unknown(
-    tool: str, arguments: Mapping[str, Json], kind: type[SearchArguments | ExecuteArguments]
+    tool: str,
+    arguments: Mapping[str, Json],
+    kind: type[SearchArguments | ExecuteArguments | CallArguments],
 ) -> None:
     known = [each.name for each in fields(kind)]
     for name in arguments:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from mcproxy import mcp
 from mcproxy.config.auth import JwtConfig
-from mcproxy.config.model import Mode
+from mcproxy.config.model import Surface
 from mcproxy.errors import CallError, McproxyError, RpcError
 from mcproxy.exchange import NOBODY, ClientSession, Exchange, Tenant, Upstream
 from mcproxy.gateway import listings
@@ -35,10 +35,12 @@ from mcproxy.gateway.request import (
     listener,
 )
 from mcproxy.gateway.server_requests import page
-from mcproxy.gateway.snapshot import Snapshot
+from mcproxy.gateway.snapshot import PREFIX, Snapshot
+from mcproxy.gateway.surfaces import OWN_TOOLS, SurfaceChoices, choose
 from mcproxy.gateway.tool_calls import ToolCalls
 from mcproxy.observe.metrics import Metrics
 from mcproxy.policy.access import AccessDenied, Admitted, admit, identify, shares
+from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import Json, JsonObject, RunCode
 from mcproxy.wire.message import Failure, Message, Notification, Request, Response
 
@@ -76,6 +78,7 @@ class Gateway:
         self._clients = Clients()
         self._changes = Changes()
         self._rounds = InputRounds()
+        self.choices = SurfaceChoices()
         self._methods: dict[str, Method] = {
             "initialize": self._scoped(self._initialize),
             "ping": self._ping,
@@ -132,7 +135,9 @@ class Gateway:
         """The schema of the arguments of a server's tool, by the name that the client sees; empty
         where there is none. Raises AccessDenied."""
         context = self._enter(source, NOBODY)
-        found = listings.direct_tools(context.view, context.mode).get(str(tool))
+        found = listings.direct_tools(context.view, context.surface).get(str(tool))
+        if found is None and "auto" in (source.mode, context.namespace.mode):
+            found = context.view.direct.get(str(tool))  # for some client it may be there
         schema = found.definition.get("inputSchema") if found else None
         return schema if isinstance(schema, dict) else {}
 
@@ -225,22 +230,22 @@ class Gateway:
         return call.result(
             {
                 "protocolVersion": negotiate(call.params.get("protocolVersion")),
-                "capabilities": listings.capabilities(context.view, context.mode, told=told),
+                "capabilities": listings.capabilities(context.view, context.surface, told=told),
                 "serverInfo": server_info(),
-                "instructions": listings.instructions(context.view, context.mode),
+                "instructions": listings.instructions(context.view, context.surface),
             }
         )
 
     async def _discover(self, call: Call, context: RequestContext) -> bytes:
         body: JsonObject = {
             "supportedVersions": [mcp.STATELESS_VERSION, *mcp.HANDSHAKE_VERSIONS],
-            "capabilities": listings.capabilities(context.view, context.mode, told=True),
-            "instructions": listings.instructions(context.view, context.mode),
+            "capabilities": listings.capabilities(context.view, context.surface, told=True),
+            "instructions": listings.instructions(context.view, context.surface),
         }
         return call.result(body, ttl_ms=LIST_TTL_MS)
 
     async def _list_tools(self, call: Call, context: RequestContext) -> bytes:
-        listed = listings.tools(context.view, context.mode, context.namespace.limits)
+        listed = listings.tools(context.view, context.surface, context.namespace.limits)
         result = call.result(page("tools", listed, call.params.get("cursor")), ttl_ms=LIST_TTL_MS)
         self._tokens.sent(context.exchange.client, "list", result, context.namespace.name)
         return result
@@ -256,17 +261,32 @@ class Gateway:
         def enter(argument: str | None) -> RequestContext:
             return self._enter(source, exchange, argument)
 
-        return await self._tools.answer(call, self._mode(source) != "direct", enter)
+        return await self._tools.answer(
+            call,
+            self._own_tools(source, exchange),
+            (PREFIX, self._snapshot().policy.surfaces.prefix),
+            enter,
+        )
 
-    def _mode(self, source: RequestSource) -> Mode:
-        """What the connection is for. A namespace that the caller may not use has no mode, like one
-        that does not exist; ``_enter`` refuses both."""
-        if source.mode:
-            return source.mode
+    def _own_tools(self, source: RequestSource, exchange: Exchange) -> Sequence[str]:
+        """The gateway's own tools that the client is shown. A namespace that the caller may not use
+        has those of code mode, like one that does not exist; ``_enter`` refuses both."""
         try:
-            return self._admitted(source, source.asked).namespace.mode
+            namespace = self._admitted(source, source.asked).namespace
         except AccessDenied:
-            return "code"
+            return OWN_TOOLS["code"]
+        return OWN_TOOLS[self._surface(source, exchange, namespace)]
+
+    def _surface(self, source: RequestSource, exchange: Exchange, namespace: Namespace) -> Surface:
+        """What the client is shown of the namespace; the reason is kept for the operator."""
+        snapshot = self._snapshot()
+        wanted = source.mode or namespace.mode
+        if wanted != "auto":
+            return wanted
+        view, rules = snapshot.views[namespace.name], snapshot.policy.surfaces
+        choice = choose(exchange.client, rules, view)
+        self.choices.note(namespace.name, exchange.client, choice)
+        return choice.surface
 
     def _enter(
         self, source: RequestSource, exchange: Exchange, argument: str | None = None
@@ -288,7 +308,7 @@ class Gateway:
             self._snapshot(),
             name,
             namespace,
-            source.mode or namespace.mode,
+            self._surface(source, exchange, namespace),
             replace(exchange, tenant=tenant),
         )
 

@@ -16,7 +16,7 @@ from typing import TypeAlias
 from weakref import WeakSet
 
 from mcproxy import mcp
-from mcproxy.config.model import Mode
+from mcproxy.config.model import Surface
 from mcproxy.errors import CallError, RpcError
 from mcproxy.exchange import ClientSession, Exchange, Tenant, Upstream
 from mcproxy.gateway import listings
@@ -30,10 +30,10 @@ OnChange = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class _WatchedList:
-    """What a subscriber looks at: an endpoint, in a mode."""
+    """What a subscriber looks at: an endpoint, by a surface."""
 
     endpoint: str
-    mode: Mode
+    surface: Surface
 
 
 class Changes:
@@ -45,7 +45,7 @@ class Changes:
     def subscribe(self, context: RequestContext, on_change: OnChange) -> Callable[[], None]:
         """Call ``on_change`` after each change, until what this returns is called."""
         key = object()
-        self._subscribers[key] = (_WatchedList(context.namespace.name, context.mode), on_change)
+        self._subscribers[key] = (_WatchedList(context.namespace.name, context.surface), on_change)
 
         def unsubscribe() -> None:
             self._subscribers.pop(key, None)
@@ -80,7 +80,7 @@ def _tools(snapshot: Snapshot, place: _WatchedList) -> list[JsonObject] | None:
     namespace = snapshot.policy.endpoints.get(place.endpoint)
     if namespace is None:
         return None
-    return listings.tools(snapshot.views[place.endpoint], place.mode, namespace.limits)
+    return listings.tools(snapshot.views[place.endpoint], place.surface, namespace.limits)
 
 
 MAX_WATCHED = 1000  # resources, of all clients; a server is told of each one again at its restart

@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping
 
-from mcproxy.config.model import Mode
+from mcproxy.config.model import Surface
 from mcproxy.gateway import descriptions, own_resources
 from mcproxy.gateway.snapshot import View
+from mcproxy.gateway.surfaces import OWN_TOOLS
 from mcproxy.types import Json, JsonObject, Limits, Tool
 
 MAX_INSTRUCTIONS = 4000  # characters; clients put them before every conversation
 
 
-def direct_tools(view: View, mode: Mode) -> Mapping[str, Tool]:
+def direct_tools(view: View, surface: Surface) -> Mapping[str, Tool]:
     """The servers' tools that the client sees, by the names that it sees; none in code mode."""
-    match mode:
+    match surface:
         case "direct":
             return view.direct
         case "both":
@@ -21,32 +22,32 @@ def direct_tools(view: View, mode: Mode) -> Mapping[str, Tool]:
             return {}
 
 
-def tools(view: View, mode: Mode, limits: Limits) -> list[JsonObject]:
+def tools(view: View, surface: Surface, limits: Limits) -> list[JsonObject]:
     """The tools as ``tools/list`` gives them: the meta-tools, and those of servers as these declare
     them but for the name."""
-    own = [] if mode == "direct" else descriptions.definitions(view.tool_counts(), limits)
-    servers = direct_tools(view, mode).items()
+    own = descriptions.definitions(OWN_TOOLS[surface], view.tool_counts(), limits, view.prefix)
+    servers = direct_tools(view, surface).items()
     return own + [{**tool.definition, "name": name} for name, tool in servers]
 
 
-def instructions(view: View, mode: Mode) -> str:
+def instructions(view: View, surface: Surface) -> str:
     """What a client tells its model about this server; what servers say of themselves where the
     client sees their tools alone."""
-    if mode != "direct":
-        return descriptions.INSTRUCTIONS
+    if surface != "direct":
+        return descriptions.instructions(OWN_TOOLS[surface], view.prefix)
     servers = view.manifest.servers.values()
     said = "\n".join(f"{server.name}: {server.description}" for server in servers)
     return said if len(said) <= MAX_INSTRUCTIONS else f"{said[:MAX_INSTRUCTIONS]}…"
 
 
-def capabilities(view: View, mode: Mode, *, told: bool) -> JsonObject:
+def capabilities(view: View, surface: Surface, *, told: bool) -> JsonObject:
     """``ServerCapabilities``: of what servers have, what some server in sight has, and our own.
 
     ``told``: there is a way to tell this client of changes.
     """
     servers = view.manifest.servers.values()
     kinds = {kind for server in servers for kind in server.capabilities}
-    kinds |= {"resources"} if own_resources.listed(mode) else set()
+    kinds |= {"resources"} if own_resources.listed(surface) else set()
     changes: JsonObject = {"listChanged": True} if told else {}
     resources = [server.capabilities.get("resources") for server in servers]
     subscribe = told and any(isinstance(each, dict) and each.get("subscribe") for each in resources)

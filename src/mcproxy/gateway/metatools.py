@@ -31,7 +31,7 @@ from mcproxy.gateway.journal import Journal
 from mcproxy.gateway.keeping import Keeping, Owner
 from mcproxy.gateway.request import RequestContext
 from mcproxy.manifest.lookup import schema
-from mcproxy.manifest.reply_text import as_text
+from mcproxy.manifest.reply_text import as_text, in_plain_words
 from mcproxy.manifest.search import BadSearch, search
 from mcproxy.manifest.written_calls import faults_of_written
 from mcproxy.observe.activity import SeenExecution
@@ -74,7 +74,10 @@ class MetaTools:
     async def search(self, arguments: SearchArguments, context: RequestContext) -> JsonObject:
         """Answer ``search`` as a ``CallToolResult``. Raises ArgumentFault."""
         found = await self._search(arguments, context)
-        return self._shown("search", _tool_result(found, as_text(found)), context)
+        plain = context.surface == "call"
+        text = as_text(found, plain=plain)
+        told = in_plain_words(found) if plain else found
+        return self._shown("search", _tool_result(told, text), context)
 
     async def execute(self, arguments: ExecuteArguments, context: RequestContext) -> JsonObject:
         """Answer ``execute`` as a ``CallToolResult``.

@@ -4,7 +4,9 @@ The tools' descriptions have to be short, since every conversation carries them;
 client that wants to give its model more. It is offered where there are scripts: not in direct mode.
 """
 
-from mcproxy.config.model import Mode
+from collections.abc import Collection
+
+from mcproxy.config.model import Surface
 from mcproxy.script_api import FUNCTIONS, SERVER, TOOL_ERROR
 from mcproxy.types import Json, JsonObject
 
@@ -42,6 +44,9 @@ async def run():
 """
 
 
+WITH_SCRIPTS: Collection[Surface] = ("code", "both")
+
+
 def guide() -> str:
     """How to write scripts."""
     offered = [f"- `{each.usage}`: {each.meaning}" for each in (SERVER, *FUNCTIONS)]
@@ -52,9 +57,9 @@ def guide() -> str:
 _GUIDE = guide()
 
 
-def listed(mode: Mode) -> list[JsonObject]:
+def listed(surface: Surface) -> list[JsonObject]:
     """The items of ``resources/list``."""
-    if mode == "direct":
+    if surface not in WITH_SCRIPTS:
         return []
     about = "The api that scripts of execute have, its rules, an example."
     return [
@@ -68,9 +73,9 @@ def listed(mode: Mode) -> list[JsonObject]:
     ]
 
 
-def read(mode: Mode, uri: str) -> JsonObject | None:
+def read(surface: Surface, uri: str) -> JsonObject | None:
     """The result of ``resources/read``; None where the gateway has no such resource."""
-    if uri != INSTRUCTIONS_URI or mode == "direct":
+    if uri != INSTRUCTIONS_URI or surface not in WITH_SCRIPTS:
         return None
     contents: list[Json] = [{"uri": uri, "mimeType": "text/markdown", "text": _GUIDE}]
     return {"contents": contents}

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mcproxy import mcp
-from mcproxy.config.model import Mode
+from mcproxy.config.model import Mode, Surface
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession, Exchange, Tenant, drop
 from mcproxy.foreign_text import one_line
@@ -47,8 +47,8 @@ class RequestSource(msgspec.Struct, frozen=True):
 
 
 class RequestContext(msgspec.Struct, frozen=True):
-    """A request that was let in: the caller's name, the namespace and the mode it is in, and what
-    it sees of the gateway's state, which stays as it was when the request began.
+    """A request that was let in: the caller's name, the namespace, the surface that it is shown,
+    and what it sees of the gateway's state, which stays as it was when the request began.
 
     ``argument`` is the namespace that a meta-tool's arguments name. ``exchange`` is the way back.
     """
@@ -58,7 +58,7 @@ class RequestContext(msgspec.Struct, frozen=True):
     snapshot: Snapshot
     caller: str
     namespace: Namespace
-    mode: Mode
+    surface: Surface
     exchange: Exchange
 
     @property

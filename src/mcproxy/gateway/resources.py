@@ -37,7 +37,7 @@ class Resources:
 
     async def list(self, call: Call, context: RequestContext) -> bytes:
         """All resources; of several with one URI, the one that ``read`` reads."""
-        own = own_resources.listed(context.mode)
+        own = own_resources.listed(context.surface)
         return await self._list(call, context, mcp.LIST_RESOURCES, "resources", "uri", own)
 
     async def list_templates(self, call: Call, context: RequestContext) -> bytes:
@@ -53,7 +53,7 @@ class Resources:
             raise RpcError(RpcError.INVALID_PARAMS, 'resources/read needs "uri", a string')
         missing = RpcError.INVALID_PARAMS if call.modern else mcp.RESOURCE_NOT_FOUND
         refused = RpcError(missing, f"there is no resource {uri!r}; resources/list has their URIs")
-        if own := own_resources.read(context.mode, uri):
+        if own := own_resources.read(context.surface, uri):
             return call.result(own, ttl_ms=LIST_TTL_MS)
         for server in await self.owners(context, uri):
             try:

@@ -15,11 +15,11 @@ from mcproxy.policy.namespaces import Namespace
 from mcproxy.policy.tool_rules import ALLOWED, UNKNOWN, Ruling, decide, stricter
 from mcproxy.types import ServerState, Tool, ToolRef
 
-META_TOOLS = ("search", "execute")
+META_TOOLS = ("search", "execute", "call")  # on one surface or another, see ``surfaces``
+BYTES_A_TOKEN = 4  # of JSON, near enough
 PREFIX = "mcproxy_"  # some clients put the server's name before the tool's
 _SHAPES_ONLY = Redactor()
 _LISTED: Collection[ServerState] = ("ready", "idle")  # the others may have tools we do not know
-_RESERVED = (*META_TOOLS, *(PREFIX + name for name in META_TOOLS))
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class View:
 
     ``asked``: the tools of which each call is asked for, with the place that says so;
     ``asks``: there may be any, among those that are not known too. ``bare`` are
-    the servers whose tools and prompts keep their own names in direct mode. ``redactor`` masks what
-    is not a server's own result: what is told of servers, their errors.
+    the servers whose tools and prompts keep their own names in direct mode; ``prefix`` stands
+    before the names of the gateway's own tools. ``redactor`` masks what is not a server's own
+    result: what is told of servers, their errors.
     """
 
     manifest: Manifest
@@ -39,6 +40,7 @@ class View:
     asks: bool
     bare: frozenset[str] = frozenset()
     redactor: Redactor = _SHAPES_ONLY
+    prefix: str = ""
 
     @cached_property
     def direct(self) -> Mapping[str, Tool]:
@@ -48,7 +50,15 @@ class View:
     @cached_property
     def beside(self) -> Mapping[str, Tool]:
         """The same where the meta-tools stand beside them."""
-        return self._named(_RESERVED)
+        return self._named(
+            [prefix + name for prefix in ("", PREFIX, self.prefix) for name in META_TOOLS]
+        )
+
+    @cached_property
+    def direct_tokens(self) -> int:
+        """About how many tokens a list of the tools themselves is."""
+        size = sum(len(msgspec.json.encode(tool.definition)) for tool in self.manifest.tools)
+        return size // BYTES_A_TOKEN
 
     def ruling(self, ref: ToolRef) -> Ruling:
         """What a tool comes to here, by its exact name. One that nobody knows, whose server may
@@ -103,7 +113,8 @@ def take_snapshot(
         told = msgspec.json.encode(redactor.prose(outline(visible, name)))
         asked = {ref: ruling for ref, ruling in rulings.items() if ruling.verdict == "ask"}
         asks = any(part.tools.may_ask() for part in namespace.members())
-        views[name] = View(visible, told, namespace, asked, asks, policy.bare, redactor)
+        prefix = policy.surfaces.prefix
+        views[name] = View(visible, told, namespace, asked, asks, policy.bare, redactor, prefix)
     return Snapshot(policy, views)
 
 

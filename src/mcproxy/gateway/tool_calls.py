@@ -5,20 +5,27 @@ own JSON-RPC errors go through too. What the gateway itself refuses is a result 
 read.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
-from mcproxy.errors import RpcError, UpstreamError
-from mcproxy.gateway.arguments import ArgumentFault, read_execute, read_search
+from mcproxy.errors import InvalidArguments, RpcError, UpstreamError
+from mcproxy.gateway.arguments import (
+    ArgumentFault,
+    read_call_arguments,
+    read_execute,
+    read_search,
+)
 from mcproxy.gateway.call_chain import CallServices, Renewed, client_chain
 from mcproxy.gateway.listings import direct_tools
 from mcproxy.gateway.metatools import MetaTools, fault_result
 from mcproxy.gateway.protocol_era import Call
 from mcproxy.gateway.request import RequestContext
-from mcproxy.gateway.snapshot import META_TOOLS, PREFIX
+from mcproxy.gateway.surfaces import OWN_TOOLS
+from mcproxy.manifest.lookup import find_tool
+from mcproxy.manifest.names import plain_call
 from mcproxy.manifest.spelling import near
 from mcproxy.policy.access import AccessDenied
-from mcproxy.types import JsonObject, Tool
+from mcproxy.types import JsonObject, Tool, ToolRef
 
 MAX_NAME_SHOWN = 200  # characters of a name that there is not
 
@@ -35,16 +42,21 @@ class ToolCalls:
         self._services = services
         self._renewed = renewed
 
-    async def answer(self, call: Call, may_be_meta: bool, enter: Enter) -> bytes:
-        """The result; ``may_be_meta``: the connection has the meta-tools. Raises RpcError for an
-        unknown tool, AccessDenied, and CallError for what is refused."""
+    async def answer(
+        self, call: Call, own: Sequence[str], prefixes: Sequence[str], enter: Enter
+    ) -> bytes:
+        """The result; ``own``: the gateway's own tools that the client sees, with one of the
+        ``prefixes`` before their names or none. Raises RpcError for an unknown tool, AccessDenied,
+        and CallError for what is refused."""
         name = call.params.get("name")
         if not isinstance(name, str):
             raise RpcError(RpcError.INVALID_PARAMS, 'tools/call needs "name", a string')
-        tool = name.removeprefix(PREFIX)
-        if may_be_meta and tool in META_TOOLS:
-            return call.result(await self._meta_tool(tool, call, enter))
-        return await self._direct(name, call, enter(None))
+        meant = {prefix + tool: tool for prefix in ("", *prefixes) for tool in own}.get(name)
+        if meant is None:
+            return await self._direct(name, call, enter(None))
+        if meant == "call":
+            return await self._call(call, enter)
+        return call.result(await self._meta_tool(meant, call, enter))
 
     async def _meta_tool(self, tool: str, call: Call, enter: Enter) -> JsonObject:
         arguments = call.params.get("arguments", {})
@@ -60,6 +72,35 @@ class ToolCalls:
             if isinstance(fault, AccessDenied) and not arguments.get("namespace"):
                 raise
             return fault_result(str(fault))
+
+    async def _call(self, call: Call, enter: Enter) -> bytes:
+        """The tool ``call``: any tool of a server, by the server's name and its own."""
+        arguments = call.params.get("arguments", {})
+        if not isinstance(arguments, dict):
+            return call.result(fault_result("the arguments of call must be a JSON object"))
+        try:
+            wanted = read_call_arguments(arguments)
+            context = enter(wanted.namespace)
+        except (ArgumentFault, AccessDenied) as fault:
+            if isinstance(fault, AccessDenied) and not arguments.get("namespace"):
+                raise
+            return call.result(fault_result(str(fault)))
+        manifest, ref = context.view.manifest, ToolRef(wanted.server, wanted.tool)
+
+        def meant(context: RequestContext) -> Tool:
+            return find_tool(context.view.manifest, ref, plain_call)
+
+        tool = meant(context)
+        unknown = manifest.schema(tool.ref).unknown(wanted.arguments)
+        usage = plain_call(tool)
+        if unknown:
+            raise InvalidArguments(tool.ref, unknown, usage)
+        through = client_chain(context, self._services, meant, usage, self._renewed)
+        try:
+            result = await through(tool.ref, wanted.arguments)
+        except UpstreamError as error:
+            return call.result(fault_result(error.message))
+        return call.passed(result.raw)
 
     async def _direct(self, name: str, call: Call, context: RequestContext) -> bytes:
         named = partial(_named, name)
@@ -79,14 +120,16 @@ class ToolCalls:
 def _named(name: str, context: RequestContext) -> Tool:
     """The tool that the client means. Raises RpcError where it sees none of that name (MCP,
     server/tools, "Error Handling")."""
-    tools = direct_tools(context.view, context.mode)
+    tools = direct_tools(context.view, context.surface)
     tool = tools.get(name)
     if tool is not None:
         return tool
     close = near(name, tools)
     hint = f"; did you mean {' or '.join(close)}?" if close else "; tools/list has the names"
-    if context.mode == "code":
-        hint = "; this server has two: search finds tools, execute runs Python that calls them"
-    elif context.mode == "both" and not close:
-        hint = f"; beside the tools of servers there are {' and '.join(META_TOOLS)}"
+    own = [context.view.prefix + tool for tool in OWN_TOOLS[context.surface]]
+    if context.surface in ("code", "call"):
+        does = "runs Python that calls them" if context.surface == "code" else "calls one"
+        hint = f"; this server has two: {own[0]} finds tools, {own[1]} {does}"
+    elif own and not close:
+        hint = f"; beside the tools of servers there are {' and '.join(own)}"
     raise RpcError(RpcError.INVALID_PARAMS, f"unknown tool {name[:MAX_NAME_SHOWN]!r}{hint}")

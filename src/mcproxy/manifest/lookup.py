@@ -4,7 +4,7 @@ What a caller may not see is not in the manifest that it is given, so it is unkn
 words as what does not exist.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mcproxy.errors import UnknownServer, UnknownTool
 from mcproxy.manifest.learned import Returns, unlearned
@@ -15,10 +15,10 @@ from mcproxy.manifest.spelling import near
 from mcproxy.types import Json, JsonObject, Tool, ToolRef
 
 
-def find_tool(manifest: Manifest, asked: ToolRef) -> Tool:
+def find_tool(manifest: Manifest, asked: ToolRef, usage: Callable[[Tool], str] = call_line) -> Tool:
     """The tool that ``asked`` stands for, its name and its server's in any form.
 
-    Raises UnknownServer or UnknownTool, with did-you-mean.
+    Raises UnknownServer or UnknownTool, with did-you-mean: the ``usage`` of those that come close.
     """
     part = require_server(manifest, asked)
     asked = ToolRef(part.view.name, asked.tool)
@@ -29,10 +29,10 @@ def find_tool(manifest: Manifest, asked: ToolRef) -> Tool:
     if isinstance(name, str):
         return part.tools[name]
     if isinstance(name, Ambiguous):
-        lines = [call_line(part.tools[exact]) for exact in name.names]
+        lines = [usage(part.tools[exact]) for exact in name.names]
         why = f"{asked.tool!r} may be any of {', '.join(map(repr, name.names))}: write it exactly."
         raise UnknownTool(asked, lines, why)
-    raise UnknownTool(asked, _near_calls(manifest, part, asked.tool))
+    raise UnknownTool(asked, _near_calls(manifest, part, asked.tool, usage))
 
 
 def require_server(manifest: Manifest, asked: ToolRef) -> ServerPart:
@@ -65,10 +65,12 @@ def outline(manifest: Manifest, namespace: str) -> JsonObject:
     return {"namespace": namespace, "servers": dict(servers)}
 
 
-def _near_calls(manifest: Manifest, part: ServerPart, asked: str) -> list[str]:
-    """Call lines of tools that come close: of this server, else of the same name elsewhere."""
-    close = [call_line(part.tools[name]) for name in near(asked, part.tools)]
+def _near_calls(
+    manifest: Manifest, part: ServerPart, asked: str, usage: Callable[[Tool], str]
+) -> list[str]:
+    """The usage of tools that come close: of this server, else of the same name elsewhere."""
+    close = [usage(part.tools[name]) for name in near(asked, part.tools)]
     if close:
         return close
     found = ((other, resolve(other.forms, asked)) for other in manifest.parts.values())
-    return [call_line(other.tools[name]) for other, name in found if isinstance(name, str)]
+    return [usage(other.tools[name]) for other, name in found if isinstance(name, str)]

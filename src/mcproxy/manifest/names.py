@@ -90,9 +90,16 @@ def call_line(tool: Tool) -> str:
         listed.append("…")
     arguments = ", ".join(listed)
     return (
-        f"{AWAIT}{server_call(tool.ref.server)}{_attribute(tool.ref.tool)}"
+        f"{AWAIT}{server_call(tool.ref.server)}{attribute(tool.ref.tool)}"
         f"({arguments if as_keywords else f'{{{arguments}}}'})"
     )
+
+
+def plain_call(tool: Tool) -> str:
+    """The same as a line for who writes no Python: ``github: create_issue(repo, title, labels?)``,
+    the server's name, the tool's, and its arguments by name."""
+    begin = f"{AWAIT}{server_call(tool.ref.server)}{attribute(tool.ref.tool)}"
+    return f"{tool.ref.server}: {tool.ref.tool}{call_line(tool).removeprefix(begin)}"
 
 
 def server_call(server: str) -> str:
@@ -100,7 +107,7 @@ def server_call(server: str) -> str:
     return f"api.server({_quoted(server)})"
 
 
-def _attribute(name: str) -> str:
+def attribute(name: str) -> str:
     """``.repos.list`` where that is Python and cannot be mistaken, else ``["odd name"]``."""
     plain = all(_is_word(part) and not part.startswith("_") for part in name.split("."))
     return f".{name}" if plain else f"[{_quoted(name)}]"

@@ -10,35 +10,58 @@ tool, so that a server's name is said once::
 import json
 from collections.abc import Iterator, Mapping
 
-from mcproxy.manifest.names import AWAIT, server_call
+from mcproxy.manifest.names import AWAIT, attribute, server_call
 from mcproxy.types import Json, JsonObject
 
 
-def as_text(reply: Mapping[str, Json]) -> str:
-    """The reply as a model reads it. Schemas stay JSON: whole, they have no shorter form."""
+def as_text(reply: Mapping[str, Json], *, plain: bool = False) -> str:
+    """The reply as a model reads it. Schemas stay JSON: whole, they have no shorter form.
+    ``plain``: for one that writes no Python, names and arguments only."""
     if any("inputSchema" in tool for entry in _objects(reply["results"]) for tool in _tools(entry)):
         return json.dumps(reply, ensure_ascii=False, separators=(",", ":"))
-    lines = [line for entry in _objects(reply["results"]) for line in _entry(entry)]
+    lines = [line for entry in _objects(reply["results"]) for line in _entry(entry, plain)]
     return "\n".join([*(lines or _nothing(reply)), *_left_out(reply)])
 
 
-def heading(server: str, state: Json = None) -> str:
+def in_plain_words(reply: Mapping[str, Json]) -> JsonObject:
+    """The reply for one that writes no Python: each ``call`` is the server's name, the tool's, and
+    its arguments by name."""
+    entries: list[Json] = [
+        {**entry, "matched_tools": [_plain(str(entry["server"]), tool) for tool in _tools(entry)]}
+        if "matched_tools" in entry
+        else entry
+        for entry in _objects(reply["results"])
+    ]
+    return {**reply, "results": entries}
+
+
+def _plain(server: str, tool: JsonObject) -> JsonObject:
+    if "call" not in tool:
+        return tool
+    said = line(server, {**tool, "summary": ""}, plain=True)
+    return {**tool, "call": f"{server}: {said}"}
+
+
+def heading(server: str, state: Json = None, *, plain: bool = False) -> str:
     """What stands above a server's tools: how a script names it, and its state where it is ill."""
-    return f"{server_call(server)} - {state}" if state else server_call(server)
+    named = server if plain else server_call(server)
+    return f"{named} - {state}" if state else named
 
 
-def line(server: str, tool: Mapping[str, Json]) -> str:
+def line(server: str, tool: Mapping[str, Json], *, plain: bool = False) -> str:
     """One tool below its server's heading: the rest of the call, and what it does."""
     call = str(tool["call"]).removeprefix(AWAIT).removeprefix(server_call(server))
+    if plain:
+        call = f"{tool['name']}{call.removeprefix(attribute(str(tool['name'])))}"
     return f"{call} — {tool['summary']}" if tool["summary"] else call
 
 
-def _entry(entry: JsonObject) -> Iterator[str]:
+def _entry(entry: JsonObject, plain: bool) -> Iterator[str]:
     server, state = str(entry["server"]), entry.get("state")
     tools = _tools(entry)
     if any("call" in tool for tool in tools):
-        yield heading(server, state)
-        yield from (line(server, tool) for tool in tools)
+        yield heading(server, state, plain=plain)
+        yield from (line(server, tool, plain=plain) for tool in tools)
         return
     categories = entry.get("categories")
     said = [

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mcproxy.config.auth import JwtConfig
-from mcproxy.config.model import ANONYMOUS, ANY, Config
+from mcproxy.config.model import ANONYMOUS, ANY, Config, Surface
 from mcproxy.errors import McproxyError
 from mcproxy.policy.groups import resolve_groups
 from mcproxy.policy.namespaces import Namespace, resolve
@@ -106,11 +106,21 @@ def _issued(rules: JwtConfig, claims: Claims) -> Identity | None:
 
 
 @dataclass(frozen=True, slots=True)
+class SurfaceRules:
+    """What decides which tools a client sees: by its name, and by what the tools cost; and what
+    stands before the names of the gateway's own."""
+
+    hosts: Mapping[str, Surface] = field(default_factory=dict)
+    direct_tokens: int = 0
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """One configuration's rules: endpoints (namespaces and groups) by name, and who callers are.
 
     ``bare`` are the servers whose tools keep their own names in direct mode; ``allowed_hosts`` are
-    the names under which clients reach the gateway, beside its own.
+    the names under which clients reach the gateway, beside its own. ``surfaces``: what clients see.
     """
 
     endpoints: Mapping[str, Namespace]
@@ -118,6 +128,7 @@ class Policy:
     default: str
     bare: frozenset[str] = frozenset()
     allowed_hosts: frozenset[str] = frozenset()
+    surfaces: SurfaceRules = SurfaceRules()
 
     @property
     def has_auth(self) -> bool:
@@ -167,7 +178,8 @@ def policy_of(config: Config) -> Policy:
     default = config.sandbox.default_namespace
     bare = frozenset(name for name, server in config.servers.items() if not server.prefix)
     hosts = frozenset(config.allowed_hosts)
-    return Policy({**namespaces, **groups}, identities(config), default, bare, hosts)
+    surfaces = SurfaceRules(config.hosts, config.direct_tokens, config.meta_tools.prefix)
+    return Policy({**namespaces, **groups}, identities(config), default, bare, hosts, surfaces)
 
 
 def admit(policy: Policy, caller: Caller, asked: str | None = None) -> Admitted:
