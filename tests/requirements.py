@@ -592,6 +592,7 @@ REQUIREMENTS: dict[str, str] = {
     "page.visible": "a viewer sees what /health would show it, and its own executions",
     "page.changes": "a change needs the page's own number and comes from no other origin",
     "page.servers": "a server is restarted, turned off for this run, and turned on again",
+    "page.approvals": "a call that waits is approved or refused by whoever may use everything",
     "page.hostile": "names and texts of servers do nothing in a browser",
     "page.off": "page: false leaves nothing of the page",
     "page.accessible": "axe finds nothing serious; the page works by keyboard",

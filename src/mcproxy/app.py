@@ -261,6 +261,8 @@ class App:
             lambda: self._loaded.config.page.enabled,
             lambda: fleet.turned_off,
             {"restart": fleet.restart, "disable": fleet.turn_off, "enable": fleet.turn_on},
+            ApprovalRecords(self._decisions),
+            self._learning.returns,
         )
 
     async def verified(self, caller: Caller) -> Caller:

@@ -21,8 +21,12 @@ def hostile() -> JsonObject:
 OPEN: JsonObject = {
     "servers": {"echo": echo(), "markup": hostile(), "gone": {"command": "no-such-command"}}
 }
+ASKING: JsonObject = {"servers": {"echo": {**echo(), "tools": {"add": "ask"}}}}
 GUARDED: JsonObject = {
-    "servers": {"echo": echo(), "secret": {**echo(), "namespace": "private"}},
+    "servers": {
+        "echo": {**echo(), "tools": {"add": "ask"}},
+        "secret": {**echo(), "namespace": "private"},
+    },
     "namespaces": {"private": {"extends": None, "require_auth": True}},
     "auth": {
         "tokens": [

@@ -13,12 +13,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.e2e.gateways import Running, gateway
-from tests.page.pages import CHROMIUM, GUARDED, OPEN, TOKEN
+from tests.page.pages import ASKING, CHROMIUM, GUARDED, OPEN, TOKEN
 
 AXE = Path(__file__).parents[1] / "node/node_modules/axe-core/axe.min.js"
 SOON_MS = 2000  # within which a row shows what became of its server
 BOUND_MS = 15_000
-WIDTHS = (1280, 360)
 PARTS = (
     "/",
     "/ui/executions",
@@ -112,6 +111,26 @@ def test_a_server_is_turned_off_and_on_by_keyboard_alone(page: Page) -> None:
     expect(page.locator(row(page, "markup"))).to_contain_text("ready")
 
 
+@pytest.mark.requirement("page.approvals")
+def test_an_approval_is_given_and_the_script_goes_on(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with gateway(tmp_path_factory.mktemp("asking"), ASKING) as asking:
+        context = browser.new_context(base_url=str(asking.http.base_url))
+        page = context.new_page()
+        page.goto("/")
+        code = "api.server('echo').add(a=1, b=2)"
+        needed = asking.run(code)
+        assert "approval" in str(needed["error"])
+        waiting = page.locator("[data-approval]")
+        expect(waiting).to_have_count(1)
+        expect(waiting).to_contain_text('"a"')
+        waiting.get_by_role("button", name="Approve once").click()
+        expect(waiting).to_have_count(0)
+        assert asking.run(code)["result"] == {"sum": 3}
+        context.close()
+
+
 @pytest.mark.requirement("page.explained")
 def test_the_playground_explains(page: Page) -> None:
     page.goto("/ui/search")
@@ -171,8 +190,7 @@ def test_a_token_is_asked_for_once(
 
 
 @pytest.mark.requirement("page.accessible")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
 def test_axe_finds_nothing_serious(
     browser: Browser, running: Running, width: int, scheme: str
 ) -> None:

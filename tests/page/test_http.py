@@ -115,6 +115,25 @@ def test_a_viewer_sees_what_its_token_opens(guarded: Running) -> None:
         assert refused.status_code == 404
 
 
+@pytest.mark.requirement("page.approvals")
+def test_an_approval_is_for_those_who_may_use_everything(guarded: Running) -> None:
+    with signed_in(guarded, TOKEN) as alice, signed_in(guarded, OTHER_TOKEN) as bob:
+        asked: JsonObject = {"code": "api.server('echo').add(a=1, b=2)"}
+        call: JsonObject = {"name": "execute", "arguments": asked}
+        request: JsonObject = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+        guarded.post(request, Authorization=f"Bearer {OTHER_TOKEN}")
+        shown = re.search(r'data-approval="(\w+)"', alice.get("/").text)
+        assert shown
+        assert "data-approval" not in bob.get("/").text
+        for client, status in ((bob, 404), (alice, 303)):
+            number = {"csrf_token": csrf(client.get("/").text)}
+            answer = client.post(f"/ui/approvals/{shown[1]}/approve", data=number)
+            assert answer.status_code == status
+        assert "data-approval" not in alice.get("/").text
+        again = guarded.post(request, Authorization=f"Bearer {OTHER_TOKEN}")
+        assert again.json()["result"]["structuredContent"]["result"] == {"sum": 3}
+
+
 @pytest.mark.requirement("page.access")
 def test_signing_out_ends_the_session(guarded: Running) -> None:
     with signed_in(guarded, TOKEN) as alice:

@@ -13,6 +13,7 @@ import msgspec
 
 from mcproxy.gateway.listings import tools as listed_tools
 from mcproxy.gateway.snapshot import Snapshot, View
+from mcproxy.manifest.learned import Returns
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
 from mcproxy.observe.activity import Activity, SeenExecution
@@ -200,9 +201,10 @@ def tools_like(manifest: Manifest, words: str) -> tuple[list[Tool], int]:
     return found[:MAX_TOOLS_LISTED], len(found)
 
 
-def tool_facts(manifest: Manifest, tool: Tool) -> dict[str, object]:
+def tool_facts(view: View, tool: Tool, returns: Returns) -> dict[str, object]:
     """All that is known of a tool."""
     definition = tool.definition
+    learned = None if "outputSchema" in definition else returns(tool)
     return {
         "tool": tool,
         "call": call_line(tool),
@@ -210,7 +212,9 @@ def tool_facts(manifest: Manifest, tool: Tool) -> dict[str, object]:
         "annotations": definition.get("annotations") or {},
         "input": _pretty(definition.get("inputSchema")),
         "output": _pretty(definition.get("outputSchema")),
-        "note": manifest.parts[tool.ref.server].notes.get(tool.ref, ""),
+        "learned": _pretty(learned.told) if learned else "",
+        "ruling": view.ruling(tool.ref),
+        "note": view.manifest.parts[tool.ref.server].notes.get(tool.ref, ""),
     }
 
 

@@ -7,7 +7,7 @@ that does not read costs nothing.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -19,7 +19,7 @@ LOOK_SECS = 0.5  # what happens is seen this much later at most
 HEARTBEAT_SECS = 15.0
 MAX_VIEWERS = 64  # at once
 
-Parts = Callable[[], Mapping[str, str] | None]
+Parts = Callable[[], Awaitable[Mapping[str, str] | None]]
 """The parts of a page as they are now, by the names of their events; None where the viewer may look
 no longer."""
 
@@ -68,7 +68,7 @@ class LiveParts(Response):
             text = b""
             if version != self._activity.version:
                 version = self._activity.version
-                parts = self._parts()
+                parts = await self._parts()
                 if parts is None:
                     return
                 changed = {name: part for name, part in parts.items() if sent.get(name) != part}
@@ -95,5 +95,6 @@ async def _left(receive: Receive, secs: float) -> bool:
 
 
 def _event(name: str, text: str) -> bytes:
-    lines = "\n".join(f"data: {line}" for line in text.splitlines())
+    """An event; one without data would not be heard of (9.2.6)."""
+    lines = "\n".join(f"data: {line}" for line in (text.strip() or "<!-- -->").splitlines())
     return f"event: {name}\n{lines}\n\n".encode()

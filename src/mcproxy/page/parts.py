@@ -12,8 +12,10 @@ from starlette.responses import Response
 import mcproxy
 from mcproxy.foreign_text import one_line
 from mcproxy.frontends.responses import http_error, json, unavailable
+from mcproxy.gateway.approval_records import ApprovalRecords
 from mcproxy.gateway.snapshot import Snapshot
 from mcproxy.manifest.bounds import MAX_QUERY_CHARS
+from mcproxy.manifest.learned import Returns
 from mcproxy.observe.activity import Activity
 from mcproxy.page import facts
 from mcproxy.page.live import LiveParts, Viewings
@@ -37,7 +39,7 @@ TABS = (
 class Console:
     """What the page shows and can do: the state in force, ``/health`` of a caller, what happens,
     the configuration's ``notes``, with secrets hidden by ``mask``; a server restarted, turned off
-    and on."""
+    and on; the calls that wait for a person, and what tools were seen to return."""
 
     snapshot: Callable[[], Snapshot]
     health: Callable[[Caller], facts.Health]
@@ -47,6 +49,8 @@ class Console:
     enabled: Callable[[], bool]
     turned_off: Callable[[], frozenset[str]]
     actions: Mapping[str, Callable[[str], None]]
+    approvals: ApprovalRecords
+    returns: Returns
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +87,14 @@ class Look:
 
 
 Shows: TypeAlias = Callable[[Look], Awaitable[Response]]
+Tells: TypeAlias = Callable[[Look], Awaitable[dict[str, object]]]
 
 
 async def _overview(look: Look) -> Response:
-    return look.shown("overview.html", _overview_facts(look))
+    return look.shown("overview.html", await _overview_facts(look))
 
 
-def _overview_facts(look: Look) -> dict[str, object]:
+async def _overview_facts(look: Look) -> dict[str, object]:
     console, viewer = look.console, look.viewer
     health = console.health(viewer.caller)
     listed = facts.executions(console.activity, viewer)
@@ -101,7 +106,7 @@ def _overview_facts(look: Look) -> dict[str, object]:
         ),
         "running": [one for one in listed if one.outcome is None],
         "recent": [one for one in listed if one.outcome is not None][:8],
-        "now": time.monotonic(),
+        "approvals": await console.approvals.listed() if viewer.everything else (),
         "csrf": viewer.csrf,
     }
 
@@ -115,9 +120,9 @@ async def _live(look: Look) -> Response:
         return unavailable("too many look on", RETRY_SECS)
     template, names, tell = _LIVE[part]
 
-    def parts() -> Mapping[str, str] | None:
+    async def parts() -> Mapping[str, str] | None:
         try:
-            told = tell(look.again())
+            told = await tell(look.again())
         except (AccessDenied, HTTPException):
             return None
         return {name: fragment(template, name, told) for name in names}
@@ -130,15 +135,15 @@ async def _history(look: Look) -> Response:
     return json({name: getattr(figures, name) for name in figures.__struct_fields__})
 
 
-def _executions_facts(look: Look) -> dict[str, object]:
+async def _executions_facts(look: Look) -> dict[str, object]:
     return {"executions": facts.executions(look.console.activity, look.viewer)}
 
 
 async def _executions(look: Look) -> Response:
-    return look.shown("executions.html", _executions_facts(look))
+    return look.shown("executions.html", await _executions_facts(look))
 
 
-def _execution_facts(look: Look) -> dict[str, object]:
+async def _execution_facts(look: Look) -> dict[str, object]:
     id_ = look.request.path_params.get("id") or look.asked("id")
     found = look.console.activity.execution(id_)
     if found is None or not look.viewer.sees(found):
@@ -150,7 +155,7 @@ def _execution_facts(look: Look) -> dict[str, object]:
 
 async def _execution(look: Look) -> Response:
     try:
-        told = _execution_facts(look)
+        told = await _execution_facts(look)
     except HTTPException:
         text = "There is no such execution (any more): the latest 200 are kept."
         return look.shown("notice_page.html", {"title": "Not here", "text": text}, 404)
@@ -193,7 +198,7 @@ async def _tool(look: Look) -> Response:
     if found is None or tool is None:
         text = "There is no such tool in this namespace."
         return look.shown("notice_page.html", {"title": "Not here", "text": text}, 404)
-    told = facts.tool_facts(found[1].manifest, tool)
+    told = facts.tool_facts(found[1], tool, look.console.returns)
     return look.shown("tool.html", {**told, "namespace": found[0]})
 
 
@@ -210,8 +215,12 @@ async def _tokens(look: Look) -> Response:
     return look.shown("tokens.html", {"rows": rows, "everything": look.viewer.everything})
 
 
-_LIVE: Mapping[str, tuple[str, tuple[str, ...], Callable[[Look], dict[str, object]]]] = {
-    "overview": ("overview.html", ("state", "servers", "lately", "problems"), _overview_facts),
+_LIVE: Mapping[str, tuple[str, tuple[str, ...], Tells]] = {
+    "overview": (
+        "overview.html",
+        ("state", "approvals", "problems", "servers", "lately"),
+        _overview_facts,
+    ),
     "executions": ("executions.html", ("executions",), _executions_facts),
     "execution": ("execution.html", ("execution",), _execution_facts),
 }

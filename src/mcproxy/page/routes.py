@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from mcproxy.frontends.request_auth import Site, caller, recognise, stopping, verdict
 from mcproxy.frontends.responses import http_error
+from mcproxy.gateway.approval_records import Settled
 from mcproxy.page.live import Viewings
 from mcproxy.page.parts import PARTS, Console, Look, Shows
 from mcproxy.page.rendering import html, render, static
@@ -24,6 +25,7 @@ from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Caller
 
 MAX_FORM_BYTES = 16 << 10
+_SAID: Mapping[str, Settled] = {"approve": "approved", "refuse": "refused"}
 _ELSEWHERE = (
     "This page is shown without a token only on the machine that the gateway runs on, under "
     "http://127.0.0.1 or localhost. To use it from elsewhere, configure auth.tokens."
@@ -43,6 +45,7 @@ class Page:
         return [
             *(Route(path, partial(self._view, show)) for path, show in PARTS.items()),
             Route("/ui/servers/{server}/{action}", self._act, methods=["POST"]),
+            Route("/ui/approvals/{id}/{said}", self._settle, methods=["POST"]),
             Route("/ui/login", self._login, methods=["POST"]),
             Route("/ui/logout", self._logout, methods=["POST"]),
             Route("/ui/static/{name}", self._static),
@@ -68,6 +71,20 @@ class Page:
         if server not in viewer.servers or action not in self.console.actions:
             return http_error(request, HTTPException(404))
         self.console.actions[action](server)
+        return _back(request, "/")
+
+    async def _settle(self, request: Request) -> Response:
+        """Approve or refuse a call that waits; for those who may use everything only, so that no
+        token of an agent approves the agent's own calls."""
+        changed = await self._change(request)
+        if isinstance(changed, Response):
+            return changed
+        viewer, _ = changed
+        said = _SAID.get(request.path_params["said"])
+        if said is None or not viewer.everything:
+            return http_error(request, HTTPException(404))
+        await self.console.approvals.settle(request.path_params["id"], said)
+        self.console.activity.touch()
         return _back(request, "/")
 
     async def _login(self, request: Request) -> Response:
