@@ -17,14 +17,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import mcproxy
-from tests.e2e.gateways import ROOT, Log
+from tests.e2e.gateways import ROOT, program
 
 UV = Path(sys.executable).with_name("uv")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PIPX = "pipx==1.18.4"
 COMMANDS = ("mcproxy", "mcproxy-gateway")
 BUILD_SECS = 100
-STOP_SECS = 20
 
 
 def uv(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -109,22 +108,8 @@ def test_the_installed_program_checks_and_serves_its_demo(installed: Path, tmp_p
     assert checked.returncode == 0
     empty = tmp_path / "empty"
     empty.mkdir()
-    with subprocess.Popen(
-        [installed / "mcproxy-gateway", "--port", "0"],
-        cwd=empty,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdout
-        log = Log(process.stdout)
-        try:
-            assert log.address()
-        finally:
-            process.terminate()
-            assert process.wait(STOP_SECS) == 0, log.text
-            log.join(STOP_SECS)
+    with program([installed / "mcproxy-gateway", "--port", "0"], empty, os.environ) as (_, log):
+        assert log.address()
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from mcproxy.config.state import state_directory
 from mcproxy.frontends import stdio
 from mcproxy.frontends.http import application
 from mcproxy.frontends.http_connection import ConnectionLimits, Connections, server_on
-from mcproxy.frontends.pipes import reading, writing
+from mcproxy.frontends.pipes import connected
 from mcproxy.frontends.request_auth import Site
 from mcproxy.frontends.sessions import Bounds, Sessions
 from mcproxy.heap import Heap
@@ -154,8 +154,7 @@ async def serve_stdio(
     async with (
         stop_signal() as stop,
         heap.running(),
-        reading(read) as chunks,
-        writing(write) as send,
+        connected(read, write) as (chunks, send),
         app.running(),
         asyncio.TaskGroup() as tasks,
     ):

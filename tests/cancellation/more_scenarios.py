@@ -177,6 +177,7 @@ def over_stdio() -> AbstractAsyncContextManager[Part]:
         with tempfile.TemporaryDirectory() as state:
             theirs, write = os.pipe()
             read, ours = os.pipe()
+            given = [(fd, os.fstat(fd).st_ino) for fd in (theirs, ours)]
 
             async def run() -> None:
                 loaded = _loaded(state)
@@ -194,12 +195,19 @@ def over_stdio() -> AbstractAsyncContextManager[Part]:
                         said += _what_is_there(read)
 
             try:
-                yield Part(run, use)
+                yield Part(run, use, lambda: [one for one in given if _is_open(*one)])
             finally:
                 os.close(write)
                 os.close(read)
 
     return scenario()
+
+
+def _is_open(fd: int, inode: int) -> bool:
+    try:
+        return os.fstat(fd).st_ino == inode
+    except OSError:
+        return False
 
 
 def _what_is_there(fd: int) -> bytes:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,10 +106,31 @@ def gateway(
     if config is not None:
         path = directory / "mcproxy.json"
         path.write_text(json.dumps({"manifests": PATIENT, **config}))
+    own = {"XDG_STATE_HOME": str(directory / "state"), **(environment or {})}
+    with (
+        program(arguments, directory, {**os.environ, **own}, stop=stop, ends=ends) as (
+            process,
+            log,
+        ),
+        httpx.Client(base_url=log.address(), timeout=60, trust_env=False, verify=NO_TLS) as http,
+    ):
+        yield Running(process, http, log)
+
+
+@contextmanager
+def program(
+    command: Sequence[str | Path],
+    directory: Path,
+    environment: Mapping[str, str],
+    *,
+    stop: signal.Signals = signal.SIGTERM,
+    ends: int | None = 0,
+) -> Iterator[tuple[subprocess.Popen[str], "Log"]]:
+    """Start it by any command, and read its log; at the end ``stop`` it, which gives ``ends``."""
     with subprocess.Popen(
-        arguments,
+        command,
         cwd=directory,
-        env={**os.environ, "XDG_STATE_HOME": str(directory / "state"), **(environment or {})},
+        env=environment,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -118,9 +139,7 @@ def gateway(
         assert process.stdout
         log = Log(process.stdout)
         try:
-            address = log.address()
-            with httpx.Client(base_url=address, timeout=60, trust_env=False, verify=NO_TLS) as http:
-                yield Running(process, http, log)
+            yield process, log
         finally:
             process.send_signal(stop)
             status = process.wait(STOP_SECS)

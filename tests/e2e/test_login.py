@@ -22,28 +22,34 @@ BROWSER = {"BROWSER": f"{sys.executable} {SERVERS / 'browser.py'} %s"}
 URL = re.compile(r"^  (http\S+)$", re.MULTILINE)
 
 
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[str]:
+    """A server that asks for a login; each test is a client that it has not met."""
+    with listening("remote_oauth.py") as url:
+        yield url
+
+
 @contextmanager
 def login(
-    directory: Path, *options: str, refuse: bool = False, browser: Mapping[str, str] = BROWSER
+    directory: Path, url: str, *options: str, browser: Mapping[str, str] = BROWSER
 ) -> Iterator[subprocess.Popen[str]]:
     """Log in to a server; the terminal is a pipe that stays open."""
-    with listening("remote_oauth.py", *(["--refuse"] if refuse else [])) as url:
-        config = directory / "mcproxy.json"
-        config.write_text(json.dumps({"servers": {"guarded": {"url": url}}}))
-        command = [sys.executable, str(MAIN), "--config", str(config), "login", "guarded", *options]
-        environment = {**os.environ, "XDG_STATE_HOME": str(directory), **browser}
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        ) as process:
-            try:
-                yield process
-            finally:
-                process.kill()
+    config = directory / "mcproxy.json"
+    config.write_text(json.dumps({"servers": {"guarded": {"url": url}}}))
+    command = [sys.executable, str(MAIN), "--config", str(config), "login", "guarded", *options]
+    environment = {**os.environ, "XDG_STATE_HOME": str(directory), **browser}
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def shown(process: subprocess.Popen[str]) -> str:
@@ -70,8 +76,8 @@ def landed(url: str) -> str:
 
 
 @pytest.mark.requirement("remote.login_browser")
-def test_the_browser_opens_and_comes_back(tmp_path: Path) -> None:
-    with login(tmp_path) as process:
+def test_the_browser_opens_and_comes_back(tmp_path: Path, guarded: str) -> None:
+    with login(tmp_path, guarded) as process:
         status, said = ended(process)
         assert (status, said) == (
             0,
@@ -83,7 +89,7 @@ def test_the_browser_opens_and_comes_back(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("remote.login_refused")
 def test_a_refusal_is_told(tmp_path: Path) -> None:
-    with login(tmp_path, refuse=True) as process:
+    with listening("remote_oauth.py", "--refuse") as url, login(tmp_path, url) as process:
         status, said = ended(process)
         assert status == 1
         assert said.startswith("guarded: the login was refused")
@@ -91,8 +97,8 @@ def test_a_refusal_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("remote.login_pasted")
 @pytest.mark.parametrize("whole", [True, False])
-def test_an_address_or_code_is_pasted(tmp_path: Path, whole: bool) -> None:
-    with login(tmp_path, "--no-browser") as process:
+def test_an_address_or_code_is_pasted(tmp_path: Path, guarded: str, whole: bool) -> None:
+    with login(tmp_path, guarded, "--no-browser") as process:
         assert process.stdin
         assert process.stderr
         end = landed(shown(process))
@@ -109,8 +115,9 @@ def _code(url: str) -> str:
 @pytest.mark.requirement("remote.login_browser")
 def test_without_a_terminal_the_address_is_printed_and_the_browser_still_comes_back(
     tmp_path: Path,
+    guarded: str,
 ) -> None:
-    with login(tmp_path, "--no-browser") as process:
+    with login(tmp_path, guarded, "--no-browser") as process:
         assert process.stdin
         process.stdin.close()
         assert httpx.get(landed(shown(process)), trust_env=False).status_code == 200
@@ -118,11 +125,14 @@ def test_without_a_terminal_the_address_is_printed_and_the_browser_still_comes_b
 
 
 @pytest.mark.requirement("remote.login_browser")
-def test_the_port_can_be_chosen(tmp_path: Path) -> None:
-    with httpx.Client(trust_env=False) as browser, login(tmp_path, "--no-browser") as first:
+def test_the_port_can_be_chosen(tmp_path: Path, guarded: str) -> None:
+    with (
+        httpx.Client(trust_env=False) as browser,
+        login(tmp_path, guarded, "--no-browser") as first,
+    ):
         url = httpx.URL(shown(first))
         port = httpx.URL(url.params["redirect_uri"]).port
-        with login(tmp_path, "--port", str(port)) as second:
+        with login(tmp_path, guarded, "--port", str(port)) as second:
             status, said = ended(second)
             assert status == 1
             assert "choose another --port" in said

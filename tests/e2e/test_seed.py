@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from mcproxy.types import JsonObject
-from tests.e2e.gateways import ROOT, Log
+from tests.e2e.gateways import ROOT, Log, program
 
-STOP_SECS = 20
 COMMAND_SECS = 60
 
 PREPARE = "cp mcp-servers.v2.example.json config/mcp-servers.json && cp .env.example .env"
@@ -85,23 +83,12 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     shutil.copy(ROOT / "config/README.md", folder / "config")  # git keeps the folder
     (folder / "src").symlink_to(ROOT / "src")
     shell(folder, PREPARE)
-    with subprocess.Popen(
-        ["bash", "-c", f"exec {START} --port 0"],
-        cwd=folder,
-        env={**environment(), "XDG_STATE_HOME": str(folder / "state")},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdout
-        log = Log(process.stdout)
-        try:
-            yield Shell(folder, log, log.address())
-        finally:
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(STOP_SECS) == 0, log.text
-            log.join(STOP_SECS)
+    command = ["bash", "-c", f"exec {START} --port 0"]
+    with program(command, folder, {**environment(), "XDG_STATE_HOME": str(folder / "state")}) as (
+        _,
+        log,
+    ):
+        yield Shell(folder, log, log.address())
 
 
 @pytest.mark.requirement("seed.commands")

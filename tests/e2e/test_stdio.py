@@ -17,7 +17,7 @@ from mcproxy.frontends.conversation import MAX_RUNNING
 from mcproxy.types import JsonObject
 from tests.e2e.gateways import MAIN, PATIENT, ROOT, TIME, echo
 
-CONFIG: JsonObject = {"servers": {"time": TIME, "echo": echo()}, "manifests": PATIENT}
+CONFIG: JsonObject = {"servers": {"echo": echo()}, "manifests": PATIENT}
 TOKYO = {"source_timezone": "Asia/Tokyo", "time": "16:30", "target_timezone": "Asia/Kolkata"}
 
 
@@ -30,7 +30,9 @@ def config(tmp_path: Path) -> Path:
 
 @pytest.mark.requirement("stdio.sdk")
 @pytest.mark.parametrize("mode", ["auto", "legacy", "2026-07-28"])
-async def test_the_sdk_lists_searches_and_executes(config: Path, mode: str) -> None:
+async def test_the_sdk_lists_searches_and_executes(tmp_path: Path, mode: str) -> None:
+    config = tmp_path / "mcproxy.json"
+    config.write_text(json.dumps({**CONFIG, "servers": {"time": TIME, "echo": echo()}}))
     parameters = StdioServerParameters(
         command=sys.executable, args=[str(MAIN), "--stdio", "--config", str(config)]
     )

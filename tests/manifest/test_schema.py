@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mcproxy.foreign_text import clean
 from mcproxy.manifest.model import build
-from mcproxy.manifest.schema import MAX_DEPTH, MAX_TEXT_CHARS, repair
+from mcproxy.manifest.schema import MAX_DEPTH, MAX_TEXT_CHARS, pointed_at, repair
 from mcproxy.types import Json, JsonObject, Tool, ToolRef
 from tests.manifest.samples import tool, view
 
@@ -246,3 +246,29 @@ def test_whatever_comes_becomes_a_schema_that_compiles(schema: Json, output: Jso
     assert mended["type"] == "object"
     jsonschema_rs.validator_for(mended)
     assert repair(definition) == (definition, None)  # nothing is left to mend
+
+
+POINTED: JsonObject = {"$defs": {"a/b": {"x~y": 1}, "%": 2, "": 3}, "anyOf": [4, {"z": 5}], "": 6}
+
+
+@pytest.mark.parametrize(
+    ("reference", "found"),
+    [
+        ("#", POINTED),
+        ("#/", 6),
+        ("#/$defs/a~1b/x~0y", 1),
+        ("#/%24defs/%25", 2),
+        ("#/$defs/", 3),
+        ("#/anyOf/0", 4),
+        ("#/anyOf/1/z", 5),
+        ("#/anyOf/2", None),
+        ("#/anyOf/-1", None),
+        (f"#/anyOf/{'9' * 5000}", None),
+        ("#/nowhere/at/all", None),
+        ("#anchor", None),
+        ("https://example.com/#/anyOf", None),
+        (5, None),
+    ],
+)
+def test_a_pointer_names_one_place_or_none(reference: Json, found: Json) -> None:
+    assert pointed_at(POINTED, reference) == found

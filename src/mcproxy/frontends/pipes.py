@@ -19,6 +19,18 @@ Write = Callable[[bytes], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
+async def connected(read: int, write: int) -> AsyncIterator[tuple[AsyncIterator[bytes], Write]]:
+    """What arrives on one file descriptor, and a function that writes to the other. Closes both,
+    also where it is cancelled before they are in use."""
+    with contextlib.ExitStack() as unused:
+        unused.callback(os.close, write)
+        async with reading(read) as chunks:
+            unused.pop_all()
+            async with writing(write) as send:
+                yield chunks, send
+
+
+@contextlib.asynccontextmanager
 async def reading(fd: int) -> AsyncIterator[AsyncIterator[bytes]]:
     """The chunks that arrive on a file descriptor, until its end. Closes it."""
     if not _may_block(fd):
@@ -47,8 +59,10 @@ async def writing(fd: int) -> AsyncIterator[Write]:
         async def write_file(line: bytes) -> None:
             os.write(fd, line + b"\n")
 
-        yield write_file
-        os.close(fd)
+        try:
+            yield write_file
+        finally:
+            os.close(fd)
         return
     loop = asyncio.get_running_loop()
     connecting = loop.connect_write_pipe(

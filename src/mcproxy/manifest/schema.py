@@ -11,6 +11,7 @@ example or a pattern that has it is left out, since it would be another one. Wha
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from mcproxy.foreign_text import bounded, clean, hides, imitated, is_seen, label
 from mcproxy.manifest.parameters import REPEATED, properties, strings
@@ -21,6 +22,7 @@ MAX_DEPTH = 40
 MAX_NAME_CHARS = 128  # MCP 2025-11-25, server/tools, "Tool Names"
 # The longest real description has 13,000; more is not for reading.
 MAX_TEXT_CHARS = 20_000
+_MAX_DIGITS = 9  # of an index in a pointer
 
 _TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 _MISNAMED_TYPES = {
@@ -261,3 +263,19 @@ def _cleaned(text: str, case: _Case) -> str:
     if len(text) > MAX_TEXT_CHARS:
         case.faults.append(f"a text has over {MAX_TEXT_CHARS} characters")
     return bounded(clean(text), MAX_TEXT_CHARS)
+
+
+def pointed_at(schema: Json, reference: Json) -> Json:
+    """What a JSON pointer within the schema names (RFC 6901, section 6); None for any other
+    reference, and where nothing is."""
+    if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
+        return None
+    found = schema
+    for step in unquote(reference[1:]).split("/")[1:]:
+        key = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, list):
+            readable = key.isdecimal() and len(key) <= _MAX_DIGITS
+            found = found[int(key)] if readable and int(key) < len(found) else None
+        else:
+            found = found.get(key) if isinstance(found, dict) else None
+    return found

@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from itertools import chain, islice
 from typing import TypeAlias
-from urllib.parse import unquote
 
 import jsonschema_rs
 import msgspec
@@ -25,6 +24,7 @@ from mcproxy.manifest.parameters import (
     without_defaults_required,
 )
 from mcproxy.manifest.results import value_schema, wrapping, written_type
+from mcproxy.manifest.schema import pointed_at
 from mcproxy.types import Json, JsonObject, Wrapping
 
 MAX_STEPS = 10_000  # of a comparison with a schema, some 0.1 s; a call has some tens
@@ -49,7 +49,6 @@ _SEVERAL = (*_SAME_LISTS, "prefixItems", "items")
 _BY_NAME = (*_SAME_BY_NAME, "properties", "patternProperties")
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 _NAMES = frozenset({"$id", "id"})  # below the root: references inside mean another schema
-_MAX_DIGITS = 9  # of an index in a pointer
 
 
 class ToolSchema:
@@ -198,9 +197,9 @@ def _branch(error: jsonschema_rs.ValidationError, number: int, root: JsonObject)
     path = "/".join(
         str(step).replace("~", "~0").replace("/", "~1") for step in (*error.schema_path, number)
     )
-    found = _target(root, f"#/{path}")
+    found = pointed_at(root, f"#/{path}")
     reference = _dict(found).get("$ref")
-    return found if reference is None else _target(root, reference)
+    return found if reference is None else pointed_at(root, reference)
 
 
 def _shown(value: object) -> str:
@@ -221,7 +220,7 @@ def effort(schema: JsonObject, value: Json, most: int) -> int:
             return most
         steps += 1 + sum(_length(each.get(keyword)) for keyword in _LISTED)
         for reference in (each[keyword] for keyword in _REFERENCES if keyword in each):
-            found = _target(schema, reference)
+            found = pointed_at(schema, reference)
             if found is None:
                 return most
             waiting.append((found, part))
@@ -240,7 +239,7 @@ def weight(schema: JsonObject, most: int) -> int:
         steps += 1
         if not isinstance(each, dict):
             continue
-        references = [_target(schema, each[word]) for word in _REFERENCES if word in each]
+        references = [pointed_at(schema, each[word]) for word in _REFERENCES if word in each]
         if None in references or (each is not schema and _NAMES & each.keys()):
             return most
         steps += sum(_length(each.get(keyword)) for keyword in _LISTED)
@@ -287,22 +286,6 @@ def _of_items(schema: JsonObject, value: Json) -> Iterator[_Pair]:
         if number < len(tuples):
             yield tuples[number], item
         yield from ((schema[keyword], item) for keyword in _EACH_ITEM if keyword in schema)
-
-
-def _target(root: JsonObject, reference: Json) -> Json:
-    """What a JSON pointer in the schema itself names (RFC 6901, section 6); None for any other."""
-    if not isinstance(reference, str) or not reference.startswith("#"):
-        return None
-    found: Json = root
-    for step in unquote(reference[1:]).split("/")[1:]:
-        key = step.replace("~1", "/").replace("~0", "~")
-        found = _item(found, key) if isinstance(found, list) else _dict(found).get(key)
-    return found if reference in ("#", "#/") or reference.startswith("#/") else None
-
-
-def _item(listed: list[Json], key: str) -> Json:
-    readable = key.isdecimal() and len(key) <= _MAX_DIGITS
-    return listed[int(key)] if readable and int(key) < len(listed) else None
 
 
 def _length(value: Json) -> int:

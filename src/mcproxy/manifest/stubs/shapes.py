@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from mcproxy.manifest.parameters import properties, required
+from mcproxy.manifest.schema import pointed_at
 from mcproxy.types import Json, JsonObject
 
 MAX_DEPTH: Final = 8  # deeper in, nobody reads the types
 MAX_TYPES: Final = 5_000  # of one schema: definitions that refer to each other are without end
-_REFERENCE = "#/"
 
 PlainName: TypeAlias = Literal["string", "integer", "number", "boolean", "null", "anything"]
 
@@ -107,7 +107,7 @@ def _shape(schema: Json, reading: _Reading, depth: int) -> Shape:
         return ANYTHING
     reference = schema.get("$ref")
     if isinstance(reference, str):
-        return _shape(_referred(reference, reading.root), reading, depth - 1)
+        return _shape(pointed_at(reading.root, reference), reading, depth - 1)
     values = [schema["const"]] if "const" in schema else schema.get("enum")
     if isinstance(values, list):
         return _choice(values)
@@ -163,17 +163,6 @@ def _either(options: list[Shape]) -> Shape:
     if not distinct or ANYTHING in distinct:
         return ANYTHING
     return distinct[0] if len(distinct) == 1 else Either(distinct)
-
-
-def _referred(reference: str, root: JsonObject) -> Json:
-    """What a reference within the document points to (RFC 6901)."""
-    found: Json = root
-    if not reference.startswith(_REFERENCE):
-        return None
-    for step in reference.removeprefix(_REFERENCE).split("/"):
-        key = step.replace("~1", "/").replace("~0", "~")
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
 
 
 def _description(schema: Json) -> str:
