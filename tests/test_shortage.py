@@ -1,6 +1,7 @@
 """Hooks where this machine has no means to start a process: told in words, and tried again."""
 
 import asyncio
+import errno
 import os
 import subprocess
 import sys
@@ -34,6 +35,29 @@ async def test_a_hook_is_tried_again(
             end()
             await task
     assert "ulimit -n" in caplog.text
+
+
+LACKS = pytest.mark.parametrize(
+    ("number", "words"), [(errno.ENFILE, "fs.file-max"), (errno.ENOMEM, "no memory left")]
+)
+
+
+@pytest.mark.requirement("shortage.again")
+@LACKS
+async def test_what_the_whole_machine_lacks_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int, words: str
+) -> None:
+    monkeypatch.setattr(shortage, "SCARCE_SECS", 0.05)
+    lacks = [OSError(number, os.strerror(number))]
+
+    async def start(_: Occasion) -> None:
+        while lacks:
+            raise lacks.pop()
+
+    async with asyncio.timeout(BOUND_SECS):
+        await Hooks({"start": start}, {}).run([HookSpec(name="start")], Occasion("manual"))
+    assert words in caplog.text
+    assert "tried again" in caplog.text
 
 
 @pytest.mark.requirement("shortage.again")

@@ -64,10 +64,15 @@ def shown(process: subprocess.Popen[str]) -> str:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Its exit status and what it said; the browser, still open, shares its output."""
+    """Its exit status and what it said last; the browser, still open, shares its output."""
     status = process.wait(WAIT_SECS)
     assert process.stdout
-    return status, process.stdout.readline()
+    assert process.stderr
+    if status == 0:
+        return status, process.stdout.readline()
+    while not (line := process.stderr.readline()).startswith("mcproxy: "):
+        assert line
+    return status, line
 
 
 def landed(url: str) -> str:
@@ -92,7 +97,7 @@ def test_a_refusal_is_told(tmp_path: Path) -> None:
     with listening("remote_oauth.py", "--refuse") as url, login(tmp_path, url) as process:
         status, said = ended(process)
         assert status == 1
-        assert said.startswith("guarded: the login was refused")
+        assert said.startswith("mcproxy: guarded: the login was refused")
 
 
 @pytest.mark.requirement("remote.login_pasted")

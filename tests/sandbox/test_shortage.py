@@ -2,6 +2,7 @@
 attempt, and a script is told so."""
 
 import asyncio
+import errno
 import os
 from pathlib import Path
 
@@ -59,6 +60,29 @@ async def test_no_attempt_of_a_zygote_is_counted() -> None:
         with descriptors_left(0):
             for _ in range(STARTS + 1):
                 assert _is_told(await run(pool, "1"))
+        assert (await run(pool, "1")).value == 1
+
+
+@pytest.mark.requirement("shortage.again")
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.ENFILE, "fs.file-max"), (errno.ENOMEM, "no memory left")]
+)
+async def test_what_the_whole_machine_lacks_for_a_zygote_is_told(
+    monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    async def refused(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    async with pool_at("hardened", size=0) as pool:
+        (lane,) = pool._lanes.values()
+        await lane._end_life()
+        with monkeypatch.context() as scarce:
+            scarce.setattr(asyncio, "create_subprocess_exec", refused)
+            for _ in range(STARTS + 1):
+                outcome = await run(pool, "1")
+                assert outcome.error
+                assert words in outcome.error.message
+                assert outcome.error.retryable
         assert (await run(pool, "1")).value == 1
 
 
