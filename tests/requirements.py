@@ -322,6 +322,7 @@ REQUIREMENTS: dict[str, str] = {
     "cli.exec_command": "exec runs a script from a file or stdin",
     "cli.json": "each command has --json: one document with its version, for refusals too",
     "cli.option_order": "options stand before, between and behind what a command is given",
+    "cli.hangup": "a gateway ends with the terminal that it was started at",
     "cli.terminal": "tables and colours on a terminal only, and never with NO_COLOR",
     "cli.completion": "shell completion knows commands, options, servers and tools",
     "cli.reference": "docs/cli.md has every command and option of the parser",

@@ -30,7 +30,7 @@ from mcproxy.commands.chosen import config_path, load_chosen, typed_command
 from mcproxy.commands.report import USAGE, WrongUsage
 from mcproxy.commands.screen import Screen
 from mcproxy.errors import ConfigError, McproxyError, SandboxUnavailable
-from mcproxy.guardian import guarded
+from mcproxy.guardian import guarded, has_terminal
 from mcproxy.subcommands import Parsers, Subcommand, add_subcommands, parsed, port
 
 EX_CONFIG = 78
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 _Handler: TypeAlias = Callable[[int, FrameType | None], object] | signal.Handlers
 
 _NOT_INSTALLED = (
-    "mcproxy: the package {} is not installed for {}; in a checkout, `make setup` installs it, and "
+    "the package {} is not installed for {}; in a checkout, `make setup` installs it, and "
     ".venv/bin/python main.py runs with it"
 )
 
@@ -84,16 +84,16 @@ def _fail(error: Exception, *, as_json: bool) -> int:
         case ConfigError() | SandboxUnavailable():
             status = EX_CONFIG
         case WrongUsage():
-            text, status = f"mcproxy: {text}", USAGE
+            status = USAGE
         case ModuleNotFoundError():
             text = _NOT_INSTALLED.format(error.name, sys.executable)
-        case _:
-            text = f"mcproxy: {text}"
+        case OSError(strerror=str(why), filename=str(name)):
+            text = f"{name}: {why}"
     if as_json:
         problems = error.problems if isinstance(error, ConfigError) else ()
-        Screen(_write).json({"error": str(error), "problems": [asdict(each) for each in problems]})
+        Screen(_write).json({"error": text, "problems": [asdict(each) for each in problems]})
     else:
-        _complain(text)
+        _complain(text if status == EX_CONFIG else f"mcproxy: {text}")
     return status
 
 
@@ -153,8 +153,10 @@ def _write(text: str) -> None:
 
 
 def _guarded_serve(arguments: argparse.Namespace) -> int:
+    # nohup means that it goes on without its terminal.
+    with_terminal = has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
     _meet_signals(lambda *_: sys.exit(0), lambda *_: None)  # until the event loop takes them
-    return guarded(lambda: _serve(arguments))
+    return guarded(lambda: _serve(arguments), with_terminal=with_terminal)
 
 
 def _meet_signals(stop: _Handler, hangup: _Handler) -> None:

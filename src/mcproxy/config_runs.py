@@ -58,7 +58,8 @@ def check(arguments: argparse.Namespace, screen: Screen) -> int:
     notes = [f"note: {note}" for note in told]
     lacking = {name: str(why) for name, why in loaded.unconfigured.items()}
     lines = [f"unconfigured: {name}: {why}" for name, why in lacking.items()]
-    summary = f"{shown}: good; {len(config.servers)} servers, {namespaces} namespaces"
+    summary = f"{shown}: good; {_counted(len(config.servers), 'server')}, "
+    summary += _counted(namespaces, "namespace")
     facts: JsonObject = {
         "file": shown,
         "servers": len(config.servers),
@@ -67,6 +68,10 @@ def check(arguments: argparse.Namespace, screen: Screen) -> int:
         "unconfigured": {**lacking},
     }
     return _told(CommandReport((*notes, *lines, summary), facts=facts), screen, arguments)
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def schema(arguments: argparse.Namespace, screen: Screen) -> int:

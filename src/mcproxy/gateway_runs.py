@@ -69,7 +69,7 @@ def search(arguments: argparse.Namespace, screen: Screen) -> int:
     from mcproxy.commands import ask
 
     query = " ".join(arguments.any_words)
-    depth = arguments.depth if query else min(arguments.depth, 2)
+    depth = (2 if query else 1) if arguments.depth is None else arguments.depth
     work = partial(
         ask.search,
         screen=screen,

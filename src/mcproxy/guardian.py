@@ -27,11 +27,23 @@ _ORPHANED = signal.SIGUSR1  # the kernel's word to the gateway that the guardian
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def guarded(run: Callable[[], int], stop_secs: float = STOP_SECS) -> int:
+def has_terminal() -> bool:
+    """Whether there is a terminal that this process belongs to."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def guarded(
+    run: Callable[[], int], stop_secs: float = STOP_SECS, *, with_terminal: bool = False
+) -> int:
     """Run the gateway in a child process; its exit status, once all that it started is gone.
 
-    Signals that stop or reload the gateway are passed on to it. One that is asked to stop, and has
-    not within ``stop_secs``, is killed.
+    Signals that stop or reload the gateway are passed on to it; ``with_terminal``, a hangup because
+    the terminal is gone stops it. One that is asked to stop, and has not within ``stop_secs``, is
+    killed.
     """
     if not sys.platform.startswith("linux"):
         return run()
@@ -46,8 +58,13 @@ def guarded(run: Callable[[], int], stop_secs: float = STOP_SECS) -> int:
             os._exit(1)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
         return run()
+
+    def receive(number: int, _: object) -> None:
+        gone = number == signal.SIGHUP and with_terminal and not has_terminal()
+        _pass_on(gateway, signal.SIGTERM if gone else number, stop_secs)
+
     for number in _PASSED_ON:
-        signal.signal(number, lambda received, _: _pass_on(gateway, received, stop_secs))
+        signal.signal(number, receive)
     signal.signal(signal.SIGALRM, lambda *_: _give_up(gateway, stop_secs))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
     _let_go_of_stdio()

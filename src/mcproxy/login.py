@@ -18,7 +18,7 @@ from functools import partial
 from mcproxy.commands.report import CommandReport, WrongUsage
 from mcproxy.config.load import Loaded
 from mcproxy.config.model import Config
-from mcproxy.config.validation_messages import did_you_mean
+from mcproxy.config.validation_messages import unknown
 from mcproxy.errors import McproxyError
 from mcproxy.frontends.pipes import reading
 from mcproxy.upstream.remote.login_callback import Landing, LoginAnswer, NoAnswer, pasted_answer
@@ -85,8 +85,7 @@ def run(loaded: Loaded, name: str, way: LoginWay) -> CommandReport:
 def _url(config: Config, name: str) -> str:
     server = config.servers.get(name)
     if server is None:
-        hint = did_you_mean(name, config.servers)
-        raise WrongUsage(f"there is no server {name!r} ({hint})")
+        raise WrongUsage(str(unknown("", "server", name, config.servers)))
     if not server.url:
         raise WrongUsage(f"{name} is no remote server: it has no url, and needs no login")
     return server.url

@@ -159,7 +159,7 @@ def _add_watch(command: argparse.ArgumentParser) -> None:
 def _add_search(command: argparse.ArgumentParser) -> None:
     command.add_argument("any_words", metavar="QUERY", nargs="*", help="none: all servers")
     command.add_argument(
-        "--depth", type=int, choices=range(4), default=2, help="how much to tell, 0 to 3"
+        "--depth", type=int, choices=range(4), help="default: 2; with no QUERY 1, servers only"
     )
     command.add_argument("--limit", type=int, default=10, help="tools (default: %(default)s)")
     _add_gateway(command)

@@ -175,6 +175,15 @@ def test_a_client_without_a_file_gets_one(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.requirement("cli.connect")
+def test_what_a_client_without_servers_starts_has_a_configuration(tmp_path: Path) -> None:
+    assert typed(tmp_path, "connect", "cursor").returncode == 0
+    config = tmp_path / "config/mcp-servers.json"
+    assert content(config) == {"servers": {}}
+    assert typed(tmp_path, "connect", "cursor", "--undo").returncode == 0
+    assert not config.exists()
+
+
 def test_any_file_can_be_named_and_an_unknown_client_is_wrong_usage(tmp_path: Path) -> None:
     (tmp_path / "theirs.json").write_text(CURSOR)
     done = typed(tmp_path, "connect", "theirs.json", "--json")

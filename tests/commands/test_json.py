@@ -58,7 +58,7 @@ def test_a_configuration_as_facts(home: Path) -> None:
     status, facts = told(home, "check")
     assert (status, facts["servers"], facts["namespaces"]) == (0, 1, 2)
     _, story = told(home, "namespaces", "wide")
-    assert list(story) == ["namespaces"]
+    assert set(story) == {"namespaces", "tools"}
     wide = msgspec.convert(story["namespaces"], dict[str, NamespaceStory])["wide"]
     assert wide.servers == (Reach("echo", "public"),)
     assert Setting("sandbox.memory_mb", 512, "namespace wide") in wide.settings
@@ -100,6 +100,8 @@ def test_a_migration_and_stubs_as_facts(home: Path) -> None:
         (["import", "--undo"], 1, "nothing to undo"),
         (["connect", "emacs"], 2, "no client"),
         (["remove"], 2, "a NAME is needed"),
+        (["logs", "nobody"], 1, "or is none"),
+        (["exec", "absent.py"], 1, "absent.py: No such file or directory"),
         (["add", "x"], 2, "--url"),
         (["call", "echo", "add", "a"], 2, "key=value"),
     ],

@@ -44,6 +44,9 @@ def running(home: Path) -> Iterator[Running]:
         yield found
 
 
+STOP_SECS = 30
+
+
 def asked(home: Path, running: Running, *arguments: str, stdin: str = "") -> JsonObject:
     """What a command tells as JSON; it talks to the gateway that runs."""
     del running
@@ -218,7 +221,8 @@ def test_the_first_screen_is_for_people_only(tmp_path: Path) -> None:
 def terminal(
     home: Path, *words: str, **variables: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], Iterator[str]]]:
-    """The program at a terminal of 100 columns, and what it writes, piece by piece."""
+    """The program at a terminal of 100 columns, and what it writes, piece by piece. The terminal
+    goes away at the end."""
     own = {"HOME": str(home), "XDG_STATE_HOME": str(home / "state"), "TERM": "xterm"}
     outer, inner = pty.openpty()
     termios.tcsetwinsize(inner, (30, 100))
@@ -229,7 +233,7 @@ def terminal(
                 yield chunk.decode(errors="replace")
 
     with subprocess.Popen(
-        [sys.executable, MAIN, *words],
+        ["setsid", "--ctty", sys.executable, MAIN, *words],
         stdin=inner,
         stdout=inner,
         stderr=inner,
@@ -240,8 +244,8 @@ def terminal(
         try:
             yield process, written()
         finally:
-            process.terminate()
             os.close(outer)
+            process.wait(STOP_SECS)
 
 
 def on_a_terminal(home: Path, *words: str, **variables: str) -> str:
@@ -250,15 +254,14 @@ def on_a_terminal(home: Path, *words: str, **variables: str) -> str:
         return "".join(written)
 
 
+@pytest.mark.requirement("cli.hangup")
 @pytest.mark.requirement("cli.first_screen")
 def test_at_a_terminal_there_is_the_first_screen_and_no_log_of_programs(tmp_path: Path) -> None:
     shown = ""
     with terminal(tmp_path, "--port", "0", NO_COLOR="1") as (process, written):
         while "server calc: ready, 7 tools" not in shown or "server notes: ready" not in shown:
             shown += next(written)
-        process.terminate()
-        shown += "".join(written)
-        assert process.wait() == 0
+    assert process.returncode == 0  # it ends with its terminal
     assert shown.startswith("MCProxy ")
     assert f"`{sys.executable} {MAIN} add NAME -- COMMAND`" in shown
     assert '"level"' not in shown

@@ -21,6 +21,7 @@ from mcproxy.commands.clients import read_client
 from mcproxy.commands.edit_servers import servers_of, with_servers
 from mcproxy.commands.files import file_text, stored_variables
 from mcproxy.commands.imports import Machine, lines_of
+from mcproxy.commands.layout import layout
 from mcproxy.commands.report import CommandReport
 from mcproxy.commands.screen import Screen
 from mcproxy.commands.undo import change, take_back
@@ -73,6 +74,8 @@ def plan(file: ClientFile, place: CommandPlace) -> Connection:
     servers = {each.name: each.definition for each in adoption.added}
     title = f"{_TITLE} ({file.path.name})"
     texts = with_servers(config, servers, adoption.variables, title)
+    if place.entry.url is None and not config.exists():  # what the client starts needs the file
+        texts.setdefault(config, layout({"servers": {}}) + "\n")
     texts[file.path] = connected(file_text(file.path), file, taken, place.entry)
     changed = {path: text for path, text in texts.items() if text != file_text(path)}
     values = frozenset(value for entry in entries for value in _values(entry.definition))

@@ -5,25 +5,33 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mcproxy.commands.report import GOOD, PROBLEMS
+from mcproxy.commands.report import GOOD
 from mcproxy.commands.screen import SCHEMA, Screen
+from mcproxy.errors import McproxyError
 from mcproxy.observe.log_files import log_path, set_aside
 
 LOOK_SECS = 0.2  # between two looks at a file that is followed
 CHUNK_BYTES = 1 << 16
 
 
+class NoLog(McproxyError):
+    """There is nothing to show."""
+
+
 def logs(
     state: Path, server: str | None, screen: Screen, shown: tuple[int, bool], *, as_json: bool
 ) -> int:
-    """Print the last lines, ``shown`` says how many and whether to go on until stopped."""
+    """Print the last lines, ``shown`` says how many and whether to go on until stopped.
+
+    Raises NoLog.
+    """
     count, follow = shown
     path = log_path(state, server)
     there = path.exists() or set_aside(path).exists()
     if not there and not follow:
         known = ", ".join(sorted(_servers(state))) or "none"
-        screen.line(f"{path}: there is no such log; logs of servers: {known}")
-        return PROBLEMS
+        what = f"server {server!r} has written nothing, or is none" if server else "no log yet"
+        raise NoLog(f"{what} ({path}); logs of servers: {known}")
     lines = last_lines(path, count) if count > 0 else []
     if as_json and not follow:
         screen.json({"server": server, "lines": [*lines]})

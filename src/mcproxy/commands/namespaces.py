@@ -11,7 +11,7 @@ import msgspec
 from mcproxy.commands.report import CommandReport, WrongUsage, columns
 from mcproxy.commands.tool_verdicts import NOTHING_KNOWN, KnownTools, Verdicts, verdicts
 from mcproxy.config.model import Config
-from mcproxy.config.validation_messages import did_you_mean
+from mcproxy.config.validation_messages import unknown
 from mcproxy.policy.explain import (
     GroupStory,
     NamespaceStory,
@@ -38,8 +38,7 @@ def run(
     told = [*_named(story, ruled, name)]
     if not told:
         known = {each for kind in kinds.values() for each in kind}
-        hint = did_you_mean(name, known)
-        raise WrongUsage(f"there is no namespace, group or server {name!r} ({hint})")
+        raise WrongUsage(str(unknown("", "namespace, group or server", name, known)))
     shown: Mapping[str, Mapping[str, object]] = {**kinds, "tools": ruled}
     facts = _facts({key: {name: kind[name]} for key, kind in shown.items() if name in kind})
     return CommandReport(tuple(told), facts=facts)
