@@ -110,7 +110,9 @@ def test_search(home: Path, running: Running) -> None:
     assert isinstance(results, list)
     assert isinstance(results[0], dict)
     assert results[0]["server"] == "echo"
-    assert "Add two numbers" in typed(home, "search", "add numbers").stdout
+    plain = typed(home, "search", "add numbers").stdout
+    assert "Add two numbers" in plain
+    assert "add(a, b)" in plain
     assert typed(home, "search", "qqqq zzzz xxxx").returncode == 1
 
 

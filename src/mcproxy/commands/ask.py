@@ -24,21 +24,25 @@ async def search(
         screen.line(json.dumps(found, ensure_ascii=False, indent=2))
     else:
         rows = [row for server in found for row in _rows(server)]
-        screen.table(("server", "tool", "what it does", "call"), rows)
+        screen.table(("server", "tool", "what it does"), rows)
         _say_rest(screen, facts)
     return GOOD if found or not query else PROBLEMS
 
 
-def _rows(server: JsonObject) -> list[tuple[str, str, str, str]]:
+def _rows(server: JsonObject) -> list[tuple[str, str, str]]:
     name = str(server.get("server"))
     tools = objects_of(server.get("matched_tools"))
     if not tools:
         count = f"{server['tools']} tools" if "tools" in server else ""
-        return [(name, count, str(server.get("description", "")), "")]
-    return [
-        (name, str(tool["name"]), str(tool.get("summary", "")), str(tool.get("call", "")))
-        for tool in tools
-    ]
+        return [(name, count, str(server.get("description", "")))]
+    return [(name, _signature(tool), str(tool.get("summary", ""))) for tool in tools]
+
+
+def _signature(tool: JsonObject) -> str:
+    """The tool with its arguments, without what a script writes around them."""
+    name, call = str(tool["name"]), str(tool.get("call", ""))
+    _, found, arguments = call.partition(f"{name}(")
+    return f"{name}({arguments.partition(' -> ')[0]}" if found else name
 
 
 def _say_rest(screen: Screen, facts: JsonObject) -> None:

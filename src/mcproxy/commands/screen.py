@@ -65,7 +65,7 @@ class Screen:
         if self.styled and style:
             from rich.text import Text
 
-            self._draw(Text(clean(text), style=style))
+            self._draw(Text(clean(text), style=style), soft_wrap=True)  # terminals wrap lines
         else:
             self._write(f"{clean(text)}\n")
 
@@ -104,13 +104,13 @@ class Screen:
             self._passing = False
             self._write(_ERASE_LINE)
 
-    def _draw(self, what: "RenderableType") -> None:
+    def _draw(self, what: "RenderableType", *, soft_wrap: bool = False) -> None:
         from rich.console import Console
 
         drawn = io.StringIO()
         Console(
             file=drawn, force_terminal=True, width=self._width, highlight=False, emoji=False
-        ).print(what)
+        ).print(what, soft_wrap=soft_wrap)
         self._write(drawn.getvalue())
 
 
