@@ -181,6 +181,10 @@ def test_a_greedy_script_ends_within_the_containers_limit(run: Podman) -> None:
         assert executed(address, "1 + 1")["result"] == 2
         assert run.inspect(name, "{{.HostConfig.Memory}}") == str(512 << 20)
         assert run.inspect(name, "{{.State.OOMKilled}}") == "false"
+        # What a server may do: the kernel ends it, and nothing else.
+        hog = run("exec", name, "python3", "-c", "bytearray(600 << 20)", ok=False)
+        assert hog.returncode == 137
+        assert executed(address, "1 + 1")["result"] == 2
 
 
 @pytest.mark.requirement("deploy.compose")
