@@ -63,6 +63,21 @@ REQUIREMENTS: dict[str, str] = {
     ),
     "tools.verdicts": "mcproxy namespaces tells each tool's verdict and where it comes from",
     "tools.doubts": "mcproxy check warns of patterns that match no tool and annotations that lie",
+    "trust.held": (
+        "a tool whose definition became dangerous is held, that tool alone, without any of its "
+        "words, until mcproxy trust accepts it"
+    ),
+    "trust.first": "a tool whose first definition is dangerous is held",
+    "trust.harmless": "other changes of definitions hold nothing",
+    "trust.remembered": "definitions that were seen, and accepted, survive a restart",
+    "trust.settings": "trust warn and off hold nothing; warn tells the log",
+    "trust.instructions": "a server's own description is held like a definition",
+    "trust.shadow": "a tool that a known server adds under the name of another's tool is held",
+    "trust.grades": "definitions are graded by what is new in them, with reasons",
+    "trust.measured": (
+        "of 50 dangerous changes at least 95 % are held, of 100 harmless edits at most 5 %"
+    ),
+    "trust.doctor": "doctor names servers whose definitions would be held",
     "ask.client": "a call that a rule asks for is sent once the client's user accepts, or never",
     "ask.scripts": "calls of scripts are asked for one at a time, in their order",
     "ask.clocks": "time limits stand still while a person is asked whether a call may be made",

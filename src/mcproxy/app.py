@@ -26,6 +26,7 @@ from mcproxy.gateway.approval_records import ApprovalRecords
 from mcproxy.gateway.approvals import Approvals
 from mcproxy.gateway.call_chain import CallServices
 from mcproxy.gateway.core import Gateway, Services
+from mcproxy.gateway.definition_ledger import DefinitionLedger
 from mcproxy.gateway.keeping import Keeping
 from mcproxy.gateway.learning import Learning
 from mcproxy.gateway.resources import resource_reader
@@ -46,7 +47,7 @@ from mcproxy.policy.audit import AuditLog
 from mcproxy.policy.limits import RateLimiter, capacities
 from mcproxy.policy.namespaces import learned_servers
 from mcproxy.policy.verifier import Verifier, authority_of
-from mcproxy.queues import Load, Queues
+from mcproxy.queues import Queues
 from mcproxy.reload import Reloader
 from mcproxy.sandbox.installer import Installer
 from mcproxy.sandbox.network.egress import Egress
@@ -108,14 +109,16 @@ class App:
         hooks = Hooks(fleet_actions(self._fleet), loaded.environment)
         self._refreshes = Refreshes(hooks, self._refresh_hooks)
         self._stubs = StubWriter()
-        self._live = Live(self._fleet.views, self._publish, self._refreshes)
+        state = state_directory(loaded.environment)
+        self._decisions = LocalStore(state / DECISIONS_FILE, DECISIONS_BOUNDS)
+        self._ledger = DefinitionLedger(self._decisions, lambda: self._on_change("tools_changed"))
+        self._ledger.use(loaded.config)
+        self._live = Live(self._fleet.views, self._publish, self._refreshes, self._ledger.judged)
         self._reloader = Reloader(loaded.source, self._refresh)
         self._watch = watch
-        sandbox, environment = loaded.config.sandbox, loaded.environment
-        self._packages = Packages(
-            state_directory(environment) / "packages",
-            Installer.found(environment, sandbox.uv_path),
-        )
+        sandbox = loaded.config.sandbox
+        installer = Installer.found(loaded.environment, sandbox.uv_path)
+        self._packages = Packages(state / "packages", installer)
         libraries = (sysconfig.get_path("purelib"),)  # httpx, for scripts that have a network
         self._pool = Pool(
             PoolSettings(sandbox.level, sandbox.min_level, sandbox.pool_size, libraries),
@@ -142,10 +145,8 @@ class App:
             self._discreet(fleet.unwatch),
         )
         results = loaded.config.results
-        state = state_directory(environment)
         bounds = StoreBounds(owner_bytes=results.keep_mb << 20)
         self._store = LocalStore(state / STORE_FILE if results.persist else None, bounds)
-        self._decisions = LocalStore(state / DECISIONS_FILE, DECISIONS_BOUNDS)
         self._learning = Learning(self._store, self._masked, self._show_stubs)
         keeping = Keeping(self._store, results.ttl_secs)
         calls = CallServices(
@@ -159,9 +160,8 @@ class App:
             self._learning,
         )
         run = self._counted(self._pool.run)
-        self.gateway = Gateway(
-            self._current, Services(run, calls, upstream, keeping, self._metrics)
-        )
+        services = Services(run, calls, upstream, keeping, self._metrics)
+        self.gateway = Gateway(self._current, services)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -180,6 +180,7 @@ class App:
             self.gateway.running(),
             asyncio.TaskGroup() as tasks,
         ):
+            await self._ledger.load()
             await self._pool.start()
             self._install(self._policy)
             servers = tasks.create_task(self._fleet.run(), name="fleet")
@@ -187,6 +188,7 @@ class App:
             watching = tasks.create_task(self.activity.run(self._memory_mb), name="activity")
             writing = tasks.create_task(self._stubs.run(), name="stubs")
             learning = tasks.create_task(self._learning.run(), name="learning")
+            judging = tasks.create_task(self._ledger.run(), name="ledger")
             try:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._loaded.config.manifests.startup_dwell_secs):
@@ -203,6 +205,7 @@ class App:
                 watching.cancel()
                 writing.cancel()
                 learning.cancel()
+                judging.cancel()
 
     async def _refresh(self, loaded: Loaded, causes: Collection[Event]) -> None:
         """Go by another configuration, with the hooks around it. Raises HookFailed, as ``apply``
@@ -246,6 +249,7 @@ class App:
             partial(self._verifier.use, authority),
             partial(self._install, policy),
             partial(self._fleet.apply, servers),
+            partial(self._ledger.use, loaded.config),
             self._live.refresh,
         )
 
@@ -292,23 +296,16 @@ class App:
         """What ``/metrics`` tells this caller, of the same servers and of the namespaces that it
         may use. Raises as ``health`` does."""
         uptime, pool = time.monotonic() - self._started, self._pool.stats
-        facts = MetricFacts(uptime, self._visible(caller), pool, self._visible_queues(caller))
-        return self._metrics.expose(facts)
-
-    def _visible_queues(self, caller: Caller) -> Mapping[str, Load]:
         visible = {place.name for place in usable(self._policy, caller)}
-        return {name: load for name, load in self._queues.loads().items() if name in visible}
+        loads = {name: load for name, load in self._queues.loads().items() if name in visible}
+        return self._metrics.expose(MetricFacts(uptime, self._visible(caller), pool, loads))
 
     def _visible(self, caller: Caller) -> Mapping[str, ServerHealth]:
         """Its servers, of their tools those that it may use somewhere."""
-        places = usable(self._policy, caller)
+        places, health = usable(self._policy, caller), self._fleet.health().items()
         views = [self._snapshot.views[place.name].manifest for place in places]
         visible = {name for place in places for name in place.servers}
-        return {
-            name: published(views, name, one)
-            for name, one in self._fleet.health().items()
-            if name in visible
-        }
+        return {name: published(views, name, one) for name, one in health if name in visible}
 
     def _counted(self, run: RunCode) -> RunCode:
         """The same runner; what became of each script is counted."""

@@ -10,6 +10,7 @@
         ├── UnknownTool        unknown_tool
         ├── Declined           declined
         ├── ApprovalNeeded     approval_needed
+        ├── ToolHeld           held
         ├── InvalidArguments   invalid_arguments
         ├── RateLimited        rate_limited
         ├── Busy               busy
@@ -202,6 +203,19 @@ class ApprovalNeeded(CallError):
             f"This call of {_name(ref)} needs a person's approval, who cannot be asked through "
             f"this client; nothing was sent. It waits as {id_}: tell the user to run `mcproxy "
             f"approvals approve {id_}` (or refuse), then make exactly this call again.",
+        )
+
+
+class ToolHeld(CallError):
+    """The tool's definition waits for a person to accept it; ``why`` follows "its definition"."""
+
+    code = "held"
+
+    def __init__(self, ref: ToolRef, why: str) -> None:
+        super().__init__(
+            ref,
+            f"{_name(ref)} is held: its definition {why}. Nothing was sent. Do without it, or ask "
+            f"the user to look at it with `mcproxy trust {ref.server}`.",
         )
 
 

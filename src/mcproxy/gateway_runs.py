@@ -130,10 +130,20 @@ def approvals(arguments: argparse.Namespace, screen: Screen) -> int:
     from mcproxy.commands import approvals
 
     if arguments.action is None:
-        return approvals.show(state(), screen, as_json=arguments.json)
-    if arguments.id is None:
+        report = approvals.show(state())
+    elif arguments.id is None:
         raise WrongUsage(f"approvals {arguments.action}: an ID is needed")
-    return approvals.settle(state(), arguments.action, arguments.id, screen, as_json=arguments.json)
+    else:
+        report = approvals.settle(state(), arguments.action, arguments.id)
+    return screen.report(report, as_json=arguments.json)
+
+
+def trust(arguments: argparse.Namespace, screen: Screen) -> int:
+    """What servers say now and did not before."""
+    from mcproxy.commands import trust
+
+    report = trust.run(state(), arguments.server, arguments.tool, only_show=arguments.show)
+    return screen.report(report, as_json=arguments.json)
 
 
 def completion(arguments: argparse.Namespace, screen: Screen) -> int:

@@ -246,6 +246,13 @@ def _add_approvals(command: argparse.ArgumentParser) -> None:
     _add_json(command)
 
 
+def _add_trust(command: argparse.ArgumentParser) -> None:
+    command.add_argument("server", nargs="?", metavar="SERVER", help="accept what is held of it")
+    command.add_argument("tool", nargs="?", metavar="TOOL", help="accept this tool alone")
+    command.add_argument("--show", action="store_true", help="accept nothing")
+    _add_json(command)
+
+
 def _add_completion(command: argparse.ArgumentParser) -> None:
     command.add_argument("shell", choices=SHELLS)
 
@@ -272,6 +279,12 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
     Subcommand("logs", "the gateway's log, or a server's stderr", _add_logs, gateway_runs.logs),
     Subcommand(
         "approvals", "calls that wait for a person's word", _add_approvals, gateway_runs.approvals
+    ),
+    Subcommand(
+        "trust",
+        "what servers changed in their tools, and accept it",
+        _add_trust,
+        gateway_runs.trust,
     ),
     Subcommand("doctor", "try the sandbox and every server", _add_json, config_runs.doctor, True),
     Subcommand(

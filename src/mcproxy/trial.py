@@ -17,6 +17,7 @@ from mcproxy.manifest.model import Manifest, build
 from mcproxy.observe import logs
 from mcproxy.observe.redact import Redactor, secrets_of
 from mcproxy.policy.access import policy_of
+from mcproxy.policy.definition_records import suspected
 from mcproxy.policy.verifier import authority_of
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.types import SandboxReport, ServerHealth
@@ -64,7 +65,9 @@ async def _try_servers(loaded: Loaded, findings: TrialFindings) -> None:
                 late[name] = health
                 continue
             told.add(name)
-            whole = replace(health, repairs=manifest.repairs(name))
+            part = manifest.parts.get(name)
+            held = tuple(suspected(part.source)) if part else ()
+            whole = replace(health, repairs=manifest.repairs(name), held=held)
             findings.server(name, ServerResult(whole, time.monotonic() - started))
         return late
 

@@ -64,10 +64,15 @@ class ToolRef:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool as its server declared it; ``definition`` keeps every field, vendor ones too."""
+    """A tool as its server declared it; ``definition`` keeps every field, vendor ones too.
+
+    ``held``: why it cannot be called until a person has accepted its definition; that is then not
+    what the server declared, but what may be told.
+    """
 
     ref: ToolRef
     definition: Mapping[str, Json]
+    held: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,8 @@ class ServerView:
 class ServerHealth:
     """How one upstream server is; ``restarts`` since the start, ``pid`` of its process if any.
 
-    ``repairs``: its tools whose definitions were mended or set aside, each with the reason.
+    ``repairs``: its tools whose definitions were mended or set aside, each with the reason;
+    ``held``: those that cannot be called until a person accepts them.
     ``instances``: the process id of each instance beside it (None: it runs elsewhere), for a server
     whose clients have instances of their own; None for one that they share. ``rss_mb``: MiB that
     all its processes, and what they started, held when they were last looked at. ``cause`` sorts
@@ -104,6 +110,7 @@ class ServerHealth:
     instances: tuple[int | None, ...] | None = None
     rss_mb: float | None = None
     cause: Cause | None = None
+    held: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

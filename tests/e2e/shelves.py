@@ -43,12 +43,18 @@ def a_tool(name: str, description: str = "", **more: Json) -> JsonObject:
 
 @contextmanager
 def shelved(
-    directory: Path, tools: Sequence[JsonObject], own: Mapping[str, Json], **config: Json
+    directory: Path,
+    tools: Sequence[JsonObject],
+    own: Mapping[str, Json],
+    others: Sequence[Shelf] = (),
+    **config: Json,
 ) -> Iterator[tuple[Running, Shelf]]:
-    """A gateway before the server ``hub``; ``own`` is added to its definition."""
+    """A gateway before the server ``hub``, to whose definition ``own`` is added, and ``others``."""
     hub = Shelf(directory)
     hub.write(tools)
-    document: JsonObject = {"servers": {"hub": hub.definition(**own)}, **config}
+    servers: JsonObject = {"hub": hub.definition(**own)}
+    servers |= {other.name: other.definition() for other in others}
+    document: JsonObject = {"servers": servers, **config}
     document.setdefault("sandbox", {"min_level": "none"})
     with gateway(directory, document) as running:
         yield running, hub

@@ -151,8 +151,9 @@ def test_tools_that_hide_something_are_set_aside_and_told(said: Mapping[str, str
     told = "\n".join(hostile["repaired_tools"])
     assert r"'tool\u200b\u202e" in told
     assert "looks like 'refuse'" in told
-    assert "choose: left out" in told
+    # Its name can be seen, so it is there by it, and waits for a person.
+    assert any(one.startswith("choose: has characters") for one in hostile["held_tools"])
     assert "left out" in said["doctor"]
     manifest = json.loads(said["api"])["result"][1]
-    assert manifest["servers"]["hostile"]["tools"] == ["refuse", "no", "die"]
+    assert manifest["servers"]["hostile"]["tools"] == ["refuse", "no", "die", "choose"]
     assert "1 left out" in said["the log"]

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from mcproxy.commands.report import GOOD, PROBLEMS
-from mcproxy.commands.screen import Screen
+from mcproxy.commands.report import PROBLEMS, CommandReport
 from mcproxy.gateway.approval_records import ApprovalRecord, ApprovalRecords, Settled
 from mcproxy.store.interface import DECISIONS_BOUNDS, DECISIONS_FILE
 from mcproxy.store.local_store import LocalStore
@@ -21,33 +20,25 @@ _STATES: dict[str, Settled] = {"approve": "approved", "refuse": "refused"}
 ACTIONS = tuple(_STATES)
 
 
-def show(state: Path, screen: Screen, *, as_json: bool) -> int:
-    """List those that wait, the oldest first."""
+def show(state: Path) -> CommandReport:
+    """Those that wait, the oldest first."""
     waiting = asyncio.run(_listed(state))
-    if as_json:
-        shown: list[Json] = [msgspec.to_builtins(record) for record in waiting]
-        screen.json({"waiting": shown})
-        return GOOD
-    for record in waiting:
-        for line in _told(record):
-            screen.line(line)
-    if not waiting:
-        screen.line("no call waits for an approval")
-    return GOOD
+    lines = [line for record in waiting for line in _told(record)]
+    shown: list[Json] = [msgspec.to_builtins(record) for record in waiting]
+    return CommandReport(
+        tuple(lines) or ("no call waits for an approval",), facts={"waiting": shown}
+    )
 
 
-def settle(state: Path, action: str, id_: str, screen: Screen, *, as_json: bool) -> int:
+def settle(state: Path, action: str, id_: str) -> CommandReport:
     """Approve or refuse one."""
     record = asyncio.run(_settled(state, id_, _STATES[action]))
     if record is None:
-        screen.line(f"no call waits as {id_!r}; `mcproxy approvals` lists those that do")
-        return PROBLEMS
-    if as_json:
-        screen.json({"settled": msgspec.to_builtins(record)})
-        return GOOD
+        told = f"no call waits as {id_!r}; `mcproxy approvals` lists those that do"
+        return CommandReport((told,), PROBLEMS)
     then = "it may be made once" if record.state == "approved" else "it fails from now on"
-    screen.line(f"{record.id}: {record.server}.{record.tool} is {record.state}; {then}")
-    return GOOD
+    told = f"{record.id}: {record.server}.{record.tool} is {record.state}; {then}"
+    return CommandReport((told,), facts={"settled": msgspec.to_builtins(record)})
 
 
 def _store(state: Path) -> LocalStore:

@@ -153,6 +153,10 @@ def _servers(facts: Facts) -> Iterator[Check]:
         yield _server(name, result)
         for repair in result.health.repairs:
             yield Check(f"server {name}", "note", f"tool {repair}")
+        for held in result.health.held:
+            # No problem: a person may have accepted it.
+            message = f"held until it is accepted: its definition of {held}"
+            yield Check(f"server {name}", "note", message, f"look with `mcproxy trust {name}`")
 
 
 def _environment(facts: Facts) -> Iterator[Check]:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mcproxy.commands.report import columns
+from mcproxy.commands.report import CommandReport, columns
 from mcproxy.foreign_text import clean
 from mcproxy.types import Json, JsonObject
 
@@ -57,6 +57,14 @@ class Screen:
         self.styled = styled
         self._write, self._width, self._own_name = write, width, f"`{called} "
         self._passing = False
+
+    def report(self, report: CommandReport, *, as_json: bool) -> int:
+        """Print a report, its lines or its facts; its exit status."""
+        if as_json:
+            self.json(report.facts)
+        else:
+            self.line(report.text)
+        return report.status
 
     def line(self, text: str = "", style: str = "") -> None:
         """Print a line, or several."""

@@ -25,6 +25,7 @@ Surface: TypeAlias = Literal["code", "direct", "both", "call"]
 Mode: TypeAlias = Literal["code", "direct", "both", "call", "auto"]
 Affinity: TypeAlias = Literal["shared", "client", "call"]
 Verdict: TypeAlias = Literal["allow", "ask", "deny"]
+Trust: TypeAlias = Literal["off", "warn", "hold"]
 AskFor: TypeAlias = Literal["nothing", "destructive", "writes"]
 CallsPerMinute = Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(no_boolean)]
 MaxRunning = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
@@ -105,6 +106,9 @@ class ServerConfig(Section):
         default_factory=dict,
         description="Which of its tools may be used, by name or pattern (as in a shell): 'allow', "
         "'ask' (a person is asked before each call) or 'deny', which no namespace can lift.",
+    )
+    trust: Trust | None = Field(
+        default=None, description="As the key of that name at the top level, for this server."
     )
     sandbox: SandboxOverride = SandboxOverride()
     manifests: ServerManifests = ServerManifests()
@@ -322,6 +326,12 @@ class Config(Section):
         "(clientInfo), which may be a pattern as in a shell.",
     )
     auth: Auth = Auth()
+    trust: Trust = Field(
+        default="hold",
+        description="What is done about a tool whose definition instructs the model, hides from "
+        "the user, or became dangerous otherwise: 'hold' (it cannot be called until a person "
+        "accepts it), 'warn' or 'off'.",
+    )
     audit: Audit = Audit()
     sandbox: Sandbox = Sandbox()
     results: Results = Results()

@@ -19,7 +19,7 @@ from functools import partial
 import msgspec
 
 from mcproxy import mcp
-from mcproxy.errors import InvalidArguments, RateLimited, TooLarge, UnknownTool
+from mcproxy.errors import InvalidArguments, RateLimited, TooLarge, ToolHeld, UnknownTool
 from mcproxy.exchange import Exchange, ServerCall
 from mcproxy.foreign_text import one_line
 from mcproxy.gateway.approvals import Approvals
@@ -120,20 +120,28 @@ def client_chain(
 
     async def in_place(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
         now = renewed(context)
+        tool = _usable(named(now))
         if now.view.asks:
             permit = await services.approvals.of_client(now, who)
-            await permit(named(now).ref, arguments)
+            await permit(tool.ref, arguments)
             now = renewed(context)
+            if _usable(named(now)).ref != tool.ref:
+                raise UnknownTool(ref, (), "Tools changed while the user was asked; call it again.")
         sent = partial(services.call, now.exchange)
         call = learned(now.namespace, now.view.manifest, services.learning, sent)
-        return await limited(now.caller, now.namespace, services.take, call)(
-            named(now).ref, arguments
-        )
+        return await limited(now.caller, now.namespace, services.take, call)(tool.ref, arguments)
 
     call = queued(context.caller, context.namespace, services.enter, in_place)
-    call = checked(context.view.manifest, named(context), lambda _: usage, call)
+    call = checked(context.view.manifest, _usable(named(context)), lambda _: usage, call)
     seen = SeenExecution(who.execution, who.caller, who.namespace, script=False)
     return services.activity.around(seen, services.audit.around(who, call))
+
+
+def _usable(tool: Tool) -> Tool:
+    """The tool, unless its definition waits for a person. Raises ToolHeld."""
+    if tool.held:
+        raise ToolHeld(tool.ref, tool.held)
+    return tool
 
 
 def scoped(view: View, argument_bytes: int, call: CallTool) -> CallTool:
@@ -155,6 +163,7 @@ def scoped(view: View, argument_bytes: int, call: CallTool) -> CallTool:
             if view.ruling(fault.ref).verdict == "deny":
                 raise
             return await call(fault.ref, arguments)
+        _usable(tool)
         schema = manifest.schema(tool.ref)
         unknown = schema.unknown(arguments)
         if unknown:

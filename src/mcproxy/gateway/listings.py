@@ -27,7 +27,7 @@ def tools(view: View, surface: Surface, limits: Limits) -> list[JsonObject]:
     them but for the name."""
     own = descriptions.definitions(OWN_TOOLS[surface], view.tool_counts(), limits, view.prefix)
     servers = direct_tools(view, surface).items()
-    return own + [{**tool.definition, "name": name} for name, tool in servers]
+    return own + [{**tool.definition, "name": name} for name, tool in servers if not tool.held]
 
 
 def instructions(view: View, surface: Surface) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from mcproxy.hooks import HookFailed
 from mcproxy.manifest.model import Manifest, build
@@ -22,9 +23,13 @@ MAX_REPAIRS_LOGGED = 5  # of a server's; /health and doctor have them all
 
 log = logging.getLogger(__name__)
 
+Judge: TypeAlias = Callable[[Sequence[ServerView]], Sequence[ServerView]]
+"""Called in any thread; of what it has judged before it is quick."""
+
 
 class Live:
-    """Rebuilds the manifest from ``views`` after ``changed`` and hands it to ``publish``.
+    """Rebuilds the manifest from ``views`` after ``changed`` and hands it to ``publish``; ``judge``
+    says what of them may be seen.
 
     What a hook refuses is held back until the next event, which tries again.
     """
@@ -34,8 +39,9 @@ class Live:
         views: Callable[[], Sequence[ServerView]],
         publish: Callable[[Manifest], None],
         refreshes: Refreshes,
+        judge: Judge = tuple,
     ) -> None:
-        self._views = views
+        self._views, self._judge = views, judge
         self._publish = publish
         self._refreshes = refreshes
         self._manifest = build(())
@@ -109,7 +115,7 @@ class Live:
         burst; what fails here fails in the swap too, where it is reported."""
         views, before = tuple(self._views()), self._manifest
         try:
-            self._ahead = await asyncio.to_thread(_indexed, views, before)
+            self._ahead = await asyncio.to_thread(_indexed, self._judge, views, before)
         except Exception:
             log.debug("indexing failed", exc_info=True)
 
@@ -156,7 +162,7 @@ class Live:
         self._swap()
 
     def _swap(self) -> None:
-        before, self._manifest = self._manifest, build(self._views(), self._ahead)
+        before, self._manifest = self._manifest, build(self._judge(self._views()), self._ahead)
         self._ahead = self._manifest
         _log_repairs(before, self._manifest)
         self._publish(self._manifest)
@@ -164,8 +170,8 @@ class Live:
         self._begun.set()
 
 
-def _indexed(views: Sequence[ServerView], before: Manifest) -> Manifest:
-    return build(views, before).as_searched_as(before)
+def _indexed(judge: Judge, views: Sequence[ServerView], before: Manifest) -> Manifest:
+    return build(judge(views), before).as_searched_as(before)
 
 
 def _log_repairs(before: Manifest, now: Manifest) -> None:

@@ -46,6 +46,11 @@ class ServerPart:
     notes: Mapping[ToolRef, str]
 
     @property
+    def held(self) -> tuple[str, ...]:
+        """The tools that wait for a person, ``TOOL: REASON`` each."""
+        return tuple(f"{name}: {tool.held}" for name, tool in self.tools.items() if tool.held)
+
+    @property
     def repairs(self) -> tuple[str, ...]:
         """What was wrong with tools, ``TOOL: REASON`` each."""
         return tuple(f"{ref.tool}: {note}" for ref, note in self.notes.items())
@@ -173,7 +178,8 @@ def published(views: Iterable[Manifest], name: str, health: ServerHealth) -> Ser
     state: ServerState = "starting" if new else health.state
     tools = {tool for part in parts for tool in part.tools}
     repairs = dict.fromkeys(told for part in parts for told in part.repairs)
-    return replace(health, state=state, tools=len(tools), repairs=tuple(repairs))
+    held = dict.fromkeys(told for part in parts for told in part.held)
+    return replace(health, state=state, tools=len(tools), repairs=tuple(repairs), held=tuple(held))
 
 
 def _left(view: ServerView, gone: Collection[str]) -> ServerView:

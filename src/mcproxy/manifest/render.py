@@ -202,6 +202,8 @@ def _entry(hit: Hit, depth: int) -> JsonObject:
         "summary": brief(first_sentence(text), SUMMARY_BYTES),
         "call": call_line(hit.tool),
     }
+    if hit.tool.held:
+        entry |= {"state": "held", "summary": f"held: {hit.tool.held}", "call": ""}
     if depth == SCHEMAS:
         entry["description"] = brief(text, DESCRIPTION_BYTES)
         entry["inputSchema"] = definition.get("inputSchema", {})

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from mcproxy.errors import UnknownServer, UnknownTool
+from mcproxy.errors import ToolHeld, UnknownServer, UnknownTool
 from mcproxy.manifest.lookup import find_tool
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
@@ -77,6 +77,9 @@ def _faults(call: WrittenCall, manifest: Manifest) -> Iterator[CallFault]:
     except UnknownTool as unknown:
         known = manifest.servers[unknown.ref.server].state in _LISTED
         yield CallFault(call.line, unknown.message, certain=known and not call.guarded)
+        return
+    if tool.held:
+        yield CallFault(call.line, ToolHeld(tool.ref, tool.held).message, certain=not call.guarded)
         return
     others = manifest.schema(tool.ref).unknown(call.arguments)
     problems = list(itertools.islice(_problems(tool, call, others), _MAX_PROBLEMS))

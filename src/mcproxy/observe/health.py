@@ -34,6 +34,7 @@ def report(
             "last_error": server.last_error,
             **_instances(server),
             **_repaired(server),
+            **_held(server),
         }
         for name, server in servers.items()
     }
@@ -61,6 +62,10 @@ def in_a_word(status: Status, servers: Mapping[str, ServerHealth]) -> str:
 
 def _instances(server: ServerHealth) -> JsonObject:
     return {} if server.instances is None else {"instances": len(server.instances)}
+
+
+def _held(server: ServerHealth) -> JsonObject:
+    return {"held_tools": list(server.held)} if server.held else {}
 
 
 def _repaired(server: ServerHealth) -> JsonObject:

@@ -70,13 +70,29 @@ def told(running: Running, endpoint: str, server: str, mode: str) -> Iterator[tu
     """What is answered about the denied tool, by every way to name it."""
     path = f"/mcp/{endpoint}?mode={mode}"
 
-    def called(name: str, **arguments: Json) -> JsonObject:
-        return request("tools/call", {"name": name, "arguments": arguments})
+    yield from of_search(running, path, server)
+    yield from of_scripts(running, path, server)
+    for spelling in (DENIED, "dropTables"):
+        body = called("call", server=server, tool=spelling, arguments={})
+        yield f"call of {spelling}", running.post(body, path.replace(mode, "call")).text
+    for name in (f"{server}__{DENIED}", DENIED, f"{server}.{DENIED}", f"mcproxy_{DENIED}"):
+        yield f"call {name}", running.post(called(name), path).text
+        new, headers = stateless(called(name))
+        yield f"call {name}, stateless", running.post(new, path, **headers).text
 
+
+def called(name: str, **arguments: Json) -> JsonObject:
+    return request("tools/call", {"name": name, "arguments": arguments})
+
+
+def of_search(running: Running, path: str, server: str) -> Iterator[tuple[str, str]]:
     for depth in range(4):
         for query in (DENIED, f"{server}.{DENIED}", "drop tables", "dorp_tables", server):
             body = called("search", query=query, max_depth=depth)
             yield f"search {query} {depth}", running.post(body, path).text
+
+
+def of_scripts(running: Running, path: str, server: str) -> Iterator[tuple[str, str]]:
     for spelling in (DENIED, "drop-tables", "dropTables", "drop_table"):
         call = f'api.call_tool("{server}", "{spelling}", {{}})'
         attribute = f'api.server("{server}").{spelling.replace("-", ".")}()'
@@ -85,10 +101,6 @@ def told(running: Running, endpoint: str, server: str, mode: str) -> Iterator[tu
             tried = f"try:\n    {code}\nexcept Exception as e:\n    print(e)"
             for script in (code, tried):
                 yield f"execute {script}", running.post(called("execute", code=script), path).text
-    for name in (f"{server}__{DENIED}", DENIED, f"{server}.{DENIED}", f"mcproxy_{DENIED}"):
-        yield f"call {name}", running.post(called(name), path).text
-        new, headers = stateless(called(name))
-        yield f"call {name}, stateless", running.post(new, path, **headers).text
 
 
 def words(text: str, endpoint: str, server: str) -> str:
