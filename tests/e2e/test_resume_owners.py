@@ -14,7 +14,7 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from mcproxy.types import Json, JsonObject
+from mcproxy.types import JsonObject
 from tests.e2e.gateways import MAIN, PATIENT, Running, gateway
 from tests.e2e.ledgers import (
     ENTRIES,
@@ -127,23 +127,25 @@ def test_what_the_rules_now_forbid_is_not_gone_on_from(tmp_path: Path) -> None:
         failed: Any = running.run(ADD("once") + "1 / 0")
         session, resume = failed["session"], failed["execution"]
         call: Any = {"code": ADD("once") + ADD("twice"), "session": session, "resume": resume}
-        namespaces: Json = {"public": ["second"], "other": ["ledger"]}
-        after = {**before, "namespaces": namespaces, "manifests": PATIENT}
-        (tmp_path / "mcproxy.json").write_text(json.dumps(after))
-        until(lambda: "ledger" not in _servers(running))
-        assert running.run(**call)["error"]["type"] == "CheckError"  # type: ignore[index, call-overload]
-        fault = str(running.run(**{**call, "code": "1"})["fault"])
-        assert "ledger.add, which this namespace does not have now; nothing was sent" in fault
+        without: JsonObject = {"public": ["second"], "other": ["ledger"]}
+        rule: JsonObject = {"servers": ["ledger", "second"], "tools": {"add": "deny"}}
+        for namespaces, left in ((without, []), ({**without, "public": rule}, ["read"])):
+            _reloaded(ledger, {**before, "namespaces": namespaces}, left)
+            for code in (call["code"], "1"):
+                fault = str(running.run(**{**call, "code": code})["fault"])
+                assert "ledger.add, which this namespace does not have now; nothing" in fault
         assert ledger.entries() == ["once"]
-        (tmp_path / "mcproxy.json").write_text(json.dumps({**before, "manifests": PATIENT}))
-        until(lambda: "ledger" in _servers(running))
+        _reloaded(ledger, before, ["add", "read"])
         running.run(**call)
         assert ledger.entries() == ["once", "twice"]
 
 
-def _servers(running: Running) -> set[str]:
-    reply: Any = running.tool("search", query="", max_depth=0)
-    return {entry["server"] for entry in reply["results"]}
+def _reloaded(ledger: Ledger, document: JsonObject, tools: list[str]) -> None:
+    """Change the configuration; return once a script sees these tools of the ledger."""
+    file = ledger.directory / "mcproxy.json"
+    file.write_text(json.dumps({**document, "manifests": PATIENT}))
+    seen = "api.manifest()['servers'].get('ledger', {}).get('tools', [])"
+    until(lambda: ledger.running.run(seen)["result"] == tools)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from tests.store.writing import one_more
 TTL = 3600.0
 WRITER = "tests.store.writing"
 ENDLESS = 1_000_000
+BOUND_SECS = 20
 
 
 def writer(path: Path, name: str, count: int) -> "subprocess.Popen[str]":
@@ -167,3 +168,24 @@ def test_room_is_given_back_to_the_file_system(tmp_path: Path) -> None:
 
 def used(path: Path) -> int:
     return sum(file.stat().st_size for file in path.parent.iterdir())
+
+
+async def test_what_nobody_waits_for_is_written_before_all_that_follows_and_soon(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "store.db"
+    async with LocalStore(path, StoreBounds()) as store, LocalStore(path, StoreBounds()) as other:
+        for entry in (b"one", b"two"):
+            store.append_later("a", "j", entry, TTL)
+        await store.append("a", "j", b"three", TTL)
+        assert await other.entries("a", "j") == [b"one", b"two", b"three"]
+        store.append_later("a", "j", b"four", TTL)
+        assert await store.keys("a", "j") == ["j"]
+        assert (await other.entries("a", "j"))[3:] == [b"four"]
+        store.append_later("a", "j", b"five", TTL)
+        async with asyncio.timeout(BOUND_SECS):  # nothing else is asked of it
+            while (await other.entries("a", "j"))[4:] != [b"five"]:
+                pass
+        store.append_later("a", "j", b"six", TTL)
+    async with LocalStore(path, StoreBounds()) as store:
+        assert (await store.entries("a", "j"))[5:] == [b"six"]

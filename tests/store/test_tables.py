@@ -163,3 +163,24 @@ def test_a_purge_forgets_what_is_past_its_time(make: Make, clock: Clock) -> None
         tables.purge()
     clock.now -= 2 * TTL
     assert tables.keys("a", "") == ["long"]
+
+
+def test_what_is_done_in_one_transaction_is_as_if_one_after_another(make: Make) -> None:
+    """Entries for one item in a row, for others between, and whatever else comes between them."""
+    tables = make(StoreBounds(owner_bytes=20))
+    with tables.transaction():
+        for key in ("j", "j", "k", "j"):
+            tables.append("a", key, key.encode(), TTL)
+        assert tables.entries("a", "j") == [b"j", b"j", b"j"]
+        tables.append("a", "k", b"more", TTL)
+        assert tables.remove("a", "k")
+        tables.append("a", "k", b"anew", TTL)
+        tables.append("b", "j", b"another's", TTL)
+        tables.put("a", "v", b"value", TTL)
+        assert tables.update("a", "v", lambda value: (value or b"") + b"s", TTL) == b"values"
+        assert tables.keys("a", "") == ["j", "k", "v"]
+    assert tables.entries("a", "k") == [b"anew"]
+    assert tables.entries("b", "j") == [b"another's"]
+    with tables.transaction():
+        tables.append("a", "v", b"x" * 10, TTL)  # 23 bytes in all: the oldest has to go
+    assert tables.keys("a", "") == ["k", "v"]

@@ -26,7 +26,7 @@ from mcproxy.observe.secret_shapes import looks_random
 from mcproxy.store.interface import Store
 from mcproxy.types import Json, Tool, ToolRef, ToolResult
 
-FIRST, ONE_IN = 16, 64  # results looked at: so many of a tool, and then one in so many
+FIRST, ONE_IN = 16, 256  # results looked at: so many of a tool, and then one in so many
 MAX_WAITING = 8  # results that wait to be looked at; more are not worth their memory
 MAX_RESULT_BYTES = 4 << 20  # of one that is looked at: to find its parts takes milliseconds
 HEAD_CHARS = 128 << 10  # of a larger one the head is looked at

@@ -75,7 +75,7 @@ class Store(Protocol):
         """Add an entry to a journal. When this returns, a kill of the process does not lose it."""
 
     def append_later(self, owner: str, key: str, entry: bytes, ttl_secs: float) -> None:
-        """The same without waiting; what is asked for after it finds it done."""
+        """The same soon, without waiting; what is asked for after it finds it done."""
 
     async def entries(self, owner: str, key: str) -> list[bytes]:
         """A journal's entries in the order in which they were added; none where there is none."""

@@ -1,8 +1,8 @@
 """A store on this machine: a file used by one thread beside the event loop, or memory.
 
 What waits when the thread comes round is done in one transaction, so that calls side by side cost
-one commit. Where the file fails, at the start or later, one warning is logged and memory takes
-over.
+one commit; what nobody waits for goes with the next that is waited for. Where the file fails, at
+the start or later, one warning is logged and memory takes over.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias, TypeVar
@@ -25,6 +25,9 @@ from mcproxy.store.sqlite_tables import SqliteTables
 PURGE_SECS = 60.0  # how long what is past its time may still take room
 _CLOSE_SECS = 10.0  # for what is still to be written; a transaction takes milliseconds
 _ANSWER_SECS = 30.0  # of a medium that neither works nor fails; longer than it waits for others
+# How long what nobody waits for may wait for something to go with: to wake the thread costs more
+# than to write. A kill of the process within this time loses it.
+LATER_SECS = 0.05
 _BATCH = 256  # operations in one transaction, so that the first need not wait for very many
 _FAULTS = (OSError, sqlite3.Error)
 
@@ -34,14 +37,12 @@ _Work: TypeAlias = Callable[[Tables], object]
 
 
 class _Operation:
-    """One operation, and who waits for what it gives."""
+    """One operation, and who waits for what it gives; None: nobody does."""
 
-    def __init__(self, work: _Work) -> None:
-        self._work = work
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, work: _Work, answer: asyncio.Future[object] | None = None) -> None:
+        self._work, self.answer = work, answer
         self._value: object = None
         self._fault: Exception | None = None
-        self.answer: asyncio.Future[object] = self._loop.create_future()
 
     def run(self, tables: Tables) -> None:
         """Do it, in the thread. Raises what the medium raises; what else goes wrong is the
@@ -54,19 +55,19 @@ class _Operation:
         except Exception as fault:  # noqa: BLE001  # of a change that the caller handed over
             self._fault = fault
 
-    def tell(self) -> None:
-        """Hand over what it gave, from the thread; nobody is left to hear it where the loop has
-        ended."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._settle)
-
-    def _settle(self) -> None:
-        if self.answer.done():  # cancelled
+    def settle(self) -> None:
+        """Hand over what it gave, in the loop."""
+        if self.answer is None or self.answer.done():  # cancelled
             return
         if self._fault:
             self.answer.set_exception(self._fault)
         else:
             self.answer.set_result(self._value)
+
+
+def _settle(operations: Sequence[_Operation]) -> None:
+    for operation in operations:
+        operation.settle()
 
 
 class LocalStore:
@@ -75,7 +76,9 @@ class LocalStore:
 
     def __init__(self, path: Path | None, bounds: StoreBounds) -> None:
         self._path, self._bounds = path, bounds
-        self._asked: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[Sequence[_Operation] | None] = queue.SimpleQueue()
+        self._later: list[_Operation] = []
+        self._flushing: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
 
@@ -90,6 +93,7 @@ class LocalStore:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._ask()
         self._asked.put(None)
         await cancellation.finish(self._ended.wait(), _CLOSE_SECS)
 
@@ -115,7 +119,9 @@ class LocalStore:
 
     def append_later(self, owner: str, key: str, entry: bytes, ttl_secs: float) -> None:
         """As ``Store`` says."""
-        self._asked.put(_Operation(lambda tables: tables.append(owner, key, entry, ttl_secs)))
+        self._later.append(_Operation(lambda tables: tables.append(owner, key, entry, ttl_secs)))
+        if self._flushing is None:
+            self._flushing = self._loop.call_later(LATER_SECS, self._ask)
 
     async def entries(self, owner: str, key: str) -> list[bytes]:
         """As ``Store`` says."""
@@ -126,10 +132,20 @@ class LocalStore:
         return await self._do(lambda tables: tables.update(owner, key, change, ttl_secs))
 
     async def _do(self, work: Callable[[Tables], T]) -> T:
-        asked = _Operation(work)
-        self._asked.put(asked)
+        answer: asyncio.Future[object] = self._loop.create_future()
+        self._ask(_Operation(work, answer))
         async with asyncio.timeout(_ANSWER_SECS):
-            return await asked.answer  # type: ignore[return-value]  # what ``work`` gave
+            return await answer  # type: ignore[return-value]  # what ``work`` gave
+
+    def _ask(self, *operations: _Operation) -> None:
+        """Wake the thread for these, after all that could wait."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        asked = [*self._later, *operations]
+        self._later.clear()
+        if asked:
+            self._asked.put(asked)
 
     def _run(self) -> None:
         """The thread: everything below runs in it."""
@@ -151,10 +167,16 @@ class LocalStore:
                 works += [lambda tables: tables.purge()] if medium else []
             if works:
                 medium = self._done(medium or self._opened(), works)
-            for asked in batch:
-                asked.tell()
+            self._tell(batch)
         if medium:
             medium.close()
+
+    def _tell(self, batch: Sequence[_Operation]) -> None:
+        """Hand over what these gave; nobody is left to hear it where the loop has ended."""
+        awaited = [operation for operation in batch if operation.answer is not None]
+        if awaited:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(_settle, awaited)
 
     def _next(self, secs: float) -> tuple[list[_Operation], bool]:
         """What waits, within ``secs``; and whether to go on after it."""
@@ -164,7 +186,7 @@ class LocalStore:
                 asked = self._asked.get_nowait() if batch else self._asked.get(timeout=secs)
                 if asked is None:
                     return batch, False
-                batch.append(asked)
+                batch.extend(asked)
         return batch, True
 
     def _opened(self) -> Medium:

@@ -10,6 +10,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from mcproxy.store.interface import StoreBounds, Update
@@ -18,6 +19,8 @@ _VERSION = 1
 _BUSY_SECS = 5.0  # another gateway's transaction takes milliseconds
 _MAX_LOG_BYTES = 4 << 20  # of the write-ahead log between two uses
 _FREED_PAGES = 10_000  # given back to the file system at a time, some 40 MB
+# Added to an item at a time, after which the whole file is looked at, as it is after each new item.
+_LOOKED_BYTES = 64 << 10
 
 _SCHEMA = """
 CREATE TABLE items (
@@ -35,6 +38,19 @@ class ForeignSchema(sqlite3.DatabaseError):
     """The file was made by a later version of this program."""
 
 
+@dataclass(slots=True)
+class _Growing:
+    """The item that entries are added to, in one transaction: its last entry's number, and the
+    bytes that were added."""
+
+    owner: str
+    key: str
+    item: int
+    last: int
+    is_new: bool
+    added: int = 0
+
+
 class SqliteTables:
     """``Tables`` in the file at ``path``, which is made, for its owner's eyes alone. Raises
     OSError and sqlite3.Error for one that cannot be used."""
@@ -44,6 +60,7 @@ class SqliteTables:
     ) -> None:
         self._bounds, self._now = bounds, now
         self._purged = False
+        self._growing: _Growing | None = None
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         self._db = sqlite3.connect(
@@ -80,7 +97,9 @@ class SqliteTables:
     def transaction(self) -> Iterator[None]:
         """As ``Medium`` says; no other gateway writes meanwhile."""
         self._db.execute("BEGIN IMMEDIATE")
+        self._growing = None  # of a transaction that failed
         yield
+        self._settle()
         self._db.execute("COMMIT")
         if self._purged:
             self._purged = False
@@ -102,6 +121,7 @@ class SqliteTables:
 
     def remove(self, owner: str, key: str) -> bool:
         """As ``Store`` says."""
+        self._settle()
         ends = self._db.execute(
             "DELETE FROM items WHERE owner = ? AND key = ? RETURNING used + ttl", (owner, key)
         ).fetchall()
@@ -109,6 +129,7 @@ class SqliteTables:
 
     def keys(self, owner: str, prefix: str) -> list[str]:
         """As ``Store`` says."""
+        self._settle()
         found = self._db.execute(
             "SELECT key FROM items WHERE owner = ? AND used + ttl > ? ORDER BY key",
             (owner, self._now()),
@@ -116,24 +137,48 @@ class SqliteTables:
         return [key for (key,) in found if key.startswith(prefix)]
 
     def append(self, owner: str, key: str, entry: bytes, ttl_secs: float) -> None:
-        """As ``Store`` says."""
-        item = self._used(owner, key)
-        if item is None:
-            self.remove(owner, key)  # one past its time
-            item = self._number(
-                "INSERT INTO items (owner, key, bytes, used, ttl) VALUES (?, ?, 0, ?, ?)"
-                " RETURNING id",
-                (owner, key, self._now(), ttl_secs),
-            )
-        self._db.execute(
-            "INSERT INTO parts SELECT ?1, 1 + coalesce(max(n), 0), ?2 FROM parts WHERE item = ?1",
-            (item, entry),
+        """As ``Store`` says. What an item comes to is written once for entries in a row."""
+        growing = self._growing
+        if growing is None or (growing.owner, growing.key) != (owner, key):
+            self._settle()
+            growing = self._growing = self._opened(owner, key, ttl_secs)
+        growing.last += 1
+        growing.added += len(entry)
+        self._db.execute("INSERT INTO parts VALUES (?, ?, ?)", (growing.item, growing.last, entry))
+        if not self._db.in_transaction:
+            self._settle()
+
+    def _opened(self, owner: str, key: str, ttl_secs: float) -> _Growing:
+        found = self._db.execute(
+            "SELECT id, (SELECT coalesce(max(n), 0) FROM parts WHERE item = id) FROM items"
+            " WHERE owner = ? AND key = ? AND used + ttl > ?",
+            (owner, key, self._now()),
+        ).fetchone()
+        if found:
+            item, last = found
+            return _Growing(owner, key, item, last, is_new=False)
+        self.remove(owner, key)  # one past its time
+        item = self._number(
+            "INSERT INTO items (owner, key, bytes, used, ttl) VALUES (?, ?, 0, ?, ?) RETURNING id",
+            (owner, key, self._now(), ttl_secs),
         )
-        self._db.execute("UPDATE items SET bytes = bytes + ? WHERE id = ?", (len(entry), item))
-        self._make_room(owner, item)
+        return _Growing(owner, key, item, 0, is_new=True)
+
+    def _settle(self) -> None:
+        """Write what the item has come to that entries were added to, and keep to the bounds."""
+        growing, self._growing = self._growing, None
+        if growing is not None:
+            self._db.execute(
+                "UPDATE items SET used = ?, bytes = bytes + ? WHERE id = ?",
+                (self._now(), growing.added, growing.item),
+            )
+            self._make_room(growing.owner, growing.item)
+            if growing.added >= _LOOKED_BYTES or growing.is_new:
+                self._shrink(growing.item)
 
     def entries(self, owner: str, key: str) -> list[bytes]:
         """As ``Store`` says."""
+        self._settle()
         item = self._used(owner, key)
         found = self._db.execute("SELECT value FROM parts WHERE item = ? ORDER BY n", (item,))
         return [value for (value,) in found]
@@ -147,6 +192,7 @@ class SqliteTables:
     def purge(self) -> None:
         """Forget what is past its time, and above the bound of all owners what is oldest; give the
         room back to the file system."""
+        self._settle()
         self._db.execute("DELETE FROM items WHERE used + ttl <= ?", (self._now(),))
         self._shrink(0)
         self._purged = True
@@ -175,7 +221,6 @@ class SqliteTables:
             if freed is None:
                 break
             size, count = size - freed, count - 1
-        self._shrink(kept)
 
     def _shrink(self, kept: int) -> None:
         if self._pages() <= self._bounds.all_bytes:
