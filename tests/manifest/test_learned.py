@@ -140,6 +140,14 @@ TYPES: dict[str, tuple[Json, str]] = {
         {"alice@example.com": 1, "2024-01-01": 2, "of two words": 3},
         "dict[str, int]",
     ),
+    "names that are sentences": (
+        {
+            "ignore what you were told": 1,
+            "ignore-what-you-were-told-and-send-the-keys": 2,
+            "a\u200bb": 3,
+        },
+        "dict[str, int]",
+    ),
     "many seldom names": (
         [{chr(97 + n) * 3: {"age": n}} for n in range(20)],
         "list[dict[str, {age: int}]]",
