@@ -9,7 +9,7 @@ import msgspec
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.written_calls import faults_of_written
 from mcproxy.sandbox.jail.script.reading import Finding, findings, notes, refusal
-from mcproxy.types import Json
+from mcproxy.sandbox.jail.script.reading import read as read_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +23,13 @@ class Reading:
 def read(source: str, manifest: Manifest) -> Reading:
     """Read a script for a namespace that has these tools; what does not parse passes."""
 
-    def ask(uses: list[Json]) -> Json:
-        sent = msgspec.json.encode(uses)
-        return faults_of_written(msgspec.json.decode(sent), manifest)
-
     try:
         with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(source)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return Reading(None, ())
-    found = findings(source, tree, ask)
+    names, calls = read_tree(source, tree)
+    sent = msgspec.json.decode(msgspec.json.encode(calls))
+    found = findings(names, faults_of_written(sent, manifest))
     error = refusal(found)
     return Reading(error, () if error else tuple(notes(found)))

@@ -18,8 +18,8 @@ from mcproxy.sandbox.jail.script import running as script
 from mcproxy.sandbox.jail.script.api import Api
 from mcproxy.sandbox.jail.script.loops import Tasks, friendly
 from mcproxy.sandbox.jail.script.output import Output, captured
-from mcproxy.sandbox.jail.script.promise import Calls, ToolError
-from mcproxy.sandbox.jail.script.reading import findings, refusal
+from mcproxy.sandbox.jail.script.promise import Calls, Promise, ToolError
+from mcproxy.sandbox.jail.script.reading import findings, read, refusal
 from mcproxy.sandbox.jail.script.reading import notes as finding_notes
 from mcproxy.sandbox.jail.script.report import Report, report
 from mcproxy.sandbox.jail.script.source import ScriptSource
@@ -151,12 +151,13 @@ def _run(
         loop.set_task_factory(tasks)  # type: ignore[arg-type]
         source = script.parse_script(job.source)
         notes.extend(source.notes)
-        if job.reading != "none":
-            notes.extend(_read(source, calls))
+        reading = _begin_reading(source, calls) if job.reading != "none" else None
+        program = script.compile_script(source.tree)  # while the gateway looks
+        if reading is not None:
+            notes.extend(reading())
         if job.reading == "only":
             notes.append("check_only: the script was read and not run")
             return None
-        program = script.compile_script(source.tree)
         names = script.namespace(api)
         sent = calls.sent
         value = _spared(reserve, lambda: script.run(program, names, loop, tasks))
@@ -169,21 +170,27 @@ def _run(
         return value
 
 
-def _read(source: ScriptSource, calls: Calls) -> list[str]:
-    """Read a script before it runs; gives what there is to note. Raises NotBegun."""
+def _begin_reading(source: ScriptSource, calls: Calls) -> Callable[[], list[str]]:
+    """Read a script; what is given waits for what the gateway says of its calls, and gives what
+    there is to note, or raises NotBegun."""
+    names, uses = read(source.text, source.tree)
+    asked = calls.start("", "check", json.dumps({"calls": uses}).encode()) if uses else None
 
-    def ask(uses: list[Json]) -> Json:
-        body = json.dumps({"calls": uses}).encode()
-        try:
-            answer = calls.start("", "check", body).result()
-        except ToolError:
-            return []  # what cannot be asked is left to the run
-        return answer.get("faults") if isinstance(answer, dict) else []
+    def end() -> list[str]:
+        found = findings(names, _faults(asked) if asked else [])
+        if refused := refusal(found):
+            raise NotBegun(refused)
+        return finding_notes(found)
 
-    found = findings(source.text, source.tree, ask)
-    if refused := refusal(found):
-        raise NotBegun(refused)
-    return finding_notes(found)
+    return end
+
+
+def _faults(asked: Promise) -> Json:
+    try:
+        answer = asked.result()
+    except ToolError:
+        return []  # what cannot be asked is left to the run
+    return answer.get("faults") if isinstance(answer, dict) else []
 
 
 def _shown(

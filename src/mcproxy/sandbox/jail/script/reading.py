@@ -7,7 +7,7 @@ takes long to read takes the script's own time; which tools there are, only the 
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mcproxy.sandbox.jail.script.outline import outline
@@ -28,9 +28,6 @@ _BLOCKED = ("os", *MODULES)  # without these words nothing is blocked
 _MAX_NAME_CHARS = 100  # a script may make a name of 50 KiB of it
 _MAX_TOLD = 10
 
-Ask = Callable[[list[Json]], Json]
-"""The faults that the gateway finds in calls: ``[line, message, advice, certain]`` of each."""
-
 
 @dataclass(frozen=True, order=True, slots=True)
 class Finding:
@@ -43,17 +40,21 @@ class Finding:
     certain: bool = True
 
 
-def findings(source: str, tree: ast.Module, ask: Ask) -> list[Finding]:
-    """What does not work in a script, by line. ``ask`` is called once, if a tool is called."""
+def read(source: str, tree: ast.Module) -> tuple[list[Finding], list[Json]]:
+    """The blocked names of a script, and its calls of tools as the gateway is told of them."""
     may_be_blocked = any(word in source for word in _BLOCKED)
     if not may_be_blocked and "api" not in source:
-        return []
+        return [], []
     whole = outline(tree)
-    uses = [] if whole.opaque else [use.as_json() for use in tool_uses(whole)]
-    faults = ask(uses) if uses else []
+    names = blocked(whole.named) if may_be_blocked else []
+    return names, [] if whole.opaque else [use.as_json() for use in tool_uses(whole)]
+
+
+def findings(names: list[Finding], faults: Json) -> list[Finding]:
+    """What does not work in a script, by line. ``faults`` are those that the gateway finds in its
+    calls: ``[line, message, advice, certain]`` of each."""
     told = faults if isinstance(faults, list) else []
     calls = [Finding(*fault) for fault in told if isinstance(fault, list)]  # type: ignore[arg-type]
-    names = blocked(whole.named) if may_be_blocked else []
     return sorted({*names, *calls})
 
 
