@@ -59,6 +59,16 @@ class Path(Dual):
     def _is_tool(self) -> bool:
         return bool(self._names)
 
+    def __enter__(self) -> "Path":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    async def __aenter__(self) -> "Path":
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
     def _tools(self) -> list[str]:
         if self._names:
             raise TypeError(f"{self.__name__} was not called: write {self.__name__}(...)")
@@ -81,6 +91,9 @@ class Path(Dual):
         if len(args) == 1 and isinstance(args[0], Mapping):
             return {**args[0], **kwargs}
         names = self._api.parameters(self._server, ".".join(self._names))
+        needed = [name for name in names if not name.endswith("?")]
+        if len(args) == len(needed) == 1 and needed[0] not in kwargs:
+            return {needed[0]: args[0], **kwargs}  # there is but one that it can be
         listed = f"Its parameters: {', '.join(names)}." if names else _SCHEMA
         raise TypeError(
             f"{self.__name__} takes its arguments by name, or one dict of them; "
@@ -219,7 +232,7 @@ class Api:
         server, tool, given = (own.get(name) for name in _OWN_NAMES)
         if isinstance(server, str) and (tool is None or isinstance(tool, Mapping)):
             server, tool, given = self._split(server, tool if given is None else given)
-        given = {} if given is None else given
+        given = {} if given is None else _decoded(given)
         if not (isinstance(server, str) and isinstance(tool, str) and isinstance(given, Mapping)):
             raise TypeError(_CALL_TOOL)
         if not (server and tool):
@@ -253,6 +266,16 @@ class Api:
         if isinstance(first, Iterable) and not isinstance(first, Promise):
             items = tuple(first)
         return gathered(items, return_exceptions=return_exceptions)
+
+
+def _decoded(given: object) -> object:
+    """Arguments that were written as JSON text."""
+    if not isinstance(given, str):
+        return given
+    try:
+        return json.loads(given)
+    except ValueError:
+        return given
 
 
 def _form(name: str) -> str:

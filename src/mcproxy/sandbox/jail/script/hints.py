@@ -14,6 +14,7 @@ _UNWRAPPED = (
     "A call gives the tool's value itself, already unwrapped and decoded: there is no envelope "
     "with content or text around it (raw=True of api.call_tool gives that)."
 )
+_LIST = "The value is a list."
 _CALL = 'await api.server("SERVER").TOOL(name=value)'
 _NETWORK = (
     "A script reaches only the hosts that sandbox.network.allowed_hosts of its namespace lists, "
@@ -62,6 +63,7 @@ _TABLE = (
     _Row("NameError", r"'(timedelta|timezone|date)'", "Add: from datetime import {0}"),
     _Row("NameError", r"'(Path)'", "Add: from pathlib import Path"),
     _Row("NameError", r"'(pd|np|plt)'", "Only the standard library is sure to be there."),
+    _Row("AttributeError", r"'list' object has no attribute '(?:get|items|keys|values)'", _LIST),
     _Row(
         "AttributeError",
         r"'(?:dict|list)' object has no attribute '(\w+)'",
@@ -82,7 +84,8 @@ _TABLE = (
         "The value is decoded already: leave out json.loads.",
     ),
     _Row("TypeError", r"string indices must be integers", "The value is text. " + _UNWRAPPED),
-    _Row("TypeError", r"list indices must be integers", "The value is a list. " + _UNWRAPPED),
+    _Row("TypeError", r"list indices must be integers", f"{_LIST} {_UNWRAPPED}"),
+    _Row("TypeError", r"'async for' requires .*, got", "A call gives its whole value: write for."),
     _Row("TypeError", r"'NoneType' object is not (?:subscriptable|iterable)", _UNWRAPPED),
     _Row(
         "TypeError",
@@ -92,6 +95,11 @@ _TABLE = (
     _Row("TypeError", r"unhashable type: 'dict'.*\n.*{{{{", "Write {{...}}, not {{{{...}}}}."),
     _Row("AttributeError", r"'(?:coroutine|Task|Future)' object", "Write await before it."),
     _Row("KeyError", r"'(?:content|text|structuredContent|result|data|isError)'", _UNWRAPPED),
+    _Row(
+        "KeyError",
+        r"\n.*environ",
+        "A script has no environment: servers have their credentials themselves.",
+    ),
     _Row(
         "RuntimeError",
         r"can't start new thread",
@@ -106,6 +114,11 @@ _TABLE = (
         "(ModuleNotFound|Import)Error",
         r"No module named '(?:api|mcp|mcproxy|tools)'",
         "api is already defined; nothing needs importing for tools: " + _CALL,
+    ),
+    _Row(
+        "ModuleNotFoundError",
+        r"'nest_asyncio'",
+        "Leave it out: asyncio.run works here as it is, and so does await at top level.",
     ),
     _Row(
         "ModuleNotFoundError",
@@ -126,14 +139,26 @@ _TABLE = (
     ),
     _Row(
         "SyntaxError",
-        r"\n\s*(?:const|let|var|function|async function)\s|=>|\n.*(?:&&|\|\|)|\n\s*//",
+        r"\n\s*(?:const|let|var|function|async function)\s|=>|\n.*(?:&&|\|\|)|\n\s*//"
+        r"|\n\s*\}?\s*(?:try|else|(?:if|for|while|catch) ?\(.*\)) ?\{",
         "The script is Python, not JavaScript.",
+    ),
+    _Row("SyntaxError", r"\n\s*[%!]", "A script is plain Python, without % and ! commands."),
+    _Row(
+        "SyntaxError",
+        r"f-string: (?:unmatched|expecting)",
+        "Inside the braces of an f-string write the other kind of quotes.",
     ),
     _Row(
         "SyntaxError",
         r"unterminated (?:triple-quoted )?(?:f-)?string literal",
         "In code that is sent as JSON, a newline inside a Python string is \\\\n; "
         "or use a triple-quoted string.",
+    ),
+    _Row(
+        "(PermissionError|FileNotFoundError|OSError)",
+        r"\n.*(?:Pool|Process)\w*\(",
+        "Scripts cannot start processes: use asyncio.gather or threads.",
     ),
     _Row(
         "(PermissionError|FileNotFoundError|OSError)",

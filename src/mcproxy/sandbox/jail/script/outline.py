@@ -117,11 +117,17 @@ def _block(body: list[ast.stmt], place: CodePlace, waiting: _Waiting) -> None:
 
 
 def _leaves(statement: ast.stmt) -> bool:
-    if isinstance(statement, ast.If):
-        return any(_leaves(last) for last in (*statement.body[-1:], *statement.orelse[-1:]))
-    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-        return _name_of(statement.value.func) in _EXIT_NAMES
-    return isinstance(statement, (*_EXITS, ast.Assert))
+    ends = [statement]  # of the branches, of which any may be a way out
+    while ends:
+        end = ends.pop()
+        if isinstance(end, ast.If):
+            ends += (*end.body[-1:], *end.orelse[-1:])
+        elif isinstance(end, ast.Expr) and isinstance(end.value, ast.Call):
+            if _name_of(end.value.func) in _EXIT_NAMES:
+                return True
+        elif isinstance(end, (*_EXITS, ast.Assert)):
+            return True
+    return False
 
 
 def _name_of(node: ast.AST) -> str:

@@ -74,6 +74,9 @@ def _innermost(error: BaseException) -> _Where:
 
 
 def _advice(error: BaseException, message: str, where: _Where) -> str | None:
+    server = error.name if isinstance(error, NameError | ModuleNotFoundError) else None
+    if server and server in where.names.get("api", ()):  # type: ignore[operator]
+        return f"It is a server: write api.server({server!r})."
     parts = [hint(type(error).__name__, message, where.source()) or ""]
     if isinstance(error, _WRONG_SHAPE):
         shown = shapes(where.source(), where.names)

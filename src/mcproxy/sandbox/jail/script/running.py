@@ -15,6 +15,7 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from mcproxy.sandbox.jail.script import styles
 from mcproxy.sandbox.jail.script.api import Api
@@ -28,6 +29,7 @@ _LAST = "__last__"
 _REWRITE_DEPTH = 10_000  # frames; a long chain of operators nests as deeply as it is long
 _BLOCKS = (ast.If, ast.Try, ast.TryStar, ast.With, ast.AsyncWith)
 _PLAIN = (str, bytes, int, float, list, tuple, dict, set, frozenset)
+_LAZY = (types.GeneratorType, map, filter, zip, enumerate, reversed)
 _NEEDS_LOOP = {"create_task", "ensure_future", "get_running_loop", "current_task"}
 
 
@@ -193,9 +195,9 @@ def _result(program: Program, names: dict[str, object]) -> object:
     entry = _entry(program, names) if value is None else None
     if entry is not None:
         value = entry()
-    if value is not None:
-        return value
-    return names["result"] if "result" in names else names.get(_LAST)
+    if value is None:
+        value = names["result"] if "result" in names else names.get(_LAST)
+    return list(value) if isinstance(value, _LAZY) else value
 
 
 def _entry(program: Program, names: dict[str, object]) -> Callable[[], object] | None:
@@ -204,8 +206,13 @@ def _entry(program: Program, names: dict[str, object]) -> Callable[[], object] |
     wanted = ["run"] if "result" in names or _LAST in names else ["run", "main"]
     for name in wanted:
         function = names.get(name)
-        if name not in program.called and isinstance(function, types.FunctionType):
-            return function if _takes_nothing(function) else None
+        if name in program.called or not isinstance(function, types.FunctionType):
+            continue
+        if _takes(function, ()):
+            return function
+        api = names.get("api")
+        takes_api = [*inspect.signature(function).parameters][:1] == ["api"]
+        return partial(function, api) if takes_api and _takes(function, (api,)) else None
     return None
 
 
@@ -219,15 +226,15 @@ def silence(program: Program, names: dict[str, object]) -> str:
     """What to say about a script that shows nothing: no result and no output."""
     entry = names.get("run")
     if "run" not in program.called and isinstance(entry, types.FunctionType):
-        if not _takes_nothing(entry):
+        if _entry(program, names) is None:
             return "run() takes arguments, so it was not called; write it without any"
         return "run() gave None: return what you want to see"
     return "nothing to see: end with an expression, set the variable `result`, or define run()"
 
 
-def _takes_nothing(function: types.FunctionType) -> bool:
+def _takes(function: types.FunctionType, given: tuple[object, ...]) -> bool:
     try:
-        inspect.signature(function).bind()
+        inspect.signature(function).bind(*given)
     except TypeError:
         return False
     return function.__code__.co_filename == SCRIPT

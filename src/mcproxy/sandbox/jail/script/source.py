@@ -43,6 +43,7 @@ _MEMBERS = {("JSON", "stringify"): "json.dumps", ("JSON", "parse"): "json.loads"
 _MEMBERS |= {("console", name): "print" for name in ("log", "error", "warn", "info", "debug")}
 _MAY_BIND = {"exec", "eval", "globals", "locals", "vars"}
 _OURS = ("api", "mcproxy")  # modules that scripts import what is there already from
+_OFFERED = ("ToolError", "call_tool", "parallel", "schema", "search", "server")
 # Whether a tree has to be looked at for names of JavaScript and imports of ours.
 _SUSPECT = re.compile(
     r"\b(?:true|false|null|undefined|console|JSON)\b|\b(?:import|from)\b.*\b(?:api|mcproxy)\b"
@@ -158,7 +159,7 @@ _REPAIRS: tuple[tuple[Callable[[str], str], str], ...] = (
 def _without_javascript(source: ScriptSource) -> ScriptSource:
     nodes = all_nodes(source.tree)
     bound = bound_names(nodes)
-    if "*" in bound or any(isinstance(n, ast.Name) and n.id in _MAY_BIND for n in nodes):
+    if any(isinstance(n, ast.Name) and n.id in _MAY_BIND for n in nodes):
         return source
     mender = _Mender(bound)
     tree = mender.visit(source.tree)
@@ -222,8 +223,10 @@ class _Mender(ast.NodeTransformer):
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | list[ast.stmt]:
         module, _, inner = (node.module or "").partition(".")
-        if node.level or module not in _OURS or node.names[0].name == "*":
+        if node.level or module not in _OURS:
             return node
+        if node.names[0].name == "*":
+            return _taken_from_api(node, [(name, name) for name in _OFFERED])
         path = [part for part in inner.split(".") if part not in ("", "api")]
         taken = [(one.asname or one.name, ".".join([*path, one.name])) for one in node.names]
         return _taken_from_api(node, taken)
