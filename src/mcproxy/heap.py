@@ -14,7 +14,12 @@ from contextlib import asynccontextmanager
 
 QUIET_SECS = 1.0  # after a swap; they come in bursts
 PAUSE_SECS = 30.0  # between two, for a server that comes and goes all the time
-_YOUNG_OBJECTS = 5_000  # that one look goes through, within a millisecond; 700 is a few requests
+RENEW_SECS = 600.0  # and at most: what was set aside for nothing takes room for so long
+_THRESHOLDS = (
+    5_000,
+    5,
+    3,
+)  # the first is a millisecond, instead of a few requests; in all as usual
 
 
 class Heap:
@@ -22,32 +27,39 @@ class Heap:
 
     def __init__(self, quiet_secs: float = QUIET_SECS, pause_secs: float = PAUSE_SECS) -> None:
         self._quiet_secs, self._pause_secs = quiet_secs, pause_secs
-        self._due: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = float("inf")
         self._not_before = 0.0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Tend the heap of this process; on leaving, all is as it was before."""
         usual = gc.get_threshold()
-        gc.set_threshold(_YOUNG_OBJECTS, *usual[1:])
+        gc.set_threshold(*_THRESHOLDS)
         try:
             yield
         finally:
-            if self._due:
-                self._due.cancel()
+            if self._timer:
+                self._timer.cancel()
             gc.unfreeze()
             gc.set_threshold(*usual)
 
     def swapped(self) -> None:
         """Other values have taken the place of those that lived long. Returns at once."""
-        if self._due is None:
-            loop = asyncio.get_running_loop()
-            when = max(loop.time() + self._quiet_secs, self._not_before)
-            self._due = loop.call_at(when, self._set_aside)
+        now = asyncio.get_running_loop().time()
+        self._plan(max(now + self._quiet_secs, self._not_before))
+
+    def _plan(self, when: float) -> None:
+        if when < self._due:
+            if self._timer:
+                self._timer.cancel()
+            self._due = when
+            self._timer = asyncio.get_running_loop().call_at(when, self._set_aside)
 
     def _set_aside(self) -> None:
-        self._due = None
-        self._not_before = asyncio.get_running_loop().time() + self._pause_secs
+        now = asyncio.get_running_loop().time()
+        self._due, self._not_before = float("inf"), now + self._pause_secs
         gc.unfreeze()
         gc.collect()
         gc.freeze()
+        self._plan(now + RENEW_SECS)
