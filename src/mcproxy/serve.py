@@ -23,8 +23,8 @@ from mcproxy.config.load import Loaded
 from mcproxy.config.running import announced, url_of
 from mcproxy.config.state import state_directory
 from mcproxy.frontends import stdio
+from mcproxy.frontends.connections import LISTEN_BACKLOG, ConnectionLimits, Connections
 from mcproxy.frontends.http import application
-from mcproxy.frontends.http_connection import ConnectionLimits, Connections, server_on
 from mcproxy.frontends.pipes import connected
 from mcproxy.frontends.request_auth import Site
 from mcproxy.frontends.sessions import Bounds, Sessions
@@ -56,8 +56,7 @@ def connection_limits(descriptors: int) -> ConnectionLimits:
     return ConnectionLimits(in_all, min(usual.of_one_address, in_all // 2))
 
 
-FLUSH_SECS = 1.0  # at the end, a client that still reads has read what was written by then
-LISTEN_BACKLOG = 2048  # connections that the kernel keeps until they are accepted
+FLUSH_SECS = 2.0  # at the end, a client that still reads has read what was written by then
 
 Mask = Callable[[Redactor], None]
 
@@ -117,7 +116,7 @@ async def serve_http(
     sessions = Sessions(app.gateway, app.gate, bounds)
     site = _site(app, sessions, bound)
     page = Page(site, app.console())
-    server = server_on(application(site, page.routes()), connections)
+    asgi = application(site, page.routes())
     if not bound.loopback and not app.has_auth:
         log.warning(_OPEN, host)
     async with (
@@ -127,8 +126,7 @@ async def serve_http(
         sessions.running(),
         asyncio.TaskGroup() as tasks,
     ):
-        serving = tasks.create_task(server.serve([listener]), name="http")
-        sweeping = tasks.create_task(connections.run(), name="connections")
+        serving = tasks.create_task(connections.run(asgi, listener), name="http")
         named = f"[{host}]" if ":" in host else host
         if welcome:
             welcome.sandbox(app.sandbox)
@@ -139,10 +137,8 @@ async def serve_http(
         page.viewings.close()
         await app.gate.drain()
         sessions.close()
-        await connections.flushed(FLUSH_SECS)
-        server.should_exit = True
-        await serving
-        sweeping.cancel()
+        await connections.close(FLUSH_SECS)
+        serving.cancel()
 
 
 async def serve_stdio(

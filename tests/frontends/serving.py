@@ -17,8 +17,8 @@ from mcproxy.config.load import load_document
 from mcproxy.config.model import Audit
 from mcproxy.exchange import Exchange, Upstream
 from mcproxy.frontends.capacity import Gate
+from mcproxy.frontends.connections import ConnectionLimits, Connections
 from mcproxy.frontends.http import application
-from mcproxy.frontends.http_connection import ConnectionLimits, Connections, server_on
 from mcproxy.frontends.request_auth import Site
 from mcproxy.frontends.sessions import Bounds, Sessions
 from mcproxy.gateway.approval_records import ApprovalRecords
@@ -208,20 +208,17 @@ async def serving(
         verified=_unchanged,
     )
     connections = Connections(limits or ConnectionLimits())
-    server = server_on(application(site), connections)
-    listener = socket.create_server(("127.0.0.1", 0))
-    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     async with (
+        _listening() as listener,
         world.store,
         world.gateway.running(),
         sessions.running(),
         asyncio.TaskGroup() as tasks,
     ):
-        running = tasks.create_task(server.serve([listener]))
-        watching = tasks.create_task(connections.run())
+        running = tasks.create_task(connections.run(application(site), listener))
         try:
             async with httpx.AsyncClient(
-                base_url=address,
+                base_url=f"http://127.0.0.1:{listener.getsockname()[1]}",
                 timeout=httpx.Timeout(BOUND_SECS),
                 limits=httpx.Limits(max_connections=None),
                 trust_env=False,
@@ -230,10 +227,14 @@ async def serving(
                 yield Served(http, world, sessions, gate, scripts, connections)
         finally:
             sessions.close()
-            await connections.flushed(0)
-            server.should_exit = True
-            await running
-            watching.cancel()
+            await connections.close(0)
+            running.cancel()
+
+
+@asynccontextmanager
+async def _listening() -> AsyncIterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
 
 
 def request(method: str, params: JsonObject | None = None, id_: Json = 1) -> JsonObject:

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 
-from mcproxy.frontends.http_connection import ConnectionLimits
+from mcproxy.frontends.connections import ConnectionLimits
 from mcproxy.frontends.sessions import Bounds
 from mcproxy.types import JsonObject
 from tests.frontends.serving import BOUND_SECS, Served, request, serving

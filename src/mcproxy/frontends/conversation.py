@@ -261,6 +261,11 @@ def too_many() -> RpcError:
     return RpcError(mcp.TOO_MANY_REQUESTS, text, retry_after=RETRY_SECS)
 
 
+def wants_progress(request: Request) -> bool:
+    """Whether the client waits for news of a tool call."""
+    return request.method == mcp.CALL_TOOL and glance(request.params).progress_token is not None
+
+
 def wants_signs(request: Request) -> int | str | None:
     """The progress token of a script; tools of servers tell of their progress themselves."""
     if request.method != mcp.CALL_TOOL:

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcproxy.config.model import ANY
 from mcproxy.frontends import plain, sse, streamable
@@ -25,6 +25,7 @@ from mcproxy.frontends.request_auth import (
     MESSAGE,
     SESSION,
     Handler,
+    IncomingRequest,
     Site,
     caller,
     denied,
@@ -45,7 +46,6 @@ _NO_BASE = (
     "the gateway does not know under which URL you reach it: set auth.jwt.resource, or list the "
     "host in allowed_hosts"
 )
-_ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 PREFLIGHT_SECS = 600  # that a browser may go by an answer, so also by a configuration that is gone
 _NAMESPACE = "x-namespace"
@@ -61,7 +61,7 @@ _VARIES = (b"vary", b"Origin")  # the same as ASGI has it
 
 def application(site: Site, others: Sequence[Route] = ()) -> ASGIApp:
     """The ASGI application, with what else there is to see. A final slash makes no difference, so
-    that nobody is redirected."""
+    that nobody is redirected. What carries calls is found without a framework's layers."""
     mcp: dict[str, Handler] = {
         "POST": streamable.post,
         "GET": streamable.get,
@@ -69,33 +69,43 @@ def application(site: Site, others: Sequence[Route] = ()) -> ASGIApp:
     }
     events: dict[str, Handler] = {"POST": plain.answer, "GET": sse.get}
     resource: dict[str, Handler] = {"GET": _resource, "HEAD": _resource}
+    named = {"/sse": open_to_pages(events), "/mcp": open_to_pages(mcp)}
     handlers: dict[str, Mapping[str, Handler]] = {
         MESSAGE: open_to_pages({"POST": _message}),
-        "/sse": open_to_pages(events),
-        "/sse/{namespace}": open_to_pages(events),
-        "/mcp": open_to_pages(mcp),
-        "/mcp/{namespace}": open_to_pages(mcp),
+        **named,
         "/health": {"GET": _health, "HEAD": _health},
         "/metrics": {"GET": _metrics},
     }
-    routes = [_route(site, path + end, by) for end in ("", "/") for path, by in handlers.items()]
-    documents = [_route(site, WELL_KNOWN + end, resource) for end in ("", "/{path:path}")]
-    app = Starlette(
-        routes=[*routes, *documents, *others], exception_handlers={HTTPException: _http_error}
-    )
-    app.router.redirect_slashes = False
-    return judged(site, app)
+    rest = Starlette(routes=others, exception_handlers={HTTPException: _http_error})
+    rest.router.redirect_slashes = False
+
+    def handlers_of(path: str) -> tuple[Mapping[str, Handler] | None, dict[str, str]]:
+        path = path.removesuffix("/")
+        if path in handlers:
+            return handlers[path], {}
+        place, _, last = path.rpartition("/")
+        if last and place in named:
+            return named[place], {"namespace": last}
+        return (resource if f"{path}/".startswith(f"{WELL_KNOWN}/") else None), {}
+
+    async def routed(scope: Scope, receive: Receive, send: Send) -> None:
+        by_method, scope["path_params"] = handlers_of(scope["path"])
+        if by_method is None:
+            await rest(scope, receive, send)
+        else:
+            response = await _answer(site, IncomingRequest(scope, receive), by_method)
+            await response(scope, receive, send)
+
+    return judged(site, routed)
 
 
-def _route(site: Site, path: str, handlers: Mapping[str, Handler]) -> Route:
-    async def endpoint(request: Request) -> Response:
-        handler = handlers.get(request.method)
-        if handler is None:
-            raise HTTPException(405, headers={"Allow": ", ".join(handlers)})
-        await recognise(site, request)
-        return await handler(site, request)
-
-    return Route(path, endpoint, methods=_ALL_METHODS)
+async def _answer(site: Site, request: Request, handlers: Mapping[str, Handler]) -> Response:
+    handler = handlers.get(request.method)
+    if handler is None:
+        error = HTTPException(405, headers={"Allow": ", ".join(handlers)})
+        return foreign(request) or http_error(request, error)
+    await recognise(site, request)
+    return await handler(site, request)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -122,7 +132,7 @@ async def _resource(site: Site, request: Request) -> Response:
     """For everybody, whatever token comes with it: this is how one gets a right one."""
     rules = site.gateway.issuer()
     if rules is None:
-        raise HTTPException(404)
+        return foreign(request) or http_error(request, HTTPException(404))
     if site.gate.closed:
         return stopping()
     path: str = request.scope["path"]

@@ -6,9 +6,11 @@ import math
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias, get_args
 
 from msgspec.structs import replace
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -65,6 +67,30 @@ class Site:
 
 
 Handler = Callable[[Site, Request], Awaitable[Response]]
+
+
+class SortedHeaders(Headers):
+    """The headers of a request: several are looked for, so they are sorted once."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope=scope)
+        self._first = dict(reversed(scope["headers"]))  # of several, the first one counts
+
+    def __getitem__(self, key: str) -> str:
+        found: bytes = self._first[key.lower().encode("latin-1")]
+        return found.decode("latin-1")
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and key.lower().encode("latin-1") in self._first
+
+
+class IncomingRequest(Request):
+    """A request, with its headers sorted."""
+
+    @cached_property
+    def headers(self) -> Headers:
+        """As Starlette has them."""
+        return SortedHeaders(self.scope)
 
 
 def judged(site: Site, app: ASGIApp) -> ASGIApp:
@@ -195,8 +221,7 @@ def share_of(site: Site, request: Request) -> str:
     state = request.scope["state"]
     share: str | None = state.get("share")
     if share is None:
-        source = source_of(request)
-        name = site.gateway.identify(source) if source.caller.token else None
+        name = site.gateway.identify(source_of(request)) if caller(request).token else None
         share = state["share"] = owner_of(name, verdict(request).sender)
     return share
 

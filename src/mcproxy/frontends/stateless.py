@@ -12,7 +12,7 @@ from starlette.responses import Response
 from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.frontends.conversation import ReplyTo
-from mcproxy.frontends.params import check, check_parameters, glance
+from mcproxy.frontends.params import check, check_parameters
 from mcproxy.frontends.request_auth import (
     EVENTS,
     JSON,
@@ -78,11 +78,6 @@ async def answer(
         status = STATUSES.get(error.code, 200)
         return raw(wire.encode(wire.Failure(received.id, error)), status)
     return await _answer(site, request, received, source)
-
-
-def wants_progress(message: wire.Request) -> bool:
-    """Whether the client waits for news of a tool call."""
-    return message.method == mcp.CALL_TOOL and glance(message.params).progress_token is not None
 
 
 def _schema(site: Site, source: RequestSource, tool: Json) -> JsonObject:

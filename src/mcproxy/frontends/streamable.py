@@ -14,6 +14,7 @@ from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange
 from mcproxy.frontends import plain, stateless
+from mcproxy.frontends.conversation import wants_progress
 from mcproxy.frontends.params import glance
 from mcproxy.frontends.request_auth import (
     EVENTS,
@@ -153,7 +154,7 @@ async def _answer(
     stream = answer.stream
     terms = ResponseOptions(
         streams,
-        at_once=streams and (stateless.wants_progress(message) or not takes(accept, JSON)),
+        at_once=streams and (wants_progress(message) or not takes(accept, JSON)),
         opening=_priming(session, stream.name, 0),
         resumable=True,
         quiet_secs=site.sessions.bounds.heartbeat_secs,

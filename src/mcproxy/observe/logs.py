@@ -53,7 +53,7 @@ def configure(
     root.handlers[:] = [handler, *also]
     root.setLevel(logging.INFO)
     logging.getLogger("mcproxy").setLevel(min(level, logging.INFO))
-    for library in ("uvicorn", "httpx", "httpx2"):  # httpx tells every URL, and some hold a key
+    for library in ("httpx", "httpx2"):  # httpx tells every URL, and some hold a key
         logging.getLogger(library).setLevel(logging.WARNING)
 
 

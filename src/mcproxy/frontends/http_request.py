@@ -1,0 +1,180 @@
+"""One HTTP request and its answer as ASGI has them (ASGI specification, "HTTP"), on the connection
+that brought it. An answer that is there as a whole is written as a whole.
+"""
+
+import asyncio
+import logging
+import time
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.types import ASGIApp, Message, Scope
+
+if TYPE_CHECKING:
+    from mcproxy.frontends.http_connection import HttpConnection
+
+BODY_AHEAD_BYTES = 64 << 10  # of a body that nobody has asked for yet
+_STATUS_LINES = {
+    status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
+    for status in HTTPStatus
+}
+_WITHOUT_BODY = (204, 304)  # and without a length (RFC 9110, 8.6)
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CLOSE = (b"connection", b"close")
+_DISCONNECT: Message = {"type": "http.disconnect"}
+_FAULT: Message = {
+    "type": "http.response.start",
+    "status": 500,
+    "headers": [(b"content-length", b"0"), _CLOSE],
+}
+
+log = logging.getLogger(__name__)
+
+
+class HttpRequest:
+    """``started``: some of its answer was written; ``answered``: all of it."""
+
+    __slots__ = (
+        "_connection",
+        "_gone",
+        "_has_body",
+        "_head",
+        "_is_chunked",
+        "_last",
+        "_parts",
+        "_scope",
+        "_size",
+        "_waiter",
+        "_wants_continue",
+        "_whole",
+        "answered",
+        "started",
+    )
+
+    def __init__(self, connection: "HttpConnection", scope: Scope, *, last: bool) -> None:
+        self._connection, self._scope, self._last = connection, scope, last
+        self._parts: list[bytes] | None = []  # None: all was received
+        self._size = 0
+        self._whole = self._gone = self._has_body = self._is_chunked = False
+        self._wants_continue = any(
+            name == b"expect" and value.lower() == b"100-continue"
+            for name, value in scope["headers"]
+        )
+        self._waiter: asyncio.Future[None] | None = None
+        self._head: Message | None = None
+        self.started = self.answered = False
+
+    async def run(self, app: ASGIApp) -> None:
+        """Have it answered. What fails is logged, and the connection closed, so that an answer that
+        was cut off shows."""
+        try:
+            await app(self._scope, self.receive, self.send)
+        except Exception:
+            log.exception("a request over HTTP failed")
+            if not self.started:
+                self._head = None
+                await self.send(_FAULT)
+                await self.send({"type": "http.response.body"})
+        finally:
+            if not self.answered:
+                self._connection.transport.close()
+
+    # What came
+
+    def receive_part(self, body: bytes) -> None:
+        """A part of the body is there."""
+        if self._parts is not None:
+            self._parts.append(body)
+            self._size += len(body)
+            if self._size > BODY_AHEAD_BYTES:
+                self._connection.transport.pause_reading()
+            self._wake()
+
+    def receive_end(self) -> None:
+        """All of the body is there."""
+        self._whole = True
+        self._wake()
+
+    def disconnect(self) -> None:
+        """The client is gone."""
+        self._gone = True
+        self._wake()
+
+    async def receive(self) -> Message:
+        """The next part of the body; after the last one, that the request is over."""
+        if self._wants_continue and not self.started:
+            self._connection.transport.write(_CONTINUE)
+        self._wants_continue = False
+        while not (self._gone or self.answered):
+            if self._parts is not None and (self._parts or self._whole):
+                body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+                self._parts, self._size = None if self._whole else [], 0
+                return {"type": "http.request", "body": body, "more_body": not self._whole}
+            self._connection.transport.resume_reading()  # also to see that the client leaves
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return _DISCONNECT
+
+    def _wake(self) -> None:
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # What is answered
+
+    async def send(self, message: Message) -> None:
+        """Send the head, which waits for what follows it, or a part of the body."""
+        if not self._connection.writable.is_set():
+            await self._connection.writable.wait()
+        if self._gone or self._connection.over:
+            return
+        if message["type"] == "http.response.start":
+            self._head = message
+            return
+        body, more = message.get("body", b""), message.get("more_body", False)
+        head, self._head = self._head, None
+        self.started = True
+        if head:
+            self._connection.transport.write(self._begin(head) + self._framed(body, more=more))
+        else:
+            self._connection.transport.write(self._framed(body, more=more))
+        if not more:
+            self.answered = True
+            self._wake()
+            self._connection.answered(last=self._last)
+
+    def _begin(self, head: Message) -> bytes:
+        """The head of the answer, written. Raises ValueError for a header that would end it."""
+        status, headers = head["status"], head["headers"]
+        self._last = self._last or self._connection.last or _CLOSE in headers
+        lines = [_STATUS_LINES[status], b"date: %b\r\n" % _date(int(time.time()))]
+        sized = False
+        for name, value in headers:
+            sized = sized or name == b"content-length"
+            if name != b"connection":
+                lines.append(b"%b: %b\r\n" % (name, value))
+        self._has_body = self._scope["method"] != "HEAD" and status not in _WITHOUT_BODY
+        self._is_chunked = self._has_body and not sized and self._scope["http_version"] != "1.0"
+        if self._last:
+            lines.append(b"connection: close\r\n")
+        if self._is_chunked:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        text = b"".join(lines)
+        if text.count(b"\n") + text.count(b"\r") + text.count(b"\0") != 2 * len(lines):
+            raise ValueError("a header of an answer has a line break")
+        return text + b"\r\n"
+
+    def _framed(self, body: bytes, *, more: bool) -> bytes:
+        if not self._has_body:
+            return b""
+        if not self._is_chunked:
+            return body
+        part = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+        return part if more else part + b"0\r\n\r\n"
+
+
+@lru_cache(maxsize=1)
+def _date(secs: int) -> bytes:
+    """As RFC 9110, 6.6.1, wants it."""
+    return formatdate(secs, usegmt=True).encode()
