@@ -92,6 +92,7 @@ REQUIREMENTS: dict[str, str] = {
     "speed.long_lived_set_aside": (
         "what lives long is looked at by no collection of garbage, and freed once it is swapped out"
     ),
+    "speed.publish": "a change of one server costs no namespace what others have told",
     "access.scripts": "a script reaches its endpoint's servers only, by forged frames too",
     "access.passing": "prompts, resources, completions and subscriptions stay within the endpoint",
     "access.mode_hidden": "the mode of a guarded namespace shows in no refusal",

@@ -181,8 +181,8 @@ class App:
             asyncio.TaskGroup() as tasks,
         ):
             await self._ledger.load()
-            await self._pool.start()
-            self._install(self._policy)
+            dwell_secs = self._loaded.config.manifests.startup_dwell_secs
+            dwell_end = asyncio.get_running_loop().time() + dwell_secs
             servers = tasks.create_task(self._fleet.run(), name="fleet")
             verifying = tasks.create_task(self._verifier.run(), name="verifier")
             watching = tasks.create_task(self.activity.run(self._memory_mb), name="activity")
@@ -190,8 +190,10 @@ class App:
             learning = tasks.create_task(self._learning.run(), name="learning")
             judging = tasks.create_task(self._ledger.run(), name="ledger")
             try:
+                await self._pool.start()  # while the servers start
+                self._install(self._policy)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._loaded.config.manifests.startup_dwell_secs):
+                    async with asyncio.timeout_at(dwell_end):
                         await self._fleet.known()
                 live = tasks.create_task(self._live.run(), name="manifest")
                 following = tasks.create_task(self._reloader.run(watch=self._watch), name="reload")

@@ -1,14 +1,16 @@
 """What a request sees of the gateway's state: frozen, taken once, kept until it is answered."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
+from typing import TypeAlias
 
 import msgspec
 
 from mcproxy.gateway.names import aliases
 from mcproxy.manifest.lookup import outline
-from mcproxy.manifest.model import Manifest
+from mcproxy.manifest.model import Manifest, ServerPart
 from mcproxy.observe.redact import Redactor
 from mcproxy.policy.access import Policy
 from mcproxy.policy.namespaces import Namespace
@@ -20,27 +22,63 @@ BYTES_A_TOKEN = 4  # of JSON, near enough
 PREFIX = "mcproxy_"  # some clients put the server's name before the tool's
 _SHAPES_ONLY = Redactor()
 _LISTED: Collection[ServerState] = ("ready", "idle")  # the others may have tools we do not know
+Tools: TypeAlias = Mapping[str, Tool]
+
+
+class Outlines:
+    """What ``api.manifest()`` tells of each server, as JSON without secrets: written when it is
+    first asked for, for all namespaces that see the same of it, and kept while that stays."""
+
+    def __init__(self, redactor: Redactor, written: Iterable[tuple[Tools, bytes]] = ()) -> None:
+        self.redactor = redactor
+        # By the tools themselves: they are another object wherever they are others.
+        self._written = {id(tools): (tools, text) for tools, text in written}
+
+    def kept(self, parts: Iterable[ServerPart]) -> "Outlines":
+        """The same without those that are of none of these parts."""
+        ids = {id(part.tools) for part in parts}
+        return Outlines(self.redactor, (self._written[id_] for id_ in ids & self._written.keys()))
+
+    def of(self, part: ServerPart) -> bytes:
+        """The outline of what a namespace sees of a server."""
+        if id(part.tools) not in self._written:
+            text = msgspec.json.encode(self.redactor.prose(outline(part)))
+            self._written[id(part.tools)] = (part.tools, text)
+        return self._written[id(part.tools)][1]
 
 
 @dataclass(frozen=True)
 class View:
-    """One namespace's part of the manifest, and the JSON text behind ``api.manifest()``.
+    """One namespace's part of the manifest.
 
     ``asked``: the tools of which each call is asked for, with the place that says so;
     ``asks``: there may be any, among those that are not known too. ``bare`` are
     the servers whose tools and prompts keep their own names in direct mode; ``prefix`` stands
-    before the names of the gateway's own tools. ``redactor`` masks what is not a server's own
-    result: what is told of servers, their errors.
+    before the names of the gateway's own tools.
     """
 
     manifest: Manifest
-    manifest_json: bytes
+    outlines: Outlines
     namespace: Namespace
     asked: Mapping[ToolRef, Ruling]
     asks: bool
     bare: frozenset[str] = frozenset()
-    redactor: Redactor = _SHAPES_ONLY
     prefix: str = ""
+
+    @property
+    def redactor(self) -> Redactor:
+        """What masks all but a server's own results: what is told of servers, their errors."""
+        return self.outlines.redactor
+
+    @cached_property
+    def manifest_json(self) -> bytes:
+        """The JSON text behind ``api.manifest()``."""
+        servers = b",".join(
+            b"%b:%b" % (msgspec.json.encode(name), self.outlines.of(part))
+            for name, part in self.manifest.parts.items()
+        )
+        name = msgspec.json.encode(self.namespace.name)
+        return b'{"namespace":%b,"servers":{%b}}' % (name, servers)
 
     @cached_property
     def direct(self) -> Mapping[str, Tool]:
@@ -88,6 +126,7 @@ class Snapshot:
 
     policy: Policy
     views: Mapping[str, View]
+    outlines: Outlines
 
     def parts(self) -> Mapping[str, Manifest]:
         """What each namespace and group sees of the manifest."""
@@ -104,18 +143,24 @@ def take_snapshot(
 
     ``before``: what of it is unchanged is taken over.
     """
-    views: dict[str, View] = {}
+    known_texts = before.outlines if before and before.outlines.redactor is redactor else None
+    seen: dict[str, tuple[Manifest, Mapping[ToolRef, Ruling]]] = {}
     for name, namespace in policy.endpoints.items():
         reached = manifest.visible_to(namespace.servers)
         rulings = _rulings(reached, namespace)
         known = before.views.get(name) if before else None
         visible = reached.without(_denied(rulings), known.manifest if known else None)
-        told = msgspec.json.encode(redactor.prose(outline(visible, name)))
+        seen[name] = (visible, rulings)
+    parts = chain.from_iterable(visible.parts.values() for visible, _ in seen.values())
+    outlines = (known_texts or Outlines(redactor)).kept(parts)
+    views: dict[str, View] = {}
+    for name, (visible, rulings) in seen.items():
+        namespace = policy.endpoints[name]
         asked = {ref: ruling for ref, ruling in rulings.items() if ruling.verdict == "ask"}
         asks = any(part.tools.may_ask() for part in namespace.members())
         prefix = policy.surfaces.prefix
-        views[name] = View(visible, told, namespace, asked, asks, policy.bare, redactor, prefix)
-    return Snapshot(policy, views)
+        views[name] = View(visible, outlines, namespace, asked, asks, policy.bare, prefix)
+    return Snapshot(policy, views, outlines)
 
 
 def _rulings(manifest: Manifest, namespace: Namespace) -> Mapping[ToolRef, Ruling]:

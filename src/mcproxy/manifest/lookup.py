@@ -4,7 +4,7 @@ What a caller may not see is not in the manifest that it is given, so it is unkn
 words as what does not exist.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from mcproxy.errors import UnknownServer, UnknownTool
 from mcproxy.manifest.learned import Returns, unlearned
@@ -56,13 +56,10 @@ def schema(manifest: Manifest, server: str, tool: str, returns: Returns = unlear
     return {**told, "returns": learned.told} if learned else told
 
 
-def outline(manifest: Manifest, namespace: str) -> JsonObject:
-    """What ``api.manifest()`` gives a script: servers with their descriptions and tool names."""
-    servers: Mapping[str, Json] = {
-        name: {"description": view.description, "tools": [tool.ref.tool for tool in view.tools]}
-        for name, view in manifest.servers.items()
-    }
-    return {"namespace": namespace, "servers": dict(servers)}
+def outline(part: ServerPart) -> JsonObject:
+    """What ``api.manifest()`` tells of a server: its description and the names of its tools."""
+    names: list[Json] = [tool.ref.tool for tool in part.view.tools]
+    return {"description": part.view.description, "tools": names}
 
 
 def _near_calls(
