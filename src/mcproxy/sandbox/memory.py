@@ -7,6 +7,7 @@ here they are held to the limit that the script was given, as soon as somebody l
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,8 @@ from mcproxy.sandbox.worker_slot import WorkerSlot
 LOOK_EVERY_SECS = 0.05  # at 2 GB/s a script is 100 MB over before it is stopped
 SPARE_KIB = 16 << 10  # the main thread's stack (8 MiB), and the tables of what may be kept
 
-_COUNTED = ("RssAnon", "RssShmem", "VmPTE")
+_PID = re.compile(rb"^Pid:\s*(\d+)", re.MULTILINE)  # -1, which is none, once it has ended
+_COUNTED = re.compile(rb"^(?:RssAnon|RssShmem|VmPTE):\s*(\d+) kB", re.MULTILINE)
 
 
 def most_kib(walls: Walls, data_bytes: int) -> int:
@@ -60,12 +62,8 @@ def used_kib(pidfd: int) -> int:
     Pages of files on disk are not in it: the kernel can take these back.
     """
     with contextlib.suppress(OSError):
-        pid = _fields(Path(f"/proc/self/fdinfo/{pidfd}"))["Pid"]
-        status = _fields(Path(f"/proc/{pid}/status"))
-        return sum(int(status.get(name, "0 kB").split()[0]) for name in _COUNTED)
+        found = _PID.search(Path(f"/proc/self/fdinfo/{pidfd}").read_bytes())
+        if found:
+            status = Path(f"/proc/{int(found[1])}/status").read_bytes()
+            return sum(map(int, _COUNTED.findall(status)))
     return 0
-
-
-def _fields(file: Path) -> dict[str, str]:
-    pairs = (line.partition(":") for line in file.read_text().splitlines())
-    return {name: value.strip() for name, _, value in pairs}

@@ -60,6 +60,7 @@ class Lane:
         self._changed = asyncio.Event()
         self._recent: deque[float] = deque(maxlen=STARTS)
         self._retired = self._closed = False
+        self._behind = False  # a script had to wait for its worker since all were ready
         self.running = 0
         self.starts = 0
 
@@ -81,7 +82,9 @@ class Lane:
                 # A failure is not lost: the next script meets it again and reports it.
                 with contextlib.suppress(ZygoteFailed, TimeoutError, OSError):
                     while len(self._seats) < self._size and not self._retired:
-                        self._seats.append(await self._seat(await self._living()))
+                        zygote = await self._living()
+                        self._seats.append(await self._seat(zygote, warm=not self._behind))
+                    self._behind = False
                 await self._changed.wait()
                 self._changed.clear()
         finally:
@@ -140,6 +143,7 @@ class Lane:
             if seat.worker.is_alive:
                 return seat
             await finish(seat.clear_away(), CLEAR_SECS)
+        self._behind = True  # warming would take the processors from scripts that wait
         try:
             return await self._seat(await self._living(), warm=False)
         except ZygoteFailed:

@@ -283,6 +283,7 @@ class Zygote:
         for future in waiting:
             if not future.done():
                 future.set_exception(ZygoteFailed("it ended unexpectedly"))
+                future.exception()  # whoever asked may have been cancelled meanwhile
         for exited in self._workers.values():
             exited.set_result(None)
         self._workers.clear()
