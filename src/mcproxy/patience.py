@@ -6,27 +6,39 @@ Knows neither calls nor scripts.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 
 class Clock:
     """The clock of one limit; it runs while none of the questions asked within it is open."""
 
     def __init__(self) -> None:
+        self._secs = 0.0
         self._limit: asyncio.Timeout | None = None
         self._open = 0
         self._left = 0.0
 
-    @asynccontextmanager
-    async def limit(self, secs: float) -> AsyncIterator[None]:
+    def limit(self, secs: float) -> Self:
         """``asyncio.timeout`` of ``secs`` by this clock, once. Raises TimeoutError."""
-        async with asyncio.timeout(secs) as limit:
-            self._limit = limit
-            try:
-                yield
-            finally:
-                self._limit = None
+        self._secs = secs
+        return self
+
+    async def __aenter__(self) -> None:
+        self._limit = asyncio.timeout(self._secs)
+        await self._limit.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        limit, self._limit = self._limit, None
+        if limit:
+            await limit.__aexit__(kind, error, trace)
 
     @contextmanager
     def stopped(self) -> Iterator[None]:

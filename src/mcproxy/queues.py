@@ -6,8 +6,8 @@ it, and says on whose behalf. Who enters, waits or is refused, and who is next, 
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -70,7 +70,7 @@ class Queues:
         self, capacities: Mapping[str, Capacity] | None = None, wait_secs: float = WAIT_SECS
     ) -> None:
         self._capacities = dict(capacities or {})
-        self._wait_secs = wait_secs
+        self.wait_secs = wait_secs
         self._places: dict[str, _Place] = {}
 
     def apply(self, capacities: Mapping[str, Capacity]) -> None:
@@ -84,30 +84,23 @@ class Queues:
         nobody = _Place()
         return {name: self._places.get(name, nobody).load for name in self._capacities}
 
-    @asynccontextmanager
-    async def entered(
+    def entered(
         self, ref: ToolRef, names: Collection[str], caller: str
-    ) -> AsyncIterator[None]:
+    ) -> AbstractAsyncContextManager[None]:
         """Hold a place in each of the named while the block runs; ``ref`` is what it is for.
 
         Waits where they are taken. Raises Busy where too many wait, or it takes too long.
         """
-        until = asyncio.get_running_loop().time() + self._wait_secs
-        held: list[str] = []
-        try:
-            # All go in the same order, so that two who hold places never wait for each other.
-            for name in sorted(set(names)):
-                await self._enter(name, ref, caller, until)
-                held.append(name)
-            yield
-        finally:
-            for name in held:
-                self._leave(name, caller)
+        # All go in the same order, so that two who hold places never wait for each other.
+        return _Held(self, ref, sorted(set(names)), caller)
 
-    async def _enter(self, name: str, ref: ToolRef, caller: str, until: float) -> None:
-        place = self._places.setdefault(name, _Place())
+    async def enter(self, name: str, ref: ToolRef, caller: str, until: float) -> None:
+        """Take a place, or wait for it; ``leave`` gives it back. Raises Busy."""
+        place = self._places.get(name)
+        if place is None:
+            place = self._places[name] = _Place()
         capacity = self._capacities.get(name)
-        decision = decide(capacity, place.load)
+        decision = "enter" if capacity is None else decide(capacity, place.load)
         if capacity is None or decision == "enter":
             place.running[caller] += 1
             return
@@ -117,7 +110,7 @@ class Queues:
             async with asyncio.timeout_at(until):
                 await self._turn(name, caller)
         except TimeoutError as error:
-            raise Busy(ref, capacity, RETRY_SECS, waited=self._wait_secs) from error
+            raise Busy(ref, capacity, RETRY_SECS, waited=self.wait_secs) from error
 
     async def _turn(self, name: str, caller: str) -> None:
         """Wait in line until a place is held."""
@@ -127,12 +120,13 @@ class Queues:
             await ticket.called.wait()
         except asyncio.CancelledError:
             if ticket.called.is_set():  # called at the moment at which it gave up
-                self._leave(name, caller)
+                self.leave(name, caller)
             else:
                 waiting.remove(ticket)
             raise
 
-    def _leave(self, name: str, caller: str) -> None:
+    def leave(self, name: str, caller: str) -> None:
+        """Give a place back; whoever waits for it is called."""
         place = self._places[name]
         place.running[caller] -= 1
         if not place.running[caller]:
@@ -149,3 +143,28 @@ class Queues:
             ticket = place.waiting.pop(next_in_line(callers, place.running))
             place.running[ticket.caller] += 1
             ticket.called.set()
+
+
+class _Held(AbstractAsyncContextManager[None]):
+    """Holds the places of one entrant; a generator would cost every call more than the places."""
+
+    def __init__(self, queues: Queues, ref: ToolRef, names: Sequence[str], caller: str) -> None:
+        self._queues, self._ref, self._names, self._caller = queues, ref, names, caller
+        self._held: list[str] = []
+
+    async def __aenter__(self) -> None:
+        until = asyncio.get_running_loop().time() + self._queues.wait_secs
+        try:
+            for name in self._names:
+                await self._queues.enter(name, self._ref, self._caller, until)
+                self._held.append(name)
+        except BaseException:
+            self._leave()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        for name in self._held:
+            self._queues.leave(name, self._caller)

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+import msgspec
+
 from mcproxy.patience import Clock
 
 if TYPE_CHECKING:
@@ -194,8 +196,7 @@ Wrapping: TypeAlias = Literal["never", "perhaps", "always"]
 """``perhaps``: where the text of the result is that of the member ``result``."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResult:
+class ToolResult(msgspec.Struct, frozen=True):
     """A ``CallToolResult`` (MCP, server/tools) as raw JSON, so that passing it on costs nothing.
 
     ``ref``: the tool that answered, where the name that was asked may have been another form of it.

@@ -124,7 +124,7 @@ def test_executions_are_counted_by_outcome() -> None:
 def test_searches_and_requests_are_counted() -> None:
     metrics = Metrics()
     metrics.searched()
-    with metrics.request():
+    with metrics.in_flight:
         during = samples(metrics)
     assert during["mcproxy_searches_total", ()] == 1
     assert during["mcproxy_requests_in_flight", ()] == 1

@@ -13,10 +13,11 @@ rules under a running script.
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import msgspec
+from msgspec.structs import replace
 
 from mcproxy import mcp
 from mcproxy.errors import InvalidArguments, RateLimited, TooLarge, ToolHeld, UnknownTool
@@ -237,7 +238,7 @@ def announced(exchange: Exchange, call: ServerCall) -> CallTool:
         def notify(method: str, params: JsonObject) -> None:
             exchange.notify(method, _named(ref, params) if method == mcp.PROGRESS else params)
 
-        return await call(msgspec.structs.replace(exchange, notify=notify), ref, arguments)
+        return await call(replace(exchange, notify=notify), ref, arguments)
 
     return announced_call
 

@@ -105,7 +105,7 @@ class Gateway:
         if not isinstance(message, Request):
             return None
         try:
-            with self._metrics.request():
+            with self._metrics.in_flight:
                 return await self._handle(message, source, exchange)
         except RpcError as error:
             return Failure(message.id, error)

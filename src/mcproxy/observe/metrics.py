@@ -10,7 +10,6 @@ called, and beyond ``MAX_TOOLS`` of those the rest is counted together.
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -61,8 +60,21 @@ class MetricFacts:
     queues: Mapping[str, Load] = field(default_factory=dict)
 
 
+class InFlight:
+    """Counts what is under way: as many as are within a ``with`` of it."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __enter__(self) -> None:
+        self.count += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.count -= 1
+
+
 class Metrics:
-    """The counts since the start."""
+    """The counts since the start; ``in_flight``: of the requests that are being answered."""
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
@@ -86,9 +98,10 @@ class Metrics:
             registry=registry,
         )
         self._searches = Counter("mcproxy_searches", "Answered searches.", registry=registry)
-        self._in_flight = Gauge(
+        self.in_flight = InFlight()
+        Gauge(
             "mcproxy_requests_in_flight", "Requests being answered.", registry=registry
-        )
+        ).set_function(lambda: self.in_flight.count)
         self._known: set[ToolRef] = set()
 
     def measured(self, call: ServerCall) -> ServerCall:
@@ -116,10 +129,6 @@ class Metrics:
     def searched(self) -> None:
         """Count a search."""
         self._searches.inc()
-
-    def request(self) -> AbstractContextManager[None]:
-        """Count a request as in flight within the block."""
-        return self._in_flight.track_inprogress()
 
     def expose(self, facts: MetricFacts) -> bytes:
         """All metrics as text, of content type ``CONTENT_TYPE``."""

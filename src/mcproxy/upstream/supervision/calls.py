@@ -12,7 +12,7 @@ restarts.
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
@@ -100,44 +100,42 @@ class CallGuard:
 
     async def through(self, call: GuardedCall, work: Work[T]) -> T:
         """Do ``work`` with the session. Raises ServerDown, CallTimeout or UpstreamError."""
-        ref, clock = call.ref, Clock()
-        with self._counted():
-            session = await self._session(ref, call.exchange)
-            self._admit(ref)
-            try:
-                async with clock.limit(call.secs):
-                    result = await work(session, call.exchange.within(clock))
-            except TimeoutError as error:
-                await self._doubt(session)
-                raise CallTimeout(ref, call.secs, safe=call.safe) from error
-            except PeerClosed as error:
-                if error.retry_after is not None:
-                    self._breaker = CLOSED  # it lives, and says when
-                    raise ServerDown(
-                        ref, error.reason, how="is busy", retry_after=error.retry_after
-                    ) from error
-                await self._doubt(session)
-                raise ServerDown(ref, error.reason, unanswered=True) from error
-            except RpcError as error:
-                self._breaker = CLOSED
-                raise UpstreamError(ref, error) from error
-            except UNREADABLE as error:
-                odd = RpcError(RpcError.INTERNAL_ERROR, f"its answer is odd: {error}")
-                raise UpstreamError(ref, odd) from error
-            self._breaker = CLOSED
-            return result
-
-    @contextlib.contextmanager
-    def _counted(self) -> Iterator[None]:
         self.calls += 1
         self._empty.clear()
         try:
-            yield
+            session = await self._session(call.ref, call.exchange)
+            self._admit(call.ref)
+            return await self._bounded(call, session, work)
         finally:
             self.calls -= 1
             self._last_use = time.monotonic()
             if not self.calls:
                 self._empty.set()
+
+    async def _bounded(self, call: GuardedCall, session: ServerSession, work: Work[T]) -> T:
+        ref, clock = call.ref, Clock()
+        try:
+            async with clock.limit(call.secs):
+                result = await work(session, call.exchange.within(clock))
+        except TimeoutError as error:
+            await self._doubt(session)
+            raise CallTimeout(ref, call.secs, safe=call.safe) from error
+        except PeerClosed as error:
+            if error.retry_after is not None:
+                self._breaker = CLOSED  # it lives, and says when
+                raise ServerDown(
+                    ref, error.reason, how="is busy", retry_after=error.retry_after
+                ) from error
+            await self._doubt(session)
+            raise ServerDown(ref, error.reason, unanswered=True) from error
+        except RpcError as error:
+            self._breaker = CLOSED
+            raise UpstreamError(ref, error) from error
+        except UNREADABLE as error:
+            odd = RpcError(RpcError.INTERNAL_ERROR, f"its answer is odd: {error}")
+            raise UpstreamError(ref, odd) from error
+        self._breaker = CLOSED
+        return result
 
     def _admit(self, ref: ToolRef) -> None:
         now = time.monotonic()
