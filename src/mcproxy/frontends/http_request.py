@@ -134,11 +134,10 @@ class HttpRequest:
             return
         body, more = message.get("body", b""), message.get("more_body", False)
         head, self._head = self._head, None
+        written = self._begin(head) if head else b""
+        written += self._framed(body, more=more)
         self.started = True
-        if head:
-            self._connection.transport.write(self._begin(head) + self._framed(body, more=more))
-        else:
-            self._connection.transport.write(self._framed(body, more=more))
+        self._connection.transport.write(written)
         if not more:
             self.answered = True
             self._wake()
