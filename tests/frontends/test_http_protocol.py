@@ -63,6 +63,16 @@ async def test_requests_are_answered_and_the_connection_closed(sent: bytes, stat
     assert b"content-length: %d" % len(body) in head, "one answer, of its length"
 
 
+@pytest.mark.requirement("http.protocol")
+async def test_a_trailer_passes_for_no_header() -> None:
+    trailer = b"0\r\nX-Namespace: locked\r\nAuthorization: Bearer wrong\r\n\r\n"
+    chunks = b"%x\r\n%b\r\n%b" % (len(PING), PING, trailer)
+    head = HEAD.replace(b"Content-Length: %d" % len(PING), b"Transfer-Encoding: chunked")
+    answer, body = await answered(head + CLOSE + chunks)
+    assert answer.startswith(b"http/1.1 200 "), "as a header, a wrong token is 401"
+    assert b'"result"' in body
+
+
 async def test_a_head_alone_is_asked_for() -> None:
     head, body = await answered(HEALTH.replace(b"GET", b"HEAD") + CLOSE)
     assert (b"content-length: 2" in head, body) == (True, b"")

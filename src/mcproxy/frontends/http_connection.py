@@ -173,7 +173,7 @@ class HttpConnection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; those of a trailer are of no request."""
+        """A header, or a line of a trailer."""
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
@@ -187,6 +187,7 @@ class HttpConnection(asyncio.Protocol):
             self._connections.end(self, "too many requests ahead of their turn")
             return
         request = self._reading = HttpRequest(self, self._scope(), last=not self._is_kept())
+        self._headers = []  # of a trailer, which must not pass for headers (RFC 9110, 6.5.1)
         if self._answering is None:
             self._begin(request)
         else:

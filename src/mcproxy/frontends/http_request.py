@@ -104,7 +104,7 @@ class HttpRequest:
 
     async def receive(self) -> Message:
         """The next part of the body; after the last one, that the request is over."""
-        if self._wants_continue and not self.started:
+        if self._wants_continue and not (self.started or self._gone):
             self._connection.transport.write(_CONTINUE)
         self._wants_continue = False
         while not (self._gone or self.answered):
