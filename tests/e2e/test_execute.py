@@ -165,3 +165,29 @@ def test_check_only_runs_nothing(served: Running) -> None:
     refused: Any = served.run('api.server("ehco").echo()', check_only="true")
     assert refused["error"]["type"] == "CheckError"
     assert "check_only must be true or false" in str(served.run("1", check_only=3)["fault"])
+
+
+@pytest.mark.requirement("preflight.bounded")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "(" * 50_000,
+        "[" * 5000 + "]" * 5000,
+        "-" * 50_000 + "1",
+        "x = " + "+".join(["api"] * 12_000),
+        "api" + ".x" * 25_000 + "()",
+        "api" + "()" * 25_000,
+        "if api: pass\n" + "elif api: pass\n" * 3000,
+        "\n".join(f"n{i} = n{i + 1}" for i in range(3000)) + "\nn0.api()",
+        "[api.x.y() " + " ".join(f"for a{i} in [1, 2]" for i in range(2400)) + "]",
+        "def f():\n" + "    api.echo.pid()\n" * 1500 + "f()\n" * 3000 + "f(",
+        '"""' * 17_000,
+        "{a: " * 10_000,
+        "\\n" * 25_000,
+    ],
+    ids=range(13),
+)
+def test_no_script_stops_the_gateway_by_being_read(served: Running, code: str) -> None:
+    read: Any = served.run(code[: 50 << 10], check_only=True)
+    assert read["status"] in ("success", "error")
+    assert served.run("40 + 2")["result"] == 42

@@ -52,6 +52,13 @@ ERRORS: dict[str, tuple[str, str, str, int | None, str]] = {
         2,
         "The value is a list. Here rows is",
     ),
+    "await in a text": (
+        "exec('x = await f()')",
+        "SyntaxError",
+        "'await' outside function",
+        1,
+        "leave out the await",
+    ),
     "flat tool name": (
         "github__list_issues(a=1)",
         "NameError",
@@ -61,7 +68,7 @@ ERRORS: dict[str, tuple[str, str, str, int | None, str]] = {
     ),
     "mcp tool name": ("mcp__github__get_me()", "NameError", "", 1, 'api.server("github").get_me'),
     "tool() taken literally": (
-        "api.server('s').tool('echo')",
+        "api.server('s').tool('echo', {})",
         "TypeError",
         "by name",
         1,

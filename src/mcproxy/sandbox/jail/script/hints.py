@@ -134,7 +134,7 @@ _TABLE = (
     _Row("SyntaxError", r"'return' outside function", "A script has no caller. " + _RESULT),
     _Row(
         "SyntaxError",
-        r"'await' outside async function|asynchronous comprehension outside",
+        r"'await' outside (?:async )?function|asynchronous comprehension outside",
         "Write `async def`, or leave out the await: a call without it waits for its value.",
     ),
     _Row(

@@ -131,7 +131,7 @@ def _leaves(statement: ast.stmt) -> bool:
 
 
 def _name_of(node: ast.AST) -> str:
-    while isinstance(node, ast.Call):
+    if isinstance(node, ast.Call):  # what a call gives is named by what is called
         node = node.func
     if isinstance(node, ast.Attribute):
         return node.attr

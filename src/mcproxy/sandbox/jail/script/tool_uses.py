@@ -248,16 +248,17 @@ def tool_uses(outline: Outline) -> Iterator[ToolUse]:
 
 def _may_reach_api(node: ast.expr, outline: Outline) -> bool:
     """Whether what is called begins with ``api`` or a name of the script's own: most do not."""
-    while not isinstance(node, ast.Name):
+    for _ in range(_MAX_STEPS):
+        if isinstance(node, ast.Name):
+            once = len(outline.bindings.get(node.id, ())) == 1
+            return node.id == "api" or once or node.id in outline.loops
         if isinstance(node, ast.Attribute | ast.Subscript):
             node = node.value
         elif isinstance(node, ast.Call):
             node = node.func
         else:
-            return False
-    return (
-        node.id == "api" or len(outline.bindings.get(node.id, ())) == 1 or node.id in outline.loops
-    )
+            break
+    return False
 
 
 def _uses(
