@@ -29,7 +29,7 @@ from mcproxy.types import Json, Tool, ToolRef, ToolResult
 FIRST, ONE_IN = 16, 256  # results looked at: so many of a tool, and then one in so many
 MAX_WAITING = 8  # results that wait to be looked at; more are not worth their memory
 MAX_RESULT_BYTES = 4 << 20  # of one that is looked at: to find its parts takes milliseconds
-HEAD_CHARS = 128 << 10  # of a larger one the head is looked at
+HEAD_CHARS = 32 << 10  # of a larger one the head is looked at, some milliseconds too
 KEPT_SECS = 90 * 86_400.0  # after its last use: a tool that is called once a month is not forgotten
 
 log = logging.getLogger(__name__)
