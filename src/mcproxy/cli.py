@@ -168,11 +168,11 @@ def _meet_signals(stop: _Handler, hangup: _Handler) -> None:
 def _serve(arguments: argparse.Namespace) -> int:
     from mcproxy.observe.logs import Unblocked, configure, tell_counts
 
-    to_stdout = arguments.log and not arguments.stdio
+    form, to_stdout = _log_form(arguments), arguments.log and not arguments.stdio
     with contextlib.closing(Unblocked(sys.stdout if to_stdout else sys.stderr)) as stream:
-        configure(**_log_form(arguments), stream=stream)
+        configure(**form, stream=stream)
         try:
-            return _serve_logging(arguments, stream)
+            return _serve_logging(arguments, stream, form)
         finally:
             _meet_signals(signal.SIG_IGN, signal.SIG_IGN)  # it ends, and starts no process any more
             tell_counts()
@@ -183,18 +183,18 @@ def _log_form(arguments: argparse.Namespace) -> LogForm:
     says the rest; else JSON for programs."""
     if arguments.log:
         return {"readable": True, "level": logging.DEBUG}
-    at_terminal = sys.stderr.isatty()
+    at_terminal = sys.stdout.isatty() and sys.stderr.isatty()
     return {"readable": at_terminal, "level": logging.WARNING if at_terminal else logging.INFO}
 
 
-def _serve_logging(arguments: argparse.Namespace, stream: "Unblocked") -> int:
+def _serve_logging(arguments: argparse.Namespace, stream: "Unblocked", form: LogForm) -> int:
     from mcproxy.config.state import state_directory
     from mcproxy.observe import log_files, logs
 
     ends = _take_stdio() if arguments.stdio else None
     loaded = load_chosen(config_path(arguments))
     with log_files.kept_in(state_directory(loaded.environment)) as files:
-        configure = partial(logs.configure, **_log_form(arguments), stream=stream, also=(files,))
+        configure = partial(logs.configure, **form, stream=stream, also=(files,))
         configure()
         for note in loaded.notes:
             log.warning("%s", note)
