@@ -216,6 +216,7 @@ CALLS: dict[str, CallError] = {
         errors.UpstreamError(ToolRef("github", "list"), RpcError(-32000, "no such repository")),
         errors.TooLarge(REF, "value", 2, 1),
         errors.UnknownOutcome(REF, succeeded=False),
+        errors.NotKept(REF, "api.result", "r9", []),
     )
 }
 

@@ -6,16 +6,16 @@ from ast import literal_eval
 
 import pytest
 
+from mcproxy.config.model import Results
 from mcproxy.gateway.arguments import MAX_CODE_BYTES, read_search
 from mcproxy.gateway.descriptions import definitions
-from mcproxy.gateway.metatools import MAX_RESULT_BYTES
 from mcproxy.manifest.model import build
 from mcproxy.manifest.stubs.python import python_stub
 from mcproxy.manifest.stubs.typescript import typescript_stub
 from mcproxy.sandbox.jail.script.api import OFFERED, Api
 from mcproxy.sandbox.jail.script.hints import hint
 from mcproxy.sandbox.jail.script.promise import ToolError
-from mcproxy.script_api import FUNCTIONS, NAMES, SERVER, TOOL_ERROR, Function
+from mcproxy.script_api import FUNCTIONS, NAMES, SERVER, STASH, TOOL_ERROR, Function
 from mcproxy.types import Limits
 from tests.pages import ROOT, TOLD, rows_of
 
@@ -67,11 +67,16 @@ def test_a_model_is_told_of_nothing_else() -> None:
     assert told >= {"server", "call_tool", "search", "schema", "manifest"}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != STASH.name])
 def test_a_name_without_api_is_put_right(name: str) -> None:
     assert hint("NameError", f"name '{name}' is not defined", "") == (
         f"It belongs to api: write api.{name}(...)."
     )
+
+
+def test_the_stash_without_api_is_put_right() -> None:
+    advice = 'It belongs to api: write api.stash["name"].'
+    assert hint("NameError", "name 'stash' is not defined", "") == advice
 
 
 @pytest.mark.parametrize("stub", [python_stub, typescript_stub])
@@ -101,12 +106,12 @@ def test_the_page_says_the_limits() -> None:
         "files": f"a scratch folder of {limits.scratch_mb} MiB",
         "code": f"{MAX_CODE_BYTES >> 10} KiB",
     }
-    assert f"Results over {MAX_RESULT_BYTES >> 10} KiB" in PAGE.read_text(encoding="utf-8")
+    assert f"A reply has at most {Results().inline_kb} KiB" in PAGE.read_text(encoding="utf-8")
 
 
 def test_the_page_says_what_each_does() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    for function in (SERVER, *FUNCTIONS):
+    for function in (SERVER, *FUNCTIONS, STASH):
         assert f"| `{function.usage}` | {function.meaning} |" in page
     for fact in TOOL_ERROR:
         assert f"| `e.{fact.name}` | {fact.meaning} |" in page

@@ -148,7 +148,7 @@ class App:
         bounds = StoreBounds(owner_bytes=results.keep_mb << 20)
         self._store = LocalStore(state / STORE_FILE if results.persist else None, bounds)
         self._learning = Learning(self._store, self._masked, self._show_stubs)
-        keeping = Keeping(self._store, results.ttl_secs)
+        keeping = Keeping(self._store, results.ttl_secs, results.inline_kb << 10)
         calls = CallServices(
             limiter.take,
             self._queues.entered,

@@ -17,6 +17,8 @@
         ├── CallLimit          call_limit
         ├── CallTimeout        timeout
         ├── ServerDown         server_down
+        ├── UnknownOutcome     unknown_outcome
+        ├── NotKept            not_kept
         ├── UpstreamError      upstream_error: the server answered with a JSON-RPC error
         └── TooLarge           too_large
 
@@ -33,6 +35,7 @@ from mcproxy import mcp
 from mcproxy.types import Capacity, Cause, Json, ToolRef
 
 _MAX_NAME_CHARS = 200  # of a name in a message
+_MAX_KEPT_SHOWN = 20  # names of what a session keeps, in a message
 
 
 class McproxyError(Exception):
@@ -339,6 +342,20 @@ class UnknownOutcome(CallError):
             f"This call of {_name(ref)} {known}. Nothing was sent now. Find out with a tool that "
             'reads, then leave the call out; or pass resume_unknown="retry" to send such calls '
             'again, "skip" to take null for their value.',
+        )
+
+
+class NotKept(CallError):
+    """A script asks for what its session has not, or has no more; ``kept`` is what it has."""
+
+    code = "not_kept"
+
+    def __init__(self, ref: ToolRef, what: str, name: str, kept: Sequence[str]) -> None:
+        there = ", ".join(kept[-_MAX_KEPT_SHOWN:]) or "nothing"
+        super().__init__(
+            ref,
+            f"{what} has no {_cut(name)!r} in this session: it was never kept, or not used for too "
+            f"long. It has: {there}.",
         )
 
 

@@ -58,6 +58,15 @@ class Fact:
     optional: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """What is no function; ``usage`` shows how to write it."""
+
+    name: str
+    usage: str
+    meaning: str
+
+
 _SERVER, _TOOL = Parameter("server", "text"), Parameter("tool", "text")
 
 SERVER: Final = Function(
@@ -115,12 +124,25 @@ FUNCTIONS: Final = (
         "a resource of a server: its text, or the list of its contents",
     ),
     Function(
+        "result",
+        (Parameter("ref", "text"),),
+        "anything",
+        "the whole value behind the `ref` that an earlier reply told, such as `r1`",
+    ),
+    Function(
         "manifest",
         (),
         "object",
         "the namespace, and its servers with descriptions and names of tools",
         sent=False,
     ),
+)
+
+STASH: Final = Attribute(
+    "stash",
+    'api.stash["rows"] = rows',
+    "JSON values that later scripts find by name: `in`, `del`, `list(...)`, `.get`, `.pop`; each "
+    "read is a copy",
 )
 
 TOOL_ERROR: Final = (
@@ -133,4 +155,7 @@ TOOL_ERROR: Final = (
     Fact("line", "integer", "the line of the script that made the call", optional=True),
 )
 
-NAMES: Final = tuple(function.name for function in (SERVER, *FUNCTIONS))
+LARGE_ANSWERS: Final = frozenset({"result", "stash_get"})
+"""The gateway's own services that give what a script has kept, which may be large."""
+
+NAMES: Final = tuple(each.name for each in (SERVER, *FUNCTIONS, STASH))

@@ -152,7 +152,7 @@ class Limits:
     memory_mb: int = 256
     max_calls: int = 200
     argument_bytes: int = 1 << 20  # leaves the worker: arguments of one call
-    result_bytes: int = 1 << 20  # leaves the worker: the script's result
+    result_bytes: int = 16 << 20  # leaves the worker: the script's result, or what it keeps
     value_bytes: int = 16 << 20  # enters the worker: one tool's value
     stdout_bytes: int = 256 << 10  # then cut, with a mark
     scratch_mb: int = 16
@@ -245,9 +245,13 @@ class ScriptError:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a script. ``error`` None means success; then ``value`` is its result."""
+    """What became of a script. ``error`` None means success; then ``value`` is its result, without
+    the content ``blocks`` in it. ``whole``: the value is a preview, and this its whole JSON text,
+    at which nobody has looked."""
 
     value: Json = None
+    blocks: tuple[JsonObject, ...] = ()
+    whole: bytes | None = None
     stdout: str = ""
     error: ScriptError | None = None
     traceback: str | None = None

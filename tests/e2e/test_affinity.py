@@ -125,6 +125,29 @@ async def test_a_request_without_session_has_a_process_for_itself(keeping: Runni
     await until_gone(*set.union(*pids))
 
 
+@pytest.mark.requirement("affinity.handles")
+async def test_requests_with_one_handle_share_a_process(keeping: Running) -> None:
+    session: Json = keeping.run("1", session="new")["session"]
+    first = keeping.run(COUNT, session=session)["result"]
+    assert [keeping.run(COUNT, session=session)["result"] for _ in range(2)] == [2, 3]
+    assert first == 1
+    alone = [keeping.run(COUNT, **asked)["result"] for asked in ({}, {"session": "new"})]
+    assert alone == [1, 1]
+    elsewhere = keeping.run("1", session="new", namespace="other")["session"]
+    assert keeping.run(COUNT, session=elsewhere, namespace="other")["result"] == 1
+    assert keeping.run(COUNT, session=session)["result"] == 4
+
+
+@pytest.mark.requirement("affinity.handles")
+async def test_the_process_of_a_handle_ends_with_it(tmp_path: Path) -> None:
+    with gateway(tmp_path, config() | {"results": {"ttl_secs": 4}}) as running:
+        session: Json = running.run("1", session="new")["session"]
+        pid = running.run(PID, session=session)["result"]
+        assert isinstance(pid, int)
+        await until_gone(pid)
+        assert "unknown session" in str(running.run(PID, session=session)["fault"])
+
+
 class Listeners:
     """Clients of one gateway, and who of them heard of a changed resource."""
 

@@ -143,7 +143,7 @@ class World:
         audit = AuditLog(Audit(), Path())
         self.store = LocalStore(None, StoreBounds())
         learning = Learning(self.store, str)
-        keeping = Keeping(self.store, ttl_secs=60)
+        keeping = Keeping(self.store, ttl_secs=60, inline_bytes=16 << 10)
         approvals = Approvals(ApprovalRecords(self.store), keeping, audit)
         held_back = (lambda *_: None, Queues().entered, audit, approvals)
         calls = CallServices(*held_back, scripts.serve, _nothing, Activity(), learning)

@@ -1,5 +1,6 @@
 """``api`` as scripts use it: what reaches the gateway, and what value comes back."""
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
@@ -29,8 +30,8 @@ UNWRAPPED: dict[str, tuple[Json, Json]] = {
 @pytest.mark.parametrize("name", UNWRAPPED)
 async def test_the_value_of_a_call(run: Run, name: str) -> None:
     result, value = UNWRAPPED[name]
-    outcome = await run(f"await api.call_tool('s', 'raw', {{'result': {result!r}}})")
-    assert outcome.value == value
+    outcome = await run(f"json.dumps(await api.call_tool('s', 'raw', {{'result': {result!r}}}))")
+    assert json.loads(str(outcome.value)) == value
 
 
 @pytest.mark.requirement("api.raw")
@@ -126,7 +127,8 @@ async def test_dir_shows_what_there_is(run: Run) -> None:
     outcome = await run(f"[{parts}]")
     assert isinstance(outcome.value, list)
     members, tools, none, shown = outcome.value
-    assert members == "call_tool, manifest, parallel, read_resource, s, schema, search, server"
+    own = "call_tool, manifest, parallel, read_resource, result, schema, search, server, stash"
+    assert members == ", ".join(sorted([*own.split(", "), "s"]))
     assert (tools, none) == (["echo"], [])
     assert "api.server('SERVER').TOOL(name=value)" in str(shown)
 

@@ -131,6 +131,12 @@ FORGED = {
     "deep result": frame(b'{"t":"result","value":' + b"[" * 400 + b"]" * 400 + b"}"),
     "very deep frame": frame(b"[" * 100_000),
     "deep arguments": call(1, args={}).replace(b'"args": {}', b'"args": ' + b"[" * 2),
+    "more shown than a preview": frame({"t": "result", "value": "x" * 4000, "notes": []}),
+    "blocks that are none": frame({"t": "result", "value": 1, "blocks": [{"type": "text"}]}),
+    "no list of blocks": frame({"t": "result", "value": 1, "blocks": {}}),
+    "a text for a tool": call(1, text="json"),
+    "a text that is no UTF-8": call(1, server="", text="json") + frame(b"\xff"),
+    "a text over its limit": call(1, server="", text="json") + frame(b"x" * 1001),
     "result of a wrong type": frame({"t": "error", "type": 1, "message": "x"}),
 }
 
@@ -149,10 +155,53 @@ async def test_forged_frames_end_the_execution(start: Start, name: str) -> None:
 @pytest.mark.requirement("sandbox.forged_frames")
 async def test_a_result_over_its_limit(start: Start) -> None:
     worker = await start()
-    await worker.send(frame({"t": "result", "value": "x" * 2000, "notes": []}))
+    await worker.send(frame({"t": "result", "value": 1, "whole": True}), frame(b"1" * 2000))
     outcome = await worker.outcome
     assert outcome.error is not None
     assert outcome.error.type == "ResultLimit"
+    assert outcome.whole is None
+
+
+@pytest.mark.requirement("results.references")
+async def test_a_large_result_is_a_preview_and_the_bytes_that_came(start: Start) -> None:
+    worker = await start()
+    image: Json = {"type": "image", "data": "", "mimeType": "image/png"}
+    head: Json = {"t": "result", "value": "so", "whole": True, "blocks": [image]}
+    await worker.send(frame(head), frame(b"no JSON at all"))
+    outcome = await worker.outcome
+    assert (outcome.value, outcome.whole) == ("so", b"no JSON at all")
+    assert outcome.blocks == (image,)
+
+
+@pytest.mark.requirement("results.bounds")
+async def test_of_what_is_kept_one_is_read_at_a_time(start: Start) -> None:
+    """A script that keeps much makes its gateway hold one value, not all of them."""
+    may, begun = asyncio.Event(), asyncio.Queue[Json]()
+
+    async def keep(ref: ToolRef, args: Mapping[str, Json]) -> ToolResult:
+        begun.put_nowait(args["json"])
+        await may.wait()
+        return EMPTY
+
+    worker = await start(keep)
+    puts = [call(n, server="", text="json") + frame(b"%d" % n) for n in range(3)]
+    await worker.send(*puts)
+    assert await begun.get() == "0"
+    assert begun.empty()
+    may.set()
+    assert [await begun.get(), await begun.get()] == ["1", "2"]
+    assert len([await worker.read() for _ in range(3)]) == 3
+    await worker.send(RESULT)
+    assert (await worker.outcome).error is None
+
+
+async def test_a_text_of_a_call_over_the_limit_of_calls_is_read_away(start: Start) -> None:
+    worker = await start()
+    for number in range(5):
+        await worker.send(call(number, server="", text="json"), frame(b"1"))
+        await worker.read()
+    await worker.send(RESULT)
+    assert (await worker.outcome).value == 1
 
 
 @pytest.mark.requirement("api.argument_limit")

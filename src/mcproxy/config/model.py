@@ -32,6 +32,7 @@ MaxRunning = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
 MaxWaiting = Annotated[int, Field(ge=0, le=1_000), BeforeValidator(no_boolean)]
 AuditMegabytes = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(no_boolean)]
 AuditFiles = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
+InlineKilobytes = Annotated[int, Field(ge=8, le=256), BeforeValidator(no_boolean)]
 KeptMegabytes = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(no_boolean)]
 InstanceCount = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
 TokenCount = Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(no_boolean)]
@@ -235,8 +236,13 @@ class StubGeneration(Section):
 
 
 class Results(Section):
-    """What is kept for the next script: each caller's, in each namespace and session."""
+    """What a model is told of a script, and what is kept for the next one: each caller's, in each
+    namespace and session."""
 
+    inline_kb: InlineKilobytes = Field(
+        default=16,
+        description="KiB of a reply, at most: of more a preview is shown, and the whole is kept.",
+    )
     ttl_secs: Seconds = Field(
         default=3600.0, description="What is not used for so many seconds is forgotten."
     )

@@ -74,7 +74,7 @@ class Gateway:
         calls, renewed = services.calls, self.renewed
         meta = MetaTools(services.run, calls, services.keeping, renewed, services.metrics.searched)
         self._tools = ToolCalls(meta, calls, renewed)
-        self._passing = Passthrough(services.upstream)
+        self._passing = Passthrough(services.upstream, services.keeping.result)
         self._clients = Clients()
         self._changes = Changes()
         self._rounds = InputRounds()

@@ -1,8 +1,7 @@
 """The two tools that a model sees: what ``search`` and ``execute`` do and how they answer.
 
-Owns the shape of their results: content blocks are taken out of a script's value, and too much of
-it is cut. Knows neither transports nor how a script is run: it is handed a
-``RunCode`` and gives it the chain of ``call_chain`` for the script's calls.
+Knows neither transports nor how a script is run: it is handed a ``RunCode`` and gives it the chain
+of ``call_chain`` for the script's calls.
 """
 
 import asyncio
@@ -10,7 +9,6 @@ import dataclasses
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from functools import partial
 
 import msgspec
@@ -26,9 +24,9 @@ from mcproxy.gateway.arguments import (
     read_search,
 )
 from mcproxy.gateway.call_chain import CallServices, Renewed, script_chain
-from mcproxy.gateway.call_listing import listed_calls
 from mcproxy.gateway.journal import Journal
-from mcproxy.gateway.keeping import Keeping, Owner
+from mcproxy.gateway.keeping import KEPT_SERVICES, Keeping, Kept
+from mcproxy.gateway.reply import References, Reply
 from mcproxy.gateway.request import RequestContext
 from mcproxy.manifest.lookup import schema
 from mcproxy.manifest.reply_text import as_text, in_plain_words
@@ -38,12 +36,22 @@ from mcproxy.observe.activity import SeenExecution
 from mcproxy.observe.shown_tokens import Kind
 from mcproxy.policy.audit import Actor, actor
 from mcproxy.policy.limits import places_of_execution
-from mcproxy.types import Job, Json, JsonObject, Outcome, RunCode, ScriptError, ToolRef, ToolResult
+from mcproxy.policy.namespaces import Namespace
+from mcproxy.types import (
+    CallTool,
+    Job,
+    Json,
+    JsonObject,
+    Limits,
+    Outcome,
+    RunCode,
+    ScriptError,
+    ToolRef,
+    ToolResult,
+)
 
-MAX_RESULT_BYTES = 64 << 10
 OWN = ""  # the server name under which a script reaches the gateway's own services
 RETRY_AFTER = "mcproxy/retryAfter"  # in the ``_meta`` of a refusal: whole seconds
-_NOTHING: Mapping[str, Json] = {}
 _EXECUTE = ToolRef(OWN, "execute")
 _BLOCKED = re.compile(r"\b((?:import of |os\.)\w{1,40}) is not available in scripts")
 
@@ -107,16 +115,10 @@ class MetaTools:
         seen: SeenExecution,
     ) -> JsonObject:
         namespace = context.namespace
-        limits = namespace.limits
-        if arguments.timeout_secs is not None:
-            if arguments.timeout_secs > limits.timeout_secs:
-                raise ArgumentFault(
-                    f"timeout_secs is at most {limits.timeout_secs:g} in namespace "
-                    f"{namespace.name!r}; it can be left out."
-                )
-            limits = dataclasses.replace(limits, timeout_secs=arguments.timeout_secs)
+        limits = _limits(arguments, namespace)
         owner = await self._keeping.owner(context, arguments.session)
         journal = await self._keeping.journal(owner, who.execution, arguments, context.view)
+        kept = self._keeping.kept(owner)
         job = Job(
             arguments.code,
             limits,
@@ -124,44 +126,58 @@ class MetaTools:
             namespace.name,
             reading="only" if arguments.check_only else "first",
         )
-        outcome = await self._run_recorded(job, context, who, seen, (journal, owner))
+        exchange = self._keeping.apart(owner, context.exchange)
+        context = replace(context, exchange=_within_script(exchange).within(job.clock))
+        try:
+            outcome = await self._run(job, self._chain(context, who, seen, journal, kept))
+        finally:
+            journal.end()
         if outcome.error and outcome.error.type == "CheckError":
             _log_refusal(outcome.error, namespace.name)
         self._ended(who, seen, arguments.code, outcome)
-        told: JsonObject = {"execution": who.execution}
-        if outcome.error and journal.began:
+        to_resume = outcome.error is not None and journal.began
+        if to_resume:
             await journal.kept()
-            owner = await self._keeping.named(owner)
-            outcome = dataclasses.replace(outcome, notes=(*outcome.notes, _how_to_go_on(who)))
-        if owner.named and owner.handle:
-            told["session"] = owner.handle
-        return _outcome_result(outcome, told)
+            outcome = dataclasses.replace(outcome, notes=(_how_to_go_on(who), *outcome.notes))
+        return await self._told(outcome, kept, who.execution, to_resume=to_resume)
 
-    async def _run_recorded(
+    def _chain(
         self,
-        job: Job,
         context: RequestContext,
         who: Actor,
         seen: SeenExecution,
-        kept: tuple[Journal, Owner],
-    ) -> Outcome:
-        journal, owner = kept
-        exchange = _within_script(context.exchange).within(job.clock)
-        context = replace(context, exchange=exchange)
-        own = partial(self._own, context)
-        try:
-            approvals = self._services.approvals
-            permit = approvals.permit(context, owner, who) if context.view.asks else None
-            recorded = partial(journal.recorded, permit=permit)
-            call = script_chain(context, self._services, who, seen, own, recorded)
-            return await self._run(job, call)
-        finally:
-            journal.end()
+        journal: Journal,
+        kept: Kept,
+    ) -> CallTool:
+        approvals = self._services.approvals
+        permit = approvals.permit(context, kept.owner, who) if context.view.asks else None
+        recorded = partial(journal.recorded, permit=permit)
+        own = partial(self._own, context, kept)
+        return script_chain(context, self._services, who, seen, own, recorded)
+
+    async def _told(
+        self, outcome: Outcome, kept: Kept, execution: str, *, to_resume: bool
+    ) -> JsonObject:
+        """The reply, once what it does not show whole is kept; where something is to be found
+        again, with the handle of the session."""
+        reply = Reply(outcome, self._keeping.inline_bytes)
+        result = await kept.refer(reply.cut_result) if reply.cut_result else None
+        stdout = await kept.refer(reply.cut_stdout) if reply.cut_stdout else None
+        owner = kept.owner
+        if to_resume or kept.added:
+            owner = await self._keeping.named(owner)
+        session = owner.handle if owner.named else None
+        told: JsonObject = {"execution": execution}
+        if session:
+            told["session"] = session
+        return reply.result(told, References(result, stdout, session))
 
     async def _own(
-        self, context: RequestContext, ref: ToolRef, arguments: Mapping[str, Json]
+        self, context: RequestContext, kept: Kept, ref: ToolRef, arguments: Mapping[str, Json]
     ) -> ToolResult:
         """Answer what a script asks of the gateway itself."""
+        if ref.tool in KEPT_SERVICES:
+            return await kept.answer(ref, arguments)
         if ref.tool == "schema":
             server, tool = str(arguments.get("server")), str(arguments.get("tool"))
             returns = self._services.learning.returns
@@ -209,6 +225,19 @@ class MetaTools:
         return result
 
 
+def _limits(arguments: ExecuteArguments, namespace: Namespace) -> Limits:
+    """The limits of one script. Raises ArgumentFault for more time than the namespace allows."""
+    limits, secs = namespace.limits, arguments.timeout_secs
+    if secs is None:
+        return limits
+    if secs > limits.timeout_secs:
+        raise ArgumentFault(
+            f"timeout_secs is at most {limits.timeout_secs:g} in namespace {namespace.name!r}; it "
+            "can be left out."
+        )
+    return dataclasses.replace(limits, timeout_secs=secs)
+
+
 def _how_to_go_on(who: Actor) -> str:
     again = f'execute(code=..., resume="{who.execution}")'
     return f"go on with {again} and the mended script: calls that succeeded are not sent again"
@@ -244,109 +273,3 @@ def fault_result(text: str, retry_after: int | None = None) -> JsonObject:
 
 def _tool_result(body: JsonObject, text: str) -> JsonObject:
     return {"content": [{"type": "text", "text": text}], "structuredContent": body}
-
-
-def _outcome_result(outcome: Outcome, told: Mapping[str, Json] = _NOTHING) -> JsonObject:
-    value, blocks = take_blocks(outcome.value)
-    shown, size = preview(value)
-    body: JsonObject = {
-        "status": "error" if outcome.error else "success",
-        "result": shown,
-        "stdout": outcome.stdout,
-        "traceback": outcome.traceback,
-        "error": _present(asdict(outcome.error)) if outcome.error else None,
-        "calls": listed_calls(outcome.calls),
-        "execution_time_ms": outcome.execution_time_ms,
-        "notes": list(outcome.notes),
-        **told,
-    }
-    if size is not None:
-        body["truncated"] = {
-            "bytes": size,
-            "hint": f"The result is over {MAX_RESULT_BYTES} bytes, so this is a preview of it. "
-            "Return less: filter, aggregate or slice inside the script.",
-        }
-    for name in ("stdout", "error", "calls", "notes"):
-        if not body[name]:
-            del body[name]
-    result = _tool_result(body, _encode(body).decode())
-    content = result["content"]
-    if isinstance(content, list):
-        content.extend(blocks)
-    if outcome.error:
-        result["isError"] = True
-    return result
-
-
-def _present(fields: JsonObject) -> JsonObject:
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def take_blocks(value: Json) -> tuple[Json, list[JsonObject]]:
-    """Take image, audio and resource blocks out of a value.
-
-    In their place stays what they are and which content block has them, so that a model sees where
-    in its result they belong. Blocks are MCP's ``ContentBlock`` (server/tools, "Tool Result").
-    """
-    blocks: list[JsonObject] = []
-    return _take(value, blocks), blocks
-
-
-def _take(value: Json, blocks: list[JsonObject]) -> Json:
-    if isinstance(value, list):
-        return [_take(item, blocks) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if _is_block(value):
-        blocks.append(value)
-        shown: JsonObject = {key: value[key] for key in ("type", "mimeType") if key in value}
-        return {**shown, "content_block": len(blocks)}
-    return {key: _take(item, blocks) for key, item in value.items()}
-
-
-def _is_block(value: Mapping[str, Json]) -> bool:
-    match value.get("type"):
-        case "image" | "audio":
-            return isinstance(value.get("data"), str) and isinstance(value.get("mimeType"), str)
-        case "resource":
-            resource = value.get("resource")
-            return isinstance(resource, dict) and isinstance(resource.get("uri"), str)
-        case _:
-            return False
-
-
-def preview(value: Json, limit: int = MAX_RESULT_BYTES) -> tuple[Json, int | None]:
-    """The value, or where its JSON is over ``limit`` bytes a preview of it and its real size.
-
-    The preview is valid JSON below the limit: heads of strings, lists and objects, each cut marked
-    with the real length.
-    """
-    size = len(_encode(value))
-    if size <= limit:
-        return value, None
-    keep = 1000
-    while True:
-        cut = _head(value, keep, depth=12)
-        if len(_encode(cut)) <= limit:
-            return cut, size
-        if keep == 1:
-            return f"… ({size} bytes of {type(value).__name__})", size
-        keep = max(1, keep // 2)
-
-
-def _head(value: Json, keep: int, depth: int) -> Json:
-    if isinstance(value, str):
-        text = value[: keep * 8]
-        return value if len(value) <= keep * 8 else f"{text}… ({len(value)} characters)"
-    if isinstance(value, list):
-        if depth == 0:
-            return f"… (a list of {len(value)})"
-        heads = [_head(item, keep, depth - 1) for item in value[:keep]]
-        return heads if len(value) <= keep else [*heads, f"… ({len(value)} items)"]
-    if isinstance(value, dict):
-        if depth == 0:
-            return f"… (an object of {len(value)} members)"
-        items = list(value.items())[:keep]
-        shown = {key[: keep * 8]: _head(item, keep, depth - 1) for key, item in items}
-        return shown if len(value) <= keep else {**shown, "…": f"{len(value)} members"}
-    return value

@@ -1,23 +1,28 @@
-"""The gateway's own resource: how to write scripts, in words for a model. Pure.
+"""The gateway's own resources: how to write scripts, in words for a model, and results that were
+kept. Pure.
 
-The tools' descriptions have to be short, since every conversation carries them; this is for a
-client that wants to give its model more. It is offered where there are scripts: not in direct mode.
+The tools' descriptions have to be short, since every conversation carries them; the guide is for a
+client that wants to give its model more. A result that was too large for a reply can be read whole,
+by whom it belongs to. Both are offered where there are scripts: not in direct mode.
 """
 
+import re
 from collections.abc import Collection
 
 from mcproxy.config.model import Surface
-from mcproxy.script_api import FUNCTIONS, SERVER, TOOL_ERROR
+from mcproxy.script_api import FUNCTIONS, SERVER, STASH, TOOL_ERROR
 from mcproxy.types import Json, JsonObject
 
 INSTRUCTIONS_URI = "mcproxy://instructions"
+RESULTS_TEMPLATE = "mcproxy://results/{ref}{?session}"
+_RESULT = re.compile(r"mcproxy://results/(\w{1,20})(?:\?session=([\w-]{1,100}))?", re.ASCII)
 
 _HEAD = """\
 # How to write scripts for `execute`
 
 1. Find tools with `search`; copy the `call` of a match. `?` marks optional parameters.
 2. Do the whole job in one script: call, loop, filter, combine. Return only what is needed.
-3. Python 3, standard library only. No host files, no network unless allowed. Nothing is kept.
+3. Python 3, standard library only. No host files, no network unless allowed. No variable is kept.
 
 `api` needs no import:
 """
@@ -49,7 +54,7 @@ WITH_SCRIPTS: Collection[Surface] = ("code", "both")
 
 def guide() -> str:
     """How to write scripts."""
-    offered = [f"- `{each.usage}`: {each.meaning}" for each in (SERVER, *FUNCTIONS)]
+    offered = [f"- `{each.usage}`: {each.meaning}" for each in (SERVER, *FUNCTIONS, STASH)]
     facts = ", ".join(f"`e.{fact.name}`" for fact in TOOL_ERROR)
     return "\n".join([_HEAD, *offered, f"- `except ToolError as e`: has {facts}", _RULES])
 
@@ -79,3 +84,32 @@ def read(surface: Surface, uri: str) -> JsonObject | None:
         return None
     contents: list[Json] = [{"uri": uri, "mimeType": "text/markdown", "text": _GUIDE}]
     return {"contents": contents}
+
+
+def templates(surface: Surface) -> list[JsonObject]:
+    """The items of ``resources/templates/list``."""
+    if surface not in WITH_SCRIPTS:
+        return []
+    about = "A result of execute, whole, by the ref that a reply told; session is its handle."
+    return [
+        {
+            "uriTemplate": RESULTS_TEMPLATE,
+            "name": "results",
+            "title": "Whole results of execute",
+            "description": about,
+            "mimeType": "application/json",
+        }
+    ]
+
+
+def result_of(surface: Surface, uri: str) -> tuple[str, str | None] | None:
+    """The reference and the session's handle that a URI names; None for other URIs."""
+    named = _RESULT.fullmatch(uri) if surface in WITH_SCRIPTS else None
+    return (named[1], named[2]) if named else None
+
+
+def result(uri: str, text: bytes) -> JsonObject:
+    """The result of ``resources/read`` for a result that is kept."""
+    # It came out of a sandbox: nobody has looked whether it is UTF-8.
+    contents = {"uri": uri, "mimeType": "application/json", "text": text.decode(errors="replace")}
+    return {"contents": [{**contents}]}

@@ -15,7 +15,7 @@ from mcproxy.gateway.listeners import Watching
 from mcproxy.gateway.prompts import Prompts
 from mcproxy.gateway.protocol_era import Call
 from mcproxy.gateway.request import RequestContext
-from mcproxy.gateway.resources import Resources
+from mcproxy.gateway.resources import KeptResult, Resources
 from mcproxy.gateway.server_requests import forward
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import UNREADABLE, Notification
@@ -26,10 +26,10 @@ _object = msgspec.json.Decoder(dict[str, Json])
 class Passthrough:
     """The methods, and the notifications that belong to them."""
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, kept: KeptResult) -> None:
         self._upstream = upstream
         self._prompts = Prompts(upstream)
-        self._resources = Resources(upstream)
+        self._resources = Resources(upstream, kept)
         self._watching = Watching(upstream)
         self.methods: Mapping[str, Callable[[Call, RequestContext], Awaitable[bytes]]] = {
             mcp.LIST_PROMPTS: self._prompts.list,

@@ -8,7 +8,8 @@ servers with resources are tried. A script names the server itself (``api.read_r
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import jsonschema_rs
 import msgspec
@@ -29,11 +30,16 @@ _SYNTAX = re.compile(r"[\^$\\.*+?()\[\]{}|/]")  # ECMA-262, "SyntaxCharacter"
 _EXPRESSION = re.compile(r"\{([+#./;?&]?)[^{}]*\}")
 
 
+KeptResult: TypeAlias = Callable[[RequestContext, str, str | None], Awaitable[bytes | None]]
+"""The JSON text behind a reference of the client that asks, in the session of the handle that it
+names, where it names one; None where there is none."""
+
+
 class Resources:
     """``resources/list``, ``resources/templates/list`` and ``resources/read``."""
 
-    def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
+    def __init__(self, upstream: Upstream, kept: KeptResult) -> None:
+        self._upstream, self._kept = upstream, kept
 
     async def list(self, call: Call, context: RequestContext) -> bytes:
         """All resources; of several with one URI, the one that ``read`` reads."""
@@ -42,8 +48,9 @@ class Resources:
 
     async def list_templates(self, call: Call, context: RequestContext) -> bytes:
         """All templates."""
+        own = own_resources.templates(context.surface)
         return await self._list(
-            call, context, mcp.LIST_TEMPLATES, "resourceTemplates", "uriTemplate"
+            call, context, mcp.LIST_TEMPLATES, "resourceTemplates", "uriTemplate", own
         )
 
     async def read(self, call: Call, context: RequestContext) -> bytes:
@@ -55,6 +62,11 @@ class Resources:
         refused = RpcError(missing, f"there is no resource {uri!r}; resources/list has their URIs")
         if own := own_resources.read(context.surface, uri):
             return call.result(own, ttl_ms=LIST_TTL_MS)
+        if result := own_resources.result_of(context.surface, uri):
+            text = await self._kept(context, *result)
+            if text is None:
+                raise refused
+            return call.result(own_resources.result(uri, text), ttl_ms=LIST_TTL_MS)
         for server in await self.owners(context, uri):
             try:
                 raw = await forward(

@@ -20,6 +20,8 @@ import msgspec
 from mcproxy.errors import CallError, CallLimit, TooLarge
 from mcproxy.foreign_text import label
 from mcproxy.sandbox import frames
+from mcproxy.sandbox.jail.script.preview import MAX_PREVIEW_BYTES
+from mcproxy.script_api import LARGE_ANSWERS
 from mcproxy.types import (
     CallOutcome,
     CallRecord,
@@ -43,6 +45,7 @@ _MAX_REFUSALS = 4096  # under way at once; a script that starts more calls befor
 ANSWERS_SECS = 2.0
 _MAX_NOTES = 50  # lists and texts that a worker sends beside its value are cut to these
 _MAX_CHARS = 16_000
+_ENVELOPE_BYTES = 256  # around a value of the gateway's own, which is bounded by itself
 _TIMEOUT_HINT = (
     "Do less, let calls overlap (asyncio.gather), or pass a larger timeout_secs "
     "(at most sandbox.timeout_secs of the namespace)."
@@ -62,8 +65,12 @@ def unread(limits: Limits) -> UnreadLimits:
 class ScriptCalls:
     """Answers the calls of one script, concurrently; ``records`` are those that have ended."""
 
-    def __init__(self, writer: frames.Writer, limits: Limits, call: CallTool) -> None:
-        self._writer, self._limits, self._call = writer, limits, call
+    def __init__(
+        self, reader: frames.FrameReader, writer: frames.Writer, limits: Limits, call: CallTool
+    ) -> None:
+        self._reader, self._writer, self._limits, self._call = reader, writer, limits, call
+        # One large value at a time each way, or a script could make the gateway hold 200 of them.
+        self._one_in, self._one_out = asyncio.Lock(), asyncio.Lock()
         self._taken = {True: 0, False: 0}  # calls of tools, and of the gateway's own services
         self._tasks: list[asyncio.Task[None]] = []
         self._was_read = False
@@ -71,28 +78,56 @@ class ScriptCalls:
         self.records: list[CallRecord] = []
 
     async def take(self, frame: frames.CallFrame, group: asyncio.TaskGroup) -> None:
-        """Start answering a call. Once very many are being refused, the next frame is not read
-        until one more is: a flood costs the worker's time, not the gateway's memory. Raises
-        ``BadFrame``."""
+        """Start answering a call. Raises ``BadFrame``."""
         ref = ToolRef(frame.server, frame.tool)
         kind = bool(ref.server)
+        text = await self._text(frame) if frame.text else None
         if ref == _READING and not self._was_read:
             self._was_read = True  # the one of a script's calls that it has not made itself
         elif self._taken[kind] >= self._limits.max_calls:
-            refusal = self._refuse(frame, CallLimit(ref, self._limits.max_calls))
-            if len(self._refusals) < _MAX_REFUSALS:
-                task = group.create_task(refusal)
-                self._refusals.add(task)
-                task.add_done_callback(self._refusals.discard)
-            else:
-                await refusal
+            await self._one_too_many(frame, ref, group)
             return
         else:
             self._taken[kind] += 1
         args = frames.value(frame.args)
         if not isinstance(args, dict):
             raise frames.BadFrame("arguments that are no object")
-        self._tasks.append(group.create_task(self._answer(frame, ref, args)))
+        if text is not None:
+            args[frame.text] = text
+        alone = not kind and ref.tool in LARGE_ANSWERS
+        answer = self._answer_alone if alone else self._answer
+        self._tasks.append(group.create_task(answer(frame, ref, args)))
+
+    async def _one_too_many(
+        self, frame: frames.CallFrame, ref: ToolRef, group: asyncio.TaskGroup
+    ) -> None:
+        """Refuse a call. Once very many are being refused, the next frame is not read until one
+        more is: a flood costs the worker's time, not the gateway's memory."""
+        self._let_in(frame)
+        refusal = self._refuse(frame, CallLimit(ref, self._limits.max_calls))
+        if len(self._refusals) < _MAX_REFUSALS:
+            task = group.create_task(refusal)
+            self._refusals.add(task)
+            task.add_done_callback(self._refusals.discard)
+        else:
+            await refusal
+
+    async def _text(self, frame: frames.CallFrame) -> str:
+        """The text that follows a call, once the one before it is where it belongs."""
+        if frame.server:
+            raise frames.BadFrame("a text for a tool of a server")
+        await self._one_in.acquire()
+        body = await self._reader.text()
+        if len(body) > self._limits.result_bytes:
+            raise frames.BadFrame(f"a text of {len(body)} bytes")
+        try:
+            return body.decode()
+        except UnicodeDecodeError as error:
+            raise frames.BadFrame(str(error)) from error
+
+    def _let_in(self, frame: frames.CallFrame) -> None:
+        if frame.text:
+            self._one_in.release()
 
     async def answered(self) -> None:
         """Return once all that was sent is answered: what is given up may have been done. Waits
@@ -104,6 +139,10 @@ class ScriptCalls:
         """Give up what is still under way."""
         for task in (*self._tasks, *self._refusals):
             task.cancel()
+
+    async def _answer_alone(self, frame: frames.CallFrame, ref: ToolRef, args: JsonObject) -> None:
+        async with self._one_out:
+            await self._answer(frame, ref, args)
 
     async def _answer(self, frame: frames.CallFrame, ref: ToolRef, args: JsonObject) -> None:
         started = time.monotonic()
@@ -131,11 +170,16 @@ class ScriptCalls:
                 self.records.append(replace(record, line=frame.line))
 
     async def _result(self, frame: frames.CallFrame, ref: ToolRef, args: JsonObject) -> ToolResult:
-        size, limit = len(bytes(frame.args)), self._limits.argument_bytes
-        if size > limit:
-            raise TooLarge(ref, "arguments", size, limit)
-        result = await self._call(ref, args)
+        try:
+            size, limit = len(bytes(frame.args)), self._limits.argument_bytes
+            if size > limit:
+                raise TooLarge(ref, "arguments", size, limit)
+            result = await self._call(ref, args)
+        finally:
+            self._let_in(frame)
         size, limit = len(result.raw), self._limits.value_bytes
+        if not ref.server:
+            limit += _ENVELOPE_BYTES
         if size > limit:
             raise TooLarge(ref, "value", size, limit)
         return result
@@ -234,7 +278,8 @@ class _Execution:
         self._job = job
         self._reader = frames.FrameReader(sock, frames.largest(job.limits))
         self._writer = frames.Writer(sock, unread(job.limits))
-        self._calls = ScriptCalls(self._writer, job.limits, call)
+        self._calls = ScriptCalls(self._reader, self._writer, job.limits, call)
+        self._whole: bytes | None = None
         self._stdout = _Stdout(job.limits.stdout_bytes)
         self.where = frames.Where(None)
         self.ending: _Ending | None = None
@@ -259,6 +304,8 @@ class _Execution:
                     self.where = frame
                 else:
                     self._stdout.add(frame.s)
+            if isinstance(frame, frames.Result) and frame.whole:
+                self._whole = await self._reader.text()
         except (frames.WorkerGone, frames.BadFrame) as fault:
             if self._writer.excess:
                 return _not_read(self._job.limits)
@@ -267,42 +314,43 @@ class _Execution:
 
     def outcome(self, ending: _Ending, ms: int) -> Outcome:
         """The outcome of an execution that ended so."""
-        value: Json = None
-        error: ScriptError | None = None
         try:
-            value, error = self._concluded(ending)
+            ended = self._concluded(ending)
         except frames.BadFrame as fault:
-            error = _forged(fault)
+            ended = Outcome(error=_forged(fault))
         told = ending.notes if isinstance(ending, frames.Result | frames.Error) else []
-        return Outcome(
-            value=value,
+        return replace(
+            ended,
             stdout=self._stdout.text(),
-            error=error,
             traceback=_cut(ending.traceback) if isinstance(ending, frames.Error) else None,
             calls=tuple(self._calls.records),
             notes=tuple(note[:_MAX_CHARS] for note in told[:_MAX_NOTES]) + self._stdout.notes(),
             execution_time_ms=ms,
         )
 
-    def _concluded(self, ending: _Ending) -> tuple[Json, ScriptError | None]:
+    def _concluded(self, ending: _Ending) -> Outcome:
         if isinstance(ending, frames.Result):
             return self._result(ending)
         if isinstance(ending, frames.Error):
-            return None, ScriptError(
+            error = ScriptError(
                 ending.type[:_MAX_CHARS],
                 ending.message[:_MAX_CHARS],
                 ending.line,
                 _cut(ending.hint),
                 ending.retryable,
             )
-        return None, ending if isinstance(ending, ScriptError) else _forged(ending)
+            return Outcome(error=error)
+        return Outcome(error=ending if isinstance(ending, ScriptError) else _forged(ending))
 
-    def _result(self, ending: frames.Result) -> tuple[Json, ScriptError | None]:
-        size, limit = len(bytes(ending.value)), self._job.limits.result_bytes
+    def _result(self, ending: frames.Result) -> Outcome:
+        shown, limit = len(bytes(ending.value)), self._job.limits.result_bytes
+        if shown > MAX_PREVIEW_BYTES:
+            raise frames.BadFrame(f"{shown} bytes of a result to be shown")
+        size = max(shown, len(self._whole or b""), len(bytes(ending.blocks)))
         if size > limit:
             text = f"The result has {size} bytes as JSON; the limit is {limit}."
-            return None, ScriptError("ResultLimit", text)
-        return frames.value(ending.value), None
+            return Outcome(error=ScriptError("ResultLimit", text))
+        return Outcome(frames.value(ending.value), frames.blocks(ending.blocks), self._whole)
 
 
 def _forged(fault: Exception) -> ScriptError:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from mcproxy.sandbox.jail.script.preview import is_block
 from mcproxy.types import Job, Json, JsonObject, Limits, Wrapping
 from mcproxy.wire.flow_control import Pace, Unread, UnreadLimits
 from mcproxy.wire.message import MAX_DEPTH, UNREADABLE, is_deep
@@ -30,13 +31,18 @@ class BadFrame(Exception):
 
 
 class CallFrame(msgspec.Struct, frozen=True, tag_field="t", tag="call"):
-    """The script calls a tool in ``line``; ``args`` is a JSON object, still undecoded."""
+    """The script calls a tool in ``line``; ``args`` is a JSON object, still undecoded.
+
+    ``text`` names one more argument, where a frame of its own follows: it is text that stays as it
+    is, so that a large value of which only the script knows more is read by nobody else.
+    """
 
     id: int
     server: str
     tool: str
     args: msgspec.Raw
     line: int | None = None
+    text: str = ""
 
 
 class Out(msgspec.Struct, frozen=True, tag_field="t", tag="out"):
@@ -53,10 +59,14 @@ class Where(msgspec.Struct, frozen=True, tag_field="t", tag="where"):
 
 
 class Result(msgspec.Struct, frozen=True, tag_field="t", tag="result"):
-    """The script has ended well; ``value`` is still undecoded."""
+    """The script has ended well; ``value`` is still undecoded, and so are the content ``blocks``
+    that stood in it. ``whole``: it is a preview, and the JSON text of the whole value follows as a
+    frame of its own."""
 
     value: msgspec.Raw
     notes: list[str] = []
+    blocks: msgspec.Raw = msgspec.Raw(b"[]")
+    whole: bool = False
 
 
 class Error(msgspec.Struct, frozen=True, tag_field="t", tag="error"):
@@ -120,6 +130,16 @@ def value(raw: msgspec.Raw) -> Json:
     return decoded
 
 
+def blocks(raw: msgspec.Raw) -> tuple[JsonObject, ...]:
+    """Decode content blocks. Raises ``BadFrame`` for anything else."""
+    decoded = value(raw)
+    items = decoded if isinstance(decoded, list) else [None]
+    found = tuple(item for item in items if isinstance(item, dict) and is_block(item))
+    if len(found) < len(items):
+        raise BadFrame("content blocks that are none")
+    return found
+
+
 def largest(limits: Limits) -> int:
     """The size in bytes that no honest frame exceeds."""
     return max(limits.argument_bytes, limits.result_bytes) + _OVERHEAD_BYTES
@@ -144,6 +164,12 @@ class FrameReader:
         except UNREADABLE as error:
             raise BadFrame(str(error)) from error
 
+    async def text(self) -> bytes:
+        """Wait for a frame that stays as it is. Raises as ``next`` does."""
+        body = await self._body()
+        await self._pace.keep(len(body))
+        return body
+
     async def _body(self) -> bytes:
         await self._have(_LENGTH.size)
         (length,) = _LENGTH.unpack_from(self._received)
@@ -151,7 +177,8 @@ class FrameReader:
             raise BadFrame(f"a frame of {length} bytes, the limit is {self._limit}")
         end = _LENGTH.size + length
         await self._have(end)
-        body = bytes(self._received[_LENGTH.size : end])
+        with memoryview(self._received) as received:
+            body = bytes(received[_LENGTH.size : end])
         del self._received[:end]
         return body
 

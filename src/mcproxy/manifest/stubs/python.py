@@ -28,7 +28,7 @@ from mcproxy.manifest.stubs.shapes import (
     Shape,
 )
 from mcproxy.manifest.text import brief, first_sentence
-from mcproxy.script_api import FUNCTIONS, TOOL_ERROR, Function, TypeName
+from mcproxy.script_api import FUNCTIONS, STASH, TOOL_ERROR, Function, TypeName
 
 MAX_DOC_BYTES = 100
 _INDENT = "    "
@@ -83,7 +83,11 @@ def python_stub(manifest: Manifest, returns: Returns = unlearned) -> str:
         for name, view in manifest.servers.items()
     }
     functions = chain.from_iterable(map(_function, FUNCTIONS))
-    api = [*_servers(protocols), *functions, "", "api: Api", ""]
+    stash = [
+        f"{_INDENT}{STASH.name}: {_SPELLED['object']}",
+        f"{_INDENT}{json.dumps(STASH.meaning)}",
+    ]
+    api = [*_servers(protocols), *functions, *stash, "", "api: Api", ""]
     return "\n".join([_HEAD, *_tool_error(), *stub.lines, "class Api(Protocol):", *api])
 
 

@@ -23,7 +23,7 @@ from mcproxy.manifest.stubs.shapes import (
     Shape,
 )
 from mcproxy.manifest.text import first_sentence
-from mcproxy.script_api import FUNCTIONS, TOOL_ERROR, Function, Parameter, TypeName
+from mcproxy.script_api import FUNCTIONS, STASH, TOOL_ERROR, Function, Parameter, TypeName
 
 _INDENT = "  "
 _PLAIN: Mapping[PlainName, str] = {
@@ -68,6 +68,7 @@ def typescript_stub(manifest: Manifest, returns: Returns = unlearned) -> str:
     listed = [f"{_INDENT}{_key(name)}: {interface};" for name, interface in interfaces.items()]
     lines += ["export interface Servers {", *listed, "}", "", _SERVER.rstrip("\n")]
     lines += chain.from_iterable(map(_function, FUNCTIONS))
+    lines += [*_comment(STASH.meaning, _INDENT), f"{_INDENT}{STASH.name}: {_SPELLED['object']};"]
     return "\n".join([*lines, "}", "", "export declare const api: Api;\n"])
 
 

@@ -30,10 +30,12 @@ class Channel:
         """The descriptor that an event loop watches."""
         return self._sock.fileno()
 
-    def send(self, body: bytes) -> None:
-        """Send one frame; waits while the gateway is slow to read."""
+    def send(self, *bodies: bytes) -> None:
+        """Send frames, with none of another thread between them; waits while the gateway is slow
+        to read."""
+        data = b"".join(_LENGTH.pack(len(body)) + body for body in bodies)
         with self._sending:
-            self._sock.sendall(_LENGTH.pack(len(body)) + body)
+            self._sock.sendall(data)
 
     def try_send(self, body: bytes) -> bool:
         """Send one frame unless another is being sent, by whatever this has interrupted perhaps."""

@@ -18,6 +18,12 @@ from mcproxy.sandbox.jail.script import running as script
 from mcproxy.sandbox.jail.script.api import Api
 from mcproxy.sandbox.jail.script.loops import Tasks, friendly
 from mcproxy.sandbox.jail.script.output import Output, captured
+from mcproxy.sandbox.jail.script.preview import (
+    MAX_PREVIEW_BYTES,
+    encoded,
+    preview,
+    take_blocks,
+)
 from mcproxy.sandbox.jail.script.promise import Calls, Promise, ToolError
 from mcproxy.sandbox.jail.script.reading import findings, read, refusal
 from mcproxy.sandbox.jail.script.reading import notes as finding_notes
@@ -63,7 +69,7 @@ def _work(channel: Channel, loop: asyncio.AbstractEventLoop) -> None:
     fields = json.loads(channel.read_one())
     manifest = channel.read_one()
     job = ScriptJob(**{name: fields[name] for name in ScriptJob.__slots__})
-    channel.send(_serve(job, manifest, channel, loop))
+    channel.send(*_serve(job, manifest, channel, loop))
     if not loop.is_closed():
         loop.remove_reader(channel.fileno())  # the loop may outlive the socket
 
@@ -89,9 +95,9 @@ class _Answering(Channel):
         self._other = other
         self._answered = 0
 
-    def send(self, body: bytes) -> None:
-        super().send(body)
-        if body.startswith(b'{"t": "call"'):
+    def send(self, *bodies: bytes) -> None:
+        super().send(*bodies)
+        if bodies[0].startswith(b'{"t": "call"'):
             self._answered += 1
             reply = b'{"t":"reply","id":%d,"result":{"content":[]}}' % self._answered
             self._other.sendall(_LENGTH.pack(len(reply)) + reply)
@@ -109,26 +115,42 @@ async def run():
 
 def _serve(
     job: ScriptJob, manifest: bytes, channel: Channel, loop: asyncio.AbstractEventLoop
-) -> bytes:
-    """Run the job; gives the last frame."""
+) -> tuple[bytes, ...]:
+    """Run the job; gives the last frames."""
     reserve = mmap.mmap(-1, _RESERVE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     notes: list[str] = []
     try:
         value = _run(job, manifest, channel, loop, notes, reserve)
         converted, more = to_json(value)
-        body = json.dumps(converted, ensure_ascii=False, separators=(",", ":")).encode()
-        if len(body) > job.result_bytes:
-            return _error_frame(_too_large(len(body), job.result_bytes), notes)
-        return b'{"t":"result","notes":%b,"value":%b}' % (_ascii(_unique(notes + more)), body)
+        return _result_frames(converted, _unique(notes + more), job.result_bytes)
     except MemoryError as error:
         reserve.close()
-        return _error_frame(_out_of_memory(report(error), job.memory_mb), notes)
+        return (_error_frame(_out_of_memory(report(error), job.memory_mb), notes),)
     except NotBegun as refused:
         (finding,) = refused.args
         told = Report("CheckError", finding.message, finding.line, hint=finding.advice or None)
-        return _error_frame(told, notes)
+        return (_error_frame(told, notes),)
     except BaseException as error:  # noqa: BLE001  # whatever ends a script is for its author
-        return _error_frame(report(error), notes)
+        return (_error_frame(report(error), notes),)
+
+
+def _result_frames(value: Json, notes: list[str], limit: int) -> tuple[bytes, ...]:
+    """The result; a large one as a preview, and then whole in a frame of its own."""
+    body = encoded(value)
+    if len(body) > limit:
+        return (_error_frame(_too_large(len(body), limit), notes),)
+    rest, blocks = take_blocks(value, body)
+    shown = encoded(rest) if blocks else body
+    whole = (body,) if len(shown) > MAX_PREVIEW_BYTES else ()
+    if whole:
+        shown = encoded(preview(rest))
+    head = b'{"t":"result","notes":%b,"blocks":%b,"whole":%b,"value":%b}' % (
+        _ascii(notes),
+        encoded(blocks),
+        b"true" if whole else b"false",
+        shown,
+    )
+    return (head, *whole)
 
 
 def _run(
@@ -141,7 +163,7 @@ def _run(
 ) -> object:
     calls, tasks = Calls(channel, notes.append), Tasks()
     output = Output(lambda text: channel.send(_ascii({"t": "out", "s": text})), job.stdout_bytes)
-    api = Api(calls, manifest, job.argument_bytes, notes.extend)
+    api = Api(calls, manifest, job.argument_bytes, job.result_bytes, notes.extend)
     with (
         captured(output, notes.append),
         friendly(tasks),

@@ -42,6 +42,7 @@ _TABLE = (
         r"'(?:mcp__)?([A-Za-z0-9-]+(?:_[A-Za-z0-9-]+)*?)__(\w+)'",
         'A tool is called through api: await api.server("{0}").{1}(name=value).',
     ),
+    _Row("NameError", r"'stash'", 'It belongs to api: write api.stash["name"].'),
     _Row(
         "NameError",
         rf"'({'|'.join(OFFERED)})'",

@@ -173,17 +173,29 @@ class Calls:
         self._pending: dict[int, Promise] = {}
         self._failed: list[Promise] = []
 
-    def start(self, server: str, tool: str, args: bytes, *, raw: bool = False) -> Promise:
-        """Send a call, its arguments being a JSON object, and give its promise."""
+    def start(
+        self,
+        server: str,
+        tool: str,
+        args: bytes,
+        *,
+        raw: bool = False,
+        text: tuple[str, bytes] | None = None,
+    ) -> Promise:
+        """Send a call, its arguments being a JSON object, and give its promise. ``text`` is one
+        more argument, by name, which goes in a frame of its own."""
         promise = Promise(self, f"{server}.{tool}", raw=raw)
         with self._turn:
             self.sent += 1
             number = self.sent
             self._pending[number] = promise
-        head = json.dumps(
-            {"t": "call", "id": number, "server": server, "tool": tool, "line": promise.line}
-        )
-        self._channel.send(b'%b,"args":%b}' % (head[:-1].encode(), args))
+        facts: dict[str, Json] = {"t": "call", "id": number, "server": server, "tool": tool}
+        facts["line"] = promise.line
+        follows: tuple[bytes, ...] = ()
+        if text:
+            facts["text"], follows = text[0], (text[1],)
+        head = json.dumps(facts)
+        self._channel.send(b'%b,"args":%b}' % (head[:-1].encode(), args), *follows)
         return promise
 
     def oldest_line(self) -> int | None:

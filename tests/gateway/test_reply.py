@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcproxy.gateway.call_listing import listed_calls
+from mcproxy.gateway.reply import listed_calls
 from mcproxy.types import CallOutcome, CallRecord, Json
 
 
@@ -27,9 +27,9 @@ def test_many_calls_are_grouped_and_what_failed_stands_singly() -> None:
     single: Json = {"server": "s", "ms": 1.5, "arguments": "{}"}
     assert isinstance(single, dict)
     assert listed_calls(calls) == [
-        {"server": "s", "tool": "a", "count": 151, "ms": 226.5, "failed": 1},
-        {"server": "s", "tool": "b", "count": 49, "ms": 73.5, "unknown": 1, "replayed": 1},
         {**single, "tool": "a", "outcome": "failed"},
         {**single, "tool": "b", "outcome": "unknown", "replayed": True},
+        {"server": "s", "tool": "a", "count": 151, "ms": 226.5, "failed": 1},
+        {"server": "s", "tool": "b", "count": 49, "ms": 73.5, "unknown": 1, "replayed": 1},
     ]
     assert len(listed_calls([record("a", "failed", "{}")] * 500)) == 21
