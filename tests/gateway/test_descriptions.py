@@ -2,9 +2,11 @@
 
 import json
 import random
+from dataclasses import fields
 
 import pytest
 
+from mcproxy.gateway.arguments import ExecuteArguments
 from mcproxy.gateway.descriptions import definitions, instructions, server_list
 from mcproxy.gateway.surfaces import OWN_TOOLS
 from mcproxy.types import Limits
@@ -16,7 +18,8 @@ NAMES = {
     "one": ["notes"],
     "usual": ["github", "home_assistant", "sequential_thinking", "playwright"] * 10,
     "thousand": [f"server-{number}" for number in range(1000)],
-    "odd": ["".join(ODD.choices("abcXYZ019_-.", k=64)) for _ in range(1000)],
+    "odd": ["".join(ODD.choices("abcXYZ019_-.", k=32)) for _ in range(1000)],
+    "long": ["".join(ODD.choices("abcXYZ019_-.", k=64)) for _ in range(1000)],
 }
 
 
@@ -27,6 +30,17 @@ def test_at_most_900_tokens(names: list[str], encoding: str) -> None:
     tools = definitions(OWN_TOOLS["code"], [(name, 120) for name in names], Limits(), "")
     text = json.dumps({"tools": tools}) + instructions(OWN_TOOLS["code"], "")
     assert count(text, encoding) <= 900
+
+
+@pytest.mark.requirement("meta.budget")
+def test_they_teach_what_is_kept() -> None:
+    _, execute = definitions(OWN_TOOLS["code"], [], Limits(), "")
+    for word in ('api.result("', "api.stash[", "`ref`", "`resume`", "`execution`", "`session`"):
+        assert word in str(execute["description"])
+    schema = execute["inputSchema"]
+    assert isinstance(schema, dict)
+    assert isinstance(schema["properties"], dict)
+    assert {*schema["properties"]} == {each.name for each in fields(ExecuteArguments)}
 
 
 def test_at_most_twenty_names_then_how_many_more() -> None:

@@ -5,16 +5,18 @@ that has never seen this program: how to find a tool, how to call it, what comes
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import get_args
 
+from mcproxy.gateway.arguments import OnUnknown
 from mcproxy.manifest.bounds import DEFAULT_DEPTH, MAX_DEPTH, MAX_LIMIT
 from mcproxy.types import JsonObject, Limits
 
 MAX_NAMED_SERVERS = 20
-MAX_NAMES_CHARACTERS = 280  # so that even long and odd names stay within the token budget
+MAX_NAMES_COST = 340  # so that even long and odd names stay within the token budget
 
 _INSTRUCTIONS = (
-    "`{prefix}search` finds tools, `{prefix}execute` runs Python that calls them: search once, "
-    "then do the whole job in one script."
+    "`{prefix}search` finds tools, `{prefix}execute` runs Python that calls them: the whole job in "
+    "one script."
 )
 _CALLING = "`{prefix}search` finds tools, `{prefix}call` calls one."
 
@@ -37,12 +39,15 @@ _EXECUTE = """\
 Run Python 3 that calls the tools `{prefix}search` finds. Do the whole job in one script: call, \
 loop, filter, combine, return only what is needed. `api` needs no import:
   rows = await api.server("NAME").TOOL(arg=1)  # the tool's value, decoded: dict, list or str
-  rows = await api.call_tool("NAME", "TOOL", {{"arg": 1}})  # the same
+  await api.call_tool("NAME", "TOOL", {{"arg": 1}})  # the same
   a, b = await asyncio.gather(api.server("X").t(), api.server("Y").u())  # at once
   await api.schema("NAME", "TOOL"); await api.search("words"); api.manifest()
+  api.result("r1")  # the whole value behind a `ref` of an earlier reply
+  api.stash["rows"] = rows  # JSON for later scripts; variables are not kept
 Without `await` a call blocks. A failing call raises ToolError (.code, .message, .retryable). \
 Result: what run() returns if defined, else the variable `result`, else the last expression; \
-print() goes to `stdout`. Nothing is kept between calls. \
+print() goes to `stdout`. Of large results you get a preview and a `ref`. After an error, `resume` \
+with the reply's `execution`: calls that succeeded are not sent again. Pass on the `session`. \
 Limits: {secs:g} s, {memory} MB, {calls} calls. {servers}"""
 
 
@@ -51,14 +56,20 @@ def server_list(counts: Sequence[tuple[str, int]]) -> str:
     if not counts:
         return "No server is connected in this namespace yet."
     shown: list[str] = []
+    left = MAX_NAMES_COST
     for name, tools in counts[:MAX_NAMED_SERVERS]:
-        shown.append(f"{name} ({tools})")
-        if len(", ".join(shown)) > MAX_NAMES_CHARACTERS:
-            del shown[-1]
+        left -= _cost(name)
+        if left < 0:
             break
+        shown.append(f"{name} ({tools})")
     more = len(counts) - len(shown)
     tail = f", and {more} more" if more else ""
     return f"Servers (tools): {', '.join(shown)}{tail}."
+
+
+def _cost(name: str) -> int:
+    """What a name costs: a model has tokens for words, and few for what is none."""
+    return len(name) + 6 + sum(2 for character in name if not character.islower())
 
 
 def instructions(own: Collection[str], prefix: str) -> str:
@@ -97,7 +108,7 @@ _SEARCH_TERMS: JsonObject = {
     "inputSchema": {
         "type": "object",
         "properties": {
-            "query": {"type": "string", "description": "what you need"},
+            "query": {"type": "string"},
             "max_depth": {
                 "type": "integer",
                 "minimum": 0,
@@ -109,7 +120,6 @@ _SEARCH_TERMS: JsonObject = {
                 "type": "integer",
                 "minimum": 1,
                 "maximum": MAX_LIMIT,
-                "description": "tools at most",
             },
             "namespace": {"type": "string"},
         },
@@ -121,12 +131,17 @@ _EXECUTE_TERMS: JsonObject = {
     "inputSchema": {
         "type": "object",
         "properties": {
-            "code": {"type": "string", "description": "Python; top-level await works"},
+            "code": {"type": "string"},
             "timeout_secs": {"type": "number"},  # its bound is in the text: Limits
             "namespace": {"type": "string"},
             "check_only": {"type": "boolean"},
             "session": {"type": "string"},
             "resume": {"type": "string"},
+            "resume_unknown": {
+                "type": "string",
+                "enum": [*get_args(OnUnknown)],
+                "description": "calls that may have been done",
+            },
         },
         "required": ["code"],
     },
