@@ -115,7 +115,8 @@ FUNCTIONS: Final = (
         "schema",
         (_SERVER, _TOOL),
         "object",
-        "a tool's whole definition: `description`, `inputSchema`, `outputSchema`",
+        "a tool's whole definition: `description`, `inputSchema`, `outputSchema` or, where that is "
+        "learned, `returns`",
     ),
     Function(
         "read_resource",

@@ -15,11 +15,10 @@ from collections.abc import (
     Iterable,
     Iterator,
     Mapping,
-    MutableMapping,
 )
 
-from mcproxy.sandbox.jail.script.preview import encoded
 from mcproxy.sandbox.jail.script.promise import Calls, Promise, ToolError
+from mcproxy.sandbox.jail.script.stash import Stash
 from mcproxy.sandbox.jail.script.styles import Dual, awaited, gathered
 from mcproxy.sandbox.jail.script.value import Json, to_json
 
@@ -30,8 +29,6 @@ _CALL_TOOL = (
 _OWN_NAMES = ("server", "tool", "arguments")
 _CALLERS = ("call_tool", "call", "invoke")  # of no tool: the first argument names it
 _SCHEMA = "api.schema(server, tool) lists the names."
-_STASH_NAME = "a name in api.stash is a text"
-_NOT_KEPT = "not_kept"  # the code of a failure: the gateway has nothing of that name
 OFFERED = (
     "server",
     "call_tool",
@@ -121,49 +118,6 @@ class Path(Dual):
         )
 
 
-class Stash(MutableMapping[str, Json]):
-    """JSON values kept by name for later scripts. Each read gives a copy: what was changed is kept
-    once it is assigned again."""
-
-    def __init__(self, api: "Api") -> None:
-        self._api = api
-
-    def __getitem__(self, name: str) -> Json:
-        return self._asked("stash_get", {"name": name})
-
-    def __setitem__(self, name: str, value: object) -> None:
-        if not isinstance(name, str):
-            raise TypeError(f"{_STASH_NAME}, not {type(name).__name__}")
-        self._api.keep(name, _settled(value)).result()
-
-    def __delitem__(self, name: str) -> None:
-        self._asked("stash_delete", {"name": name})
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names())
-
-    def __len__(self) -> int:
-        return len(self._names())
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names()
-
-    def __repr__(self) -> str:
-        return f"<api.stash: {', '.join(map(repr, self)) or 'empty'}>"
-
-    def _names(self) -> list[str]:
-        names = self._asked("stash_list", {})
-        return [str(name) for name in names] if isinstance(names, list) else []
-
-    def _asked(self, service: str, arguments: Mapping[str, object]) -> Json:
-        try:
-            return self._api.call("", service, arguments).result()
-        except ToolError as error:
-            if error.code != _NOT_KEPT:
-                raise
-            raise KeyError(error.message) from None
-
-
 class Api:
     """One script's ``api``. The limits are the sizes of a call's arguments, and of a value that it
     keeps, in bytes; ``note`` takes what is to be said about converted ones."""
@@ -196,7 +150,7 @@ class Api:
     @property
     def stash(self) -> Stash:
         """What scripts of this session keep by name."""
-        return Stash(self)
+        return Stash(self._calls, self._kept_limit, self._note)
 
     def server(self, name: str) -> Path:
         """One server; its attributes are its tools."""
@@ -298,17 +252,6 @@ class Api:
             raise ToolError(text, server=server, tool=tool, code="too_large")
         return self._calls.start(server, tool, body, raw=raw)
 
-    def keep(self, name: str, value: object) -> Promise:
-        """Have a value kept by name. Raises ``ToolError`` if it is larger than its limit."""
-        converted, notes = to_json(value)
-        self._note(notes)
-        body = encoded(converted)
-        if len(body) > self._kept_limit:
-            text = f"api.stash[{name!r}]: {len(body)} bytes, the limit is {self._kept_limit}"
-            raise ToolError(text, tool="stash", code="too_large")
-        head = json.dumps({"name": name}).encode()
-        return self._calls.start("", "stash_put", head, text=("json", body))
-
     def _call_tool(self, /, *positional: object, raw: bool = False, **named: object) -> Promise:
         if len(positional) > len(_OWN_NAMES):
             raise TypeError(_CALL_TOOL)
@@ -370,13 +313,6 @@ def _decoded(given: object) -> object:
 def _form(name: str) -> str:
     """What all spellings of a name have in common."""
     return re.sub(r"[\W_]", "", name).lower()
-
-
-def _settled(value: object) -> object:
-    """A call, or a list of calls, as its value: what is kept is kept at once."""
-    if isinstance(value, list | tuple) and any(isinstance(item, Promise) for item in value):
-        return [_settled(item) for item in value]
-    return value.result() if isinstance(value, Promise) else value
 
 
 def _has_default(schema: Json) -> bool:
