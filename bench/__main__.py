@@ -3,7 +3,7 @@
 import argparse
 import importlib
 
-NAMES = ("gateway", "search", "execute", "reload", "trace")
+NAMES = ("gateway", "search", "execute", "reload", "trace", "replies")
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ def test_at_most_900_tokens(names: list[str], encoding: str) -> None:
 @pytest.mark.requirement("meta.budget")
 def test_they_teach_what_is_kept() -> None:
     _, execute = definitions(OWN_TOOLS["code"], [], Limits(), "")
-    for word in ('api.result("', "api.stash[", "`ref`", "`resume`", "`execution`", "`session`"):
+    for word in ('api.result("', "api.stash[", "`ref`", "`resume`", "`session`"):
         assert word in str(execute["description"])
     schema = execute["inputSchema"]
     assert isinstance(schema, dict)

@@ -46,8 +46,8 @@ loop, filter, combine, return only what is needed. `api` needs no import:
   api.stash["rows"] = rows  # JSON for later scripts; variables are not kept
 Without `await` a call blocks. A failing call raises ToolError (.code, .message, .retryable). \
 Result: what run() returns if defined, else the variable `result`, else the last expression; \
-print() goes to `stdout`. Of large results you get a preview and a `ref`. After an error, `resume` \
-with the reply's `execution`: calls that succeeded are not sent again. Pass on the `session`. \
+print() goes to `stdout`. Of large results you get a preview and a `ref`. After an error, pass \
+the `resume` of its note: calls that succeeded are not sent again. Pass on the `session`. \
 Limits: {secs:g} s, {memory} MB, {calls} calls. {servers}"""
 
 

@@ -28,8 +28,6 @@ _SESSION = "session"  # the item that says that there is one; the number of its 
 _GRANTED = "granted/"  # before what stands for a call that a person allowed for the session
 _HANDLE_BYTES = 12  # nobody guesses it, and it opens nothing of another caller's
 _MAX_LISTED = 5
-
-
 _COUNT_TTLS = 24  # where no handle ends with it: a model may still know an old reference
 _RESULT, _STASH = "result/", "stash/"
 _WRITTEN = {_RESULT: "api.result", _STASH: "api.stash"}
@@ -123,6 +121,8 @@ class Keeping:
     async def result(self, context: RequestContext, ref: str, handle: str | None) -> bytes | None:
         """The value behind a reference, for a request that reads it; None where the client has
         none, in the session that it names."""
+        if handle == NEW_SESSION or not (handle or context.exchange.session):
+            return None  # what begins with this request has nothing
         try:
             owner = await self.owner(context, handle)
         except ArgumentFault:

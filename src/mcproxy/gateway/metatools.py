@@ -239,8 +239,7 @@ def _limits(arguments: ExecuteArguments, namespace: Namespace) -> Limits:
 
 
 def _how_to_go_on(who: Actor) -> str:
-    again = f'execute(code=..., resume="{who.execution}")'
-    return f"go on with {again} and the mended script: calls that succeeded are not sent again"
+    return f'mend it and pass resume="{who.execution}": calls that succeeded are not sent again'
 
 
 def _log_refusal(error: ScriptError, namespace: str) -> None:

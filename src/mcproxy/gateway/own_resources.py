@@ -35,7 +35,7 @@ _RULES = """\
   expression. `print` goes to `stdout`.
 - A failing call raises `ToolError`, which needs no import. Retry only if `e.retryable`, after
   `e.retry_after` seconds.
-- After an error, mend the script and run it with `resume` and the reply's `execution`: calls that
+- After an error, mend the script and run it with the `resume` that a note tells: calls that
   succeeded are not sent again. Where a reply has a `session`, pass it on to go on from it.
 
 ```python

@@ -70,7 +70,7 @@ class Reply:
         for name in ("stdout", "error", "calls", "notes"):
             if not body[name]:
                 del body[name]
-        content: list[Json] = [{"type": "text", "text": _encode(body).decode()}, *outcome.blocks]
+        content: list[Json] = [{"type": "text", "text": as_text(body)}, *outcome.blocks]
         result: JsonObject = {"content": content, "structuredContent": body}
         if outcome.error:
             result["isError"] = True
@@ -82,6 +82,40 @@ class Reply:
             return text
         where = f'; whole: api.result("{references.stdout}")' if references.stdout else ""
         return shortened(text, self._room, where)
+
+
+def as_text(body: Mapping[str, Json]) -> str:
+    """The facts of a reply as compact JSON for a model: without what says nothing (no traceback),
+    in one line for each call, and without what is said twice. An execution's id is of use where
+    there is something to go on from, and then a note has it."""
+    told = {**body, "ms": body["execution_time_ms"]}
+    for name in ("execution_time_ms", "execution"):
+        told.pop(name, None)
+    error = told.get("error")
+    if isinstance(error, dict):
+        told["error"] = {name: fact for name, fact in error.items() if fact is not False}
+        said = f"{error['type']}: {error['message']}"
+        trace = str(told["traceback"] or "").removeprefix("Traceback (most recent call last):\n")
+        told["traceback"] = trace.removesuffix(said).strip()
+    if not told["traceback"]:
+        del told["traceback"]
+    if isinstance(calls := told.get("calls"), list):
+        told["calls"] = [_line(call) for call in calls]
+    return _encode(told).decode()
+
+
+def _line(call: Json) -> Json:
+    """``calc.mean x12, 40 ms, 1 failed``."""
+    if not isinstance(call, dict) or "more" in call:
+        return call
+    count = f" x{call['count']}" if "count" in call else ""
+    parts = [f"{call['server']}.{call['tool']}{count}", f"{call['ms']:.0f} ms"]
+    if call.get("outcome", "ok") != "ok":
+        where = f" in line {call['line']}" if "line" in call else ""
+        parts.append(f"{call['outcome']}{where}: {call.get('arguments', '')}")
+    counted = [fact for fact in ("failed", "unknown", "replayed") if fact in call]
+    parts += [fact if call[fact] is True else f"{call[fact]} {fact}" for fact in counted]
+    return ", ".join(parts)
 
 
 def _whole(outcome: Outcome, room: int) -> tuple[Json] | None:

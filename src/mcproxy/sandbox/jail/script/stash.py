@@ -4,7 +4,6 @@ A dict in looks, each use of which asks the gateway and waits for the answer; wh
 decided there.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
 from mcproxy.sandbox.jail.script.preview import encoded
@@ -34,7 +33,7 @@ class Stash(MutableMapping[str, Json]):
         if len(body) > self._limit:
             text = f"api.stash[{name!r}]: {len(body)} bytes, the limit is {self._limit}"
             raise ToolError(text, tool="stash", code="too_large")
-        head = json.dumps({"name": name}).encode()
+        head = encoded(to_json({"name": name})[0])
         self._calls.start("", "stash_put", head, text=("json", body)).result()
 
     def __delitem__(self, name: str) -> None:
@@ -58,8 +57,7 @@ class Stash(MutableMapping[str, Json]):
 
     def _asked(self, service: str, arguments: Mapping[str, object]) -> Json:
         try:
-            body = json.dumps(arguments, default=str).encode()
-            return self._calls.start("", service, body).result()
+            return self._calls.start("", service, encoded(to_json(arguments)[0])).result()
         except ToolError as error:
             if error.code != _NOT_KEPT:
                 raise

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from mcproxy.sandbox.jail.script.api import OFFERED
 from mcproxy.sandbox.jail.script.outline import CodePlace, Loop, Outline
 from mcproxy.sandbox.jail.script.value import Json
 
@@ -18,7 +19,6 @@ _MAX_ROWS = 16  # of the loops around a call, taken together
 _MAX_USES = 500  # a script of 50 KiB has few more
 _MAX_SHOWN_CHARS = 60  # of a value
 _MAX_TEXT_CHARS = 200
-_MEMBERS = frozenset({"server", "call_tool"})
 _TYPES: Mapping[type, str] = {
     str: "string",
     bool: "boolean",
@@ -139,9 +139,9 @@ class _Reader:
     def _attribute(self, owner: _Meaning, name: str) -> _Meaning:
         if isinstance(owner, _Target) and not name.startswith("__"):
             return replace(owner, path=(*owner.path, name)) if not owner.args else None
-        if owner == _Member() and name in _MEMBERS:
-            return _Member(name)
-        return _Target(name) if owner == _Member() else None
+        if owner != _Member():
+            return None
+        return _Member(name) if name in OFFERED else _Target(name)
 
     def _item(self, owner: _Meaning, name: str) -> _Meaning:
         return self._attribute(owner, name) if isinstance(owner, _Target) else None
