@@ -133,3 +133,29 @@ def test_a_shortened_text_is_cut_between_lines() -> None:
     assert mark
     assert text.startswith(head + "\n")
     assert text.endswith("\n" + tail)
+
+
+def test_the_text_says_nothing_twice() -> None:
+    trace = (
+        'Traceback (most recent call last):\n  File "<script>", line 3, in <module>\n    1 / 0\n'
+    )
+    error = ScriptError("ZeroDivisionError", "division by zero", 3)
+    records = (
+        CallRecord("s", "a", 1.5, "ok"),
+        CallRecord("s", "b", 1500.0, "unknown", '{"x":1}', line=2),
+        CallRecord("s", "c", 1.5, "ok", replayed=True),
+    )
+    last = f"{error.type}: {error.message}"
+    _, _, text = told(Outcome(error=error, traceback=trace + last, calls=records), 16 * KIB)
+    assert json.loads(text) == {
+        "status": "error",
+        "result": None,
+        "traceback": "1 / 0",
+        "error": {"type": "ZeroDivisionError", "message": "division by zero", "line": 3},
+        "calls": ["s.a", 's.b, 1.5 s, unknown in line 2: {"x":1}', "s.c, replayed"],
+        "session": "s" * 16,
+        "ms": 0,
+    }
+    _, _, text = told(Outcome({"a": 1}, calls=(records[0],) * 9), 16 * KIB)
+    shown = {"status": "success", "result": {"a": 1}, "calls": ["s.a x9"]}
+    assert json.loads(text) == shown | {"session": "s" * 16, "ms": 0}

@@ -5,6 +5,7 @@ or is a preview; of long output head and tail are shown. What is not shown whole
 under a reference, which the reply then tells.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -16,6 +17,8 @@ from mcproxy.wire.message import UNREADABLE, is_deep
 MAX_SINGLE = 8  # calls that are listed one by one; of more, those alone that did not succeed
 MAX_FAILED = 20
 _FIXED_BYTES = 800  # of a reply: status, ids, how to go on, where the whole is
+_LONG_MS = 1000  # of a call that a model may want to do otherwise
+_PLACE = 'File "<script>", line '
 _MARK_BYTES = 100  # what stands in the place of what is left out
 # Shares of the budget, in sixteenths; what is left of them is the output's.
 _MESSAGE, _HINT, _TRACEBACK, _CALLS, _NOTES, _OUTPUT = 4, 1, 2, 3, 2, 4
@@ -94,9 +97,7 @@ def as_text(body: Mapping[str, Json]) -> str:
     error = told.get("error")
     if isinstance(error, dict):
         told["error"] = {name: fact for name, fact in error.items() if fact is not False}
-        said = f"{error['type']}: {error['message']}"
-        trace = str(told["traceback"] or "").removeprefix("Traceback (most recent call last):\n")
-        told["traceback"] = trace.removesuffix(said).strip()
+        told["traceback"] = _trace(str(told["traceback"] or ""), error)
     if not told["traceback"]:
         del told["traceback"]
     if isinstance(calls := told.get("calls"), list):
@@ -104,12 +105,24 @@ def as_text(body: Mapping[str, Json]) -> str:
     return _encode(told).decode()
 
 
+def _trace(trace: str, error: Mapping[str, Json]) -> str:
+    """A traceback without what the error says itself; of a single place only its source is left."""
+    trace = trace.removeprefix("Traceback (most recent call last):\n")
+    for said in (f"{error['type']}: {error['message']}", str(error["type"])):
+        trace = trace.removesuffix(said)
+    if trace.count(_PLACE) == 1 and error.get("line"):
+        trace = textwrap.dedent(trace.partition("\n")[2])
+    return trace.strip("\n")
+
+
 def _line(call: Json) -> Json:
-    """``calc.mean x12, 40 ms, 1 failed``."""
+    """``calc.mean x12, 2 s, 1 failed``: the time where it is long."""
     if not isinstance(call, dict) or "more" in call:
         return call
     count = f" x{call['count']}" if "count" in call else ""
-    parts = [f"{call['server']}.{call['tool']}{count}", f"{call['ms']:.0f} ms"]
+    parts = [f"{call['server']}.{call['tool']}{count}"]
+    if isinstance(call["ms"], int | float) and call["ms"] >= _LONG_MS:
+        parts.append(f"{call['ms'] / 1000:.1f} s")
     if call.get("outcome", "ok") != "ok":
         where = f" in line {call['line']}" if "line" in call else ""
         parts.append(f"{call['outcome']}{where}: {call.get('arguments', '')}")
