@@ -31,7 +31,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mcproxy import mcp
 from mcproxy.types import Capacity, Cause, Json, ToolRef
 
 _MAX_NAME_CHARS = 200  # of a name in a message
@@ -113,15 +112,6 @@ class RpcError(McproxyError):
         self.code, self.message, self.data = code, message, data
         self.retry_after, self.cause = retry_after, cause
         super().__init__(message)
-
-
-def not_declared(method: str) -> RpcError:
-    """A server asks for what the client has not declared that it can be asked."""
-    return RpcError(
-        RpcError.METHOD_NOT_FOUND,
-        f"the client cannot be asked for {method}: it has not declared the capability "
-        f"{mcp.ASKABLE.get(method, method)!r}",
-    )
 
 
 class PeerClosed(McproxyError):

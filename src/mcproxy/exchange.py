@@ -13,6 +13,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec.structs import replace
 
+from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.patience import Clock
 from mcproxy.types import Json, JsonObject, ToolRef, ToolResult
@@ -80,6 +81,15 @@ class Exchange(msgspec.Struct, frozen=True):
                 return await self.ask(method, params)
 
         return replace(self, ask=ask, clock=clock)
+
+
+def not_declared(method: str) -> RpcError:
+    """A server asks for what the client has not declared that it can be asked."""
+    return RpcError(
+        RpcError.METHOD_NOT_FOUND,
+        f"the client cannot be asked for {method}: it has not declared the capability "
+        f"{mcp.ASKABLE.get(method, method)!r}",
+    )
 
 
 def drop(method: str, params: JsonObject) -> None:

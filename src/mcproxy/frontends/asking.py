@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from mcproxy import mcp
-from mcproxy.errors import RpcError, not_declared
+from mcproxy.errors import RpcError
+from mcproxy.exchange import not_declared
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import (
     UNREADABLE,

@@ -9,8 +9,8 @@ from itertools import count
 from msgspec.structs import replace
 
 from mcproxy import mcp
-from mcproxy.errors import RpcError, not_declared
-from mcproxy.exchange import Exchange
+from mcproxy.errors import RpcError
+from mcproxy.exchange import Exchange, not_declared
 from mcproxy.types import Json, JsonObject
 
 _ENDED = "the gateway ended this call before it had a result; whether its servers ran is not known"
