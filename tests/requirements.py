@@ -561,6 +561,7 @@ REQUIREMENTS: dict[str, str] = {
     "affinity.handles": (
         "stateless requests with one session handle share a server's process, others do not"
     ),
+    "affinity.note": "a script without a session is told how to keep what its servers keep",
     "affinity.requests": "a request without session has a process for itself, and for its script",
     "affinity.watch": "a client hears of the resources of its own instance",
     "affinity.limit": "there are at most max_instances processes; beyond, calls are told so",

@@ -125,6 +125,7 @@ async def test_a_request_without_session_has_a_process_for_itself(keeping: Runni
     await until_gone(*set.union(*pids))
 
 
+@pytest.mark.requirement("affinity.note")
 @pytest.mark.requirement("affinity.handles")
 async def test_requests_with_one_handle_share_a_process(keeping: Running) -> None:
     session: Json = keeping.run("1", session="new")["session"]
@@ -133,9 +134,17 @@ async def test_requests_with_one_handle_share_a_process(keeping: Running) -> Non
     assert first == 1
     alone = [keeping.run(COUNT, **asked)["result"] for asked in ({}, {"session": "new"})]
     assert alone == [1, 1]
+    notes = [keeping.run(COUNT, **asked).get("notes") for asked in ({}, {"session": session})]
+    assert notes == [
+        [
+            'what echo kept ended with this request; session="new" gives a handle that later '
+            "requests pass to keep it"
+        ],
+        None,
+    ]
     elsewhere = keeping.run("1", session="new", namespace="other")["session"]
     assert keeping.run(COUNT, session=elsewhere, namespace="other")["result"] == 1
-    assert keeping.run(COUNT, session=session)["result"] == 4
+    assert keeping.run(COUNT, session=session)["result"] == 5
 
 
 @pytest.mark.requirement("affinity.handles")

@@ -8,7 +8,7 @@ import asyncio
 import dataclasses
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -25,7 +25,7 @@ from mcproxy.gateway.arguments import (
 )
 from mcproxy.gateway.call_chain import CallServices, Renewed, script_chain
 from mcproxy.gateway.journal import Journal
-from mcproxy.gateway.keeping import KEPT_SERVICES, Keeping, Kept
+from mcproxy.gateway.keeping import KEPT_SERVICES, Keeping, Kept, Owner
 from mcproxy.gateway.reply import References, Reply
 from mcproxy.gateway.request import RequestContext
 from mcproxy.manifest.lookup import schema
@@ -139,6 +139,8 @@ class MetaTools:
         if to_resume:
             await journal.kept()
             outcome = dataclasses.replace(outcome, notes=(_how_to_go_on(who), *outcome.notes))
+        if names := _kept_for_nobody(owner, context, outcome):
+            outcome = dataclasses.replace(outcome, notes=(_how_to_keep(names), *outcome.notes))
         return await self._told(outcome, kept, who.execution, to_resume=to_resume)
 
     def _chain(
@@ -240,6 +242,18 @@ def _limits(arguments: ExecuteArguments, namespace: Namespace) -> Limits:
 
 def _how_to_go_on(who: Actor) -> str:
     return f'mend it and pass resume="{who.execution}": calls that succeeded are not sent again'
+
+
+def _kept_for_nobody(owner: Owner, context: RequestContext, outcome: Outcome) -> list[str]:
+    """The servers called that keep state for a client, where the request has no session."""
+    if owner.handle is None or owner.named:
+        return []
+    return sorted({call.server for call in outcome.calls} & context.view.per_client)
+
+
+def _how_to_keep(servers: Sequence[str]) -> str:
+    kept = f"what {', '.join(servers)} kept ended with this request"
+    return f'{kept}; session="new" gives a handle that later requests pass to keep it'
 
 
 def _log_refusal(error: ScriptError, namespace: str) -> None:

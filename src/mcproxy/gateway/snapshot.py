@@ -54,7 +54,8 @@ class View:
     ``asked``: the tools of which each call is asked for, with the place that says so;
     ``asks``: there may be any, among those that are not known too. ``bare`` are
     the servers whose tools and prompts keep their own names in direct mode; ``prefix`` stands
-    before the names of the gateway's own tools.
+    before the names of the gateway's own tools. Each client has a process of its own of the
+    servers ``per_client``.
     """
 
     manifest: Manifest
@@ -64,6 +65,7 @@ class View:
     asks: bool
     bare: frozenset[str] = frozenset()
     prefix: str = ""
+    per_client: frozenset[str] = frozenset()
 
     @property
     def redactor(self) -> Redactor:
@@ -158,8 +160,16 @@ def take_snapshot(
         namespace = policy.endpoints[name]
         asked = {ref: ruling for ref, ruling in rulings.items() if ruling.verdict == "ask"}
         asks = any(part.tools.may_ask() for part in namespace.members())
-        prefix = policy.surfaces.prefix
-        views[name] = View(visible, outlines, namespace, asked, asks, policy.bare, prefix)
+        views[name] = View(
+            visible,
+            outlines,
+            namespace,
+            asked,
+            asks,
+            policy.bare,
+            policy.surfaces.prefix,
+            policy.per_client,
+        )
     return Snapshot(policy, views, outlines)
 
 

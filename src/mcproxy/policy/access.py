@@ -121,6 +121,7 @@ class Policy:
 
     ``bare`` are the servers whose tools keep their own names in direct mode; ``allowed_hosts`` are
     the names under which clients reach the gateway, beside its own. ``surfaces``: what clients see.
+    ``per_client``: the servers that each client has a process of its own of.
     """
 
     endpoints: Mapping[str, Namespace]
@@ -129,6 +130,7 @@ class Policy:
     bare: frozenset[str] = frozenset()
     allowed_hosts: frozenset[str] = frozenset()
     surfaces: SurfaceRules = SurfaceRules()
+    per_client: frozenset[str] = frozenset()
 
     @property
     def has_auth(self) -> bool:
@@ -179,7 +181,10 @@ def policy_of(config: Config) -> Policy:
     bare = frozenset(name for name, server in config.servers.items() if not server.prefix)
     hosts = frozenset(config.allowed_hosts)
     surfaces = SurfaceRules(config.hosts, config.direct_tokens, config.meta_tools.prefix)
-    return Policy({**namespaces, **groups}, identities(config), default, bare, hosts, surfaces)
+    endpoints, known = {**namespaces, **groups}, identities(config)
+    servers = config.servers.items()
+    per_client = frozenset(name for name, server in servers if server.affinity == "client")
+    return Policy(endpoints, known, default, bare, hosts, surfaces, per_client)
 
 
 def admit(policy: Policy, caller: Caller, asked: str | None = None) -> Admitted:
