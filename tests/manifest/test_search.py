@@ -1,9 +1,12 @@
 """What ``search`` finds, and in which order and form."""
 
+from typing import cast
+
 import pytest
 
 from mcproxy.manifest.learned import learned_from, observed
 from mcproxy.manifest.model import Manifest, build
+from mcproxy.manifest.reply_text import as_text
 from mcproxy.manifest.search import BadSearch, search
 from mcproxy.types import Json, JsonObject, ServerState
 from tests.manifest.samples import (
@@ -18,6 +21,12 @@ from tests.manifest.samples import (
     view,
     weather,
 )
+
+
+def tools_named(entry: JsonObject) -> list[Json]:
+    listed = entry["matched_tools"]
+    assert isinstance(listed, list)
+    return [tool["name"] for tool in listed if isinstance(tool, dict)]
 
 
 def ask(manifest: Manifest, query: str, max_depth: int = 2, limit: int | None = None) -> JsonObject:
@@ -52,9 +61,9 @@ def test_each_depth_adds_members() -> None:
 
 @pytest.mark.requirement("search.result")
 def test_the_reply_repeats_what_was_asked_and_counts_tools() -> None:
-    reply = ask(two_servers(), "forecast")
+    reply = ask(two_servers(), "flood")
     assert list(reply) == ["query", "namespace", "max_depth", "results", "total_matches"]
-    assert (reply["query"], reply["namespace"], reply["max_depth"]) == ("forecast", "public", 2)
+    assert (reply["query"], reply["namespace"], reply["max_depth"]) == ("flood", "public", 2)
     assert reply["total_matches"] == 1
 
 
@@ -183,6 +192,91 @@ def test_accents_and_other_alphabets() -> None:
     manifest = build([view("x", tool("x", "a", "Prévisions météo"), tool("x", "b", "Погода"))])
     assert names(ask(manifest, "meteo previsions")) == ["a"]
     assert names(ask(manifest, "ПОГОДА")) == ["b"]
+
+
+@pytest.mark.requirement("search.by_name")
+def test_what_has_no_room_for_a_line_is_there_by_name() -> None:
+    long = "Create an invoice for a customer of the shop, with all that it has to say on taxes"
+    shops = [
+        view(f"shop{n}", *(tool(f"shop{n}", f"invoice_{m}", long, customer="") for m in range(8)))
+        for n in range(5)
+    ]
+    reply = ask(build(shops), "create an invoice for a customer")
+    also = reply["also"]
+    assert isinstance(also, dict)
+    lines = {(entry["server"], name) for entry in results(reply) for name in tools_named(entry)}
+    more = {(server, name) for server, found in also.items() for name in cast("list[str]", found)}
+    assert len(lines) + len(more) == 40 == reply["total_matches"]
+    assert lines.isdisjoint(more)
+    text = as_text(reply)
+    assert len(text.encode()) < 2_700
+    assert "Also (search a name for its call): shop" in text
+    assert "also" not in ask(build(shops), "create an invoice for a customer", limit=10)
+    assert "also" not in ask(build(shops), "create an invoice for a customer", 3)
+    assert "also" not in ask(two_servers(), "forecast")
+
+
+@pytest.mark.requirement("search.languages")
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("weather", "queryWeather"),
+        ("forecast for a city", "queryWeather"),
+        ("train tickets", "tickets_search"),
+        ("which station", "tickets_search"),
+        ("send a message", "message-send"),
+        ("recipient", "message-send"),
+        ("earthquakes", "jishin_earthquake"),
+    ],
+)
+def test_what_is_described_in_another_alphabet_is_found_by_its_names(
+    query: str, found: str
+) -> None:
+    manifest = build(
+        [
+            view(
+                "cn", tool("cn", "queryWeather", "查询指定城市的天气预报", city="required", days="")
+            ),
+            view("rail", tool("rail", "tickets_search", "查询余票信息", fromStation="required")),
+            view("ru", tool("ru", "message-send", "Отправить сообщение", recipient_id="required")),
+            view("jp", tool("jp", "jishin_earthquake", "最近の地震を調べる", limit="")),
+            view("kr", tool("kr", "noteCreate", "메모를 만듭니다", body="required")),
+        ]
+    )
+    assert names(ask(manifest, query))[0] == found
+
+
+@pytest.mark.requirement("search.typos")
+@pytest.mark.parametrize(
+    "query",
+    ["GIT_createBrnch", "GIT_cretaeBranch", "git_createBranhc", "GIT_craeteBranchV1"],
+)
+def test_a_misspelt_name_with_a_shouted_part_finds_the_tool(query: str) -> None:
+    git = view(
+        "git", tool("git", "GIT_createBranchV1", "Begin a branch."), tool("git", "GIT_logV1")
+    )
+    assert names(ask(build([git, weather()]), query))[0] == "GIT_createBranchV1"
+
+
+@pytest.mark.requirement("search.meaning")
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("open a ticket", "create_issue"),
+        ("the next station", "none"),
+        ("a notion", "none"),
+        ("poll the audience", "make_survey"),
+    ],
+)
+def test_near_words_and_words_that_only_look_alike(query: str, found: str) -> None:
+    manifest = build(
+        [
+            github(),
+            view("forms", tool("forms", "make_survey", "A questionnaire for many people.")),
+            view("notes", tool("notes", "add_note", "Note what the state is.")),
+        ]
+    )
+    assert (names(ask(manifest, query)) or ["none"])[0] == found
 
 
 @pytest.mark.requirement("search.no_match")

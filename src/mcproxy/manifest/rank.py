@@ -24,7 +24,7 @@ NAME_SHARE = 0.25
 FLOOR, FLOOR_OF_LONG = 0.15, 0.7
 # Of a query of few words it has some part at least. Or it has most of what was asked, though deep
 # in a long description.
-FEW_WORDS, PART, MOST, FLOOR_OF_MOST = 4, 0.28, 0.65, 0.12
+FEW_WORDS, PART, MOST, FLOOR_OF_MOST = 4, 0.33, 0.65, 0.12
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,8 @@ def query_words(query: str) -> list[str]:
     """The distinct words that carry the query's meaning; all of them if none seems to."""
     found: list[str] = []
     for chunk in query.split():
-        found.extend(parts(chunk) if chunk[:1].islower() else words(chunk))
+        is_name = chunk[:1].islower() or "_" in chunk  # "GitHub" is one word, "VPS_getList" three
+        found.extend(parts(chunk) if is_name else words(chunk))
     telling = [word for word in found if word not in STOP_WORDS]
     return list(dict.fromkeys(telling or found))[:MAX_QUERY_WORDS]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import repeat, takewhile
 
 from mcproxy.manifest.bounds import (
+    BYTES_OF_NAMES,
     CLEAR_DROP,
     DESCRIPTION_BYTES,
     FEW_TOOLS,
@@ -142,22 +143,48 @@ def show_tools(found: FoundTool, depth: int, room: int, returns: Returns) -> Sho
 
 def worth_reading(hits: Sequence[Hit], depth: int) -> tuple[Hit, ...]:
     """The hits to show where no limit is given, best first; one in any case."""
-    best = next((hit.score for hit in hits if hit.score < EXACT), 0.0)  # a name is no measure
-    least = best * CLEAR_DROP
-    near = list(takewhile(lambda hit: hit.score >= least, hits[:MAX_LIMIT]))
+    near = _near(hits)
     if depth != TOOLS:
         return tuple(near[:FEW_TOOLS])
-    room = READING_BYTES
+    whole = _lines_within(near[:MAX_LIMIT], READING_BYTES)
+    room = READING_BYTES if whole == len(near) else READING_BYTES - BYTES_OF_NAMES
+    return tuple(near[: _lines_within(near[:MAX_LIMIT], room)])
+
+
+def _near(hits: Sequence[Hit]) -> Sequence[Hit]:
+    """Those that are not far behind the best; a name that was asked for is no measure."""
+    best = next((hit.score for hit in hits if hit.score < EXACT), 0.0)
+    least = best * CLEAR_DROP
+    return tuple(takewhile(lambda hit: hit.score >= least, hits))
+
+
+def _lines_within(hits: Sequence[Hit], room: int) -> int:
+    """How many of the hits fit as lines into so many bytes; one in any case."""
     servers: set[str] = set()
-    for shown, hit in enumerate(near):
+    for shown, hit in enumerate(hits):
         server = hit.part.view.name
         read = line(server, _entry(hit, TOOLS))
         above = "" if server in servers else heading(server)
         servers.add(server)
         room -= len(f"{above}{read}".encode(errors="replace")) + 1
         if room < 0 and shown:
-            return tuple(near[:shown])
-    return tuple(near)
+            return shown
+    return len(hits)
+
+
+def by_name(hits: Sequence[Hit], lines: int) -> JsonObject:
+    """Of those that are worth reading and have no line, since ``lines`` have one, as many names as
+    fit into ``BYTES_OF_NAMES`` of text: by server, best first."""
+    room = BYTES_OF_NAMES
+    found: dict[str, list[Json]] = {}
+    for hit in _near(hits)[lines:]:
+        name, server = hit.tool.ref.tool, hit.part.view.name
+        written = name if server in found else f"{server}: {name}"
+        room -= len(written.encode(errors="replace")) + 2
+        if room < 0:
+            break
+        found.setdefault(server, []).append(name)
+    return {**found}
 
 
 def _head(part: ServerPart, detail: Detail) -> JsonObject:

@@ -20,7 +20,7 @@ def as_text(reply: Mapping[str, Json], *, plain: bool = False) -> str:
     if any("inputSchema" in tool for entry in _objects(reply["results"]) for tool in _tools(entry)):
         return json.dumps(reply, ensure_ascii=False, separators=(",", ":"))
     lines = [line for entry in _objects(reply["results"]) for line in _entry(entry, plain)]
-    return "\n".join([*(lines or _nothing(reply)), *_left_out(reply)])
+    return "\n".join([*(lines or _nothing(reply)), *_also(reply), *_left_out(reply)])
 
 
 def in_plain_words(reply: Mapping[str, Json]) -> JsonObject:
@@ -81,6 +81,17 @@ def _nothing(reply: Mapping[str, Json]) -> Iterator[str]:
     if isinstance(suggestions, list):
         yield "No tool matches. Perhaps:"
         yield from map(str, suggestions)
+
+
+def _also(reply: Mapping[str, Json]) -> Iterator[str]:
+    also = reply.get("also")
+    if isinstance(also, dict):
+        named = (
+            f"{server}: {', '.join(map(str, names))}"
+            for server, names in also.items()
+            if isinstance(names, list)
+        )
+        yield f"Also (search a name for its call): {'; '.join(named)}"
 
 
 def _left_out(reply: Mapping[str, Json]) -> Iterator[str]:

@@ -25,6 +25,7 @@ from mcproxy.manifest.learned import Returns, unlearned
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.render import (
     Shown,
+    by_name,
     fitting,
     show_names,
     show_servers,
@@ -68,6 +69,8 @@ def search(
     reply, room = asked.frame(found.total, len(parts))
     if max_depth < TOOLS:
         return _filled(reply, max_depth, show_servers(parts, max_depth, room))
+    if max_depth == TOOLS and limit is None and (also := by_name(found.hits, len(chosen))):
+        reply, room = {**reply, "also": also}, room - size(also)
     return _filled(reply, max_depth, show_tools(best, max_depth, room, returns))
 
 

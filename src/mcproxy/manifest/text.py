@@ -68,7 +68,7 @@ def stem(word: str) -> str:
     if len(word) <= 3 or not word.isascii():
         return word
     word = singular(word)
-    for ending, least in (("ing", 6), ("ed", 5), ("ion", 6)):
+    for ending, least in (("ing", 6), ("ed", 5), ("ion", 8)):
         if word.endswith(ending) and len(word) >= least:
             word = _undouble(word[: -len(ending)])
             break
