@@ -13,7 +13,7 @@ PARTS := $(VENV)/.dev tests/node/node_modules/.ready tests/sdk1/.venv/.ready
 
 COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --custom-compile-command "make requirements"
 
-.PHONY: run setup test test-deploy test-debug test-pythons test-pythons-some coverage check bench docs format requirements dist clean
+.PHONY: run setup test test-deploy test-debug test-pythons test-pythons-some coverage check audit sbom fuzz bench docs format requirements dist clean
 
 # `make run PORT=8080`: another port than 12010.
 run: $(VENV)/.run
@@ -63,6 +63,18 @@ check: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Known faults of what is installed; asks the advisories of the package registry.
+audit: $(VENV)/.dev
+	$(BIN)/uv tool run --quiet pip-audit==2.10.1 --disable-pip --require-hashes -r requirements.txt
+
+# A CycloneDX bill of materials of what is installed, in sbom.json.
+sbom: $(VENV)/.dev
+	$(BIN)/uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.txt --no-validate -o sbom.json
+
+# Changed inputs for every parser of hostile bytes, SECS each, and a table.
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzzing $(or $(SECS),60)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench

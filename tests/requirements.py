@@ -78,6 +78,7 @@ REQUIREMENTS: dict[str, str] = {
         "of 50 dangerous changes at least 95 % are held, of 100 harmless edits at most 5 %"
     ),
     "trust.doctor": "doctor names servers whose definitions would be held",
+    "security.fuzzed": "parsers of hostile bytes give a value or their own refusal, in time",
     "ask.client": "a call that a rule asks for is sent once the client's user accepts, or never",
     "ask.scripts": "calls of scripts are asked for one at a time, in their order",
     "ask.clocks": "time limits stand still while a person is asked whether a call may be made",
