@@ -123,6 +123,7 @@ def configuration(directory: Path) -> JsonObject:
         "auth": {"tokens": tokens},
         "sandbox": {"min_level": "none"},
         "manifests": {"startup_dwell_secs": 20},
+        "results": {"inline_kb": 256},  # scripts tell of all that they have tried
     }
 
 

@@ -64,6 +64,8 @@ def configuration(directory: Path, remote: str) -> JsonObject:
             "nobody": {"url": "http://127.0.0.1:9/${URL}", "headers": headers},
         },
         "namespaces": {"guarded": {"require_auth": True}},
+        "trust": "off",  # else tools whose texts hide something could not be called
+        "results": {"inline_kb": 256},
         "auth": {"tokens": [{"name": "ann", "token": "${TOKEN}", "namespaces": ["guarded"]}]},
         "sandbox": {"min_level": "none"},
         "manifests": {"startup_dwell_secs": 10},
