@@ -19,6 +19,10 @@ RESULTS: dict[str, tuple[str, Json]] = {
     "a return": ("x = 1\nif x:\n    return x\nx + 1", 1),
     "a return that is not reached": ("x: int = 1\nif x > 1:\n    return x\nx + 1", 2),
     "a return after await": ("await asyncio.sleep(0)\nreturn [n for n in (1, 2)]", [1, 2]),
+    "a return after imports of a module's own": (
+        "from __future__ import annotations\nfrom math import *\nx: int = 4\nreturn sqrt(x)",
+        2.0,
+    ),
     "a return in try": (
         "try:\n    return 1 / 0\nexcept ZeroDivisionError as e:\n    return str(e)",
         "division by zero",

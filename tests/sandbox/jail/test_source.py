@@ -31,6 +31,7 @@ READ = {
     "from api import server as s, ToolError": "s = api.server\nToolError = api.ToolError",
     "from mcproxy.api import github": "github = api.github",
     "from mcproxy import api": "pass",
+    "from api import search\nexec('true = 1')\ntrue": "search = api.search\nexec('true = 1')\ntrue",
     "from api.github import get": "get = api.github.get",
 }
 
@@ -50,6 +51,7 @@ LEFT_ALONE = [
     "globals()['true'] = 1\nx = true",
     "from .api import x",
     "import apis, mcproxyx",
+    "from sympy import *\nx = {y: true}",
     "x = '''\n```\n1\n```\n'''",
     "x = 7 // 2",
     "JSON.stringify(1, None, 2)",

@@ -159,15 +159,20 @@ def with_returns(tree: ast.Module) -> ast.Module:
     for node in nodes:
         if isinstance(node, ast.AnnAssign):
             node.simple = 0  # else its name could not be the module's
-    names = bound_names(nodes)
+    outside = [one for one in tree.body if _belongs_to_module(one)]
+    names = bound_names(nodes) - {"*"}
     body: list[ast.stmt] = [ast.Global(sorted(names))] if names else []
-    body += [one for one in tree.body if not _is_future(one)]
+    body += [one for one in tree.body if one not in outside]
     awaits = any(isinstance(node, _ASYNC) or getattr(node, "is_async", 0) for node in nodes)
     call = f"async def {BODY}(): ...\n{RETURNED} = await {BODY}()" if awaits else _PLAIN_CALL
     made = ast.parse(call)
     made.body[0].body = body  # type: ignore[attr-defined]
+    made.body[:0] = outside
     return ast.fix_missing_locations(made)
 
 
-def _is_future(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
+def _belongs_to_module(statement: ast.stmt) -> bool:
+    """Whether it is an import that no function may have."""
+    if not isinstance(statement, ast.ImportFrom):
+        return False
+    return statement.module == "__future__" or statement.names[0].name == "*"

@@ -159,9 +159,7 @@ _REPAIRS: tuple[tuple[Callable[[str], str], str], ...] = (
 def _without_javascript(source: ScriptSource) -> ScriptSource:
     nodes = all_nodes(source.tree)
     bound = bound_names(nodes)
-    if any(isinstance(n, ast.Name) and n.id in _MAY_BIND for n in nodes):
-        return source
-    mender = _Mender(bound)
+    mender = _Mender(None if any(map(_may_bind_any, nodes)) else bound)
     tree = mender.visit(source.tree)
     if not mender.told:
         return ScriptSource(source.text, ast.fix_missing_locations(tree), source.notes)
@@ -171,16 +169,24 @@ def _without_javascript(source: ScriptSource) -> ScriptSource:
     )
 
 
+def _may_bind_any(node: ast.AST) -> bool:
+    """Whether a node may bind names that are not written."""
+    if isinstance(node, ast.ImportFrom):
+        return node.names[0].name == "*" and (node.module or "").partition(".")[0] not in _OURS
+    return isinstance(node, ast.Name) and node.id in _MAY_BIND
+
+
 class _Mender(ast.NodeTransformer):
     """Turns what is JavaScript by its names into Python, and imports of ``api`` into what they
-    mean; ``told`` is what was changed."""
+    mean; ``bound`` are the names that the script has (None: it may have any), ``told`` is what was
+    changed."""
 
-    def __init__(self, bound: set[str]) -> None:
+    def __init__(self, bound: set[str] | None) -> None:
         self._bound = bound
         self.told: list[str] = []
 
     def _is_free(self, name: str) -> bool:
-        return name not in self._bound and not hasattr(builtins, name)
+        return self._bound is not None and name not in self._bound and not hasattr(builtins, name)
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if node.id not in _LITERALS or not self._is_free(node.id):
@@ -193,7 +199,7 @@ class _Mender(ast.NodeTransformer):
         bare = [key.id for key in node.keys if isinstance(key, ast.Name)]
         if any(self._is_free(name) and name not in ("api", *_LITERALS) for name in bare):
             # One that Python has too, such as ``type``, is then a text like the others.
-            texts = {name for name in bare if name not in self._bound}
+            texts = set(bare).difference(self._bound or ())
             node.keys = [
                 ast.copy_location(ast.Constant(key.id), key)
                 if isinstance(key, ast.Name) and key.id in texts
