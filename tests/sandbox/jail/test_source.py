@@ -51,6 +51,7 @@ LEFT_ALONE = [
     "globals()['true'] = 1\nx = true",
     "from .api import x",
     "import apis, mcproxyx",
+    "x = {ToolError: 1, json: 2}",
     "from sympy import *\nx = {y: true}",
     "x = '''\n```\n1\n```\n'''",
     "x = 7 // 2",

@@ -42,6 +42,7 @@ _LITERALS: Mapping[str, bool | None] = {
 _MEMBERS = {("JSON", "stringify"): "json.dumps", ("JSON", "parse"): "json.loads"}
 _MEMBERS |= {("console", name): "print" for name in ("log", "error", "warn", "info", "debug")}
 _MAY_BIND = {"exec", "eval", "globals", "locals", "vars"}
+_GIVEN = {"api", "ToolError", "asyncio", "json", "exit", "quit"}  # that every script has
 _OURS = ("api", "mcproxy")  # modules that scripts import what is there already from
 _OFFERED = ("ToolError", "call_tool", "parallel", "schema", "search", "server")
 # Whether a tree has to be looked at for names of JavaScript and imports of ours.
@@ -186,7 +187,8 @@ class _Mender(ast.NodeTransformer):
         self.told: list[str] = []
 
     def _is_free(self, name: str) -> bool:
-        return self._bound is not None and name not in self._bound and not hasattr(builtins, name)
+        taken = self._bound is None or name in self._bound or name in _GIVEN
+        return not taken and not hasattr(builtins, name)
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if node.id not in _LITERALS or not self._is_free(node.id):
@@ -197,7 +199,7 @@ class _Mender(ast.NodeTransformer):
     def visit_Dict(self, node: ast.Dict) -> ast.AST:
         """A bare name as key is meant as text, unless it has a value."""
         bare = [key.id for key in node.keys if isinstance(key, ast.Name)]
-        if any(self._is_free(name) and name not in ("api", *_LITERALS) for name in bare):
+        if any(self._is_free(name) and name not in _LITERALS for name in bare):
             # One that Python has too, such as ``type``, is then a text like the others.
             texts = set(bare).difference(self._bound or ())
             node.keys = [
