@@ -45,11 +45,6 @@ if TYPE_CHECKING:
 
 _Handler: TypeAlias = Callable[[int, FrameType | None], object] | signal.Handlers
 
-_NOT_INSTALLED = (
-    "the package {} is not installed for {}; in a checkout, `make setup` installs it, and "
-    ".venv/bin/python main.py runs with it"
-)
-
 log = logging.getLogger(__name__)
 
 
@@ -86,7 +81,7 @@ def _fail(error: Exception, *, as_json: bool) -> int:
         case WrongUsage():
             status = USAGE
         case ModuleNotFoundError():
-            text = _NOT_INSTALLED.format(error.name, sys.executable)
+            text = mcproxy.NOT_INSTALLED.format(error.name, sys.executable)
         case OSError(strerror=str(why), filename=str(name)):
             text = f"{name}: {why}"
     if as_json:
