@@ -345,7 +345,11 @@ async def test_resources(shared: Running, mode: Mode) -> None:
         listed = [str(each.uri) for each in (await client.list_resources()).resources]
         assert listed == ["mcproxy://instructions", "memo://one", "memo://two", "note://readme"]
         templates = (await client.list_resource_templates()).resource_templates
-        assert [each.uri_template for each in templates] == ["memo://{name}/pages", "note://{name}"]
+        assert [each.uri_template for each in templates] == [
+            "mcproxy://results/{ref}{?session}",
+            "memo://{name}/pages",
+            "note://{name}",
+        ]
         for uri, expected in (
             ("memo://two", "['memo://two']"),
             ("memo://a/pages", "['memo://a/pages']"),

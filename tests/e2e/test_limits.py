@@ -84,7 +84,7 @@ def test_a_script_makes_as_many_calls_as_its_namespace_allows(
 def test_a_result_groups_many_calls_and_has_those_that_failed(limited: Running) -> None:
     source = "for n in range(205):\n    try: api.server('echo').add(a=1, b=n if n % 100 else 'x')\n"
     done: Any = limited.run(source + "    except ToolError: pass")
-    group, *failed = done["calls"]
+    *failed, group = done["calls"]
     assert (group["tool"], group["count"], group["failed"]) == ("add", 205, 3)
     assert [(call["outcome"], call["arguments"]) for call in failed] == [
         ("failed", '{"a":1,"b":"x"}')
