@@ -625,6 +625,7 @@ REQUIREMENTS: dict[str, str] = {
     "page.changes": "a change needs the page's own number and comes from no other origin",
     "page.servers": "a server is restarted, turned off for this run, and turned on again",
     "page.approvals": "a call that waits is approved or refused by whoever may use everything",
+    "page.held": "a definition that is held is shown with its difference, and accepted",
     "page.hostile": "names and texts of servers do nothing in a browser",
     "page.off": "page: false leaves nothing of the page",
     "page.accessible": "axe finds nothing serious; the page works by keyboard",

@@ -268,6 +268,7 @@ class App:
             lambda: fleet.turned_off,
             {"restart": fleet.restart, "disable": fleet.turn_off, "enable": fleet.turn_on},
             ApprovalRecords(self._decisions),
+            self._ledger,
             self._learning.returns,
         )
 

@@ -295,6 +295,24 @@ def test_texts_of_servers_are_shown_as_they_are(opened: Running) -> None:
     assert "{{ 7*7 }}" in said
 
 
+@pytest.mark.requirement("page.held")
+def test_what_is_held_is_accepted_on_the_page(opened: Running) -> None:
+    page = opened.http.get("/").text
+    held = re.findall(r'data-held="([^"]+)"', page)
+    assert "markup.backwards" in held
+    assert "\u202e" not in page
+    number = {"csrf_token": csrf(page), "name": "backwards"}
+    assert opened.http.post("/ui/trust/markup", data=number).status_code == 303
+    until = time.monotonic() + BOUND_SECS
+    while True:
+        said = opened.run("api.server('markup').backwards()")
+        if said["status"] == "success":
+            break
+        assert time.monotonic() < until, said
+        time.sleep(0.05)
+    assert 'data-held="markup.backwards"' not in opened.http.get("/").text
+
+
 @pytest.mark.requirement("page.off")
 def test_page_false_leaves_nothing_of_it(tmp_path_factory: pytest.TempPathFactory) -> None:
     config: JsonObject = {"servers": {}, "page": False}

@@ -4,21 +4,24 @@ Works on the state directory, as ``approvals`` does.
 """
 
 import asyncio
-import difflib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mcproxy.commands.report import PROBLEMS, CommandReport
-from mcproxy.foreign_text import one_line
 from mcproxy.gateway.definition_ledger import accept, remembered
-from mcproxy.policy.definition_records import ITSELF, SeenDefinition, held, name_of, read_back
+from mcproxy.policy.definition_records import (
+    ITSELF,
+    SeenDefinition,
+    difference,
+    held,
+    name_of,
+    read_back,
+)
 from mcproxy.store.interface import DECISIONS_BOUNDS, DECISIONS_FILE
 from mcproxy.store.local_store import LocalStore
-from mcproxy.types import Json, JsonObject
+from mcproxy.types import JsonObject
 
 Waiting = Mapping[str, Mapping[str, SeenDefinition]]
-_MAX_LINE_CHARS = 500
 ALSO_ITSELF = "description"  # how the server's own words are named
 
 
@@ -79,29 +82,4 @@ def _facts(waiting: Mapping[str, SeenDefinition]) -> JsonObject:
 def _told(server: str, waiting: Mapping[str, SeenDefinition]) -> Iterator[str]:
     for name, seen in waiting.items():
         yield f"{name_of(server, name)} is held: its definition {'; it '.join(seen.reasons)}"
-        before, now = (_lines(read_back(each)) for each in (seen.accepted, seen.waiting))
-        for line in list(difflib.unified_diff(before, now, lineterm="", n=1))[2:]:
-            if not line.startswith("@@"):
-                yield f"  {line}"
-
-
-def _lines(definition: JsonObject | None) -> list[str]:
-    """A definition as lines to be compared; what acts or hides is written out."""
-    if definition is None:
-        return []
-    return [line for key in sorted(definition) for line in _member(key, definition[key])]
-
-
-def _member(key: str, value: Json) -> Iterator[str]:
-    if isinstance(value, dict):
-        for inner in sorted(value):
-            yield from _member(f"{key}.{inner}", value[inner])
-    elif isinstance(value, str):
-        for piece in value.splitlines() or [""]:
-            yield _cut(f"{key}: {piece if piece.isprintable() else ascii(piece)}")
-    else:
-        yield _cut(f"{key}: {json.dumps(value)}")
-
-
-def _cut(line: str) -> str:
-    return one_line(line, _MAX_LINE_CHARS)
+        yield from (f"  {line}" for line in difference(seen))

@@ -88,6 +88,17 @@ class DefinitionLedger:
         self._unwritten.add(server)
         self._news.set()
 
+    def waiting(self) -> Mapping[str, Mapping[str, SeenDefinition]]:
+        """What is held, by server and tool."""
+        found = {server: held(record) for server, record in self._records.items()}
+        return {server: each for server, each in found.items() if each}
+
+    async def accept(self, server: str, name: str) -> None:
+        """A person accepts what waits of a tool, or of the server's own words."""
+        if server in self._records:
+            await accept(self._store, server, frozenset({name}))
+            await self._look()
+
     async def run(self) -> None:
         """Write what changed, and look for what was accepted, until cancelled."""
         while True:

@@ -20,9 +20,11 @@ from mcproxy.observe.activity import Activity, SeenExecution
 from mcproxy.observe.health import Status, in_a_word
 from mcproxy.observe.shown_tokens import ClientTokens, estimate
 from mcproxy.page.viewers import Viewer
+from mcproxy.policy.definition_records import SeenDefinition, difference, name_of
 from mcproxy.types import Json, Limits, SandboxReport, ServerHealth, ServerState, Tool
 
 MAX_LISTED = 50  # executions in the list
+MAX_HELD, MAX_DIFFERENCE = 50, 60  # definitions, and lines of one
 MAX_TOOLS_LISTED = 300  # in the tool browser at a time; the filter finds the others
 WIDTH, ROW = 1000, 22  # of the time line, in its own units
 
@@ -82,6 +84,17 @@ class Trouble:
     what: str
     why: str
     tone: str = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldDefinition:
+    """A definition that waits for a person, against the one that counts."""
+
+    server: str
+    name: str
+    shown: str
+    reasons: str
+    difference: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +167,24 @@ def problems(health: Health, notes: Sequence[str], mask: Mask) -> list[Trouble]:
     found.extend(Trouble(level, lack, "busy") for lack in health.sandbox.missing)
     found.extend(Trouble("The configuration", mask(note), "busy") for note in notes)
     return found
+
+
+def held_definitions(
+    waiting: Mapping[str, Mapping[str, SeenDefinition]],
+) -> list[HeldDefinition]:
+    """What waits, at most ``MAX_HELD``."""
+    found = (
+        HeldDefinition(
+            server,
+            name,
+            name_of(server, name),
+            "; it ".join(seen.reasons),
+            "\n".join(difference(seen)[:MAX_DIFFERENCE]),
+        )
+        for server, each in waiting.items()
+        for name, seen in each.items()
+    )
+    return list(islice(found, MAX_HELD))
 
 
 def executions(activity: Activity, viewer: Viewer, most: int = MAX_LISTED) -> list[SeenExecution]:

@@ -13,6 +13,7 @@ import mcproxy
 from mcproxy.foreign_text import one_line
 from mcproxy.frontends.responses import http_error, json, unavailable
 from mcproxy.gateway.approval_records import ApprovalRecords
+from mcproxy.gateway.definition_ledger import DefinitionLedger
 from mcproxy.gateway.snapshot import Snapshot
 from mcproxy.manifest.bounds import MAX_QUERY_CHARS
 from mcproxy.manifest.learned import Returns
@@ -39,7 +40,7 @@ TABS = (
 class Console:
     """What the page shows and can do: the state in force, ``/health`` of a caller, what happens,
     the configuration's ``notes``, with secrets hidden by ``mask``; a server restarted, turned off
-    and on; the calls that wait for a person, and what tools were seen to return."""
+    and on; calls and definitions that wait for a person; what tools were seen to return."""
 
     snapshot: Callable[[], Snapshot]
     health: Callable[[Caller], facts.Health]
@@ -50,6 +51,7 @@ class Console:
     turned_off: Callable[[], frozenset[str]]
     actions: Mapping[str, Callable[[str], None]]
     approvals: ApprovalRecords
+    ledger: DefinitionLedger
     returns: Returns
 
 
@@ -106,6 +108,7 @@ async def _overview_facts(look: Look) -> dict[str, object]:
         ),
         "running": [one for one in listed if one.outcome is None],
         "recent": [one for one in listed if one.outcome is not None][:8],
+        "held": facts.held_definitions(console.ledger.waiting()) if viewer.everything else (),
         "approvals": await console.approvals.listed() if viewer.everything else (),
         "csrf": viewer.csrf,
     }
@@ -218,7 +221,7 @@ async def _tokens(look: Look) -> Response:
 _LIVE: Mapping[str, tuple[str, tuple[str, ...], Tells]] = {
     "overview": (
         "overview.html",
-        ("state", "approvals", "problems", "servers", "lately"),
+        ("state", "approvals", "held", "problems", "servers", "lately"),
         _overview_facts,
     ),
     "executions": ("executions.html", ("executions",), _executions_facts),

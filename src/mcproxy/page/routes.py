@@ -46,6 +46,7 @@ class Page:
             *(Route(path, partial(self._view, show)) for path, show in PARTS.items()),
             Route("/ui/servers/{server}/{action}", self._act, methods=["POST"]),
             Route("/ui/approvals/{id}/{said}", self._settle, methods=["POST"]),
+            Route("/ui/trust/{server}", self._accept, methods=["POST"]),
             Route("/ui/login", self._login, methods=["POST"]),
             Route("/ui/logout", self._logout, methods=["POST"]),
             Route("/ui/static/{name}", self._static),
@@ -84,6 +85,18 @@ class Page:
         if said is None or not viewer.everything:
             return http_error(request, HTTPException(404))
         await self.console.approvals.settle(request.path_params["id"], said)
+        self.console.activity.touch()
+        return _back(request, "/")
+
+    async def _accept(self, request: Request) -> Response:
+        """Accept a definition that is held; for whom ``_settle`` is for."""
+        changed = await self._change(request)
+        if isinstance(changed, Response):
+            return changed
+        viewer, form = changed
+        if not viewer.everything or "name" not in form:
+            return http_error(request, HTTPException(404))
+        await self.console.ledger.accept(request.path_params["server"], form["name"])
         self.console.activity.touch()
         return _back(request, "/")
 
@@ -200,5 +213,6 @@ async def _form(request: Request) -> Mapping[str, str]:
         body += part
         if len(body) > MAX_FORM_BYTES:
             return {}
-    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=20)
+    text = body.decode("utf-8", "replace")
+    fields = parse_qs(text, keep_blank_values=True, max_num_fields=20)
     return {name: values[-1] for name, values in fields.items()}

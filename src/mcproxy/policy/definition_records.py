@@ -7,6 +7,7 @@ its words. A tool that was renamed is known by its likeness to one that is gone.
 """
 
 import difflib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ import msgspec
 from msgspec.structs import replace as altered
 
 from mcproxy.config.model import Trust
-from mcproxy.foreign_text import label
+from mcproxy.foreign_text import label, one_line
 from mcproxy.policy.definition_grade import Grade, grade
 from mcproxy.types import Json, JsonObject, ServerView, Tool
 
@@ -25,6 +26,7 @@ _MAX_COMPARED = 50  # tools that are gone, for one that is new
 _MAX_COMPARED_CHARS = 1000
 _LIKE = 0.9  # of two descriptions
 _MAX_LABEL_CHARS = 100
+_MAX_LINE_CHARS = 500  # of a difference
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 _object = msgspec.json.Decoder(dict[str, Json]).decode
@@ -205,3 +207,32 @@ def names_in_use(views: Mapping[str, Record]) -> Iterator[tuple[str, str]]:
     """Each tool's name with its server, of the records of all servers."""
     for server, record in views.items():
         yield from ((name, server) for name in record if name != ITSELF)
+
+
+def difference(seen: SeenDefinition) -> list[str]:
+    """What waits against what counts: the lines that are gone (``-``), new (``+``), and near."""
+    before, now = (_lines(read_back(each)) for each in (seen.accepted, seen.waiting))
+    found = list(difflib.unified_diff(before, now, lineterm="", n=1))[2:]
+    return [line for line in found if not line.startswith("@@")]
+
+
+def _lines(definition: JsonObject | None) -> list[str]:
+    """A definition as lines to be compared; what acts or hides is written out."""
+    if definition is None:
+        return []
+    return [line for key in sorted(definition) for line in _member(key, definition[key])]
+
+
+def _member(key: str, value: Json) -> Iterator[str]:
+    if isinstance(value, dict):
+        for inner in sorted(value):
+            yield from _member(f"{key}.{inner}", value[inner])
+    elif isinstance(value, str):
+        for piece in value.splitlines() or [""]:
+            yield _cut(f"{key}: {piece if piece.isprintable() else ascii(piece)}")
+    else:
+        yield _cut(f"{key}: {json.dumps(value)}")
+
+
+def _cut(line: str) -> str:
+    return one_line(line, _MAX_LINE_CHARS)
