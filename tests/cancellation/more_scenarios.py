@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -233,9 +233,9 @@ def over_http() -> AbstractAsyncContextManager[Part]:
                 host, port = listener.getsockname()
                 async with asyncio.timeout(READY_SECS):
                     reader, writer = await asyncio.open_connection(host, port)
-                    writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                    assert b"200" in await reader.readline()
-                    writer.close()
+                    with closing(writer):
+                        writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                        assert b"200" in await reader.readline()
 
             yield Part(run, use)
 

@@ -33,7 +33,7 @@ seen = {
     "files": tried(os.listdir),
     "umask": os.umask(0o022),
     "priority": tried(os.getpriority, os.PRIO_PROCESS, 0),
-    "timers": [signal.getitimer(kind) for kind in range(3)],
+    "timers": [signal.getitimer(kind)[1] for kind in range(3)],
     "handlers": [str(signal.getsignal(number)) for number in (2, 10, 13, 14)],
     "blocked": len(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
     "alarm": signal.alarm(0),
