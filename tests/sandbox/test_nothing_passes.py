@@ -34,7 +34,7 @@ seen = {
     "umask": os.umask(0o022),
     "priority": tried(os.getpriority, os.PRIO_PROCESS, 0),
     "timers": [signal.getitimer(kind)[1] for kind in range(3)],
-    "handlers": [str(signal.getsignal(number)) for number in (2, 10, 13, 14)],
+    "handlers": [str(signal.getsignal(number))[:40] for number in (2, 10, 13, 14)],
     "blocked": len(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
     "alarm": signal.alarm(0),
     "limits": [resource.getrlimit(kind) for kind in range(16) if kind != resource.RLIMIT_CPU],
