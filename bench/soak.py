@@ -22,8 +22,8 @@ import psutil
 import uvloop
 
 from bench import hostile
+from mcproxy.call_errors import ServerDown
 from mcproxy.config.load import Loaded, load_document
-from mcproxy.errors import ServerDown
 from mcproxy.exchange import NOBODY
 from mcproxy.types import JsonObject, ToolRef
 from mcproxy.upstream.fleet import Fleet, wanted

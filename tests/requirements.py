@@ -79,6 +79,7 @@ REQUIREMENTS: dict[str, str] = {
     ),
     "trust.doctor": "doctor names servers whose definitions would be held",
     "security.fuzzed": "parsers of hostile bytes give a value or their own refusal, in time",
+    "ask.bounded": "a caller has at most 100 calls waiting for approval in a namespace",
     "ask.client": "a call that a rule asks for is sent once the client's user accepts, or never",
     "ask.scripts": "calls of scripts are asked for one at a time, in their order",
     "ask.clocks": "time limits stand still while a person is asked whether a call may be made",

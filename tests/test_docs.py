@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 
 import mcproxy
-from mcproxy import cli, errors, mcp
+from mcproxy import call_errors, cli, mcp
+from mcproxy.call_errors import CallError
 from mcproxy.config import jsonc
 from mcproxy.config.load import load_document
 from mcproxy.config.migrate import migrate
 from mcproxy.config.model import Config
-from mcproxy.errors import CallError, RpcError
+from mcproxy.errors import RpcError
 from mcproxy.sandbox.jail.script.positions import positions
 from mcproxy.types import Capacity, Json, ScriptError, ToolRef
 from tests.pages import NOT_RUN, PAGES, ROOT, TOLD, Block, blocks, rows_of
@@ -205,21 +206,23 @@ FULL = Capacity(8, 16, "Namespace 'public'", "executions and direct calls")
 CALLS: dict[str, CallError] = {
     error.code: error
     for error in (
-        errors.UnknownServer(ToolRef("githb", "x"), ["github"], ["github"]),
-        errors.UnknownTool(ToolRef("calc", "convert"), []),
-        errors.InvalidArguments(REF, ['"values" is a required property'], "calc.mean(values)"),
-        errors.Declined(REF),
-        errors.ApprovalNeeded(REF, "a1b2c3d4e5"),
-        errors.ToolHeld(REF, "hides from the user"),
-        errors.RateLimited(REF, "public", 60, 1.0),
-        errors.Busy(REF, FULL, 1),
-        errors.CallLimit(REF, 200),
-        errors.CallTimeout(REF, 120, safe=False),
-        errors.ServerDown(ToolRef("github", "x"), "exited with status 1"),
-        errors.UpstreamError(ToolRef("github", "list"), RpcError(-32000, "no such repository")),
-        errors.TooLarge(REF, "value", 2, 1),
-        errors.UnknownOutcome(REF, succeeded=False),
-        errors.NotKept(REF, "api.result", "r9", []),
+        call_errors.UnknownServer(ToolRef("githb", "x"), ["github"], ["github"]),
+        call_errors.UnknownTool(ToolRef("calc", "convert"), []),
+        call_errors.InvalidArguments(REF, ['"values" is a required property'], "calc.mean(values)"),
+        call_errors.Declined(REF),
+        call_errors.ApprovalNeeded(REF, "a1b2c3d4e5"),
+        call_errors.ToolHeld(REF, "hides from the user"),
+        call_errors.RateLimited(REF, "public", 60, 1.0),
+        call_errors.Busy(REF, FULL, 1),
+        call_errors.CallLimit(REF, 200),
+        call_errors.CallTimeout(REF, 120, safe=False),
+        call_errors.ServerDown(ToolRef("github", "x"), "exited with status 1"),
+        call_errors.UpstreamError(
+            ToolRef("github", "list"), RpcError(-32000, "no such repository")
+        ),
+        call_errors.TooLarge(REF, "value", 2, 1),
+        call_errors.UnknownOutcome(REF, succeeded=False),
+        call_errors.NotKept(REF, "api.result", "r9", []),
     )
 }
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcproxy.errors import Busy
+from mcproxy.call_errors import Busy
 from mcproxy.queues import Load, Queues, decide, next_in_line
 from mcproxy.types import Capacity, ToolRef
 

@@ -14,12 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeAlias, TypeVar
 
+from mcproxy.call_errors import CallError
 from mcproxy.commands.stubs import StubWriter, WhatIsLearned
 from mcproxy.config.config_warnings import of_the_next_start
 from mcproxy.config.hooks import RefreshHooks
 from mcproxy.config.load import Loaded
 from mcproxy.config.state import STORE_FILE, state_directory
-from mcproxy.errors import CallError
 from mcproxy.exchange import Tenant, Upstream
 from mcproxy.frontends.capacity import Gate
 from mcproxy.gateway.approval_records import ApprovalRecords

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from mcproxy.errors import Busy
+from mcproxy.call_errors import Busy
 from mcproxy.types import Capacity, ToolRef
 
 WAIT_SECS: Final = 30.0  # most clients give up after 60 s, and what waits has yet to be done

@@ -9,11 +9,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from functools import partial
 from pathlib import Path
 
+from mcproxy.call_errors import CallError
 from mcproxy.commands.stubs import StubWriter
 from mcproxy.config.hooks import HookSpec, RefreshHooks
 from mcproxy.config.load import Loaded
 from mcproxy.config.model import StubGeneration
-from mcproxy.errors import CallError
 from mcproxy.frontends.sessions import Bounds
 from mcproxy.hooks import Hooks, Occasion
 from mcproxy.manifest.live import Live

@@ -6,7 +6,8 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from mcproxy.errors import RpcError, ServerDown
+from mcproxy.call_errors import ServerDown
+from mcproxy.errors import RpcError
 from mcproxy.exchange import NOBODY, ClientSession, Exchange, Tenant, Upstream
 from mcproxy.gateway import listeners
 from mcproxy.gateway.listeners import Watching

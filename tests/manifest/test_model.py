@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mcproxy.errors import UnknownServer, UnknownTool
+from mcproxy.call_errors import UnknownServer, UnknownTool
 from mcproxy.manifest.categories import categorise
 from mcproxy.manifest.lookup import find_tool, outline, schema
 from mcproxy.manifest.model import build

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcproxy.errors import CallError
+from mcproxy.call_errors import CallError
 from mcproxy.manifest.lookup import find_tool
 from mcproxy.manifest.model import build
 from mcproxy.manifest.names import Ambiguous, call_line, name_forms, resolve

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcproxy.errors import InvalidArguments
+from mcproxy.call_errors import InvalidArguments
 from mcproxy.gateway.call_chain import checked
 from mcproxy.manifest.model import build
 from mcproxy.manifest.tool_schema import ToolSchema, effort, most_values, weight

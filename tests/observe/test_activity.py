@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcproxy.errors import CallError, ServerDown
+from mcproxy.call_errors import CallError, ServerDown
 from mcproxy.observe.activity import KEPT_CALLS, KEPT_EXECUTIONS, Activity, SeenExecution
 from mcproxy.observe.history import BUCKET_SECS, BUCKETS, History
 from mcproxy.observe.shown_tokens import BYTES_A_TOKEN, MAX_CLIENTS, OTHER, ShownTokens

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from mcproxy.errors import CallError, CallTimeout, RateLimited, ServerDown, UnknownTool
+from mcproxy.call_errors import CallError, CallTimeout, RateLimited, ServerDown, UnknownTool
 from mcproxy.exchange import NOBODY, Exchange
 from mcproxy.observe.health import Status, report
 from mcproxy.observe.metrics import MAX_TOOLS, OTHER, MetricFacts, Metrics

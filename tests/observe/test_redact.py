@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcproxy.call_errors import UpstreamError
 from mcproxy.config.load import load_document
 from mcproxy.config.secrets import MASK
-from mcproxy.errors import RpcError, UpstreamError
+from mcproxy.errors import RpcError
 from mcproxy.observe import logs
 from mcproxy.observe.redact import Redactor, secrets_of
 from mcproxy.observe.secret_shapes import looks_random, names_a_secret, secret_within

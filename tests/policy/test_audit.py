@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from mcproxy.call_errors import InvalidArguments, RateLimited, UnknownServer
 from mcproxy.config.load import load_document
 from mcproxy.config.model import Audit
-from mcproxy.errors import ConfigError, InvalidArguments, RateLimited, UnknownServer
+from mcproxy.errors import ConfigError
 from mcproxy.policy.audit import (
     LOGGER,
     MAX_NAME_CHARS,

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 
-from mcproxy.errors import RateLimited, ServerDown, UnknownTool
+from mcproxy.call_errors import RateLimited, ServerDown, UnknownTool
 from mcproxy.sandbox import process_runner
 from mcproxy.types import Job, Json, Limits, Outcome, ToolRef, ToolResult
 

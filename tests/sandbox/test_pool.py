@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mcproxy.errors import Busy, ConfigError, SandboxUnavailable
+from mcproxy.call_errors import Busy
+from mcproxy.errors import ConfigError, SandboxUnavailable
 from mcproxy.exchange import Exchange, drop
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mcproxy.errors import CallError, CallTimeout, ServerDown, UpstreamError
+from mcproxy.call_errors import CallError, CallTimeout, ServerDown, UpstreamError
 from mcproxy.types import JsonObject
 from tests.upstream.fleets import WAIT_SECS, Watched, running, server
 

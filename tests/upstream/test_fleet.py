@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mcproxy.errors import CallTimeout, RpcError, ServerDown, UnknownServer, UpstreamError
+from mcproxy.call_errors import CallTimeout, ServerDown, UnknownServer, UpstreamError
+from mcproxy.errors import RpcError
 from mcproxy.exchange import NOBODY
 from mcproxy.types import JsonObject, ToolRef
 from tests.upstream.fleets import WAIT_SECS, Watched, running, server

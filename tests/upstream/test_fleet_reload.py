@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mcproxy.errors import ServerDown, UnknownServer
+from mcproxy.call_errors import ServerDown, UnknownServer
 from mcproxy.types import JsonObject
 from mcproxy.upstream.server_table import TablePlan, plan
 from tests.upstream.fleets import Watched, running, server, until_gone

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mcproxy.errors import ServerDown
+from mcproxy.call_errors import ServerDown
 from mcproxy.upstream.remote.http_channel import TOLD_AT_ONCE
 from mcproxy.wire.flow_control import TURN_MESSAGES, UnreadLimits
 from tests.servers.remote_odd import Odd, serving

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mcproxy.errors import ServerDown, UpstreamError
+from mcproxy.call_errors import ServerDown, UpstreamError
 from mcproxy.exchange import NOBODY, Exchange, Tenant
 from mcproxy.types import Json, JsonObject, ServerHealth
 from tests.upstream.fleets import (

@@ -60,8 +60,13 @@ class ApprovalRecords:
             return None
         return None if found.state == "used" and found.taker != taker else found.state
 
-    async def wait(self, digest: str, new: ApprovalRecord) -> ApprovalRecord:
-        """The record of a call that waits from now on, or did before."""
+    async def wait(self, digest: str, new: ApprovalRecord) -> ApprovalRecord | None:
+        """The record of a call that waits from now on, or did before; None where as many of its
+        caller in the namespace wait as may."""
+        whose = (new.caller, new.namespace)
+        others = [one for one in await self.listed() if (one.caller, one.namespace) == whose]
+        if len(others) >= MAX_WAITING and not await self._store.keys(_OWNER, digest):
+            return None
         value = await self._store.update(
             _OWNER, digest, lambda old: _waiting(old, new), APPROVAL_SECS
         )

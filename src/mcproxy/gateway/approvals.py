@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from mcproxy import mcp
-from mcproxy.errors import ApprovalNeeded, Declined, RpcError
+from mcproxy.call_errors import ApprovalNeeded, Declined
+from mcproxy.errors import RpcError
 from mcproxy.gateway.approval_records import ApprovalRecord, ApprovalRecords, new_record
 from mcproxy.gateway.call_question import FOR_SESSION, call_digest, described, question
 from mcproxy.gateway.journal import Permit
@@ -85,8 +86,8 @@ class Approvals:
             answers = answers and decision is not None
             record = None if decision else await self._records.wait(call.digest, call.record())
             self._audit.decision(who, ref, arguments, decision or "waiting")
-            if record:
-                raise ApprovalNeeded(ref, record.id)
+            if decision is None:
+                raise ApprovalNeeded(ref, record.id if record else None)
             if decision in ("declined", "refused"):
                 raise Declined(ref)
 

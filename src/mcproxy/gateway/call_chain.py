@@ -20,7 +20,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mcproxy import mcp
-from mcproxy.errors import InvalidArguments, RateLimited, TooLarge, ToolHeld, UnknownTool
+from mcproxy.call_errors import InvalidArguments, RateLimited, TooLarge, ToolHeld, UnknownTool
 from mcproxy.exchange import Exchange, ServerCall
 from mcproxy.foreign_text import one_line
 from mcproxy.gateway.approvals import Approvals

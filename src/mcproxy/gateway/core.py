@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from mcproxy import mcp
+from mcproxy.call_errors import CallError
 from mcproxy.config.auth import JwtConfig
 from mcproxy.config.model import Surface
-from mcproxy.errors import CallError, McproxyError, RpcError
+from mcproxy.errors import McproxyError, RpcError
 from mcproxy.exchange import NOBODY, ClientSession, Exchange, Tenant, Upstream
 from mcproxy.gateway import listings
 from mcproxy.gateway.arguments import ArgumentFault

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from mcproxy.errors import CallError, UnknownOutcome
+from mcproxy.call_errors import CallError, UnknownOutcome
 from mcproxy.gateway.arguments import OnUnknown
 from mcproxy.store.interface import Store
 from mcproxy.types import CallTool, Json, ToolRef, ToolResult

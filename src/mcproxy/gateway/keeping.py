@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
 
-from mcproxy.errors import InvalidArguments, NotKept
+from mcproxy.call_errors import InvalidArguments, NotKept
 from mcproxy.exchange import ClientSession, Exchange
 from mcproxy.gateway.arguments import ArgumentFault, ExecuteArguments
 from mcproxy.gateway.journal import Journal, Past, StillRunning, executions, past_calls

@@ -16,8 +16,9 @@ from typing import TypeAlias
 from weakref import WeakSet
 
 from mcproxy import mcp
+from mcproxy.call_errors import CallError
 from mcproxy.config.model import Surface
-from mcproxy.errors import CallError, RpcError
+from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession, Exchange, Tenant, Upstream
 from mcproxy.gateway import listings
 from mcproxy.gateway.request import RequestContext

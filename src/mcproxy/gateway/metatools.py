@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mcproxy import mcp
-from mcproxy.errors import Busy, InvalidArguments
+from mcproxy.call_errors import Busy, InvalidArguments
 from mcproxy.exchange import Exchange
 from mcproxy.gateway.arguments import (
     ArgumentFault,

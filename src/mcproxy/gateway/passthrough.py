@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import msgspec
 
 from mcproxy import mcp
-from mcproxy.errors import CallError, RpcError
+from mcproxy.call_errors import CallError
+from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession, Tenant, Upstream
 from mcproxy.gateway.listeners import Watching
 from mcproxy.gateway.prompts import Prompts

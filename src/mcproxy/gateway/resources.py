@@ -15,7 +15,8 @@ import jsonschema_rs
 import msgspec
 
 from mcproxy import mcp
-from mcproxy.errors import RpcError, UpstreamError
+from mcproxy.call_errors import UpstreamError
+from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange, ServerCall, Upstream
 from mcproxy.gateway import own_resources
 from mcproxy.gateway.protocol_era import LIST_TTL_MS, Call

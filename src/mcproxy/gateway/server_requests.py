@@ -10,7 +10,8 @@ import binascii
 import logging
 from collections.abc import Iterable, Sequence
 
-from mcproxy.errors import CallError, RpcError, UpstreamError
+from mcproxy.call_errors import CallError, UpstreamError
+from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange, Upstream
 from mcproxy.gateway.request import RequestContext
 from mcproxy.types import Json, JsonObject

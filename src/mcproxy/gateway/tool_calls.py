@@ -8,7 +8,8 @@ read.
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from mcproxy.errors import InvalidArguments, RpcError, UpstreamError
+from mcproxy.call_errors import InvalidArguments, UpstreamError
+from mcproxy.errors import RpcError
 from mcproxy.gateway.arguments import (
     ArgumentFault,
     read_call_arguments,

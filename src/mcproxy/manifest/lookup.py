@@ -6,7 +6,7 @@ words as what does not exist.
 
 from collections.abc import Callable
 
-from mcproxy.errors import UnknownServer, UnknownTool
+from mcproxy.call_errors import UnknownServer, UnknownTool
 from mcproxy.manifest.learned import Returns, unlearned
 from mcproxy.manifest.model import Manifest, ServerPart
 from mcproxy.manifest.names import Ambiguous, call_line, resolve

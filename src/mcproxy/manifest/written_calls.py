@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from mcproxy.errors import ToolHeld, UnknownServer, UnknownTool
+from mcproxy.call_errors import ToolHeld, UnknownServer, UnknownTool
 from mcproxy.manifest.lookup import find_tool
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line

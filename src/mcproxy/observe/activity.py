@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from mcproxy.errors import UnknownServer, UnknownTool, failure_code
+from mcproxy.call_errors import UnknownServer, UnknownTool, failure_code
 from mcproxy.foreign_text import one_line
 from mcproxy.observe.history import History
 from mcproxy.observe.shown_tokens import ShownTokens

@@ -18,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
-from mcproxy.errors import CallTimeout, UnknownServer, UnknownTool, failure_code
+from mcproxy.call_errors import CallTimeout, UnknownServer, UnknownTool, failure_code
 from mcproxy.exchange import Exchange, ServerCall
 from mcproxy.queues import Load
 from mcproxy.types import (

@@ -27,8 +27,9 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from mcproxy.call_errors import UnknownServer, UnknownTool, failure_code
 from mcproxy.config.model import Audit
-from mcproxy.errors import ConfigError, Problem, UnknownServer, UnknownTool, failure_code
+from mcproxy.errors import ConfigError, Problem
 from mcproxy.foreign_text import is_seen, one_line
 from mcproxy.types import CallTool, Json, Outcome, ToolRef, ToolResult
 

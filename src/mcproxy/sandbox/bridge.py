@@ -17,7 +17,7 @@ from dataclasses import replace
 
 import msgspec
 
-from mcproxy.errors import CallError, CallLimit, TooLarge
+from mcproxy.call_errors import CallError, CallLimit, TooLarge
 from mcproxy.foreign_text import label
 from mcproxy.sandbox import frames
 from mcproxy.sandbox.jail.script.preview import MAX_PREVIEW_BYTES

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mcproxy.call_errors import CallError
 from mcproxy.cancellation import finish
-from mcproxy.errors import CallError
 from mcproxy.sandbox import bridge
 from mcproxy.sandbox.memory import used_kib
 from mcproxy.sandbox.worker_slot import CLEAR_SECS, WorkerSlot

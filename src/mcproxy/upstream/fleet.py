@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from mcproxy.call_errors import CallError, ServerDown, UnknownServer
 from mcproxy.config.load import Loaded
 from mcproxy.config.state import state_directory
-from mcproxy.errors import CallError, ServerDown, UnknownServer
 from mcproxy.exchange import Exchange, Tenant, Upstream
 from mcproxy.hooks import Action, Occasion
 from mcproxy.types import Change, Json, JsonObject, ServerHealth, ServerView, ToolRef, ToolResult

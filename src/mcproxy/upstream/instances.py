@@ -14,7 +14,8 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from mcproxy import mcp
-from mcproxy.errors import RpcError, ServerDown, UpstreamError
+from mcproxy.call_errors import ServerDown, UpstreamError
+from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange, Tenant
 from mcproxy.types import Change, Json, JsonObject, ServerHealth, ToolRef, ToolResult
 from mcproxy.upstream.serverlog import ServerLog

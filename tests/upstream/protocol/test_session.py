@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from mcproxy.errors import RpcError, UpstreamError
+from mcproxy.call_errors import UpstreamError
+from mcproxy.errors import RpcError
 from mcproxy.exchange import NOBODY, Exchange
 from mcproxy.types import Json, JsonObject, ToolRef
 from tests.upstream.fleets import BEHIND, Watched, running, server

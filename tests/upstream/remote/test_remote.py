@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mcproxy.errors import CallTimeout, ServerDown, UpstreamError
+from mcproxy.call_errors import CallTimeout, ServerDown, UpstreamError
 from mcproxy.exchange import NOBODY
 from mcproxy.types import Json, JsonObject
 from mcproxy.upstream.remote import sse

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mcproxy.errors import ServerDown
+from mcproxy.call_errors import ServerDown
 from mcproxy.upstream.remote.login_callback import Landing, LoginAnswer
 from mcproxy.upstream.remote.oauth import LoginFailed, Person, log_in
 from mcproxy.upstream.remote.tokens import Login, LoginFile, login_path

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mcproxy.errors import CallTimeout, ServerDown, UpstreamError
+from mcproxy.call_errors import CallTimeout, ServerDown, UpstreamError
 from mcproxy.exchange import NOBODY
 from mcproxy.hooks import Occasion
 from mcproxy.patience import Clock

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
 from mcproxy import mcp
-from mcproxy.errors import CallError, CallTimeout, PeerClosed, RpcError, ServerDown, UpstreamError
+from mcproxy.call_errors import CallError, CallTimeout, ServerDown, UpstreamError
+from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.exchange import NOBODY, Exchange, Tenant
 from mcproxy.patience import Clock
 from mcproxy.types import Json, JsonObject, Tool, ToolRef, ToolResult

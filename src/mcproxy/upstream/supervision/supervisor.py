@@ -12,8 +12,9 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
+from mcproxy.call_errors import ServerDown
 from mcproxy.cancellation import checkpoint
-from mcproxy.errors import PeerClosed, RpcError, ServerDown, cause_of
+from mcproxy.errors import PeerClosed, RpcError, cause_of
 from mcproxy.exchange import Exchange
 from mcproxy.hooks import HookFailed
 from mcproxy.patience import Clock
