@@ -66,7 +66,9 @@ def signed_in(running: Running, token: str) -> Iterator[httpx.Client]:
 def test_without_auth_the_page_is_for_this_machine(opened: Running, path: str) -> None:
     answer = opened.http.get(path)
     assert answer.status_code == 200
-    policy = answer.headers.get("content-security-policy", "")
+    policy = answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
     if answer.headers["content-type"].startswith("text/html"):
         assert "unsafe" not in policy
         assert "default-src 'none'" in policy

@@ -21,7 +21,7 @@ from mcproxy.observe.activity import Activity
 from mcproxy.page import facts
 from mcproxy.page.live import LiveParts, Viewings
 from mcproxy.page.playground import played
-from mcproxy.page.rendering import fragment, html, render
+from mcproxy.page.rendering import HEADERS, fragment, html, render
 from mcproxy.page.viewers import Viewer, viewer_of
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Caller, ToolRef
@@ -135,7 +135,8 @@ async def _live(look: Look) -> Response:
 
 async def _history(look: Look) -> Response:
     figures = look.console.activity.history.figures()
-    return json({name: getattr(figures, name) for name in figures.__struct_fields__})
+    told = {name: getattr(figures, name) for name in figures.__struct_fields__}
+    return json(told, headers=HEADERS)
 
 
 async def _executions_facts(look: Look) -> dict[str, object]:
