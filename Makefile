@@ -42,7 +42,7 @@ test-pythons: $(VENV)/.dev
 	done; test -z "$$failed" || { echo "failed with Python$$failed"; exit 1; }
 
 # Of these, what the interpreter itself decides: modules and system calls of the jail, bytes, tasks.
-OF_THE_PYTHON := tests/sandbox/jail tests/sandbox/test_selftest.py tests/sandbox/test_shortage.py \
+OF_THE_PYTHON := tests/store tests/sandbox/jail tests/sandbox/test_selftest.py tests/sandbox/test_shortage.py \
 	tests/wire tests/cancellation tests/test_shortage.py
 
 test-pythons-some:

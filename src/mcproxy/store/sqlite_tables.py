@@ -206,9 +206,8 @@ class SqliteTables:
     def _used(self, owner: str, key: str) -> int | None:
         now = self._now()
         found = self._db.execute(
-            "UPDATE items SET used = ?1 WHERE owner = ?2 AND key = ?3 AND used + ttl > ?1"
-            " RETURNING id",
-            (now, owner, key),
+            "UPDATE items SET used = ? WHERE owner = ? AND key = ? AND used + ttl > ? RETURNING id",
+            (now, owner, key, now),
         ).fetchall()
         return int(found[0][0]) if found else None
 
