@@ -88,14 +88,18 @@ class Reply:
 
 
 def as_text(body: Mapping[str, Json]) -> str:
-    """The facts of a reply as compact JSON for a model: in one line for each call, and without what
-    is said twice. An execution's id is of use where there is something to go on from, and then a
-    note has it."""
-    told = {name: fact for name, fact in body.items() if name != "execution"}
+    """The facts of a reply as compact JSON for a model: without what says nothing (no traceback),
+    in one line for each call, and without what is said twice. An execution's id is of use where
+    there is something to go on from, and then a note has it."""
+    told = {**body, "ms": body["execution_time_ms"]}
+    for name in ("execution_time_ms", "execution"):
+        told.pop(name, None)
     error = told.get("error")
     if isinstance(error, dict):
         told["error"] = {name: fact for name, fact in error.items() if fact is not False}
-        told["traceback"] = _trace(str(told["traceback"] or ""), error) or None
+        told["traceback"] = _trace(str(told["traceback"] or ""), error)
+    if not told["traceback"]:
+        del told["traceback"]
     if isinstance(calls := told.get("calls"), list):
         told["calls"] = [_line(call) for call in calls]
     return _encode(told).decode()
