@@ -26,7 +26,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from mcproxy.errors import McproxyError, RpcError
-from mcproxy.types import Capacity, Json, ToolRef
+from mcproxy.types import Capacity, Json, ToolRef, ToolResult
 
 _MAX_NAME_CHARS = 200  # of a name in a message
 _MAX_KEPT_SHOWN = 20  # names of what a session keeps, in a message
@@ -288,6 +288,17 @@ class TooLarge(CallError):
         super().__init__(
             ref, f"{what} of {_name(ref)}: {size} bytes, the limit is {limit}. Ask for less."
         )
+
+
+NO_SUCH_TOOL = (UnknownServer.code, UnknownTool.code)
+"""Of these, the names are whatever was asked."""
+
+
+def result_code(result: ToolResult) -> str:
+    """One word for what a call gave: ``ok``, ``replayed`` or ``tool_error``."""
+    if result.is_error:
+        return "tool_error"
+    return "replayed" if result.replayed else "ok"
 
 
 def failure_code(error: BaseException) -> str:

@@ -83,6 +83,11 @@ def bounded(text: str, most: int | None) -> str:
     return f"{text[:most].rstrip()}{_MARK} ({len(text) - most} more characters)"
 
 
+def short_name(asked: str, most: int) -> str:
+    """A name that anybody may have chosen, as one line of at most ``most`` characters."""
+    return (asked if is_seen(asked) else one_line(asked))[:most]
+
+
 def is_seen(name: str) -> bool:
     """Is every character of a name one that can be seen? Line breaks and tabs cannot."""
     return not hides(name) and _BREAK.search(name) is None

@@ -11,13 +11,12 @@ from pathlib import Path
 import msgspec
 
 from mcproxy.commands.report import PROBLEMS, CommandReport
-from mcproxy.gateway.approval_records import ApprovalRecord, ApprovalRecords, Settled
+from mcproxy.gateway.approval_records import STATES, ApprovalRecord, ApprovalRecords, Settled
 from mcproxy.store.interface import DECISIONS_BOUNDS, DECISIONS_FILE
 from mcproxy.store.local_store import LocalStore
 from mcproxy.types import Json
 
-_STATES: dict[str, Settled] = {"approve": "approved", "refuse": "refused"}
-ACTIONS = tuple(_STATES)
+ACTIONS = tuple(STATES)
 
 
 def show(state: Path) -> CommandReport:
@@ -32,7 +31,7 @@ def show(state: Path) -> CommandReport:
 
 def settle(state: Path, action: str, id_: str) -> CommandReport:
     """Approve or refuse one."""
-    record = asyncio.run(_settled(state, id_, _STATES[action]))
+    record = asyncio.run(_settled(state, id_, STATES[action]))
     if record is None:
         told = f"no call waits as {id_!r}; `mcproxy approvals` lists those that do"
         return CommandReport((told,), PROBLEMS)

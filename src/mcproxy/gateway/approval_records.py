@@ -8,7 +8,7 @@ whose id is that of another.
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -21,6 +21,8 @@ _OWNER = "approvals"
 _ID_BYTES = 5
 
 Settled: TypeAlias = Literal["approved", "refused"]
+STATES: Mapping[str, Settled] = {"approve": "approved", "refuse": "refused"}
+"""What comes of what a person says."""
 State: TypeAlias = Literal["waiting", "approved", "refused", "used"]
 
 

@@ -34,7 +34,7 @@ from mcproxy.manifest.search import BadSearch, search
 from mcproxy.manifest.written_calls import faults_of_written
 from mcproxy.observe.activity import SeenExecution
 from mcproxy.observe.shown_tokens import Kind
-from mcproxy.policy.audit import Actor, actor
+from mcproxy.policy.audit import Actor, actor, ending_of
 from mcproxy.policy.limits import places_of_execution
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import (
@@ -100,8 +100,7 @@ class MetaTools:
             async with self._services.enter(_EXECUTE, places, context.caller):
                 result = await self._execute(arguments, self._renewed(context), who, seen)
         except Busy as busy:
-            self._services.audit.execution(who, arguments.code, busy.code)
-            self._services.activity.ended(seen, busy.code)
+            self._ended(who, seen, arguments.code, busy.code)
             raise
         finally:
             self._services.activity.stopped(seen)
@@ -184,16 +183,16 @@ class MetaTools:
             server, tool = str(arguments.get("server")), str(arguments.get("tool"))
             returns = self._services.learning.returns
             definition = schema(context.view.manifest, server, tool, returns)
-            return ToolResult(_encode({"content": [], "structuredContent": definition}))
+            return _structured(definition)
         if ref.tool == "check":
             faults = faults_of_written(arguments.get("calls"), context.view.manifest)
-            return ToolResult(_encode({"content": [], "structuredContent": {"faults": faults}}))
+            return _structured({"faults": faults})
         try:
             found = await self._search(read_search(arguments), context)
         except ArgumentFault as fault:
             call = "api.search(query, max_depth=2, limit=None)"
             raise InvalidArguments(ref, [str(fault)], call) from fault
-        return ToolResult(_encode({"content": [], "structuredContent": found}))
+        return _structured(found)
 
     async def _search(self, arguments: SearchArguments, context: RequestContext) -> JsonObject:
         manifest = context.view.manifest
@@ -213,10 +212,10 @@ class MetaTools:
         self._searched()
         return {key: context.view.redactor.prose(value) for key, value in found.items()}
 
-    def _ended(self, who: Actor, seen: SeenExecution, code: str, outcome: Outcome) -> None:
+    def _ended(self, who: Actor, seen: SeenExecution, code: str, outcome: Outcome | str) -> None:
         """Keep the record of a script, which has run or was refused."""
         self._services.audit.execution(who, code, outcome)
-        self._services.activity.ended(seen, outcome.error.type if outcome.error else "success")
+        self._services.activity.ended(seen, ending_of(outcome))
 
     def _shown(self, kind: Kind, result: JsonObject, context: RequestContext) -> JsonObject:
         """The result; what the client's model reads of it is counted."""
@@ -282,6 +281,10 @@ def fault_result(text: str, retry_after: int | None = None) -> JsonObject:
     if retry_after is not None:
         result["_meta"] = {RETRY_AFTER: retry_after}
     return result
+
+
+def _structured(value: JsonObject) -> ToolResult:
+    return ToolResult(_encode({"content": [], "structuredContent": value}))
 
 
 def _tool_result(body: JsonObject, text: str) -> JsonObject:

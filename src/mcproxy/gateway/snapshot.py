@@ -12,13 +12,13 @@ from mcproxy.gateway.names import aliases
 from mcproxy.manifest.lookup import outline
 from mcproxy.manifest.model import Manifest, ServerPart
 from mcproxy.observe.redact import Redactor
+from mcproxy.observe.shown_tokens import estimate
 from mcproxy.policy.access import Policy
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.policy.tool_rules import ALLOWED, UNKNOWN, Ruling, decide, stricter
 from mcproxy.types import ServerState, Tool, ToolRef
 
 META_TOOLS = ("search", "execute", "call")  # on one surface or another, see ``surfaces``
-BYTES_A_TOKEN = 4  # of JSON, near enough
 PREFIX = "mcproxy_"  # some clients put the server's name before the tool's
 _SHAPES_ONLY = Redactor()
 _LISTED: Collection[ServerState] = ("ready", "idle")  # the others may have tools we do not know
@@ -98,7 +98,7 @@ class View:
     def direct_tokens(self) -> int:
         """About how many tokens a list of the tools themselves is."""
         size = sum(len(msgspec.json.encode(tool.definition)) for tool in self.manifest.tools)
-        return size // BYTES_A_TOKEN
+        return int(estimate(size))
 
     def ruling(self, ref: ToolRef) -> Ruling:
         """What a tool comes to here, by its exact name. One that nobody knows, whose server may

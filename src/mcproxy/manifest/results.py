@@ -31,7 +31,7 @@ MAX_TYPE_CHARS = 120  # of a type that is told in short: it shares a line with t
 MAX_CHOICE_CHARS = 50  # of all choices of a member; else its type alone is told
 _MOST_TYPES = 500  # looked at for it
 _LEVELS, _MEMBERS = (4, 3, 2, 1), (12, 8, 5, 3)  # what is left out of a long one, by and by
-_PLAIN: Mapping[PlainName, str] = {
+PYTHON_TYPES: Mapping[PlainName, str] = {
     "string": "str",
     "integer": "int",
     "number": "float",
@@ -126,7 +126,7 @@ def _kind(shape: Shape) -> str:
         case Choice(values):
             return "|".join(dict.fromkeys(type(value).__name__ for value in values))
         case Plain(name):
-            return _PLAIN[name]
+            return PYTHON_TYPES[name]
 
 
 def _value(value: str | int | bool | None) -> str:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from mcproxy.call_errors import UnknownServer, UnknownTool, failure_code
-from mcproxy.foreign_text import one_line
+from mcproxy.call_errors import NO_SUCH_TOOL, failure_code, result_code
+from mcproxy.foreign_text import one_line, short_name
 from mcproxy.observe.history import History
 from mcproxy.observe.shown_tokens import ShownTokens
 from mcproxy.types import CallTool, Json, ToolRef, ToolResult
@@ -24,8 +24,6 @@ KEPT_CALLS = 100  # of one execution, the first; further ones are counted
 SAMPLE_SECS = 5.0  # how often memory is looked at
 _MAX_NAME_CHARS = 128  # of a name that somebody asked for
 _MAX_ARGUMENT_CHARS = 200
-
-_NO_SUCH_TOOL = (UnknownServer.code, UnknownTool.code)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -104,17 +102,17 @@ class Activity:
         async def seen_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
             if not ref.server:
                 return await call(ref, arguments)
-            seen, started = self._began(who, ref, arguments), time.monotonic()
+            seen = self._began(who, ref, arguments)
             outcome = "ok"
             try:
                 result = await call(ref, arguments)
-                outcome = "tool_error" if result.is_error else "ok"
-                outcome = "replayed" if result.replayed else outcome
+                outcome = result_code(result)
             except BaseException as error:
                 outcome = failure_code(error)
                 raise
             finally:
-                seen.outcome, seen.ms = outcome, (time.monotonic() - started) * 1000
+                secs = time.monotonic() - who.started
+                seen.outcome, seen.ms = outcome, (secs - seen.began) * 1000
                 self._answered(who, seen)
             if spared:
                 spared(len(result.raw))
@@ -158,7 +156,9 @@ class Activity:
         self.version += 1
 
     def _began(self, who: SeenExecution, ref: ToolRef, arguments: Mapping[str, Json]) -> SeenCall:
-        server, tool = _shown(ref.server), _shown(ref.tool)
+        server, tool = (
+            short_name(name[:_MAX_NAME_CHARS], _MAX_NAME_CHARS) for name in (ref.server, ref.tool)
+        )
         seen = SeenCall(server, tool, time.monotonic() - who.started)
         if self.values:
             text = _encode(arguments)[: 4 * _MAX_ARGUMENT_CHARS].decode(errors="replace")
@@ -171,7 +171,7 @@ class Activity:
 
     def _answered(self, who: SeenExecution, seen: SeenCall) -> None:
         self.history.call(seen.ms or 0.0, failed=seen.failed)
-        if seen.outcome not in _NO_SUCH_TOOL:  # their names are whatever was asked
+        if seen.outcome not in NO_SUCH_TOOL:  # their names are whatever was asked
             self._calls[seen.server] += 1
         who.failures += seen.failed
         if not who.script:
@@ -182,8 +182,3 @@ class Activity:
         """The oldest that has ended; where all run, the oldest."""
         ended = (id_ for id_, one in self._executions.items() if one.outcome is not None)
         del self._executions[next(ended, next(iter(self._executions)))]
-
-
-def _shown(asked: str) -> str:
-    """A name that anybody may have chosen, as one short line."""
-    return one_line(asked[:_MAX_NAME_CHARS])

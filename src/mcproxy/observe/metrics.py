@@ -18,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
-from mcproxy.call_errors import CallTimeout, UnknownServer, UnknownTool, failure_code
+from mcproxy.call_errors import NO_SUCH_TOOL, CallTimeout, failure_code
 from mcproxy.exchange import Exchange, ServerCall
 from mcproxy.queues import Load
 from mcproxy.types import (
@@ -40,7 +40,6 @@ CALL_SECONDS = (0.005, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0)
 SCRIPT_SECONDS = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 120.0)
 
 _MIB = 1 << 20
-_NO_SUCH_TOOL = (UnknownServer.code, UnknownTool.code)
 _SHOWS_THE_TOOL = (None, "tool_error", CallTimeout.code)  # the tool exists, since it was at work
 _OWN_ENDINGS = ("Timeout", "MemoryLimit", "ResultLimit", "CheckError", "SandboxError")
 _STATES: tuple[ServerState, ...] = get_args(ServerState)
@@ -136,7 +135,7 @@ class Metrics:
         return generate_latest(counted) + generate_latest(_Now(facts))
 
     def _count(self, ref: ToolRef, code: str | None, secs: float) -> None:
-        if code in _NO_SUCH_TOOL:  # the names are whatever was asked: they must not become labels
+        if code in NO_SUCH_TOOL:  # the names are whatever was asked: they must not become labels
             self._errors.labels("", code).inc()
             return
         if code:

@@ -11,7 +11,6 @@ from typing import Literal
 
 import msgspec
 
-from mcproxy.gateway.listings import tools as listed_tools
 from mcproxy.gateway.snapshot import Snapshot, View
 from mcproxy.manifest.learned import Returns
 from mcproxy.manifest.model import Manifest
@@ -21,12 +20,12 @@ from mcproxy.observe.health import Status, in_a_word
 from mcproxy.observe.shown_tokens import ClientTokens, estimate
 from mcproxy.page.viewers import Viewer
 from mcproxy.policy.definition_records import SeenDefinition, difference, name_of
-from mcproxy.types import Json, Limits, SandboxReport, ServerHealth, ServerState, Tool
+from mcproxy.types import Json, SandboxReport, ServerHealth, ServerState, Tool
 
 MAX_LISTED = 50  # executions in the list
 MAX_HELD, MAX_DIFFERENCE = 50, 60  # definitions, and lines of one
 MAX_TOOLS_LISTED = 300  # in the tool browser at a time; the filter finds the others
-WIDTH, ROW = 1000, 22  # of the time line, in its own units
+WIDTH = 1000  # of the time line, in its own units
 
 _TONES: Mapping[ServerState, str] = {
     "ready": "good",
@@ -73,7 +72,6 @@ class ServerRow:
     last_error: str
     calls: int
     running: int
-
     offers: Literal["enable", "restart", ""]
 
 
@@ -103,9 +101,7 @@ class Bar:
 
     x: float
     width: float
-    y: int
     tone: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,17 +190,17 @@ def executions(activity: Activity, viewer: Viewer, most: int = MAX_LISTED) -> li
 
 def time_line(execution: SeenExecution, now: float) -> list[Bar]:
     """The calls as bars over the execution's time; ``now``: on the clock of its ``started``."""
-    whole = (now - execution.started if execution.ms is None else execution.ms / 1000) or 0.001
+    whole = now - execution.started if execution.ms is None else execution.ms / 1000
     return list(_bars(execution, max(whole, 0.001)))
 
 
 def _bars(execution: SeenExecution, whole_secs: float) -> Iterator[Bar]:
-    for number, call in enumerate(execution.calls):
+    for call in execution.calls:
         secs = whole_secs - call.began if call.ms is None else call.ms / 1000
         x = min(WIDTH - 2.0, WIDTH * call.began / whole_secs)
         width = max(2.0, min(WIDTH - x, WIDTH * secs / whole_secs))
         tone = "bad" if call.failed else "busy" if call.outcome is None else "good"
-        yield Bar(round(x, 1), round(width, 1), number * ROW, tone, f"{call.server}.{call.tool}")
+        yield Bar(round(x, 1), round(width, 1), tone)
 
 
 def namespaces(viewer: Viewer) -> list[str]:
@@ -268,11 +264,6 @@ def client_rows(
         for name, one in shown.items()
     ]
     return sorted(rows, key=lambda row: -row.total)
-
-
-def direct_list_tokens(view: View) -> float:
-    """About how many tokens the list of this namespace's tools is in direct mode."""
-    return estimate(len(msgspec.json.encode(listed_tools(view, "direct", Limits()))))
 
 
 def _pretty(value: Json) -> str:

@@ -153,8 +153,7 @@ async def _execution_facts(look: Look) -> dict[str, object]:
     if found is None or not look.viewer.sees(found):
         raise HTTPException(404)
     bars = facts.time_line(found, time.monotonic())
-    height = max(1, len(bars)) * facts.ROW
-    return {"execution": found, "bars": bars, "width": facts.WIDTH, "height": height}
+    return {"execution": found, "bars": bars, "width": facts.WIDTH}
 
 
 async def _execution(look: Look) -> Response:
@@ -210,11 +209,7 @@ async def _tokens(look: Look) -> Response:
     shown = await look.console.activity.tokens.counted() if look.viewer.everything else {}
     snapshot = look.console.snapshot()
     listed = {name for one in shown.values() for name in one.lists}
-    direct = {
-        name: facts.direct_list_tokens(snapshot.views[name])
-        for name in listed
-        if name in snapshot.views
-    }
+    direct = {name: snapshot.views[name].direct_tokens for name in listed if name in snapshot.views}
     rows = facts.client_rows(shown, direct)
     return look.shown("tokens.html", {"rows": rows, "everything": look.viewer.everything})
 

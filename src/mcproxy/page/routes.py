@@ -4,9 +4,10 @@ A request for a page passes what every request passes (``judged``, ``recognise``
 whether it may look at the page at all. Each change is a POST from one of our own pages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import TypeAlias
 from urllib.parse import parse_qs
 
 from starlette.exceptions import HTTPException
@@ -16,7 +17,7 @@ from starlette.routing import Route
 
 from mcproxy.frontends.request_auth import Site, caller, recognise, stopping, verdict
 from mcproxy.frontends.responses import http_error
-from mcproxy.gateway.approval_records import Settled
+from mcproxy.gateway.approval_records import STATES
 from mcproxy.page.live import Viewings
 from mcproxy.page.parts import PARTS, Console, Look, Shows
 from mcproxy.page.rendering import html, render, static
@@ -25,11 +26,13 @@ from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Caller
 
 MAX_FORM_BYTES = 16 << 10
-_SAID: Mapping[str, Settled] = {"approve": "approved", "refuse": "refused"}
 _ELSEWHERE = (
     "This page is shown without a token only on the machine that the gateway runs on, under "
     "http://127.0.0.1 or localhost. To use it from elsewhere, configure auth.tokens."
 )
+
+Form: TypeAlias = Mapping[str, str]
+Change: TypeAlias = Callable[[Request, Viewer, Form], Awaitable[Response]]
 
 
 class Page:
@@ -42,13 +45,19 @@ class Page:
 
     def routes(self) -> list[Route]:
         """The routes of the page."""
+        changes: Mapping[str, Change] = {
+            "/ui/servers/{server}/{action}": self._act,
+            "/ui/approvals/{id}/{said}": self._settle,
+            "/ui/trust/{server}": self._accept,
+            "/ui/logout": self._logout,
+        }
         return [
             *(Route(path, partial(self._view, show)) for path, show in PARTS.items()),
-            Route("/ui/servers/{server}/{action}", self._act, methods=["POST"]),
-            Route("/ui/approvals/{id}/{said}", self._settle, methods=["POST"]),
-            Route("/ui/trust/{server}", self._accept, methods=["POST"]),
+            *(
+                Route(path, partial(self._change, change), methods=["POST"])
+                for path, change in changes.items()
+            ),
             Route("/ui/login", self._login, methods=["POST"]),
-            Route("/ui/logout", self._logout, methods=["POST"]),
             Route("/ui/static/{name}", self._static),
         ]
 
@@ -62,38 +71,26 @@ class Page:
         found = static(request, request.path_params["name"]) if self.console.enabled() else None
         return found or http_error(request, HTTPException(404))
 
-    async def _act(self, request: Request) -> Response:
+    async def _act(self, request: Request, viewer: Viewer, form: Form) -> Response:
         """Do something with a server."""
-        changed = await self._change(request)
-        if isinstance(changed, Response):
-            return changed
-        viewer, _ = changed
         server, action = request.path_params["server"], request.path_params["action"]
         if server not in viewer.servers or action not in self.console.actions:
             return http_error(request, HTTPException(404))
         self.console.actions[action](server)
         return _back(request, "/")
 
-    async def _settle(self, request: Request) -> Response:
+    async def _settle(self, request: Request, viewer: Viewer, form: Form) -> Response:
         """Approve or refuse a call that waits; for those who may use everything only, so that no
         token of an agent approves the agent's own calls."""
-        changed = await self._change(request)
-        if isinstance(changed, Response):
-            return changed
-        viewer, _ = changed
-        said = _SAID.get(request.path_params["said"])
+        said = STATES.get(request.path_params["said"])
         if said is None or not viewer.everything:
             return http_error(request, HTTPException(404))
         await self.console.approvals.settle(request.path_params["id"], said)
         self.console.activity.touch()
         return _back(request, "/")
 
-    async def _accept(self, request: Request) -> Response:
+    async def _accept(self, request: Request, viewer: Viewer, form: Form) -> Response:
         """Accept a definition that is held; for whom ``_settle`` is for."""
-        changed = await self._change(request)
-        if isinstance(changed, Response):
-            return changed
-        viewer, form = changed
         if not viewer.everything or "name" not in form:
             return http_error(request, HTTPException(404))
         await self.console.ledger.accept(request.path_params["server"], form["name"])
@@ -111,9 +108,9 @@ class Page:
             known = await self.site.verified(shown)
             viewer_of(self.console.snapshot().policy, known, "")
         except AccessDenied as fault:
-            return _ask(self, str(fault))
+            return _ask(str(fault))
         if not token:
-            return _ask(self, "Enter a token.")
+            return _ask("Enter a token.")
         response = _back(request, "/")
         secure = (verdict(request).base or "").startswith("https:")
         response.set_cookie(
@@ -126,17 +123,14 @@ class Page:
         )
         return response
 
-    async def _logout(self, request: Request) -> Response:
-        changed = await self._change(request)
-        if isinstance(changed, Response):
-            return changed
+    async def _logout(self, request: Request, viewer: Viewer, form: Form) -> Response:
         self._sessions.close(request.cookies.get(COOKIE, ""))
         response = _back(request, "/")
         response.delete_cookie(COOKIE)
         return response
 
-    async def _change(self, request: Request) -> tuple[Viewer, Mapping[str, str]] | Response:
-        """The viewer who changes something, and what its form says; or the refusal."""
+    async def _change(self, change: Change, request: Request) -> Response:
+        """Let a viewer change something, who shows that one of our pages wants it."""
         found = await self._viewer(request)
         if isinstance(found, Response):
             return found
@@ -145,7 +139,7 @@ class Page:
         if not self._sessions.is_csrf(self._session(request), shown):
             text = "This change did not come from the page; load the page again and repeat it."
             return html(render("notice.html", {"title": "Not changed", "text": text}), 403)
-        return found, form
+        return await change(request, found, form)
 
     def _refused(self, request: Request) -> Response | None:
         """The refusal of whatever is no business of the page's, and of others' pages."""
@@ -169,7 +163,7 @@ class Page:
             return refused
         known, policy = await self._caller(request), self.console.snapshot().policy
         if known.token is None and policy.has_auth:
-            return _ask(self, "")
+            return _ask("")
         if known.token is None and not (known.local and verdict(request).base):
             return html(
                 render("notice.html", {"title": "A token is needed", "text": _ELSEWHERE}), 403
@@ -177,7 +171,7 @@ class Page:
         try:
             return viewer_of(policy, known, self._sessions.csrf(self._session(request)))
         except AccessDenied as fault:
-            return _ask(self, str(fault))
+            return _ask(str(fault))
 
     async def _caller(self, request: Request) -> Caller:
         """Who asks: by the header, as for every request, or by the session of the cookie."""
@@ -194,7 +188,7 @@ class Page:
         return id_ if self._sessions.token(id_) is not None else ""
 
 
-def _ask(page: Page, why: str) -> Response:
+def _ask(why: str) -> Response:
     """The form for a token."""
     return html(render("login.html", {"why": why}), 401)
 
@@ -206,7 +200,7 @@ def _back(request: Request, path: str) -> Response:
     return Response(status_code=303, headers={"Location": path})
 
 
-async def _form(request: Request) -> Mapping[str, str]:
+async def _form(request: Request) -> Form:
     """The fields of a form (HTML standard, "URL-encoded form data"); of a large one, none."""
     body = b""
     async for part in request.stream():

@@ -27,10 +27,10 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from mcproxy.call_errors import UnknownServer, UnknownTool, failure_code
+from mcproxy.call_errors import NO_SUCH_TOOL, failure_code, result_code
 from mcproxy.config.model import Audit
 from mcproxy.errors import ConfigError, Problem
-from mcproxy.foreign_text import is_seen, one_line
+from mcproxy.foreign_text import short_name
 from mcproxy.types import CallTool, Json, Outcome, ToolRef, ToolResult
 
 LOGGER = "mcproxy.audit"
@@ -38,7 +38,6 @@ MAX_NAME_CHARS = 128
 _MAX_READ_CHARS = 1000  # of a name that somebody asked for, who may have sent a megabyte
 _MIB = 1 << 20
 _PRIVATE = 0o600
-_UNKNOWN = (UnknownServer.code, UnknownTool.code)
 
 log = logging.getLogger(__name__)
 
@@ -145,21 +144,20 @@ def audited(
         outcome = "ok"
         try:
             result = await call(ref, arguments)
-            outcome = "replayed" if result.replayed else "ok"
-            outcome = "tool_error" if result.is_error else outcome
+            outcome = result_code(result)
         except BaseException as error:
             outcome = failure_code(error)
             raise
         finally:
-            told = mask if outcome in _UNKNOWN else str
+            told = mask if outcome in NO_SUCH_TOOL else str
             record = AuditedCall(
                 time=begun,
                 execution=who.execution,
                 call=f"{who.execution}-{number}",
                 caller=who.caller,
                 namespace=who.namespace,
-                server=_name(told(ref.server[:_MAX_READ_CHARS])),
-                tool=_name(told(ref.tool[:_MAX_READ_CHARS])),
+                server=short_name(told(ref.server[:_MAX_READ_CHARS]), MAX_NAME_CHARS),
+                tool=short_name(told(ref.tool[:_MAX_READ_CHARS]), MAX_NAME_CHARS),
                 arguments_sha256=hashlib.sha256(sent).hexdigest(),
                 arguments_bytes=len(sent),
                 outcome=outcome,
@@ -175,7 +173,6 @@ def execution_record(who: Actor, code: str, outcome: Outcome | str) -> AuditedEx
     """The record of a script that has just ended, or that was refused (``outcome`` says why)."""
     source = code.encode("utf-8", "surrogatepass")
     ended = outcome if isinstance(outcome, Outcome) else Outcome()
-    word = outcome if isinstance(outcome, str) else ended.error.type if ended.error else "success"
     return AuditedExecution(
         time=_utc(before_ms=ended.execution_time_ms),
         execution=who.execution,
@@ -183,10 +180,17 @@ def execution_record(who: Actor, code: str, outcome: Outcome | str) -> AuditedEx
         namespace=who.namespace,
         code_sha256=hashlib.sha256(source).hexdigest(),
         code_bytes=len(source),
-        outcome=_name(word),
+        outcome=short_name(ending_of(outcome), MAX_NAME_CHARS),
         calls=len(ended.calls),
         ms=ended.execution_time_ms,
     )
+
+
+def ending_of(outcome: Outcome | str) -> str:
+    """One word for how a script ended, or why it did not begin."""
+    if isinstance(outcome, str):
+        return outcome
+    return outcome.error.type if outcome.error else "success"
 
 
 def line_of(record: Record) -> str:
@@ -233,8 +237,8 @@ class AuditLog:
                     execution=who.execution,
                     caller=who.caller,
                     namespace=who.namespace,
-                    server=_name(ref.server[:_MAX_READ_CHARS]),
-                    tool=_name(ref.tool[:_MAX_READ_CHARS]),
+                    server=short_name(ref.server[:_MAX_READ_CHARS], MAX_NAME_CHARS),
+                    tool=short_name(ref.tool[:_MAX_READ_CHARS], MAX_NAME_CHARS),
                     arguments_sha256=hashlib.sha256(_encode(arguments)).hexdigest(),
                     outcome=outcome,
                 )
@@ -297,11 +301,6 @@ def _told(facts: Mapping[str, object]) -> str:
         if name not in ("server", "tool", "outcome")
     )
     return f"{what}: {facts['outcome']} {rest}"
-
-
-def _name(asked: str) -> str:
-    """A name that anybody may have chosen, as one line."""
-    return (asked if is_seen(asked) else one_line(asked))[:MAX_NAME_CHARS]
 
 
 def _utc(before_ms: int = 0) -> str:

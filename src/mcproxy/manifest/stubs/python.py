@@ -15,6 +15,7 @@ from itertools import chain
 
 from mcproxy.manifest.learned import Returns, unlearned
 from mcproxy.manifest.model import Manifest
+from mcproxy.manifest.results import PYTHON_TYPES
 from mcproxy.manifest.stubs.names import Branch, Method, TypeNames, is_word, tree
 from mcproxy.manifest.stubs.shapes import (
     Array,
@@ -23,7 +24,6 @@ from mcproxy.manifest.stubs.shapes import (
     Map,
     Member,
     Plain,
-    PlainName,
     Record,
     Shape,
 )
@@ -32,14 +32,6 @@ from mcproxy.script_api import FUNCTIONS, STASH, TOOL_ERROR, Function, TypeName
 
 MAX_DOC_BYTES = 100
 _INDENT = "    "
-_PLAIN: Mapping[PlainName, str] = {
-    "string": "str",
-    "integer": "int",
-    "number": "float",
-    "boolean": "bool",
-    "null": "None",
-    "anything": "Any",
-}
 _HEAD = '''\
 """Types of `api` for scripts that MCProxy executes. Generated; changes are lost."""
 
@@ -172,7 +164,7 @@ class _Stub:
     def _type(self, shape: Shape, path: str) -> str:
         match shape:
             case Plain(name):
-                return self._word(_PLAIN[name])
+                return self._word(PYTHON_TYPES[name])
             case Choice(values):
                 return f"Literal[{', '.join(map(_literal, values))}]"
             case Array(item):
