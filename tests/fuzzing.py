@@ -32,8 +32,7 @@ from mcproxy.sandbox.network.targets import Refused, connect_target, http_target
 from mcproxy.sandbox.network.tls import NotAClientHello, server_name
 from mcproxy.types import JsonObject, ToolRef
 from mcproxy.upstream.remote.replies import EventParser
-from mcproxy.wire.lines import LineSplitter
-from mcproxy.wire.message import UNREADABLE, decode, decode_body
+from mcproxy.wire.message import UNREADABLE, LineSplitter, decode, decode_body
 
 MAX_SECS = 2.0  # of one input of some kilobytes; a machine that is busy takes long
 _TOKENS = (

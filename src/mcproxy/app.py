@@ -21,7 +21,6 @@ from mcproxy.config.hooks import RefreshHooks
 from mcproxy.config.load import Loaded
 from mcproxy.config.state import STORE_FILE, state_directory
 from mcproxy.exchange import Tenant, Upstream
-from mcproxy.frontends.capacity import Gate
 from mcproxy.gateway.approval_records import ApprovalRecords
 from mcproxy.gateway.approvals import Approvals
 from mcproxy.gateway.call_chain import CallServices
@@ -47,7 +46,7 @@ from mcproxy.policy.audit import AuditLog
 from mcproxy.policy.limits import RateLimiter, capacities
 from mcproxy.policy.namespaces import learned_servers
 from mcproxy.policy.verifier import Verifier, authority_of
-from mcproxy.queues import Queues
+from mcproxy.queues import Gate, Queues
 from mcproxy.reload import Reloader
 from mcproxy.sandbox.installer import Installer
 from mcproxy.sandbox.network.egress import Egress

@@ -14,8 +14,8 @@ import msgspec
 from msgspec.structs import replace
 
 from mcproxy import mcp
+from mcproxy.cancellation import Clock
 from mcproxy.errors import RpcError
-from mcproxy.patience import Clock
 from mcproxy.types import Json, JsonObject, ToolRef, ToolResult
 
 

@@ -13,6 +13,7 @@ written in tag characters.
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 # ECMA-48: control sequences, strings (OSC and the like) up to their end, other escapes. A string
@@ -40,6 +41,7 @@ _UNJOINED = (
 _SUSPECT = re.compile(f"[{_CONTROLS}{_HIDDEN}\u200c\u200d\ufe0e\ufe0f]")
 _BAD = re.compile(f"[{_CONTROLS}{_HIDDEN}]|{_UNJOINED}")
 _MARK: Final = "…"
+_NAMES = 1024  # short ones that are remembered
 
 # Letters of other scripts that look like a Latin one (Unicode's confusables, those of one letter).
 _LATIN_LIKE = str.maketrans(
@@ -83,6 +85,7 @@ def bounded(text: str, most: int | None) -> str:
     return f"{text[:most].rstrip()}{_MARK} ({len(text) - most} more characters)"
 
 
+@lru_cache(maxsize=_NAMES)  # the same few are asked for all the time
 def short_name(asked: str, most: int) -> str:
     """A name that anybody may have chosen, as one line of at most ``most`` characters."""
     return (asked if is_seen(asked) else one_line(asked))[:most]

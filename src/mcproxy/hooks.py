@@ -21,7 +21,7 @@ from mcproxy.config.hooks import HookSpec
 from mcproxy.errors import McproxyError
 from mcproxy.shortage import Shortage, need_descriptors, when_possible
 from mcproxy.types import Event
-from mcproxy.wire.lines import tail
+from mcproxy.wire.message import tail
 
 HOOK_SECS = 30.0  # a refresh, or a start, waits no longer for one hook
 LAST_WORDS_SECS = 0.5  # what a command wrote as it ended is still in the pipe

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mcproxy.types import Cause, JsonObject
-from mcproxy.upstream.child.process import ending_cause
+from mcproxy.upstream.child.stdio import ending_cause
 from tests.commands.processes import typed
 
 

@@ -16,7 +16,6 @@ import httpx
 from mcproxy.config.load import load_document
 from mcproxy.config.model import Audit
 from mcproxy.exchange import Exchange, Upstream
-from mcproxy.frontends.capacity import Gate
 from mcproxy.frontends.connections import ConnectionLimits, Connections
 from mcproxy.frontends.http import application
 from mcproxy.frontends.request_auth import Site
@@ -35,7 +34,7 @@ from mcproxy.observe.metrics import Metrics
 from mcproxy.policy.access import Policy, policy_of
 from mcproxy.policy.audit import AuditLog
 from mcproxy.policy.origins import bind_to
-from mcproxy.queues import Queues
+from mcproxy.queues import Gate, Queues
 from mcproxy.store.interface import StoreBounds
 from mcproxy.store.local_store import LocalStore
 from mcproxy.types import (

@@ -3,10 +3,10 @@
 import pytest
 from msgspec.structs import replace
 
-from mcproxy.frontends.capacity import Gate
 from mcproxy.frontends.sessions import Bounds, Full, Sessions
 from mcproxy.gateway.request import RequestSource
 from mcproxy.policy.access import AccessDenied
+from mcproxy.queues import Gate
 from mcproxy.types import Caller
 from tests.frontends.serving import HERE, Scripts, World
 

@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mcproxy import mcp
-from mcproxy.frontends import capacity
+from mcproxy import mcp, queues
 from mcproxy.frontends.sessions import Bounds
 from mcproxy.types import Json, JsonObject
 from tests.frontends.serving import BOTH, BOUND_SECS, Served, events, request, serving
@@ -96,7 +95,7 @@ async def test_who_waits_when_the_gateway_stops_is_told_so(
 async def test_a_plain_request_that_outlasts_the_gateway_is_told_so(
     served: Served, monkeypatch: pytest.MonkeyPatch, *, batch: bool
 ) -> None:
-    monkeypatch.setattr(capacity, "DRAIN_SECS", 0.05)
+    monkeypatch.setattr(queues, "DRAIN_SECS", 0.05)
     body = script("wait")
     async with asyncio.timeout(BOUND_SECS), asyncio.TaskGroup() as tasks:
         post = tasks.create_task(served.http.post("/message", json=[body] if batch else body))

@@ -12,7 +12,7 @@ from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange
 from mcproxy.gateway import input_rounds
 from mcproxy.gateway.input_rounds import InputRounds, Work
-from mcproxy.gateway.protocol_era import Call
+from mcproxy.gateway.request import Call
 from mcproxy.gateway.suspended_call import SuspendedCall
 from mcproxy.types import Json, JsonObject
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcproxy.errors import RpcError
-from mcproxy.gateway.protocol_era import Call
+from mcproxy.gateway.request import Call
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -6,8 +6,7 @@ import pytest
 
 from mcproxy.call_errors import UnknownServer, UnknownTool
 from mcproxy.manifest.categories import categorise
-from mcproxy.manifest.lookup import find_tool, outline, schema
-from mcproxy.manifest.model import build
+from mcproxy.manifest.model import build, find_tool, outline, schema
 from mcproxy.types import ToolRef
 from tests.manifest.samples import github, many, tool, two_servers, view, weather
 

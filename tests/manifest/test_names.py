@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcproxy.call_errors import CallError
-from mcproxy.manifest.lookup import find_tool
-from mcproxy.manifest.model import build
+from mcproxy.manifest.model import build, find_tool
 from mcproxy.manifest.names import Ambiguous, call_line, name_forms, resolve
 from mcproxy.manifest.schema import MAX_NAME_CHARS
 from mcproxy.manifest.spelling import near

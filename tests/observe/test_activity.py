@@ -8,8 +8,15 @@ from hypothesis import strategies as st
 
 from mcproxy.call_errors import CallError, ServerDown
 from mcproxy.observe.activity import KEPT_CALLS, KEPT_EXECUTIONS, Activity, SeenExecution
-from mcproxy.observe.history import BUCKET_SECS, BUCKETS, History
-from mcproxy.observe.shown_tokens import BYTES_A_TOKEN, MAX_CLIENTS, OTHER, ShownTokens
+from mcproxy.observe.history import (
+    BUCKET_SECS,
+    BUCKETS,
+    BYTES_A_TOKEN,
+    MAX_CLIENTS,
+    OTHER,
+    History,
+    ShownTokens,
+)
 from mcproxy.types import CallTool, JsonObject, ToolRef, ToolResult
 
 ADD = ToolRef("echo", "add")

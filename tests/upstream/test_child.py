@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from mcproxy.errors import PeerClosed
-from mcproxy.upstream.child.process import Child, Command
+from mcproxy.upstream.child.stdio import Child, Command
 
 BOUND_SECS = 20
 LAST_WORDS = "import sys; sys.exit('no login')"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcproxy.wire.lines import LineSplitter, Overlong, head, tail
+from mcproxy.wire.message import LineSplitter, Overlong, head, tail
 
 LINES = st.lists(st.binary(min_size=1, max_size=50).map(lambda raw: raw.replace(b"\n", b"x")))
 

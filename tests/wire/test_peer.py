@@ -6,10 +6,10 @@ import traceback
 import pytest
 
 from mcproxy.errors import PeerClosed, RpcError
-from mcproxy.wire.lines import Overlong
 from mcproxy.wire.message import (
     Failure,
     Notification,
+    Overlong,
     Request,
     RequestId,
     Response,

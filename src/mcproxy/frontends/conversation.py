@@ -21,11 +21,11 @@ from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession, Exchange
 from mcproxy.frontends.asking import Asking
-from mcproxy.frontends.capacity import Budget, Gate
-from mcproxy.frontends.params import glance
 from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.core import Gateway
 from mcproxy.gateway.request import RequestSource, client_name
+from mcproxy.mcp import glance
+from mcproxy.queues import Budget, Gate
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import (
     Failure,

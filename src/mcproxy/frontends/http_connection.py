@@ -14,8 +14,8 @@ from urllib.parse import unquote_to_bytes
 import httptools
 from starlette.types import ASGIApp, Scope
 
-from mcproxy.frontends.capacity import site_of
 from mcproxy.frontends.http_request import HttpRequest
+from mcproxy.queues import site_of
 
 if TYPE_CHECKING:
     from mcproxy.frontends.connections import Connections

@@ -17,7 +17,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcproxy.config.model import Mode
 from mcproxy.errors import RpcError
-from mcproxy.frontends.capacity import DRAIN_SECS, Gate, owner_of
 from mcproxy.frontends.conversation import RETRY_SECS
 from mcproxy.frontends.oauth_metadata import challenge
 from mcproxy.frontends.responses import raw, refusal, unavailable
@@ -26,6 +25,7 @@ from mcproxy.gateway.core import Gateway
 from mcproxy.gateway.request import RequestSource
 from mcproxy.policy.access import AccessDenied
 from mcproxy.policy.origins import Arrival, Bind, OriginVerdict, judge
+from mcproxy.queues import DRAIN_SECS, Gate, owner_of
 from mcproxy.types import Caller, Json
 from mcproxy.wire import message as wire
 

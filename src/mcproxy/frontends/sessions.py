@@ -22,12 +22,12 @@ from typing import Literal
 from msgspec.structs import replace
 
 from mcproxy.errors import McproxyError
-from mcproxy.frontends.capacity import Budget, Gate
 from mcproxy.frontends.conversation import Account, Conversation, ReplyTo
 from mcproxy.frontends.responses import HEARTBEAT_SECS, Answer
 from mcproxy.frontends.stream import BACKLOG_BYTES, Backlog, Stream
 from mcproxy.gateway.core import Gateway
 from mcproxy.gateway.request import RequestSource
+from mcproxy.queues import Budget, Gate
 from mcproxy.wire.message import Request
 
 Kind = Literal["streamable", "sse"]

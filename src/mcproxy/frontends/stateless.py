@@ -12,7 +12,6 @@ from starlette.responses import Response
 from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.frontends.conversation import ReplyTo
-from mcproxy.frontends.params import check, check_parameters
 from mcproxy.frontends.request_auth import (
     EVENTS,
     JSON,
@@ -34,11 +33,11 @@ from mcproxy.frontends.responses import (
     rpc_error,
     unavailable,
 )
+from mcproxy.frontends.routing_headers import check, check_parameters
 from mcproxy.frontends.sessions import FULL_SECS, Full
 from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.listen import listen
-from mcproxy.gateway.protocol_era import server_info
-from mcproxy.gateway.request import RequestSource
+from mcproxy.gateway.request import RequestSource, server_info
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire import message as wire

@@ -13,20 +13,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession
-from mcproxy.frontends.capacity import Gate
 from mcproxy.frontends.conversation import Account, Conversation, ReplyTo
 from mcproxy.frontends.stream import QUEUED_BYTES, Stream
 from mcproxy.gateway.core import Gateway
 from mcproxy.gateway.listen import listen
 from mcproxy.gateway.request import RequestSource
 from mcproxy.policy.access import AccessDenied
+from mcproxy.queues import Gate
 from mcproxy.types import Caller
 from mcproxy.wire.flow_control import Pace
-from mcproxy.wire.lines import MAX_LINE_BYTES, LineSplitter, Overlong
 from mcproxy.wire.message import (
+    MAX_LINE_BYTES,
     Failure,
+    LineSplitter,
     Message,
     Notification,
+    Overlong,
     Request,
     Response,
     decode_body,

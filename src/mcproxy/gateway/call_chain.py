@@ -27,14 +27,12 @@ from mcproxy.gateway.approvals import Approvals
 from mcproxy.gateway.learning import Learning
 from mcproxy.gateway.request import RequestContext
 from mcproxy.gateway.snapshot import View
-from mcproxy.manifest.lookup import find_tool, require_server
-from mcproxy.manifest.model import Manifest
+from mcproxy.manifest.model import Manifest, find_tool, require_server
 from mcproxy.manifest.names import call_line
 from mcproxy.manifest.tool_schema import ToolSchema
 from mcproxy.observe.activity import Activity, SeenExecution
 from mcproxy.observe.redact import Redactor
 from mcproxy.policy.audit import Actor, AuditLog, actor
-from mcproxy.policy.limits import place_of_call
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import CallTool, Json, JsonObject, Tool, ToolRef, ToolResult
 from mcproxy.wire.message import MAX_DEPTH, is_deep
@@ -194,7 +192,7 @@ def queued(caller: str, namespace: Namespace, enter: Enter, call: CallTool) -> C
     """Hold a place in the namespace through which it calls while a call is under way."""
 
     async def queued_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        async with enter(ref, place_of_call(namespace, ref.server), caller):
+        async with enter(ref, (namespace.through(ref.server).name,), caller):
             return await call(ref, arguments)
 
     return queued_call

@@ -27,13 +27,17 @@ from mcproxy.gateway.keeping import Keeping
 from mcproxy.gateway.listeners import Changes, OnChange
 from mcproxy.gateway.metatools import MetaTools, fault_result
 from mcproxy.gateway.passthrough import Passthrough
-from mcproxy.gateway.protocol_era import LIST_TTL_MS, Call, negotiate, read_call, server_info
 from mcproxy.gateway.request import (
+    LIST_TTL_MS,
+    Call,
     Clients,
     RequestContext,
     RequestSource,
     can_be_told,
     listener,
+    negotiate,
+    read_call,
+    server_info,
 )
 from mcproxy.gateway.server_requests import page
 from mcproxy.gateway.snapshot import PREFIX, Snapshot

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange
-from mcproxy.gateway.protocol_era import Call
+from mcproxy.gateway.request import Call
 from mcproxy.gateway.signed_state import SignedState
 from mcproxy.gateway.suspended_call import SuspendedCall, can_be_asked
 from mcproxy.types import Json, JsonObject

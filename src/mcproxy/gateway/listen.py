@@ -14,8 +14,7 @@ from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession
 from mcproxy.gateway.core import Gateway
-from mcproxy.gateway.protocol_era import read_call
-from mcproxy.gateway.request import RequestSource
+from mcproxy.gateway.request import RequestSource, read_call
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import Notification, Request
 

@@ -28,14 +28,13 @@ from mcproxy.gateway.journal import Journal
 from mcproxy.gateway.keeping import KEPT_SERVICES, Keeping, Kept, Owner
 from mcproxy.gateway.reply import References, Reply
 from mcproxy.gateway.request import RequestContext
-from mcproxy.manifest.lookup import schema
+from mcproxy.manifest.model import schema
 from mcproxy.manifest.reply_text import as_text, in_plain_words
 from mcproxy.manifest.search import BadSearch, search
 from mcproxy.manifest.written_calls import faults_of_written
 from mcproxy.observe.activity import SeenExecution
-from mcproxy.observe.shown_tokens import Kind
+from mcproxy.observe.history import Kind
 from mcproxy.policy.audit import Actor, actor, ending_of
-from mcproxy.policy.limits import places_of_execution
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import (
     CallTool,
@@ -95,7 +94,7 @@ class MetaTools:
         """
         who = actor(context.caller, context.namespace.name)
         seen = SeenExecution(who.execution, who.caller, who.namespace, script=True)
-        places = places_of_execution(context.namespace)
+        places = tuple(member.name for member in context.namespace.members())
         try:
             async with self._services.enter(_EXECUTE, places, context.caller):
                 result = await self._execute(arguments, self._renewed(context), who, seen)

@@ -14,8 +14,7 @@ from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession, Tenant, Upstream
 from mcproxy.gateway.listeners import Watching
 from mcproxy.gateway.prompts import Prompts
-from mcproxy.gateway.protocol_era import Call
-from mcproxy.gateway.request import RequestContext
+from mcproxy.gateway.request import Call, RequestContext
 from mcproxy.gateway.resources import KeptResult, Resources
 from mcproxy.gateway.server_requests import forward
 from mcproxy.types import Json, JsonObject

@@ -6,8 +6,7 @@ from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Upstream
 from mcproxy.gateway.names import Item, aliases
-from mcproxy.gateway.protocol_era import LIST_TTL_MS, Call
-from mcproxy.gateway.request import RequestContext
+from mcproxy.gateway.request import LIST_TTL_MS, Call, RequestContext
 from mcproxy.gateway.server_requests import forward, items, offering, page
 from mcproxy.manifest.spelling import near
 from mcproxy.types import JsonObject

@@ -19,8 +19,7 @@ from mcproxy.call_errors import UpstreamError
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange, ServerCall, Upstream
 from mcproxy.gateway import own_resources
-from mcproxy.gateway.protocol_era import LIST_TTL_MS, Call
-from mcproxy.gateway.request import RequestContext
+from mcproxy.gateway.request import LIST_TTL_MS, Call, RequestContext
 from mcproxy.gateway.server_requests import forward, items, offering, page
 from mcproxy.types import Json, JsonObject, ToolRef, ToolResult
 from mcproxy.wire.message import UNREADABLE

@@ -9,10 +9,9 @@ from typing import TypeAlias
 import msgspec
 
 from mcproxy.gateway.names import aliases
-from mcproxy.manifest.lookup import outline
-from mcproxy.manifest.model import Manifest, ServerPart
+from mcproxy.manifest.model import Manifest, ServerPart, outline
+from mcproxy.observe.history import estimate
 from mcproxy.observe.redact import Redactor
-from mcproxy.observe.shown_tokens import estimate
 from mcproxy.policy.access import Policy
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.policy.tool_rules import ALLOWED, UNKNOWN, Ruling, decide, stricter

@@ -19,10 +19,9 @@ from mcproxy.gateway.arguments import (
 from mcproxy.gateway.call_chain import CallServices, Renewed, client_chain
 from mcproxy.gateway.listings import direct_tools
 from mcproxy.gateway.metatools import MetaTools, fault_result
-from mcproxy.gateway.protocol_era import Call
-from mcproxy.gateway.request import RequestContext
+from mcproxy.gateway.request import Call, RequestContext
 from mcproxy.gateway.surfaces import OWN_TOOLS
-from mcproxy.manifest.lookup import find_tool
+from mcproxy.manifest.model import find_tool
 from mcproxy.manifest.names import plain_call
 from mcproxy.manifest.spelling import near
 from mcproxy.policy.access import AccessDenied

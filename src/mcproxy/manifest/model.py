@@ -4,20 +4,24 @@ Owns the making of the parts (repair, index, name forms, categories: once for a 
 the slices that namespaces see, which share the parts. Knows no ranking and no rendering. Pure.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import is_
 
+from mcproxy.call_errors import UnknownServer, UnknownTool
 from mcproxy.foreign_text import bounded, clean, label
 from mcproxy.manifest.categories import categorise
 from mcproxy.manifest.index import ServerIndex, index_server
+from mcproxy.manifest.learned import Returns, unlearned
 from mcproxy.manifest.lexicon import Lexicon, merge
-from mcproxy.manifest.names import Forms, name_forms
+from mcproxy.manifest.names import Ambiguous, Forms, call_line, name_forms, resolve
+from mcproxy.manifest.results import for_script
 from mcproxy.manifest.schema import MAX_TEXT_CHARS, repair
+from mcproxy.manifest.spelling import near
 from mcproxy.manifest.text import first_sentence, snake
 from mcproxy.manifest.tool_schema import ToolSchema
-from mcproxy.types import ServerHealth, ServerState, ServerView, Tool, ToolRef
+from mcproxy.types import Json, JsonObject, ServerHealth, ServerState, ServerView, Tool, ToolRef
 
 # A server that does not describe itself is described by so many of its tools' names.
 MAX_TOOLS_ABOUT = 5
@@ -216,3 +220,61 @@ def _part(view: ServerView, before: ServerPart | None) -> ServerPart:
         categories=categorise(view.name, tools),
         notes=notes,
     )
+
+
+def find_tool(manifest: Manifest, asked: ToolRef, usage: Callable[[Tool], str] = call_line) -> Tool:
+    """The tool that ``asked`` stands for, its name and its server's in any form.
+
+    Raises UnknownServer or UnknownTool, with did-you-mean: the ``usage`` of those that come close.
+    """
+    part = require_server(manifest, asked)
+    asked = ToolRef(part.view.name, asked.tool)
+    exact = part.tools.get(asked.tool)
+    if exact is not None:
+        return exact
+    name = resolve(part.forms, asked.tool)
+    if isinstance(name, str):
+        return part.tools[name]
+    if isinstance(name, Ambiguous):
+        lines = [usage(part.tools[exact]) for exact in name.names]
+        why = f"{asked.tool!r} may be any of {', '.join(map(repr, name.names))}: write it exactly."
+        raise UnknownTool(asked, lines, why)
+    raise UnknownTool(asked, _near_calls(manifest, part, asked.tool, usage))
+
+
+def require_server(manifest: Manifest, asked: ToolRef) -> ServerPart:
+    """The server that ``asked`` names, in any form. Raises UnknownServer, with did-you-mean."""
+    part = manifest.parts.get(asked.server)
+    if part is not None:
+        return part
+    name = resolve(manifest.server_forms, asked.server)
+    if isinstance(name, str):
+        return manifest.parts[name]
+    known = list(manifest.parts)
+    raise UnknownServer(asked, near(asked.server, known), known)
+
+
+def schema(manifest: Manifest, server: str, tool: str, returns: Returns = unlearned) -> JsonObject:
+    """The tool's whole definition, for ``api.schema``, with what was learned of its results where
+    it declares nothing of them. Raises as ``find_tool`` does."""
+    found = find_tool(manifest, ToolRef(server, tool))
+    learned = None if "outputSchema" in found.definition else returns(found)
+    told = for_script(found.definition)
+    return {**told, "returns": learned.told} if learned else told
+
+
+def outline(part: ServerPart) -> JsonObject:
+    """What ``api.manifest()`` tells of a server: its description and the names of its tools."""
+    names: list[Json] = [tool.ref.tool for tool in part.view.tools]
+    return {"description": part.view.description, "tools": names}
+
+
+def _near_calls(
+    manifest: Manifest, part: ServerPart, asked: str, usage: Callable[[Tool], str]
+) -> list[str]:
+    """The usage of tools that come close: of this server, else of the same name elsewhere."""
+    close = [usage(part.tools[name]) for name in near(asked, part.tools)]
+    if close:
+        return close
+    found = ((other, resolve(other.forms, asked)) for other in manifest.parts.values())
+    return [usage(other.tools[name]) for other, name in found if isinstance(name, str)]

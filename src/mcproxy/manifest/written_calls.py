@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from mcproxy.call_errors import ToolHeld, UnknownServer, UnknownTool
-from mcproxy.manifest.lookup import find_tool
-from mcproxy.manifest.model import Manifest
+from mcproxy.manifest.model import Manifest, find_tool
 from mcproxy.manifest.names import call_line
 from mcproxy.manifest.parameters import properties, required
 from mcproxy.manifest.spelling import near

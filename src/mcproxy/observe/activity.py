@@ -15,8 +15,7 @@ import msgspec
 
 from mcproxy.call_errors import NO_SUCH_TOOL, failure_code, result_code
 from mcproxy.foreign_text import one_line, short_name
-from mcproxy.observe.history import History
-from mcproxy.observe.shown_tokens import ShownTokens
+from mcproxy.observe.history import History, ShownTokens
 from mcproxy.types import CallTool, Json, ToolRef, ToolResult
 
 KEPT_EXECUTIONS = 200  # the latest; with all their calls about 3 MB

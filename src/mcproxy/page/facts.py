@@ -17,7 +17,7 @@ from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
 from mcproxy.observe.activity import Activity, SeenExecution
 from mcproxy.observe.health import Status, in_a_word
-from mcproxy.observe.shown_tokens import ClientTokens, estimate
+from mcproxy.observe.history import ClientTokens, estimate
 from mcproxy.page.viewers import Viewer
 from mcproxy.policy.definition_records import SeenDefinition, difference, name_of
 from mcproxy.types import Json, SandboxReport, ServerHealth, ServerState, Tool

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from mcproxy.policy.access import Policy
-from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import Capacity
 
 # A quarter of a minute's calls may come at once: an agent works in bursts, and pauses between them.
@@ -79,13 +78,3 @@ def capacities(policy: Policy) -> Mapping[str, Capacity]:
         for name, place in policy.endpoints.items()
         if place.concurrency
     }
-
-
-def places_of_execution(namespace: Namespace) -> tuple[str, ...]:
-    """Where a script of the namespace or group counts."""
-    return tuple(member.name for member in namespace.members())
-
-
-def place_of_call(namespace: Namespace, server: str) -> tuple[str, ...]:
-    """Where a client's own call of a tool of ``server`` counts."""
-    return (namespace.through(server).name,)

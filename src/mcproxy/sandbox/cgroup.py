@@ -36,7 +36,7 @@ class MemoryGroup:
         self.version = place.version
         self._folder = place.folder / f"{_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
         self._folder.mkdir()
-        self._limit_bytes = 0
+        self._is_limited = False
 
     @property
     def folder(self) -> Path:
@@ -47,14 +47,12 @@ class MemoryGroup:
         (self._folder / "cgroup.procs").write_text(str(pid))
 
     def allow(self, limit_bytes: int) -> None:
-        """Let all of them together have so much, if it is more than before; and no swap."""
-        if limit_bytes <= self._limit_bytes:
-            return
-        if not self._limit_bytes:
+        """Let all of them together have so much, and no swap."""
+        if not self._is_limited:
             with contextlib.suppress(OSError):  # a kernel without swap lacks the file
                 (self._folder / _SWAP[self.version]).write_text("0")
         (self._folder / _LIMIT[self.version]).write_text(str(limit_bytes))
-        self._limit_bytes = limit_bytes
+        self._is_limited = True
 
     async def remove(self) -> None:
         """Its processes have been killed; the last may still be on its way out."""

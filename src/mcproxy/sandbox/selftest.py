@@ -20,8 +20,7 @@ from pathlib import Path
 from mcproxy.call_errors import CallError
 from mcproxy.cancellation import finish
 from mcproxy.sandbox import bridge
-from mcproxy.sandbox.memory import used_kib
-from mcproxy.sandbox.worker_slot import CLEAR_SECS, WorkerSlot
+from mcproxy.sandbox.worker_slot import CLEAR_SECS, WorkerSlot, used_kib
 from mcproxy.types import Job, Json, Level, Limits, Outcome, ToolRef, ToolResult
 
 PROBES = """

@@ -16,10 +16,18 @@ from pathlib import Path
 from typing import Protocol
 
 from mcproxy.cancellation import checkpoint, finish
-from mcproxy.sandbox import cgroup, memory
+from mcproxy.sandbox import cgroup
 from mcproxy.sandbox.cgroup import MemoryGroup
 from mcproxy.sandbox.jail.walls import Own, Walls
-from mcproxy.sandbox.worker_slot import CLEAR_SECS, Dials, ScratchFolders, WorkerSlot, remove_folder
+from mcproxy.sandbox.worker_slot import (
+    CLEAR_SECS,
+    Dials,
+    ScratchFolders,
+    WorkerSlot,
+    most_kib,
+    remove_folder,
+    watched,
+)
 from mcproxy.sandbox.zygote_process import Zygote, ZygoteFailed, ZygoteReady
 
 STARTS, STARTS_SECS = 3, 10.0  # more zygotes than that within that time: something is wrong
@@ -55,6 +63,7 @@ class Lane:
         self._zygote: Zygote | None = None
         self._folders: ScratchFolders | None = None
         self._group: MemoryGroup | None = None
+        self._shares = 0  # of memory in the group, each for one process
         self._most_kib = 0  # of one worker; known once a zygote has started
         self._starting = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -112,7 +121,7 @@ class Lane:
             self._allow_memory()
             refill = asyncio.get_running_loop().call_later(REFILL_SECS, self._changed.set)
             try:
-                with memory.watched(seat, self._most_kib):
+                with watched(seat, self._most_kib):
                     async with seat.attended(self._walls.scratch_mb << 20, self._egress):
                         yield seat
             finally:
@@ -200,8 +209,8 @@ class Lane:
                     self._recent.pop()  # no fault of it
                 raise
             life.push_async_callback(lambda: finish(zygote.close(), CLOSE_SECS))
-            self._most_kib = memory.most_kib(self._walls, ready.data_bytes)
-            self._group = group if ready.cgroup else None
+            self._most_kib = most_kib(self._walls, ready.data_bytes)
+            self._group, self._shares = group if ready.cgroup else None, 0
             self._allow_memory()
             if ready.listener:
                 life.enter_context(ready.listener)
@@ -234,8 +243,9 @@ class Lane:
 
     def _allow_memory(self) -> None:
         """The zygote and each worker have their share of it; it grows as more run at once."""
-        if self._group:
-            processes = 1 + self._size + self.running
+        processes = 1 + self._size + self.running
+        if self._group and processes > self._shares:
+            self._shares = processes
             with contextlib.suppress(OSError):
                 self._group.allow(processes * self._most_kib << 10)
 

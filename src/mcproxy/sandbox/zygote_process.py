@@ -20,6 +20,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+import msgspec
+
 from mcproxy.cancellation import begin, finish
 from mcproxy.sandbox.cgroup import MemoryGroup
 from mcproxy.sandbox.jail.walls import Own, Walls
@@ -168,7 +170,7 @@ class Zygote:
         try:
             with theirs:
                 fds = [theirs.fileno(), *([dial.fileno()] if dial else [])]
-                self._ask(own.encode(), fds)
+                self._ask(msgspec.json.encode(own), fds)
             self._asked.append(answer)
             async with asyncio.timeout(SPAWN_SECS):
                 pidfd, exited = await asyncio.shield(answer)

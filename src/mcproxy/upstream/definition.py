@@ -20,12 +20,12 @@ from mcproxy.config.model import ServerConfig
 from mcproxy.hooks import Hooks, Occasion
 from mcproxy.types import ServerHealth
 from mcproxy.upstream.child import stdio
-from mcproxy.upstream.child.process import Command
+from mcproxy.upstream.child.stdio import Command
 from mcproxy.upstream.remote import connection as remote
 from mcproxy.upstream.remote.tokens import login_path
+from mcproxy.upstream.supervision.calls import CallTimes
 from mcproxy.upstream.supervision.restart import REMOTE
 from mcproxy.upstream.supervision.server_limits import (
-    CallTimes,
     Connector,
     ProcessLimits,
     ServerLimits,

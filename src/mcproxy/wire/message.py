@@ -1,15 +1,20 @@
-"""JSON-RPC 2.0 messages as values: bytes to Request, Notification, Response, Failure, and back; and
-how deeply JSON may nest that others wrote, where the program is to walk it.
+"""JSON-RPC 2.0 messages as values: bytes to Request, Notification, Response, Failure, and back; the
+lines that carry them over stdio; and how deeply JSON may nest that others wrote, where the program
+is to walk it.
 
 ``params`` and ``result`` stay raw JSON (``bytes``) until somebody needs what is inside, so a reply
-of megabytes passes through without being parsed. Pure; knows no MCP method and no transport.
+of megabytes passes through without being parsed. Pure; knows no MCP method and no transport. A line
+over the limit is not kept, but its first and last bytes are, so that whoever waits for the message
+can be told which one was lost.
 
 Reading is bounded by the interpreter (some 1000 levels in Python 3.11, 10,000 in 3.13); what walks
 a value (masking, comparing) takes several frames a level, of which there are 1000 in all.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+import string
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
@@ -255,3 +260,79 @@ def _decode_or_error(item: msgspec.Raw) -> Message | RpcError:
         return decode(item)
     except RpcError as error:
         return error
+
+
+MAX_LINE_BYTES = 16 << 20
+EDGE_BYTES = 1024  # enough to find "id" at either end of a message
+
+
+@dataclass(frozen=True, slots=True)
+class Overlong:
+    """A line that exceeded the limit; ``size`` in bytes, ``edges`` its beginning and its end."""
+
+    size: int
+    edges: bytes
+
+
+# What a secret is made of, as a rule.
+_WORD = (string.ascii_letters + string.digits + "+/=_-.~%").encode()
+
+
+def head(data: bytes, limit: int) -> str:
+    """The beginning for a log or an error, at most ``limit`` bytes, and no part of a word: half a
+    secret would not be known as one."""
+    whole = data if len(data) <= limit else data[:limit].rstrip(_WORD)
+    return whole.decode("utf-8", "replace")
+
+
+def tail(data: bytes, limit: int) -> bytes:
+    """The end, likewise."""
+    return data if len(data) <= limit else data[-limit:].lstrip(_WORD)
+
+
+class LineSplitter:
+    """Feed it chunks of any size; it gives back whole lines without their line break.
+
+    Empty lines are passed over unless ``blanks`` are wanted.
+    """
+
+    def __init__(self, limit: int = MAX_LINE_BYTES, *, blanks: bool = False) -> None:
+        self._limit = limit
+        self._blanks = blanks
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._head: bytes | None = None
+        self._tail = b""
+
+    def feed(self, chunk: bytes) -> Iterator[bytes | Overlong]:
+        """Take one chunk; yield the lines that it completes."""
+        *ended, rest = chunk.split(b"\n")
+        for piece in ended:
+            if not (piece or self._size or self._blanks):
+                continue
+            self._add(piece)
+            line = self._take()
+            if line or self._blanks:
+                yield line
+        if rest:
+            self._add(rest)
+
+    def _add(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._head is not None:
+            self._tail = (self._tail + piece)[-EDGE_BYTES:]
+            return
+        self._parts.append(piece)
+        if self._size > self._limit:
+            whole = b"".join(self._parts)
+            self._head, self._tail = whole[:EDGE_BYTES], whole[-EDGE_BYTES:]
+            self._parts = []
+
+    def _take(self) -> bytes | Overlong:
+        line: bytes | Overlong
+        if self._head is not None:
+            line = Overlong(self._size, self._head + self._tail)
+        else:
+            line = (self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)).strip()
+        self._parts, self._size, self._head, self._tail = [], 0, None, b""
+        return line

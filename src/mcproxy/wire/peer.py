@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable
 
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.types import Cause
-from mcproxy.wire.lines import Overlong
 from mcproxy.wire.message import (
     EMPTY_OBJECT,
     Message,
     Notification,
+    Overlong,
     Request,
     RequestId,
     Response,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcproxy.upstream.remote.replies import EventParser, ServerSentEvent
-from mcproxy.wire.lines import Overlong
+from mcproxy.wire.message import Overlong
 
 LINES = st.lists(
     st.sampled_from(

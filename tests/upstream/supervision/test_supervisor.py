@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from mcproxy.call_errors import CallTimeout, ServerDown, UpstreamError
+from mcproxy.cancellation import Clock
 from mcproxy.exchange import NOBODY
 from mcproxy.hooks import Occasion
-from mcproxy.patience import Clock
 from mcproxy.types import JsonObject, ToolRef
 from mcproxy.upstream.fleet import fleet_actions
 from mcproxy.upstream.supervision.calls import CLOSED, OPEN_SECS, THRESHOLD

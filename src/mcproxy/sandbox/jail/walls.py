@@ -64,9 +64,6 @@ class Own:
     token: str | None = None
     warm: bool = True
 
-    def encode(self) -> bytes:
-        return json.dumps(dataclasses.asdict(self)).encode()
-
     @classmethod
     def decode(cls, text: bytes) -> "Own":
         return cls(**json.loads(text))

@@ -15,7 +15,7 @@ from mcproxy.cancellation import finish
 from mcproxy.config.hosts import is_public_host
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.upstream.remote.refusal import Gone, fault, refusal, retry_secs, web_page
-from mcproxy.wire.lines import MAX_LINE_BYTES
+from mcproxy.wire.message import MAX_LINE_BYTES
 
 CONNECT_SECS = 4.0  # less than `server/discover` is waited for: a dead address is told as such
 WRITE_SECS = 30.0  # for one chunk of a request to be taken

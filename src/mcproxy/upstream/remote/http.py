@@ -31,12 +31,13 @@ from mcproxy.upstream.remote.listen_stream import QUIET_SECS, Source, listen
 from mcproxy.upstream.remote.refusal import Gone, is_older, session_lost
 from mcproxy.upstream.remote.replies import Replies, is_page, is_stream
 from mcproxy.upstream.serverlog import ServerLog
-from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong
 from mcproxy.wire.message import (
+    MAX_LINE_BYTES,
     UNREADABLE,
     Failure,
     Message,
     Notification,
+    Overlong,
     Request,
     RequestId,
     Response,

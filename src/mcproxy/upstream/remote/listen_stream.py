@@ -20,8 +20,7 @@ from mcproxy.upstream.remote.http_channel import Line
 from mcproxy.upstream.remote.refusal import Gone
 from mcproxy.upstream.remote.replies import MAX_RETRY_SECS, Replies, is_stream
 from mcproxy.upstream.serverlog import ServerLog
-from mcproxy.wire.lines import MAX_LINE_BYTES, Overlong
-from mcproxy.wire.message import Notification
+from mcproxy.wire.message import MAX_LINE_BYTES, Notification, Overlong
 
 QUIET_SECS = 300.0  # a stream that carries nothing, not even a heartbeat, may be a dead connection
 STEADY_SECS = 30.0  # a stream that lasted so long is opened again without a growing delay

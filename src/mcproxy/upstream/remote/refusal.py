@@ -16,8 +16,7 @@ import httpx
 
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.types import Cause
-from mcproxy.wire.lines import head
-from mcproxy.wire.message import Failure, RequestId, decode
+from mcproxy.wire.message import Failure, RequestId, decode, head
 
 SHOWN_BYTES = 200  # of a body that is not for machines
 MIN_SECRET_CHARS = 6  # shorter parts of a header are words, such as Bearer

@@ -16,8 +16,17 @@ from mcproxy.errors import RpcError
 from mcproxy.upstream.remote.endpoint import read_body
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.flow_control import Pace
-from mcproxy.wire.lines import EDGE_BYTES, MAX_LINE_BYTES, LineSplitter, Overlong, head
-from mcproxy.wire.message import Message, decode, decode_body, stand_in
+from mcproxy.wire.message import (
+    EDGE_BYTES,
+    MAX_LINE_BYTES,
+    LineSplitter,
+    Message,
+    Overlong,
+    decode,
+    decode_body,
+    head,
+    stand_in,
+)
 
 _BOM = b"\xef\xbb\xbf"
 

@@ -18,12 +18,11 @@ from typing import TypeAlias, TypeVar
 
 from mcproxy import mcp
 from mcproxy.call_errors import CallError, CallTimeout, ServerDown, UpstreamError
+from mcproxy.cancellation import Clock
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.exchange import NOBODY, Exchange, Tenant
-from mcproxy.patience import Clock
 from mcproxy.types import Json, JsonObject, Tool, ToolRef, ToolResult
 from mcproxy.upstream.protocol.session import ServerSession
-from mcproxy.upstream.supervision.server_limits import CallTimes
 from mcproxy.wire.message import UNREADABLE
 
 THRESHOLD = 5  # calls in a row without an answer: more than bad luck with one slow tool
@@ -33,6 +32,20 @@ WATCH_SECS = 5.0  # a subscription is renewed within this time, or is lost
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[ServerSession, Exchange], Awaitable[T]]
+
+
+@dataclass(frozen=True, slots=True)
+class CallTimes:
+    """How long a call may take, in seconds: any tool, some by name, and at most ``bound``."""
+
+    default: float
+    by_tool: Mapping[str, float]
+    bound: float | None = None
+
+    def of(self, tool: str) -> float:
+        """The limit of one tool."""
+        secs = self.by_tool.get(tool, self.default)
+        return secs if self.bound is None else min(secs, self.bound)
 
 
 @dataclass(frozen=True, slots=True)

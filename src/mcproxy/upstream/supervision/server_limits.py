@@ -11,7 +11,7 @@ for a processor, so after a while it no longer counts.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, TypeAlias
@@ -20,6 +20,7 @@ from mcproxy.config.model import Affinity
 from mcproxy.types import Cause, Change
 from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.session import ServerSession
+from mcproxy.upstream.supervision.calls import CallTimes
 from mcproxy.upstream.supervision.restart import CHILD, RestartPolicy
 from mcproxy.upstream.supervision.tool_cache import Memory
 from mcproxy.wire.message import Notification
@@ -144,20 +145,6 @@ class Connector:
 
     connect: Connect
     policy: RestartPolicy = CHILD
-
-
-@dataclass(frozen=True, slots=True)
-class CallTimes:
-    """How long a call may take, in seconds: any tool, some by name, and at most ``bound``."""
-
-    default: float
-    by_tool: Mapping[str, float]
-    bound: float | None = None
-
-    def of(self, tool: str) -> float:
-        """The limit of one tool."""
-        secs = self.by_tool.get(tool, self.default)
-        return secs if self.bound is None else min(secs, self.bound)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 from mcproxy.call_errors import ServerDown
-from mcproxy.cancellation import checkpoint
+from mcproxy.cancellation import Clock, checkpoint
 from mcproxy.errors import PeerClosed, RpcError, cause_of
 from mcproxy.exchange import Exchange
 from mcproxy.hooks import HookFailed
-from mcproxy.patience import Clock
 from mcproxy.types import Cause, ServerHealth, ServerState, ServerView, Tool, ToolRef
 from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.handshake import HandshakeFailed

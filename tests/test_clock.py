@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from mcproxy.cancellation import Clock
 from mcproxy.exchange import Exchange, drop
-from mcproxy.patience import Clock
 from mcproxy.types import JsonObject
 
 AMPLE_SECS = 1000.0  # no test comes near it
