@@ -2,7 +2,10 @@
 
 import base64
 import json
+import os
+from pathlib import Path
 
+import certifi
 import httpx
 import pytest
 from hypothesis import given
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 from mcproxy.config.hosts import is_public_host
 from mcproxy.errors import PeerClosed, RpcError
 from mcproxy.types import Json, JsonObject
+from mcproxy.upstream.remote import endpoint
 from mcproxy.upstream.remote.headers import header_value, marks_in, mirrored
 from mcproxy.upstream.remote.refusal import Gone, fault, is_older, refusal, retry_secs, session_lost
 from mcproxy.wire.message import Request
@@ -194,3 +198,18 @@ def test_only_what_was_never_sent_counts_as_gone(error: Exception, kind: type[Ex
 )
 def test_which_hosts_a_proxy_may_reach(host: str, public: bool) -> None:
     assert is_public_host(host) is public
+
+
+def test_certificates_are_read_once_and_again_when_they_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(Path(certifi.where()).read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    first = endpoint._certificates()
+    assert endpoint._certificates() is first
+    os.utime(bundle, (1, 1))
+    assert endpoint._certificates() is not first
+    bundle.unlink()
+    with pytest.raises(PeerClosed, match="certificates of this machine cannot be read"):
+        endpoint._certificates()
