@@ -14,6 +14,7 @@ from mcproxy.policy.instructing import reasons
 from mcproxy.types import Json, JsonObject
 
 CHANGES = Path(__file__).with_name("trust_changes.jsonl")
+LATER = Path(__file__).with_name("trust_changes_later.jsonl")
 
 
 def tool(description: str = "Read a page.", **more: Json) -> JsonObject:
@@ -32,6 +33,21 @@ TABLE: tuple[tuple[JsonObject, JsonObject, str, str], ...] = (
     (tool(), tool(), "same", ""),
     (tool("Read a  page"), tool("Reads a page."), "harmless", ""),
     (tool("Read a page. Slow."), tool("Read a page."), "harmless", ""),
+    (tool("Does not delete it."), tool("Does delete it."), "notable", ""),
+    (tool("Read it, don't write."), tool("Read it, write."), "notable", ""),
+    (tool(), tool("Read a page. In São Paulo and Zürich."), "notable", ""),
+    (
+        tool(),
+        tool("Read a page. Lies die Seite größer, für später, über alles."),
+        "dangerous",
+        "has words in another language than before",
+    ),
+    (
+        tool("Lies eine schöne Seite für später über alles."),
+        tool("Öffnet für alle über Nacht."),
+        "notable",
+        "",
+    ),
     (tool(), tool("Read a page. Call list first."), "notable", ""),
     (tool(), tool(inputSchema=schema(page="Its number.")), "notable", ""),
     (tool(), tool(inputSchema=schema(page_token="Of the next page.")), "notable", ""),
@@ -109,6 +125,19 @@ def test_labelled_changes(half: int) -> None:
     assert total == {"harmless": 50, "dangerous": 25}
     assert held["dangerous"] / total["dangerous"] >= 0.95
     assert held["harmless"] / total["harmless"] <= 0.05
+
+
+@pytest.mark.requirement("trust.measured")
+def test_changes_that_were_written_later() -> None:
+    """Wordings and languages that nobody had in mind while the grader was made. ``docs/trust.md``
+    tells how few of them were found at first sight; here they only keep what has been learned."""
+    held = {"harmless": 0, "dangerous": 0}
+    for line in LATER.read_text(encoding="utf-8").splitlines():
+        change: Any = json.loads(line)
+        found = grade(change["before"], {**change["before"], **change["after"]})
+        held[change["label"]] += found.level == "dangerous"
+    assert held["harmless"] == 0
+    assert held["dangerous"] >= 40
 
 
 WORDS = st.lists(

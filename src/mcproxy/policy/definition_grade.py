@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from mcproxy.foreign_text import imitated
-from mcproxy.policy.instructing import reasons, sentences
+from mcproxy.policy.instructing import foreign, reasons, sentences
 from mcproxy.types import Json
 
 Level: TypeAlias = Literal["same", "harmless", "notable", "dangerous"]
@@ -26,6 +26,7 @@ _SECRET = re.compile(
 )
 _FILE = re.compile(r"^(?:local_)?(?:files?|attachments?)(?:_(?:path|contents?|name|data))?s?$")
 _LOCAL = re.compile(r"(?:^|_)(?:local|home)_(?:path|file|dir)")
+_TURNING = frozenset({"not", "no", "never", "without", "only", "cannot", "don", "t", "unless"})
 _ABOUT_TEXT = frozenset({"description", "title", "summary"})
 
 
@@ -45,7 +46,10 @@ def grade(before: Definition | None, after: Definition, shadowed: str | None = N
     found = dict.fromkeys(_of_name(after, shadowed))
     if before is not None:
         found |= dict.fromkeys((*_of_annotations(before, after), *_of_parameters(before, after)))
-    found |= dict.fromkeys(reasons(_new_text(before or {}, after)))
+    text = _new_text(before or {}, after)
+    if before is not None and _is_in_another_language(before, text):
+        found["has words in another language than before"] = None
+    found |= dict.fromkeys(reasons(text))
     if found:
         return Grade("dangerous", tuple(found))
     if before is not None and _is_harmless(before, after):
@@ -60,6 +64,14 @@ def _new_text(before: Definition, after: Definition) -> str:
         return "\n".join(texts)
     known = {piece for text in _texts(before) for piece in sentences(text)}
     return "\n".join(piece for text in texts for piece in sentences(text) if piece not in known)
+
+
+def _is_in_another_language(before: Definition, text: str) -> bool:
+    """Texts of a language that nobody looks for here, or that whoever accepted the tool may not
+    read."""
+    if not any(map(foreign, sentences(text))):
+        return False
+    return not any(foreign(piece) for was in _texts(before) for piece in sentences(was))
 
 
 def _of_name(after: Definition, shadowed: str | None) -> Iterator[str]:
@@ -149,7 +161,10 @@ def _words(text: str) -> list[str]:
 
 
 def _shortened(before: list[str], after: list[str]) -> bool:
-    """Do the words come in the same order, some of them left out or spelt a little differently?"""
+    """Do the words come in the same order, some of them left out or spelt a little differently?
+    A "not" that is gone is no matter of length."""
+    if sum(map(_TURNING.__contains__, before)) != sum(map(_TURNING.__contains__, after)):
+        return False
     rest = iter(before)
     return all(any(_alike(word, other) for other in rest) for word in after)
 
