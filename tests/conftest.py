@@ -25,6 +25,10 @@ DEAREST = 10  # so many tests are named at the end of a run
 COST = "cpu_secs"
 SPENT = pytest.StashKey[float]()
 
+# Bytecode is kept, whatever the environment says: the tests start thousands of interpreters, and
+# each would else compile all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # How fast examples come is the machine's matter: a busy one must not fail a property.
 hypothesis.settings.register_profile(
     "mcproxy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

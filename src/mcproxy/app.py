@@ -49,9 +49,8 @@ from mcproxy.policy.verifier import Verifier, authority_of
 from mcproxy.queues import Gate, Queues
 from mcproxy.reload import Reloader
 from mcproxy.sandbox.installer import Installer
-from mcproxy.sandbox.network.egress import Egress
 from mcproxy.sandbox.packages import Packages
-from mcproxy.sandbox.pool import Pool, PoolSettings
+from mcproxy.sandbox.pool import Pool, PoolSettings, egress_of
 from mcproxy.sandbox.profile import Profile, profile_for
 from mcproxy.store.interface import DECISIONS_BOUNDS, DECISIONS_FILE, StoreBounds
 from mcproxy.store.local_store import LocalStore
@@ -122,7 +121,7 @@ class App:
         self._pool = Pool(
             PoolSettings(sandbox.level, sandbox.min_level, sandbox.pool_size, libraries),
             profiles_of(self._policy),
-            lambda profile: Egress(profile.allowed_hosts),
+            egress_of,
             self._packages.get,
         )
         limiter = RateLimiter(time.monotonic)

@@ -31,6 +31,7 @@ from mcproxy.commands.report import USAGE, WrongUsage
 from mcproxy.commands.screen import Screen
 from mcproxy.errors import ConfigError, McproxyError, SandboxUnavailable
 from mcproxy.guardian import guarded, has_terminal
+from mcproxy.heap import LOADING
 from mcproxy.subcommands import Parsers, Subcommand, add_subcommands, parsed, port
 
 EX_CONFIG = 78
@@ -57,6 +58,7 @@ class LogForm(TypedDict):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the program and exit."""
+    gc.set_threshold(*LOADING)
     arguments = parsed(parser(), sys.argv[1:] if argv is None else argv)
     command = _run_subcommand if "subcommand" in arguments else _guarded_serve
     try:

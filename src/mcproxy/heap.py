@@ -15,11 +15,12 @@ from contextlib import asynccontextmanager
 QUIET_SECS = 1.0  # after a swap; they come in bursts
 PAUSE_SECS = 30.0  # between two, for a server that comes and goes all the time
 RENEW_SECS = 600.0  # and at most: what was set aside for nothing takes room for so long
-_THRESHOLDS = (
-    5_000,
+LOADING = (
+    100_000,
     5,
     3,
-)  # the first is a millisecond, instead of a few requests; in all as usual
+)  # while code is loaded, which forms none: a tenth of a start was spent on it
+_SERVING = (5_000, 5, 3)  # the first is a millisecond, instead of a few requests; in all as usual
 
 
 class Heap:
@@ -35,7 +36,7 @@ class Heap:
     async def running(self) -> AsyncIterator[None]:
         """Tend the heap of this process; on leaving, all is as it was before."""
         usual = gc.get_threshold()
-        gc.set_threshold(*_THRESHOLDS)
+        gc.set_threshold(*_SERVING)
         try:
             yield
         finally:

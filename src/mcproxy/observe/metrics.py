@@ -1,22 +1,18 @@
-"""What ``GET /metrics`` tells, in the Prometheus text format.
+"""What is counted for ``GET /metrics``: calls, executions, searches, requests, as they happen.
 
-Owns the names, labels and buckets of the metrics. Counts what happens (calls, executions,
-searches, requests) as it happens; how servers and workers are is handed in when somebody asks, so
-that nothing has to be kept up to date. An own registry: two gateways in one process share nothing.
+How servers and workers are is handed in when somebody asks, so that nothing has to be kept up to
+date; ``exposition`` writes the text, and is loaded then.
 
 The number of series is bounded: labels come from the configuration and from tools that were really
 called, and beyond ``MAX_TOOLS`` of those the rest is counted together.
 """
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import get_args
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.registry import Collector
+from itertools import accumulate
 
 from mcproxy.call_errors import NO_SUCH_TOOL, CallTimeout, failure_code
 from mcproxy.exchange import Exchange, ServerCall
@@ -26,12 +22,11 @@ from mcproxy.types import (
     Outcome,
     PoolStats,
     ServerHealth,
-    ServerState,
     ToolRef,
     ToolResult,
 )
 
-CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Tools with a histogram of their own, 11 lines each; with so many a report takes 10 ms to write,
 # and nothing else is done meanwhile. Tools that are first called later are counted as OTHER.
 MAX_TOOLS = 100
@@ -39,10 +34,8 @@ OTHER = "(other)"
 CALL_SECONDS = (0.005, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0)
 SCRIPT_SECONDS = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 120.0)
 
-_MIB = 1 << 20
 _SHOWS_THE_TOOL = (None, "tool_error", CallTimeout.code)  # the tool exists, since it was at work
 _OWN_ENDINGS = ("Timeout", "MemoryLimit", "ResultLimit", "CheckError", "SandboxError")
-_STATES: tuple[ServerState, ...] = get_args(ServerState)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,36 +65,33 @@ class InFlight:
         self.count -= 1
 
 
+class Durations:
+    """A histogram: how many took at most so many seconds, for each of the bounds, and in all."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, secs: float) -> None:
+        """Count one that took so long."""
+        self._counts[bisect_left(self._bounds, secs)] += 1
+        self.sum += secs
+
+    def buckets(self) -> Iterator[tuple[float, int]]:
+        """The bounds, and how many are within each; the last bound is infinite."""
+        return zip((*self._bounds, float("inf")), accumulate(self._counts), strict=True)
+
+
 class Metrics:
     """The counts since the start; ``in_flight``: of the requests that are being answered."""
 
     def __init__(self) -> None:
-        registry = self._registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        labels = ("server", "tool")
-        self._calls = Histogram(
-            "mcproxy_call_seconds",
-            "Duration of calls of upstream tools, failed ones included.",
-            labels,
-            buckets=CALL_SECONDS,
-            registry=registry,
-        )
-        self._errors = Counter(
-            "mcproxy_call_errors", "Failed calls by code.", ("server", "code"), registry=registry
-        )
-        self._executions = Histogram(
-            "mcproxy_execution_seconds",
-            "Duration of scripts by outcome: success, or the type of the error.",
-            ("outcome",),
-            buckets=SCRIPT_SECONDS,
-            registry=registry,
-        )
-        self._searches = Counter("mcproxy_searches", "Answered searches.", registry=registry)
+        self.calls: dict[ToolRef, Durations] = {}
+        self.errors: Counter[tuple[str, str]] = Counter()  # by server and code
+        self.executions: dict[str, Durations] = {}  # by outcome
+        self.searches = 0
         self.in_flight = InFlight()
-        Gauge(
-            "mcproxy_requests_in_flight", "Requests being answered.", registry=registry
-        ).set_function(lambda: self.in_flight.count)
-        self._known: set[ToolRef] = set()
 
     def measured(self, call: ServerCall) -> ServerCall:
         """The same call, counted and timed."""
@@ -123,124 +113,36 @@ class Metrics:
 
     def execution(self, outcome: Outcome) -> None:
         """Count a script that has ended."""
-        self._executions.labels(_ending(outcome)).observe(outcome.execution_time_ms / 1000)
+        ending = _ending(outcome)
+        if ending not in self.executions:
+            self.executions[ending] = Durations(SCRIPT_SECONDS)
+        self.executions[ending].observe(outcome.execution_time_ms / 1000)
 
     def searched(self) -> None:
         """Count a search."""
-        self._searches.inc()
+        self.searches += 1
 
     def expose(self, facts: MetricFacts) -> bytes:
         """All metrics as text, of content type ``CONTENT_TYPE``."""
-        counted = _Visible(self._registry, facts.servers)
-        return generate_latest(counted) + generate_latest(_Now(facts))
+        from mcproxy.observe.exposition import written  # noqa: PLC0415  for those who scrape
+
+        return written(self, facts)
 
     def _count(self, ref: ToolRef, code: str | None, secs: float) -> None:
         if code in NO_SUCH_TOOL:  # the names are whatever was asked: they must not become labels
-            self._errors.labels("", code).inc()
+            self.errors["", code] += 1
             return
         if code:
-            self._errors.labels(ref.server, code).inc()
-        if code in _SHOWS_THE_TOOL and len(self._known) < MAX_TOOLS:
-            self._known.add(ref)
-        tool = ref.tool if ref in self._known else OTHER
-        self._calls.labels(ref.server, tool).observe(secs)
+            self.errors[ref.server, code] += 1
+        durations = self.calls.get(ref)
+        if durations is None:
+            durations = self._new_durations(ref, code)
+        durations.observe(secs)
 
-
-class _Visible(Collector):
-    """A registry's metrics without those of servers that whoever asks may not see.
-
-    Also without the time at which each series began, which would be a tenth of the text.
-    """
-
-    def __init__(self, registry: CollectorRegistry, servers: Collection[str]) -> None:
-        self._registry, self._servers = registry, frozenset({"", *servers})
-
-    def collect(self) -> Iterable[Metric]:
-        for metric in self._registry.collect():
-            shown = Metric(metric.name, metric.documentation, metric.type)
-            shown.samples = [
-                sample
-                for sample in metric.samples
-                if not sample.name.endswith("_created")
-                and sample.labels.get("server", "") in self._servers
-            ]
-            yield shown
-
-
-class _Now(Collector):
-    """The state of the gateway at this moment, as metrics."""
-
-    def __init__(self, facts: MetricFacts) -> None:
-        self._facts = facts
-
-    def collect(self) -> Iterable[Metric]:
-        facts = self._facts
-        yield GaugeMetricFamily(
-            "mcproxy_uptime_seconds", "Seconds since the start.", value=facts.uptime_secs
-        )
-        yield from _pool_metrics(facts.pool)
-        yield from _server_metrics(facts.servers)
-        yield from _queue_metrics(facts.queues)
-
-
-def _pool_metrics(pool: PoolStats) -> Iterator[Metric]:
-    gauges = {
-        "mcproxy_workers_ready": ("Workers that wait for a script.", pool.ready),
-        "mcproxy_executions_running": ("Scripts that run.", pool.running),
-        "mcproxy_executions_waiting": ("Scripts that wait for others to end.", pool.waiting),
-    }
-    for name, (about, value) in gauges.items():
-        yield GaugeMetricFamily(name, about, value=value)
-    yield CounterMetricFamily(
-        "mcproxy_zygote_restarts", "Fork servers that had to be replaced.", value=pool.restarts
-    )
-
-
-def _server_metrics(servers: Mapping[str, ServerHealth]) -> Iterator[Metric]:
-    states = GaugeMetricFamily(
-        "mcproxy_server_state", "1 for the state that the server is in.", labels=("server", "state")
-    )
-    tools = GaugeMetricFamily("mcproxy_server_tools", "Tools of the server.", labels=("server",))
-    restarts = CounterMetricFamily(
-        "mcproxy_server_restarts", "Restarts of the server.", labels=("server",)
-    )
-    memory = GaugeMetricFamily(
-        "mcproxy_server_resident_memory_bytes",
-        "Resident memory of the server's process, its instances, and all that they started.",
-        labels=("server",),
-    )
-    instances = GaugeMetricFamily(
-        "mcproxy_server_instances",
-        "Instances of a server that clients do not share.",
-        labels=("server",),
-    )
-    for name, server in servers.items():
-        for state in _STATES:
-            states.add_metric((name, state), float(server.state == state))
-        tools.add_metric((name,), server.tools)
-        restarts.add_metric((name,), server.restarts)
-        if server.rss_mb is not None:
-            memory.add_metric((name,), server.rss_mb * _MIB)
-        if server.instances is not None:
-            instances.add_metric((name,), len(server.instances))
-    yield from (states, tools, restarts, memory, instances)
-
-
-def _queue_metrics(queues: Mapping[str, Load]) -> Iterator[Metric]:
-    running = GaugeMetricFamily(
-        "mcproxy_namespace_running",
-        "Executions and direct calls under way in the namespace.",
-        labels=("namespace",),
-    )
-    waiting = GaugeMetricFamily(
-        "mcproxy_namespace_waiting",
-        "Executions and direct calls that wait for a place in the namespace.",
-        labels=("namespace",),
-    )
-    for name, load in queues.items():
-        running.add_metric((name,), load.running)
-        waiting.add_metric((name,), load.waiting)
-    yield from (running, waiting)
+    def _new_durations(self, ref: ToolRef, code: str | None) -> Durations:
+        if code not in _SHOWS_THE_TOOL or len(self.calls) >= MAX_TOOLS:
+            ref = ToolRef(ref.server, OTHER)
+        return self.calls.setdefault(ref, Durations(CALL_SECONDS))
 
 
 def _ending(outcome: Outcome) -> str:

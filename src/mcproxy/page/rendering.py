@@ -3,6 +3,8 @@
 Names and texts of servers are hostile: everything is escaped, and the browser is told to run no
 script and apply no style but those that are files here (CSP Level 3), so that even a text which
 found a way into the markup could do nothing.
+
+The templates' language is loaded with the first page: it would be a tenth of every start.
 """
 
 import gzip
@@ -10,13 +12,15 @@ import hashlib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
 
 from mcproxy.page import words
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _CSP = "; ".join(
@@ -54,8 +58,10 @@ class File(NamedTuple):
 
 
 @cache
-def environment() -> Environment:
+def environment() -> "Environment":
     """The templates; a name that is not there is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  see above
+
     made = Environment(
         loader=PackageLoader("mcproxy.page"),
         autoescape=True,

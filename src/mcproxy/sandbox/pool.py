@@ -261,6 +261,13 @@ class Pool:
         self.report = SandboxReport(level, verdict.guarantees, missing)
 
 
+def egress_of(profile: Profile) -> EgressListener:
+    """The proxy of a profile. It is loaded with the first one: few scripts have a network."""
+    from mcproxy.sandbox.network.egress import Egress  # noqa: PLC0415
+
+    return Egress(profile.allowed_hosts)
+
+
 async def _start(lane: Lane) -> None:
     """Start it, again where the machine has no means: that must cost no level."""
     for _ in range(START_TRIES - 1):

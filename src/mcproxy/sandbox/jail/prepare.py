@@ -94,6 +94,7 @@ def _settle() -> None:
     asyncio.set_event_loop(None)
     gc.collect()
     gc.freeze()
+    gc.enable()  # for scripts
 
 
 def _landlock_abi(walls: Walls) -> int:
