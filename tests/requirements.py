@@ -444,6 +444,8 @@ REQUIREMENTS: dict[str, str] = {
     "sessions.owner": "a session serves only its caller",
     "sse.sdk": "the SDK works over HTTP+SSE",
     "sse.stream": "the endpoint event comes first; POSTs get 202, replies come on the stream",
+    "progress.silent": "who asked for progress has signs of life while a server is silent, over "
+    "every transport; the value grows whoever tells",
     "sse.heartbeat": "a quiet stream has a heartbeat",
     "http.metrics": "/metrics counts calls and scripts, of what the caller may see",
     "audit.in_force": (

@@ -1,6 +1,7 @@
 """The HTTP frontends on a real socket, in front of a real gateway whose scripts are told what to do
 by the test: each line of a script is ``say N``, ``progress TEXT``, ``ask METHOD``, ``fail``,
-``wait``, or ``cling`` (wait, and end only then, even if cancelled)."""
+``wait``, or ``cling`` (wait, and end only then, even if cancelled). The tool ``hush`` of the server
+``echo`` is silent until the test lets it go on, and tells of its progress only then."""
 
 import asyncio
 import json
@@ -26,6 +27,7 @@ from mcproxy.gateway.call_chain import CallServices
 from mcproxy.gateway.core import Gateway, Services
 from mcproxy.gateway.keeping import Keeping
 from mcproxy.gateway.learning import Learning
+from mcproxy.gateway.progress import QUIET_SECS
 from mcproxy.gateway.request import RequestSource
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
 from mcproxy.manifest.model import build
@@ -114,6 +116,11 @@ class Scripts:
         if ref.tool == "ask":
             answer = await exchange.ask(str(arguments["of"]), {})
             return ToolResult(json.dumps(answer).encode())
+        if ref.tool == "hush":
+            await self._wait()
+            done: JsonObject = {"progressToken": "theirs", "progress": 1, "total": 3}
+            exchange.notify("notifications/progress", done)
+            return ToolResult(b'{"content":[]}')
         if ref.tool == "progress":
             step: JsonObject = {"progressToken": "theirs", "progress": 1, **arguments}
             exchange.notify("notifications/progress", step)
@@ -135,7 +142,9 @@ class Scripts:
 class World:
     """A gateway and its snapshot, which the test can swap."""
 
-    def __init__(self, scripts: Scripts, config: JsonObject = CONFIG) -> None:
+    def __init__(
+        self, scripts: Scripts, config: JsonObject = CONFIG, quiet_secs: float = QUIET_SECS
+    ) -> None:
         self.policy: Policy = policy_of(load_document(config).config)
         self.snapshot: Snapshot = take_snapshot(self.policy, build([STARTING]))
         upstream = Upstream(_nothing, _nothing, lambda *_: None, _nothing, _nothing)
@@ -147,7 +156,7 @@ class World:
         held_back = (lambda *_: None, Queues().entered, audit, approvals)
         calls = CallServices(*held_back, scripts.serve, _nothing, Activity(), learning)
         services = Services(scripts.run, calls, upstream, keeping, Metrics())
-        self.gateway = Gateway(lambda: self.snapshot, services)
+        self.gateway = Gateway(lambda: self.snapshot, services, quiet_secs)
 
     def publish(self, *tools: str) -> None:
         """Let the server ``echo`` have these tools from now on."""
@@ -192,10 +201,11 @@ async def serving(
     *,
     bind: str = "127.0.0.1",
     limits: ConnectionLimits | None = None,
+    quiet_secs: float = QUIET_SECS,
 ) -> AsyncIterator[Served]:
     """Listen on a free port; ``bind``: what it is told to listen on."""
     scripts, gate = Scripts(), Gate()
-    world = World(scripts, config)
+    world = World(scripts, config, quiet_secs)
     sessions = Sessions(world.gateway, gate, bounds)
     site = Site(
         world.gateway,

@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 import httpx
 import pytest
@@ -22,6 +22,7 @@ from mcproxy.types import Json, JsonObject
 from tests.frontends.serving import (
     BOTH,
     BOUND_SECS,
+    CONFIG,
     Served,
     events,
     request,
@@ -322,6 +323,40 @@ async def test_a_long_script_sends_progress(served: Served, opened: Open) -> Non
         assert (await talk.reply())["id"] == "a"
 
 
+@pytest.mark.requirement("progress.silent")
+@over(STREAMING)
+@pytest.mark.parametrize("tool", ["echo__hush", "execute", "call"])
+async def test_while_a_server_is_silent_there_are_signs_of_life(opened: Open, tool: str) -> None:
+    mode = "call" if tool == "call" else "both"
+    config: JsonObject = {**CONFIG, "namespaces": {"public": {"mode": mode}}, "auth": {}}
+    config["servers"] = {"echo": {"command": "echo"}}
+    asked: dict[str, JsonObject] = {"call": {"server": "echo", "tool": "hush", "arguments": {}}}
+    asked["execute"] = {"code": "wait\nprogress half"}
+    params: JsonObject = {
+        "name": tool,
+        "arguments": asked.get(tool, {}),
+        "_meta": {"progressToken": "t"},
+    }
+    told: list[JsonObject] = []
+    async with AsyncExitStack() as stack:
+        served = await stack.enter_async_context(serving(config=config, quiet_secs=0.02))
+        served.world.publish("hush", "progress")
+        talk = await stack.enter_async_context(opened(served))
+        await talk.send(request("tools/call", params, "a"))
+        while len(told) < 4:
+            told.append(_progress(await talk.next()))
+            if len(told) == 3:
+                served.scripts.go.set()
+        while "half" not in str(told[-1].get("message")) and told[-1].get("total") != 3:
+            told.append(_progress(await talk.next()))
+        assert all("s" in str(note["message"]) for note in told[:3])
+        values = [float(str(note["progress"])) for note in told]
+        assert values == sorted(set(values))
+        if tool != "execute":
+            assert values[-1] == 1, "what the server says is passed on as it is"
+        assert "result" in await talk.reply()
+
+
 @pytest.mark.requirement("transports.same")
 @pytest.mark.requirement("execute.progress")
 @over(STREAMING)
@@ -426,6 +461,16 @@ async def test_all_of_a_batch_is_answered(served: Served, opened: Open) -> None:
         assert codes.keys() == {"a", "b", "None"}
         assert codes["a"] is None
         await talk.works()
+
+
+def _progress(note: Json) -> JsonObject:
+    """The parameters of a notification of progress of the token ``t``."""
+    assert isinstance(note, dict)
+    assert note["method"] == "notifications/progress"
+    params = note["params"]
+    assert isinstance(params, dict)
+    assert params["progressToken"] == "t"
+    return params
 
 
 def _error(answer: JsonObject) -> tuple[Json, Json]:

@@ -1,4 +1,4 @@
-"""Event streams as ASGI sees them, and the signs of life of long scripts."""
+"""Event streams as ASGI sees them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,12 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 from starlette.types import Message
 
-from mcproxy import mcp
-from mcproxy.frontends.conversation import ScriptProgress, wants_signs
 from mcproxy.frontends.responses import EventStream, event
 from mcproxy.frontends.stream import QUEUED_MESSAGES, Stream
-from mcproxy.types import Json, JsonObject
-from mcproxy.wire.message import Request
 from tests.frontends.serving import BOUND_SECS
 
 
@@ -106,43 +102,3 @@ async def test_a_client_that_reads_nothing_is_cut_off(tasks: asyncio.TaskGroup) 
     assert sending.connection.sent.empty()  # no end was sent: it shows that something is missing
     other.stream.end(b"fine")
     await other.closed.wait()
-
-
-@pytest.mark.parametrize(
-    ("method", "params", "token"),
-    [
-        ("tools/call", b'{"name":"execute","_meta":{"progressToken":"t"}}', "t"),
-        ("tools/call", b'{"name":"mcproxy_execute","_meta":{"progressToken":7}}', 7),
-        ("tools/call", b'{"name":"echo__sleep","_meta":{"progressToken":7}}', None),
-        ("tools/call", b'{"name":"execute"}', None),
-        ("tools/list", b'{"_meta":{"progressToken":7}}', None),
-    ],
-)
-def test_who_gets_signs_of_life(method: str, params: bytes, token: Json) -> None:
-    assert wants_signs(Request(1, method, params)) == token
-
-
-@pytest.mark.requirement("mcp.progress")
-async def test_signs_of_life_grow_and_stop_with_the_work() -> None:
-    heard: list[JsonObject] = []
-    enough = asyncio.Event()
-
-    def notify(method: str, params: JsonObject) -> None:
-        assert method == "notifications/progress"
-        heard.append(params)
-        if len(heard) == 3:
-            enough.set()
-
-    async def work() -> str:
-        await enough.wait()
-        return "done"
-
-    async with asyncio.timeout(BOUND_SECS):
-        progress = ScriptProgress(notify, "t", every_secs=0.005)
-        for _ in range(2):  # each counts from its own beginning, and may do so in the same moment
-            progress.pass_on(mcp.PROGRESS, {"progressToken": 7, "progress": 1, "message": "half"})
-        assert await progress.during(work()) == "done"
-    assert [params["message"] for params in heard[:2]] == ["half", "half"]
-    assert all(params["progressToken"] == "t" for params in heard)
-    values = [float(str(params["progress"])) for params in heard]
-    assert values == sorted(set(values))

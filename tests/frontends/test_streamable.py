@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from mcproxy import mcp
 from mcproxy.frontends.conversation import MAX_RUNNING
 from mcproxy.frontends.sessions import Bounds
 from mcproxy.gateway.request import RequestSource
@@ -412,3 +413,32 @@ async def _take(served: Served, headers: dict[str, str], count: int | None) -> l
             if len(seen) == count:
                 break
     return seen
+
+
+@pytest.mark.requirement("sse.heartbeat")
+@pytest.mark.parametrize("era", ["session", "stateless", "sse"])
+async def test_a_long_call_keeps_its_connection_alive(era: str) -> None:
+    """No progress was asked for: the stream itself has signs of life."""
+    async with asyncio.timeout(BOUND_SECS), serving(Bounds(heartbeat_secs=0.02)) as served:
+        body, headers, path = script("wait"), {"Accept": BOTH}, "/mcp"
+        if era == "session":
+            headers = await served.open()
+        elif era == "stateless":
+            meta: JsonObject = {mcp.META_VERSION: mcp.STATELESS_VERSION}
+            meta[mcp.META_CLIENT_CAPABILITIES] = {}
+            body["params"] = {"name": "execute", "arguments": {"code": "wait"}, "_meta": meta}
+            headers |= {mcp.VERSION_HEADER: mcp.STATELESS_VERSION, mcp.METHOD_HEADER: "tools/call"}
+            headers[mcp.NAME_HEADER] = "execute"
+        method, path = ("GET", "/sse") if era == "sse" else ("POST", "/mcp")
+        sent = None if era == "sse" else body
+        async with served.http.stream(method, path, json=sent, headers=headers) as stream:
+            signs = 0
+            async for line in stream.aiter_lines():
+                if line.startswith("data: /"):
+                    await served.http.post(line.removeprefix("data: "), json=body)
+                signs += line.startswith(": heartbeat")
+                if signs == 3:
+                    served.scripts.go.set()
+                if signs >= 3 and line.startswith("data: {"):
+                    assert '"result"' in line
+                    break

@@ -1,19 +1,14 @@
 """What one client has asked and not been answered yet, over whatever transport it came.
 
 Each request runs in a task of its own, so that it can be cancelled, and lasts longer than the
-connection that brought it where the transport lets a client come back for the reply. Where the
-client asked for it, a script that takes long gives signs of life (MCP, basic/utilities/progress:
-the value grows with each notification; none follows the reply): many clients extend their time
-limit when one arrives.
+connection that brought it where the transport lets a client come back for the reply.
 """
 
 import asyncio
 import logging
 import sys
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import msgspec
 
@@ -26,7 +21,7 @@ from mcproxy.gateway.core import Gateway
 from mcproxy.gateway.request import RequestSource, client_name
 from mcproxy.mcp import glance
 from mcproxy.queues import Budget, Gate
-from mcproxy.types import Json, JsonObject
+from mcproxy.types import JsonObject
 from mcproxy.wire.message import (
     Failure,
     Message,
@@ -39,18 +34,12 @@ from mcproxy.wire.message import (
 
 MAX_RUNNING = 256  # requests of one client at a time; more than any agent has
 RETRY_SECS = 1  # with so many under way, one ends every moment
-PROGRESS_SECS = 3.0  # clients that wait for progress give up after 10 s and more without it
-LEAST_SECS = 0.001  # by which the value grows; servers may tell more often
-
-_SCRIPTS = ("execute", "mcproxy_execute")  # some clients put the server's name before the tool's
 
 _encode = msgspec.json.Encoder().encode
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 GiveBack = Callable[[], None]
-Notify = Callable[[str, JsonObject], None]
 
 Run = Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
 """Makes a task of the answering of a request."""
@@ -133,7 +122,8 @@ class Conversation:
 
         async def work() -> Response | Failure | None:
             with self._gate.enter():
-                return await self._respond(request, source, way.notices)
+                exchange = self._exchange(way.notices)
+                return await self._gateway.respond(request, source, exchange)
 
         return self._begin(request, work, way)
 
@@ -198,17 +188,6 @@ class Conversation:
         task.add_done_callback(ended)
         return task
 
-    async def _respond(
-        self, request: Request, source: RequestSource, notices: Stream
-    ) -> Response | Failure | None:
-        exchange = self._exchange(notices)
-        token = wants_signs(request)
-        if token is None:
-            return await self._gateway.respond(request, source, exchange)
-        progress = ScriptProgress(exchange.notify, token)
-        exchange = msgspec.structs.replace(exchange, notify=progress.pass_on)
-        return await progress.during(self._gateway.respond(request, source, exchange))
-
     def _exchange(self, notices: Stream) -> Exchange:
         def send(message: Message) -> None:
             notices.put(encode(message))
@@ -264,49 +243,3 @@ def too_many() -> RpcError:
 def wants_progress(request: Request) -> bool:
     """Whether the client waits for news of a tool call."""
     return request.method == mcp.CALL_TOOL and glance(request.params).progress_token is not None
-
-
-def wants_signs(request: Request) -> int | str | None:
-    """The progress token of a script; tools of servers tell of their progress themselves."""
-    if request.method != mcp.CALL_TOOL:
-        return None
-    seen = glance(request.params)
-    return seen.progress_token if seen.name in _SCRIPTS else None
-
-
-class ScriptProgress:
-    """What one script's client hears of its progress: what the servers behind its calls tell, and
-    signs of life. All have one clock, since each call counts from its own beginning."""
-
-    def __init__(self, notify: Notify, token: int | str, every_secs: float = PROGRESS_SECS) -> None:
-        self._notify, self._token, self._every_secs = notify, token, every_secs
-        self._began = time.monotonic()
-        self._last_secs = 0.0
-
-    async def during(self, work: Coroutine[None, None, T]) -> T:
-        """Do the work, and give signs of life while it lasts."""
-        async with asyncio.TaskGroup() as tasks:
-            signs = tasks.create_task(self._signs())
-            try:
-                return await work
-            finally:
-                signs.cancel()
-
-    def pass_on(self, method: str, params: JsonObject) -> None:
-        """Notify; progress of a call is told as progress of the script."""
-        if method == mcp.PROGRESS:
-            self._tell(params.get("message"))
-        else:
-            self._notify(method, params)
-
-    async def _signs(self) -> None:
-        while True:
-            await asyncio.sleep(self._every_secs)
-            secs = time.monotonic() - self._began
-            self._tell(f"the script has been running for {secs:.0f} s")
-
-    def _tell(self, message: Json) -> None:
-        secs = round(time.monotonic() - self._began, 3)
-        self._last_secs = secs = max(secs, round(self._last_secs + LEAST_SECS, 3))
-        told: JsonObject = {mcp.META_PROGRESS_TOKEN: self._token, "progress": secs}
-        self._notify(mcp.PROGRESS, told | ({"message": message} if message else {}))

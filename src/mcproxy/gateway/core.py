@@ -27,6 +27,7 @@ from mcproxy.gateway.keeping import Keeping
 from mcproxy.gateway.listeners import Changes, OnChange
 from mcproxy.gateway.metatools import MetaTools, fault_result
 from mcproxy.gateway.passthrough import Passthrough
+from mcproxy.gateway.progress import QUIET_SECS, told_of_progress
 from mcproxy.gateway.request import (
     LIST_TTL_MS,
     Call,
@@ -42,7 +43,7 @@ from mcproxy.gateway.request import (
 from mcproxy.gateway.server_requests import page
 from mcproxy.gateway.snapshot import PREFIX, Snapshot
 from mcproxy.gateway.surfaces import OWN_TOOLS, SurfaceChoices, choose
-from mcproxy.gateway.tool_calls import ToolCalls
+from mcproxy.gateway.tool_calls import ToolCalls, own_tool
 from mcproxy.observe.metrics import Metrics
 from mcproxy.policy.access import AccessDenied, Admitted, admit, identify, shares
 from mcproxy.policy.namespaces import Namespace
@@ -69,11 +70,17 @@ Scoped = Callable[[Call, RequestContext], Awaitable[bytes]]
 
 
 class Gateway:
-    """The MCP server side. ``snapshot`` gives the rules and tools in force. Usable while
-    ``running``."""
+    """The MCP server side. ``snapshot`` gives the rules and tools in force; who asked for progress
+    hears of it after ``quiet_secs`` of silence. Usable while ``running``."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], services: Services) -> None:
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        services: Services,
+        quiet_secs: float = QUIET_SECS,
+    ) -> None:
         self._snapshot = snapshot
+        self._quiet_secs = quiet_secs
         self._metrics = services.metrics
         self._tokens = services.calls.activity.tokens
         calls, renewed = services.calls, self.renewed
@@ -213,7 +220,11 @@ class Gateway:
     ) -> bytes:
         async def work(exchange: Exchange) -> bytes:
             try:
-                return await self._methods[method](call, source, exchange)
+                if mcp.META_PROGRESS_TOKEN not in exchange.meta:
+                    return await self._methods[method](call, source, exchange)
+                script = method == mcp.CALL_TOOL and self._is_script(call, source, exchange)
+                with told_of_progress(exchange, self._quiet_secs, script=script) as told:
+                    return await self._methods[method](call, source, told)
             finally:
                 if exchange.session is None:
                     exchange.tenant.ended.set()
@@ -267,11 +278,15 @@ class Gateway:
             return self._enter(source, exchange, argument)
 
         return await self._tools.answer(
-            call,
-            self._own_tools(source, exchange),
-            (PREFIX, self._snapshot().policy.surfaces.prefix),
-            enter,
+            call, self._own_tools(source, exchange), self._prefixes(), enter
         )
+
+    def _is_script(self, call: Call, source: RequestSource, exchange: Exchange) -> bool:
+        own = self._own_tools(source, exchange)
+        return own_tool(call.params.get("name"), own, self._prefixes()) == "execute"
+
+    def _prefixes(self) -> Sequence[str]:
+        return PREFIX, self._snapshot().policy.surfaces.prefix
 
     def _own_tools(self, source: RequestSource, exchange: Exchange) -> Sequence[str]:
         """The gateway's own tools that the client is shown. A namespace that the caller may not use

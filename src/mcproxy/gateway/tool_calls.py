@@ -25,7 +25,7 @@ from mcproxy.manifest.model import find_tool
 from mcproxy.manifest.names import plain_call
 from mcproxy.manifest.spelling import near
 from mcproxy.policy.access import AccessDenied
-from mcproxy.types import JsonObject, Tool, ToolRef
+from mcproxy.types import Json, JsonObject, Tool, ToolRef
 
 MAX_NAME_SHOWN = 200  # characters of a name that there is not
 
@@ -51,7 +51,7 @@ class ToolCalls:
         name = call.params.get("name")
         if not isinstance(name, str):
             raise RpcError(RpcError.INVALID_PARAMS, 'tools/call needs "name", a string')
-        meant = {prefix + tool: tool for prefix in ("", *prefixes) for tool in own}.get(name)
+        meant = own_tool(name, own, prefixes)
         if meant is None:
             return await self._direct(name, call, enter(None))
         if meant == "call":
@@ -115,6 +115,11 @@ class ToolCalls:
         except UpstreamError as error:
             raise error.rpc from error
         return call.passed(result.raw)
+
+
+def own_tool(name: Json, own: Sequence[str], prefixes: Sequence[str]) -> str | None:
+    """Which of the gateway's own tools a client means by a name; some put the server's before."""
+    return {prefix + tool: tool for prefix in ("", *prefixes) for tool in own}.get(str(name))
 
 
 def _named(name: str, context: RequestContext) -> Tool:
