@@ -616,6 +616,11 @@ REQUIREMENTS: dict[str, str] = {
     "example.complete": "the example configuration shows every setting, as comments",
     "surfaces.auto": "in mode auto a client is shown what suits it and what its tools cost",
     "surfaces.told": "what was chosen for whom, and why, is in the log and in /health",
+    "extensions.foreign": (
+        "an extension that only a client and one server know passes in direct mode, in both eras"
+    ),
+    "extensions.told": "servers are told which extensions the client of a request has declared",
+    "extensions.result_types": "a result of a type that nobody agreed on is an error, everywhere",
     "surfaces.call": "in mode call a model calls tools without writing code, and reads no Python",
     "page.live": "what happens is seen on the page while it happens",
     "page.bounded": "what the page shows is kept in a fixed amount of memory, however many look on",

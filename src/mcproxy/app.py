@@ -26,6 +26,7 @@ from mcproxy.gateway.approvals import Approvals
 from mcproxy.gateway.call_chain import CallServices
 from mcproxy.gateway.core import Gateway, Services
 from mcproxy.gateway.definition_ledger import DefinitionLedger
+from mcproxy.gateway.extensions.known import OFFERED_TO_SERVERS
 from mcproxy.gateway.keeping import Keeping
 from mcproxy.gateway.learning import Learning
 from mcproxy.gateway.resources import resource_reader
@@ -103,7 +104,7 @@ class App:
         self._verifier = Verifier(authority_of(loaded))
         self._manifest = build(())
         self._snapshot = take_snapshot(self._policy, self._manifest)
-        self._fleet = Fleet(loaded, self._on_change, self._on_event)
+        self._fleet = Fleet(loaded, self._on_change, self._on_event, OFFERED_TO_SERVERS)
         hooks = Hooks(fleet_actions(self._fleet), loaded.environment)
         self._refreshes = Refreshes(hooks, self._refresh_hooks)
         self._stubs = StubWriter()

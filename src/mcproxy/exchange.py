@@ -43,6 +43,37 @@ class ClientSession:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+class Negotiated(msgspec.Struct, frozen=True):
+    """What holds of extensions (SEP-2133) for one request, by their identifiers.
+
+    ``declared``: what its client says that it knows, with the settings. ``told``: what servers of
+    the stateless era are told that it knows. ``result_types``: what their results may be beside
+    complete, and ``unread``: extensions that the gateway does not know itself, whose results may be
+    of any type where the server has declared them too. ``in_script``: the same for the calls of the
+    client's scripts, where it is more than nothing.
+    """
+
+    declared: Mapping[str, JsonObject] = msgspec.field(default_factory=dict)
+    told: Mapping[str, JsonObject] = msgspec.field(default_factory=dict)
+    result_types: frozenset[str] = frozenset()
+    unread: frozenset[str] = frozenset()
+    in_script: "Negotiated | None" = None
+
+
+NOTHING = Negotiated()
+
+
+def extensions_in(capabilities: Mapping[str, Json]) -> dict[str, JsonObject]:
+    """The extensions that a client or a server declares, each with its settings."""
+    found: dict[str, JsonObject] = {}
+    for member in (mcp.EXPERIMENTAL, mcp.EXTENSIONS):
+        listed = capabilities.get(member)
+        if isinstance(listed, dict):  # what has no prefix is an experiment, and no extension
+            named = ((name, said) for name, said in listed.items() if "/" in name)
+            found |= {name: said if isinstance(said, dict) else {} for name, said in named}
+    return found
+
+
 class Exchange(msgspec.Struct, frozen=True):
     """The way back to the client while one of its requests is being answered.
 
@@ -58,7 +89,7 @@ class Exchange(msgspec.Struct, frozen=True):
     client wants, None where it does not say. ``retry`` is None unless the client takes
     ``input_required`` results itself: then they are passed on, and ``retry`` has the
     ``inputResponses`` and ``requestState`` with which it came back. ``tenant``: whose state servers
-    keep apart.
+    keep apart. ``negotiated``: what holds of extensions.
     ``clock``: the limit within which its calls are made, where there is one.
     """
 
@@ -72,6 +103,7 @@ class Exchange(msgspec.Struct, frozen=True):
     tenant: Tenant = msgspec.field(default_factory=Tenant)
     clock: Clock | None = None
     client: str = ""
+    negotiated: Negotiated = NOTHING
 
     def within(self, clock: Clock) -> "Exchange":
         """The exchange of what a limit bounds: its clock stands still while the client is asked."""

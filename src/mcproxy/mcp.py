@@ -52,6 +52,14 @@ ASKABLE: Final[Mapping[str, str]] = {
 }
 """What a server may ask a client for, each with the capability that the client must declare."""
 
+# Members of capabilities that have extensions by identifier (SEP-2133); the latter is older.
+EXTENSIONS: Final = "extensions"
+EXPERIMENTAL: Final = "experimental"
+
+# What ``resultType`` says where no extension adds to it (2026-07-28, basic/index).
+COMPLETE_RESULT: Final = "complete"
+INPUT_REQUIRED: Final = "input_required"
+
 # Notifications.
 INITIALIZED: Final = "notifications/initialized"
 CANCELLED: Final = "notifications/cancelled"

@@ -202,6 +202,7 @@ class ToolResult(msgspec.Struct, frozen=True):
     ``ref``: the tool that answered, where the name that was asked may have been another form of it.
     ``wrapping``: whether its value stands in an object that its framework put around it.
     ``replayed``: it is the record of an earlier call, and nothing was sent.
+    ``kind``: its ``resultType``; another one only where an extension was agreed on that has it.
     """
 
     raw: bytes
@@ -209,6 +210,7 @@ class ToolResult(msgspec.Struct, frozen=True):
     ref: ToolRef | None = None
     wrapping: Wrapping = "never"
     replayed: bool = False
+    kind: str = "complete"
 
 
 CallOutcome: TypeAlias = Literal["ok", "failed", "unknown"]

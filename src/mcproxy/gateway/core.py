@@ -22,6 +22,8 @@ from mcproxy.exchange import NOBODY, ClientSession, Exchange, Tenant, Upstream
 from mcproxy.gateway import listings
 from mcproxy.gateway.arguments import ArgumentFault
 from mcproxy.gateway.call_chain import CallServices
+from mcproxy.gateway.extensions.extension import Extensions
+from mcproxy.gateway.extensions.known import known_extensions
 from mcproxy.gateway.input_rounds import InputRounds
 from mcproxy.gateway.keeping import Keeping
 from mcproxy.gateway.listeners import Changes, OnChange
@@ -87,7 +89,6 @@ class Gateway:
         meta = MetaTools(services.run, calls, services.keeping, renewed, services.metrics.searched)
         self._tools = ToolCalls(meta, calls, renewed)
         self._passing = Passthrough(services.upstream, services.keeping.result)
-        self._clients = Clients()
         self._changes = Changes()
         self._rounds = InputRounds()
         self.choices = SurfaceChoices()
@@ -100,6 +101,9 @@ class Gateway:
             mcp.SET_LOG_LEVEL: self._set_log_level,
             **{name: self._scoped(method) for name, method in self._passing.methods.items()},
         }
+        known = known_extensions(services.upstream)
+        self._extensions = Extensions(known, services.upstream, calls, self._methods)
+        self._clients = Clients(self._extensions.negotiated)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -182,10 +186,14 @@ class Gateway:
         self._changes.tell(before, self._snapshot())
 
     def heard(self, server: str, note: Notification, tenant: Tenant | None = None) -> None:
-        """Tell clients what a server told of its prompts and resources; ``tenant``: whom alone it
-        told of a resource."""
-        if not self._passing.heard(server, note, tenant):
+        """Tell clients what a server told of its prompts and resources, or of what an extension
+        has; ``tenant``: whom alone it told of it, where it did."""
+        if self._passing.heard(server, note, tenant):
+            return
+        if note.method in (mcp.PROMPTS_CHANGED, mcp.RESOURCES_CHANGED):
             self._changes.announce(note.method, server, self._snapshot())
+        else:
+            self._extensions.heard(server, note, tenant)
 
     def renewed(self, context: RequestContext) -> RequestContext:
         """The same request by the rules of now, as it is where they are the same: after a wait it
@@ -197,42 +205,44 @@ class Gateway:
     async def _handle(
         self, request: Request, source: RequestSource, given: Exchange | None
     ) -> Response:
-        if request.method not in self._methods:
-            known = ", ".join(self._methods)
-            raise RpcError(
-                RpcError.METHOD_NOT_FOUND,
-                f"unknown method {request.method!r}; this server has: {known}",
-            )
+        method = self._methods.get(request.method) or self._extended(request.method)
         call = read_call(request.params)
         if call.modern and request.method in mcp.HANDSHAKE_ONLY:
             text = f"protocol {mcp.STATELESS_VERSION} has no method {request.method!r}"
             raise RpcError(RpcError.METHOD_NOT_FOUND, text)
         try:
             exchange = self._clients.exchange(call, given)
-            answer = await self._answer(request.method, call, source, exchange)
+            answer = await self._answer(request.method, method, call, source, exchange)
             return Response(request.id, answer)
         except CallError as error:  # of tools/call: ``forward`` makes what others raise an RpcError
             secs = None if error.retry_after is None else math.ceil(error.retry_after)
             return Response(request.id, call.result(fault_result(error.message, secs)), secs)
 
+    def _extended(self, method: str) -> Method:
+        """What answers a method that is an extension's. Raises RpcError where there is none."""
+        answer = self._extensions.answer(method)
+        if answer is None:
+            raise self._extensions.unknown(method)
+        return self._scoped(answer)
+
     async def _answer(
-        self, method: str, call: Call, source: RequestSource, exchange: Exchange
+        self, name: str, method: Method, call: Call, source: RequestSource, exchange: Exchange
     ) -> bytes:
         async def work(exchange: Exchange) -> bytes:
             try:
                 if mcp.META_PROGRESS_TOKEN not in exchange.meta:
-                    return await self._methods[method](call, source, exchange)
-                script = method == mcp.CALL_TOOL and self._is_script(call, source, exchange)
+                    return await method(call, source, exchange)
+                script = name == mcp.CALL_TOOL and self._is_script(call, source, exchange)
                 with told_of_progress(exchange, self._quiet_secs, script=script) as told:
-                    return await self._methods[method](call, source, told)
+                    return await method(call, source, told)
             finally:
                 if exchange.session is None:
                     exchange.tenant.ended.set()
 
-        if not call.modern or method not in mcp.INPUT_REQUIRED_METHODS:
+        if not call.modern or name not in mcp.INPUT_REQUIRED_METHODS:
             return await work(exchange)
         thing = call.params.get("uri", call.params.get("name"))
-        purpose = (self.identify(source), source.asked or "", method, str(thing))
+        purpose = (self.identify(source), source.asked or "", name, str(thing))
         return await self._rounds.answer(call, purpose, exchange, work)
 
     def _scoped(self, method: Scoped) -> Method:
@@ -243,19 +253,21 @@ class Gateway:
 
     async def _initialize(self, call: Call, context: RequestContext) -> bytes:
         told = can_be_told(context.exchange)
+        offered = listings.capabilities(context.view, context.surface, told=told)
         return call.result(
             {
                 "protocolVersion": negotiate(call.params.get("protocolVersion")),
-                "capabilities": listings.capabilities(context.view, context.surface, told=told),
+                "capabilities": offered | self._extensions.offered(context),
                 "serverInfo": server_info(),
                 "instructions": listings.instructions(context.view, context.surface),
             }
         )
 
     async def _discover(self, call: Call, context: RequestContext) -> bytes:
+        offered = listings.capabilities(context.view, context.surface, told=True)
         body: JsonObject = {
             "supportedVersions": [mcp.STATELESS_VERSION, *mcp.HANDSHAKE_VERSIONS],
-            "capabilities": listings.capabilities(context.view, context.surface, told=True),
+            "capabilities": offered | self._extensions.offered(context),
             "instructions": listings.instructions(context.view, context.surface),
         }
         return call.result(body, ttl_ms=LIST_TTL_MS)

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from mcproxy import mcp
 from mcproxy.call_errors import Busy, InvalidArguments
-from mcproxy.exchange import Exchange
+from mcproxy.exchange import NOTHING, Exchange
 from mcproxy.gateway.arguments import (
     ArgumentFault,
     ExecuteArguments,
@@ -270,7 +270,8 @@ def _within_script(exchange: Exchange) -> Exchange:
     only, and what they want to know is asked while the script waits."""
     token = exchange.meta.get(mcp.META_PROGRESS_TOKEN)
     meta: JsonObject = {} if token is None else {mcp.META_PROGRESS_TOKEN: token}
-    return replace(exchange, meta=meta, retry=None)
+    negotiated = exchange.negotiated.in_script or NOTHING
+    return replace(exchange, meta=meta, retry=None, negotiated=negotiated)
 
 
 def fault_result(text: str, retry_after: int | None = None) -> JsonObject:

@@ -12,7 +12,7 @@ A client of the handshake era says once for its session which log messages it wa
 one says it with each request. Sessions are held weakly: what is known of one goes with it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -23,7 +23,7 @@ import mcproxy
 from mcproxy import mcp
 from mcproxy.config.model import Mode, Surface
 from mcproxy.errors import RpcError
-from mcproxy.exchange import ClientSession, Exchange, Tenant, drop
+from mcproxy.exchange import ClientSession, Exchange, Negotiated, Tenant, drop, extensions_in
 from mcproxy.foreign_text import one_line
 from mcproxy.gateway.snapshot import Snapshot, View
 from mcproxy.policy.access import Admitted
@@ -179,9 +179,11 @@ class RequestContext(msgspec.Struct, frozen=True):
 
 
 class Clients:
-    """The log levels that sessions have asked for."""
+    """The log levels that sessions have asked for. ``negotiated`` gives what holds for a client's
+    requests, by the extensions that it declares."""
 
-    def __init__(self) -> None:
+    def __init__(self, negotiated: Callable[[Mapping[str, JsonObject]], Negotiated]) -> None:
+        self._negotiated, self._plain = negotiated, negotiated({})
         self._levels: WeakKeyDictionary[ClientSession, str] = WeakKeyDictionary()
 
     def set_log_level(self, session: ClientSession | None, level: Json) -> None:
@@ -206,9 +208,18 @@ class Clients:
             # One that never said gets what servers choose to send.
             heard = mcp.LOG_LEVELS[mcp.LOG_LEVELS.index(level) if level else 0 :]
         notify = _heard(given, heard)
+        declared = extensions_in(given.capabilities)
+        negotiated = self._negotiated(declared) if declared else self._plain
         # Without a session, state is kept for this request only.
         tenant = Tenant(given.session.ended) if given.session else Tenant()
-        return replace(given, notify=notify, meta=call.meta, log_level=level, tenant=tenant)
+        return replace(
+            given,
+            notify=notify,
+            meta=call.meta,
+            log_level=level,
+            tenant=tenant,
+            negotiated=negotiated,
+        )
 
 
 def listener(session: ClientSession) -> Exchange:

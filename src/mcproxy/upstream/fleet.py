@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from mcproxy.call_errors import CallError, ServerDown, UnknownServer
 from mcproxy.config.load import Loaded
@@ -50,18 +51,21 @@ def wanted(loaded: Loaded) -> Wanted:
 
 class Fleet:
     """The configured servers. ``run`` keeps them up; ``on_change`` is told each change,
-    ``on_event`` with a server's name, what it tells of its prompts and resources, and to whom."""
+    ``on_event`` with a server's name, what else it tells, and to whom; ``extensions`` are those
+    that servers are offered when they start, with their settings."""
 
     def __init__(
         self,
         loaded: Loaded,
         on_change: Callable[[Change], None],
         on_event: OnEvent = _unheard,
+        extensions: Mapping[str, JsonObject] = MappingProxyType({}),
     ) -> None:
         self._on_change = on_change
         self._wanted = wanted(loaded)
         self._off: set[str] = set()
-        around = Around(on_change, on_event, state_directory(loaded.environment) / "tools")
+        memories = state_directory(loaded.environment) / "tools"
+        around = Around(on_change, on_event, memories, extensions)
         self._roster = ServerTable(self._wanted.running, around)
 
     async def run(self) -> None:

@@ -13,11 +13,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from mcproxy import mcp
 from mcproxy.exchange import Exchange, Tenant
 from mcproxy.types import Change, Json, JsonObject, ServerHealth, ToolRef, ToolResult
 from mcproxy.upstream.definition import Definition
@@ -38,7 +37,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """Who hears of all servers, see ``Surroundings``, and the folder of their memories.
+    """Who hears of all servers, and the extensions, see ``Surroundings``; the folder of their
+    memories.
 
     ``on_event`` is told of whose instance a notification comes, None where all share the server.
     """
@@ -46,6 +46,7 @@ class Around:
     on_change: Callable[[Change], None]
     on_event: OnEvent
     memories: Path
+    extensions: Mapping[str, JsonObject] = field(default_factory=dict)
 
 
 class Serving(Protocol):
@@ -76,7 +77,7 @@ class ServerEntry:
         self._definition, self._around = definition, around
         self._turns, self._lives = turns, lives
         memory = OfferFile(around.memories, definition.name, definition.key)
-        surroundings = Surroundings(around.on_change, self._heard, turns, memory)
+        surroundings = Surroundings(around.on_change, self._heard, turns, memory, around.extensions)
         self.supervisor = Supervisor(
             definition.name, definition.way, definition.terms, surroundings
         )
@@ -134,10 +135,11 @@ class ServerEntry:
 
     def _surroundings(self, tenant: Tenant, on_change: Callable[[Change], None]) -> Surroundings:
         def heard(server: str, note: Notification) -> None:
-            if note.method == mcp.RESOURCE_UPDATED:  # of lists, the shared one tells
+            if not note.method.endswith("/list_changed"):  # of lists, the shared one tells
                 self._around.on_event(server, note, tenant)
 
-        return Surroundings(on_change, heard, self._turns, NoMemory())
+        extensions = self._around.extensions
+        return Surroundings(on_change, heard, self._turns, NoMemory(), extensions)
 
     def _heard(self, server: str, note: Notification) -> None:
         self._around.on_event(server, note, None)

@@ -26,12 +26,19 @@ CAPABILITIES: JsonObject = {"elicitation": {"form": {}, "url": {}}, "sampling": 
 
 CLIENT_INFO: JsonObject = {"name": "mcproxy", "version": mcproxy.__version__}
 
-REQUEST_META: JsonObject = {
-    mcp.META_VERSION: mcp.STATELESS_VERSION,
-    mcp.META_CLIENT_INFO: CLIENT_INFO,
-    mcp.META_CLIENT_CAPABILITIES: {},
-}
-"""What each of our own requests to a server of the stateless era carries."""
+
+def own_meta(extensions: JsonObject) -> JsonObject:
+    """What each of our own requests to a server of the stateless era carries."""
+    return {
+        mcp.META_VERSION: mcp.STATELESS_VERSION,
+        mcp.META_CLIENT_INFO: CLIENT_INFO,
+        mcp.META_CLIENT_CAPABILITIES: _with({}, extensions),
+    }
+
+
+def _with(capabilities: JsonObject, extensions: JsonObject) -> JsonObject:
+    return {**capabilities, mcp.EXTENSIONS: extensions} if extensions else capabilities
+
 
 log = logging.getLogger(__name__)
 
@@ -55,21 +62,25 @@ class ServerInfo:
     capabilities: JsonObject
 
 
-async def shake_hands(name: str, send: Send, secs: float) -> ServerInfo:
-    """Find the era, exchange capabilities, within ``secs``.
+async def shake_hands(name: str, send: Send, secs: float, extensions: JsonObject) -> ServerInfo:
+    """Find the era, exchange capabilities, within ``secs``. ``extensions``: those that are offered
+    whichever client comes later, each with its settings.
 
     Raises HandshakeFailed, PeerClosed or TimeoutError.
 
     A server of the handshake era is still to be told ``notifications/initialized``.
     """
     async with asyncio.timeout(secs):
-        return await _discover(name, send, DISCOVER_SECS) or await _initialize(name, send, secs)
+        found = await _discover(name, send, DISCOVER_SECS, extensions)
+        return found or await _initialize(name, send, secs, extensions)
 
 
-async def _discover(name: str, send: Send, secs: float) -> ServerInfo | None:
+async def _discover(
+    name: str, send: Send, secs: float, extensions: JsonObject
+) -> ServerInfo | None:
     try:
         async with asyncio.timeout(secs):
-            answer = _object.decode(await send(mcp.DISCOVER, {"_meta": REQUEST_META}))
+            answer = _object.decode(await send(mcp.DISCOVER, {"_meta": own_meta(extensions)}))
     except (RpcError, TimeoutError, *UNREADABLE) as error:
         ServerLog(log, name).debug("no server/discover: %s", error)
         return None
@@ -79,17 +90,17 @@ async def _discover(name: str, send: Send, secs: float) -> ServerInfo | None:
     return _server_info(mcp.STATELESS_VERSION, name, answer)
 
 
-async def _initialize(name: str, send: Send, secs: float) -> ServerInfo:
+async def _initialize(name: str, send: Send, secs: float, extensions: JsonObject) -> ServerInfo:
     params: JsonObject = {
         "protocolVersion": mcp.HANDSHAKE_VERSIONS[0],
-        "capabilities": CAPABILITIES,
+        "capabilities": _with(CAPABILITIES, extensions),
         "clientInfo": CLIENT_INFO,
     }
     try:
         answer = _object.decode(await send("initialize", params))
     except RpcError as error:
         # A slow start makes the probe above run out; a modern server then refuses this.
-        if found := await _discover(name, send, secs):
+        if found := await _discover(name, send, secs, extensions):
             return found
         raise HandshakeFailed(f"it refused `initialize`: {error.message}") from error
     except UNREADABLE as error:

@@ -19,7 +19,8 @@ LISTS: Mapping[str, str] = {
     mcp.LIST_RESOURCES: "resources",
     mcp.LIST_TEMPLATES: "resourceTemplates",
 }
-"""By method: the member of the result that has the items."""
+"""By method: the member of the result that has the items; that of an extension's list is named as
+the extension is (``skills/list`` has ``skills``)."""
 
 # By what an item is asked for; a tool's name is judged by the manifest.
 _KEYS: Mapping[str, str] = {
@@ -44,6 +45,7 @@ async def read_list(
 ) -> tuple[JsonObject, ...]:
     """All items of a list. Raises msgspec.DecodeError for an answer that is no list of objects, and
     where it has over MAX_PAGES, or over MAX_LIST_BYTES together."""
+    member = LISTS.get(method, method.partition("/")[0])
     items: list[JsonObject] = []
     size = 0
     cursor: Json = None
@@ -54,9 +56,11 @@ async def read_list(
         if size > MAX_LIST_BYTES:
             raise msgspec.ValidationError(f"its pages have over {MAX_LIST_BYTES} bytes together")
         page = _object.decode(raw)
-        listed = page.get(LISTS[method], [])
+        if page.get("resultType") not in (None, mcp.COMPLETE_RESULT):
+            raise msgspec.ValidationError("its `resultType` is not known")
+        listed = page.get(member, [])
         if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
-            raise msgspec.ValidationError(f"`{LISTS[method]}` is no list of objects")
+            raise msgspec.ValidationError(f"`{member}` is no list of objects")
         items += [item for item in listed if isinstance(item, dict)]
         following = page.get("nextCursor")
         if not following or str(following) in seen:

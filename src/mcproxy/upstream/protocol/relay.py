@@ -264,11 +264,13 @@ def request_meta(own: Mapping[str, Json], exchange: Exchange, token: int) -> Jso
         meta[mcp.META_PROGRESS_TOKEN] = token
     if own:
         meta |= own
-        meta[mcp.META_CLIENT_CAPABILITIES] = {
+        meta[mcp.META_CLIENT_CAPABILITIES] = asked = {
             name: exchange.capabilities[name]
             for name in mcp.ASKABLE.values()
             if name in exchange.capabilities
         }
+        if told := exchange.negotiated.told:
+            meta[mcp.META_CLIENT_CAPABILITIES] = {**asked, mcp.EXTENSIONS: dict(told)}
         if exchange.log_level:
             meta[mcp.META_LOG_LEVEL] = exchange.log_level
     return meta

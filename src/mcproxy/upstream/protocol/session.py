@@ -12,22 +12,23 @@ import msgspec
 
 from mcproxy import mcp
 from mcproxy.errors import PeerClosed, RpcError
-from mcproxy.exchange import Exchange
+from mcproxy.exchange import Exchange, extensions_in
 from mcproxy.types import Json, JsonObject, Tool, ToolResult
 from mcproxy.upstream.protocol.handshake import (
-    REQUEST_META,
     HandshakeFailed,
     ServerInfo,
+    own_meta,
     shake_hands,
 )
 from mcproxy.upstream.protocol.listening import ChangeStream
-from mcproxy.upstream.protocol.listing import fit, listed_tool, read_list
+from mcproxy.upstream.protocol.listing import LISTS, fit, listed_tool, read_list
 from mcproxy.upstream.protocol.relay import PossibleOwners, Relay, answers, request_meta
 from mcproxy.wire.message import UNREADABLE, Message, Notification, Request, RequestId
 from mcproxy.wire.peer import Peer
 
 LIST_SECS = 30.0
 MAX_ROUNDS = 10  # a server that always wants further input must not hold us for ever
+_MAX_KIND_CHARS = 40  # of a result's type that is not known
 
 _EVENTS = (
     mcp.PROMPTS_CHANGED,
@@ -38,16 +39,20 @@ _EVENTS = (
 _encode = msgspec.json.Encoder().encode
 
 
-class _CallHead(msgspec.Struct):
+class _ResultHead(msgspec.Struct):
+    resultType: Json = None
+
+
+class _CallHead(_ResultHead):
     isError: bool = False
 
 
-class _InputRequired(msgspec.Struct):
-    resultType: Json = None
+class _InputRequired(_ResultHead):
     inputRequests: JsonObject = {}
     requestState: str | None = None
 
 
+_result_head = msgspec.json.Decoder(_ResultHead)
 _call_head = msgspec.json.Decoder(_CallHead)
 _input_required = msgspec.json.Decoder(_InputRequired)
 
@@ -91,15 +96,15 @@ class ServerSession:
         """Tie the session to a connection, before anything is read from it."""
         self._peer = peer
 
-    async def open(self, secs: float) -> None:
-        """Find the era, shake hands, within ``secs``.
+    async def open(self, secs: float, extensions: JsonObject) -> None:
+        """Find the era, shake hands, within ``secs``; see ``shake_hands``.
 
         Raises HandshakeFailed, PeerClosed or TimeoutError.
         """
-        self.info = await shake_hands(self.name, self._send, secs)
+        self.info = await shake_hands(self.name, self._send, secs, extensions)
         if self.modern:
-            self._meta = REQUEST_META
-            self._listening.open(self.info.capabilities, REQUEST_META)
+            self._meta = own_meta(extensions)
+            self._listening.open(self.info.capabilities, self._meta)
         else:
             self._post(Notification(mcp.INITIALIZED))
 
@@ -119,8 +124,11 @@ class ServerSession:
         Raises RpcError, PeerClosed, TimeoutError, and msgspec.DecodeError for an odd answer.
         """
         lists = self._lists  # a change that is told meanwhile replaces it
-        if method.partition("/")[0] not in self.info.capabilities:
+        if not self._offers(method.partition("/")[0]):
             return ()
+        if method not in LISTS:  # an extension's: nothing is known of when it changes
+            async with asyncio.timeout(LIST_SECS):
+                return await read_list(self._request, method)
         if method not in lists:
             async with asyncio.timeout(LIST_SECS):
                 listed = await read_list(self._request, method)
@@ -132,21 +140,55 @@ class ServerSession:
     ) -> ToolResult:
         """Call a tool. Raises RpcError for a JSON-RPC error, PeerClosed when the server dies."""
         params: JsonObject = {"name": tool, "arguments": dict(arguments)}
-        raw = await self.request(exchange, mcp.CALL_TOOL, params)
+        raw = await self._rounds(exchange, mcp.CALL_TOOL, params)
         try:
             head = _call_head.decode(raw)
         except UNREADABLE as error:
             raise RpcError(
                 RpcError.INTERNAL_ERROR, f"the reply is no tool result: {error}"
             ) from error
-        return ToolResult(raw, head.isError)
+        if head.resultType is None:  # as it is in the handshake era
+            return ToolResult(raw, head.isError)
+        return ToolResult(raw, head.isError, kind=self._kind(exchange, head))
 
     async def request(self, exchange: Exchange, method: str, params: JsonObject) -> bytes:
         """Send a request on behalf of the client behind the exchange; its raw result.
 
         Where the server wants input first, the client is asked for it and the request sent again,
-        unless the client takes ``input_required`` itself. Raises RpcError and PeerClosed.
+        unless the client takes ``input_required`` itself. Raises RpcError, for a result of a type
+        that is not known too, and PeerClosed.
         """
+        raw = await self._rounds(exchange, method, params)
+        if b"resultType" in raw:  # spares large results of the handshake era a second reading
+            with contextlib.suppress(*UNREADABLE):  # whoever reads it tells what is wrong
+                self._kind(exchange, _result_head.decode(raw))
+        return raw
+
+    def _kind(self, exchange: Exchange, head: _ResultHead) -> str:
+        """The type of a result. Raises RpcError for one that neither the protocol nor an extension
+        has that was agreed on: to take it for an empty success would be wrong."""
+        kind, agreed = head.resultType, exchange.negotiated
+        if kind is None or kind == mcp.COMPLETE_RESULT:
+            return mcp.COMPLETE_RESULT
+        to_the_client = kind == mcp.INPUT_REQUIRED and self.modern and exchange.retry is not None
+        shared = agreed.unread and not agreed.unread.isdisjoint(
+            extensions_in(self.info.capabilities)
+        )
+        if to_the_client or kind in agreed.result_types or shared:
+            return str(kind)
+        text = f"the server's result is of the type {str(kind)[:_MAX_KIND_CHARS]!r}, which no"
+        text += " extension has that was agreed on with it; so it is not known what it did"
+        raise RpcError(RpcError.INTERNAL_ERROR, text)
+
+    def _offers(self, kind: str) -> bool:
+        """Whether the server has declared a capability, or an extension of that name."""
+        declared = self.info.capabilities
+        return kind in declared or any(
+            name.partition("/")[2] == kind for name in extensions_in(declared)
+        )
+
+    async def _rounds(self, exchange: Exchange, method: str, params: JsonObject) -> bytes:
+        """The reply to a request, in as many rounds as the server wants input."""
         await self._raise_log_level(exchange.log_level)
         params = {**params, **(exchange.retry or {})}
         for _ in range(MAX_ROUNDS):
@@ -197,6 +239,9 @@ class ServerSession:
         elif message.method in _EVENTS:
             if message.method.endswith("list_changed"):
                 self._lists = {}
+            self._events.append(message)
+            self._wake(self)
+        elif message.method.startswith("notifications/"):  # an extension's, or nobody's
             self._events.append(message)
             self._wake(self)
 
@@ -272,4 +317,4 @@ def _wanted(raw: bytes) -> _InputRequired | None:
         wanted = _input_required.decode(raw)
     except UNREADABLE:
         return None
-    return wanted if wanted.resultType == "input_required" else None
+    return wanted if wanted.resultType == mcp.INPUT_REQUIRED else None

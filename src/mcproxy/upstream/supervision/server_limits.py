@@ -11,13 +11,13 @@ for a processor, so after a while it no longer counts.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, TypeAlias
 
 from mcproxy.config.model import Affinity
-from mcproxy.types import Cause, Change
+from mcproxy.types import Cause, Change, JsonObject
 from mcproxy.upstream.child.tree import Table
 from mcproxy.upstream.protocol.session import ServerSession
 from mcproxy.upstream.supervision.calls import CallTimes
@@ -180,9 +180,11 @@ class ServerLimits:
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """Who hears of changes of a server's state or tools (``on_change``) and, with its name, of
-    what it tells of its prompts and resources (``on_event``); turns to start; its memory."""
+    what else it tells (``on_event``); turns to start; its memory; the extensions that it is offered
+    when it starts, with their settings."""
 
     on_change: Callable[[Change], None]
     on_event: Callable[[str, Notification], None]
     turns: StartSlots
     memory: Memory
+    extensions: Mapping[str, JsonObject] = field(default_factory=dict)

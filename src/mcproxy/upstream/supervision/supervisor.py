@@ -215,7 +215,7 @@ class Supervisor:
                 self._way.connect(self._wake) as (session, child),
             ):
                 self._child, self._start = child, Progress(time.monotonic())
-                await session.open(self._terms.start_secs)
+                await session.open(self._terms.start_secs, dict(self._around.extensions))
                 await self._dwell(session)
                 self._publish(session, await session.list_tools())
                 leave()
