@@ -620,6 +620,10 @@ REQUIREMENTS: dict[str, str] = {
         "an extension that only a client and one server know passes in direct mode, in both eras"
     ),
     "extensions.told": "servers are told which extensions the client of a request has declared",
+    "apps.direct": "a tool's page is named to clients and read from its server, in both eras",
+    "apps.owner": "of two pages with the same URI each is shown and read as its own server's",
+    "apps.visibility": "tools for pages alone are shown to clients with pages, and to no model",
+    "apps.script": "the page of a tool's result reaches the client of the script that returns it",
     "extensions.result_types": "a result of a type that nobody agreed on is an error, everywhere",
     "surfaces.call": "in mode call a model calls tools without writing code, and reads no Python",
     "page.live": "what happens is seen on the page while it happens",

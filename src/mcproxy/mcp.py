@@ -34,6 +34,25 @@ COMPLETE: Final = "completion/complete"
 SET_LOG_LEVEL: Final = "logging/setLevel"
 LISTEN: Final = "subscriptions/listen"
 
+METHODS: Final = (
+    INITIALIZE,
+    PING,
+    DISCOVER,
+    LIST_TOOLS,
+    CALL_TOOL,
+    LIST_PROMPTS,
+    GET_PROMPT,
+    LIST_RESOURCES,
+    LIST_TEMPLATES,
+    READ_RESOURCE,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    COMPLETE,
+    SET_LOG_LEVEL,
+    LISTEN,
+)
+"""Those of the protocol itself, of both eras; others are extensions'."""
+
 HANDSHAKE_ONLY: Final = frozenset({INITIALIZE, PING, SET_LOG_LEVEL, SUBSCRIBE, UNSUBSCRIBE})
 """Methods that 2026-07-28 has no more."""
 

@@ -18,7 +18,8 @@ from tests.upstream.fleets import server
 
 UI, SKILLS = "io.modelcontextprotocol/ui", "io.modelcontextprotocol/skills"
 ECHO = "com.example/echo"
-PAGE: JsonObject = {"mimeTypes": ["text/html;profile=mcp-app"]}
+PAGE_TYPE = "text/html;profile=mcp-app"
+PAGE: JsonObject = {"mimeTypes": [PAGE_TYPE]}
 CONFIG: JsonObject = {
     "servers": {
         "old": server("extended.py", "old", "handshake", "--own"),
@@ -28,6 +29,8 @@ CONFIG: JsonObject = {
     "namespaces": {
         "legacy": {"servers": ["old", "plain"]},
         "2026-07-28": {"servers": ["new", "plain"]},
+        "legacy-alone": {"servers": ["old"]},
+        "2026-07-28-alone": {"servers": ["new"]},
         "ruled": {"servers": ["new"], "tools": {"odd": "deny"}},
         "twice": {"servers": ["old", "new"]},
     },
@@ -118,6 +121,25 @@ async def test_a_server_is_told_what_the_client_has_declared(running: Running, m
         assert told.structured_content == {"extensions": {}}
 
 
+@pytest.mark.requirement("extensions.told")
+@both_eras
+async def test_a_server_that_is_told_at_its_start_hears_what_passes_for_any_client(
+    running: Running, mode: Mode
+) -> None:
+    async with client(running, mode, "/mcp/legacy?mode=direct", known=()) as seen:
+        told = await seen.call_tool("old__told", {})
+        assert told.structured_content == {"extensions": {UI: PAGE}}
+
+
+@pytest.mark.requirement("extensions.told")
+async def test_with_calls_of_scripts_a_server_is_told_what_scripts_can_use(
+    running: Running,
+) -> None:
+    async with client(running, "2026-07-28", "/mcp/2026-07-28") as seen:
+        ran = await seen.call_tool("execute", {"code": "api.server('new').told()"})
+        assert (ran.structured_content or {})["result"] == {"extensions": {UI: PAGE}}
+
+
 @pytest.mark.requirement("extensions.result_types")
 @both_eras
 @pairs
@@ -142,3 +164,108 @@ async def test_a_result_of_an_extension_that_both_ends_know_passes(running: Runn
     async with client(running, "2026-07-28", "/mcp/2026-07-28?mode=direct") as seen:
         given = await ask(seen, "tools/call", name="new__echoed", arguments={})
         assert (given["resultType"], given["echo"]) == ("echo", "new")
+
+
+async def tools(client: Client) -> dict[str, dict[str, Any]]:
+    """The tools as they are listed, by name."""
+    listed = (await ask(client, "tools/list"))["tools"]
+    return {tool["name"]: tool for tool in listed}
+
+
+async def page(client: Client, uri: str) -> dict[str, Any]:
+    """The contents of a page."""
+    (content,) = (await ask(client, "resources/read", uri=uri))["contents"]
+    return dict(content)
+
+
+@pytest.mark.requirement("apps.direct")
+@both_eras
+@pairs
+async def test_a_tools_page_is_named_and_read(running: Running, mode: Mode, behind: Mode) -> None:
+    name = SERVER[behind]
+    async with client(running, mode, f"/mcp/{behind}-alone?mode=direct") as seen:
+        assert UI in await offered(seen, mode)
+        meta = (await tools(seen))[f"{name}__board"]["_meta"]
+        assert meta == {"ui": {"resourceUri": "ui://board"}, "com.example/kept": name}
+        read = await page(seen, "ui://board")
+        assert (read["mimeType"], read["_meta"]) == (PAGE_TYPE, {"ui": {"prefersBorder": True}})
+        assert f"<title>{name}</title>" in read["text"]
+
+
+@pytest.mark.requirement("apps.owner")
+@both_eras
+async def test_of_two_pages_with_one_uri_each_is_its_servers(running: Running, mode: Mode) -> None:
+    async with client(running, mode, "/mcp/twice?mode=direct") as seen:
+        listed = await tools(seen)
+        for name in ("old", "new"):
+            uri = listed[f"{name}__board"]["_meta"]["ui"]["resourceUri"]
+            read = await page(seen, uri)
+            assert read["uri"] == uri
+            assert f"<title>{name}</title>" in read["text"]
+
+
+@pytest.mark.requirement("apps.visibility")
+@both_eras
+@pytest.mark.parametrize("surface", ["direct", "code", "call", "both"])
+async def test_tools_for_pages_are_for_clients_that_show_pages(
+    running: Running, mode: Mode, surface: str
+) -> None:
+    path = f"/mcp/2026-07-28-alone?mode={surface}"
+    async with client(running, mode, path) as seen:
+        for tool in ("board", "refresh"):  # by the names by which the page calls them
+            assert (await tools(seen))[tool]["_meta"]["ui"]["visibility"] == ["app"]
+        assert (await seen.call_tool("refresh", {})).structured_content == {"fresh": "new"}
+    async with client(running, mode, path, known=()) as blind:
+        assert not {"board", "refresh", "new__refresh"} & (await tools(blind)).keys()
+        with pytest.raises(MCPError, match="unknown tool"):
+            await blind.call_tool("refresh", {})
+
+
+@pytest.mark.requirement("apps.visibility")
+async def test_no_model_finds_or_calls_a_tool_for_pages(running: Running) -> None:
+    async with client(running, "2026-07-28", "/mcp/2026-07-28-alone") as seen:
+        found = await seen.call_tool("search", {"query": "bring the page of a board up to date"})
+        assert "refresh" not in text(found)
+        ran = await seen.call_tool("execute", {"code": "api.server('new').refresh()"})
+        assert (ran.structured_content or {})["status"] == "error"
+    async with client(running, "2026-07-28", "/mcp/2026-07-28-alone?mode=call") as seen:
+        called = await seen.call_tool("call", {"server": "new", "tool": "refresh"})
+        assert called.is_error
+
+
+RETURNED = [
+    ("api.server({0!r}).board(rows=3)", 3),
+    ("a = api.server({0!r}).board(rows=3)\napi.server({0!r}).board(rows=4)\na", 3),
+    ("api.server({0!r}).board(rows=3)\n'done'", None),
+    ("api.server({0!r}).told()", None),
+]
+
+
+@pytest.mark.requirement("apps.script")
+@both_eras
+@pairs
+@pytest.mark.parametrize(("script", "rows"), RETURNED)
+async def test_the_page_of_what_a_script_returns_reaches_its_client(
+    running: Running, mode: Mode, behind: Mode, script: str, rows: int | None
+) -> None:
+    name = SERVER[behind]
+    async with client(running, mode, f"/mcp/{behind}-alone") as seen:
+        ran = await ask(seen, "tools/call", name="execute", arguments={"code": script.format(name)})
+        links = [block["uri"] for block in ran["content"] if block["type"] == "resource_link"]
+        if rows is None:
+            assert (links, "ui" in ran.get("_meta", {})) == ([], False)
+            return
+        assert (links, ran["_meta"]["ui"]) == (["ui://board"], {"resourceUri": "ui://board"})
+        call = ran["_meta"]["mcproxy/toolCall"]
+        assert (call["server"], call["tool"], call["arguments"]) == (name, "board", {"rows": rows})
+        assert call["result"]["structuredContent"] == {"server": name, "rows": rows}
+        assert name in (await page(seen, links[0]))["text"]
+
+
+@pytest.mark.requirement("apps.script")
+async def test_a_client_without_pages_hears_of_none(running: Running) -> None:
+    async with client(running, "2026-07-28", "/mcp/2026-07-28-alone", known=()) as blind:
+        code = {"code": "api.server('new').board(rows=3)"}
+        ran = await ask(blind, "tools/call", name="execute", arguments=code)
+        assert "ui" not in ran.get("_meta", {})
+        assert [block["type"] for block in ran["content"]] == ["text"]

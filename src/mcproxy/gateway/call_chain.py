@@ -131,7 +131,7 @@ def client_chain(
         return await limited(now.caller, now.namespace, services.take, call)(tool.ref, arguments)
 
     call = queued(context.caller, context.namespace, services.enter, in_place)
-    call = checked(context.view.manifest, _usable(named(context)), lambda _: usage, call)
+    call = checked(context.view.whole, _usable(named(context)), lambda _: usage, call)
     seen = SeenExecution(who.execution, who.caller, who.namespace, script=False)
     return services.activity.around(seen, services.audit.around(who, call))
 

@@ -86,9 +86,15 @@ class Gateway:
         self._metrics = services.metrics
         self._tokens = services.calls.activity.tokens
         calls, renewed = services.calls, self.renewed
-        meta = MetaTools(services.run, calls, services.keeping, renewed, services.metrics.searched)
-        self._tools = ToolCalls(meta, calls, renewed)
-        self._passing = Passthrough(services.upstream, services.keeping.result)
+        known = known_extensions(services.upstream)
+        self._extensions = Extensions(known, services.upstream, calls)
+        self._clients = Clients(self._extensions.negotiated)
+        searched, watch = services.metrics.searched, self._extensions.watch
+        meta = MetaTools(services.run, calls, services.keeping, renewed, searched, watch)
+        self._tools = ToolCalls(meta, calls, renewed, self._extensions.tools)
+        self._passing = Passthrough(
+            services.upstream, services.keeping.result, self._extensions.owners
+        )
         self._changes = Changes()
         self._rounds = InputRounds()
         self.choices = SurfaceChoices()
@@ -101,9 +107,6 @@ class Gateway:
             mcp.SET_LOG_LEVEL: self._set_log_level,
             **{name: self._scoped(method) for name, method in self._passing.methods.items()},
         }
-        known = known_extensions(services.upstream)
-        self._extensions = Extensions(known, services.upstream, calls, self._methods)
-        self._clients = Clients(self._extensions.negotiated)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -274,6 +277,7 @@ class Gateway:
 
     async def _list_tools(self, call: Call, context: RequestContext) -> bytes:
         listed = listings.tools(context.view, context.surface, context.namespace.limits)
+        listed += self._extensions.listed(context, [str(tool["name"]) for tool in listed])
         result = call.result(page("tools", listed, call.params.get("cursor")), ttl_ms=LIST_TTL_MS)
         self._tokens.sent(context.exchange.client, "list", result, context.namespace.name)
         return result

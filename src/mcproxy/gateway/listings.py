@@ -24,10 +24,11 @@ def direct_tools(view: View, surface: Surface) -> Mapping[str, Tool]:
 
 def tools(view: View, surface: Surface, limits: Limits) -> list[JsonObject]:
     """The tools as ``tools/list`` gives them: the meta-tools, and those of servers as these declare
-    them but for the name."""
+    them but for the name, and for the URI of a page that two have chosen alike."""
     own = descriptions.definitions(OWN_TOOLS[surface], view.tool_counts(), limits, view.prefix)
     servers = direct_tools(view, surface).items()
-    return own + [{**tool.definition, "name": name} for name, tool in servers if not tool.held]
+    shown = view.pages.definition
+    return own + [{**shown(tool), "name": name} for name, tool in servers if not tool.held]
 
 
 def instructions(view: View, surface: Surface) -> str:

@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -58,10 +59,21 @@ log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 
 
+class ScriptWatch(Protocol):
+    """Looks on while a script runs, and has a say in its reply."""
+
+    def around(self, call: CallTool) -> CallTool:
+        """The same calls, seen."""
+
+    async def completed(self, outcome: Outcome, reply: JsonObject) -> JsonObject:
+        """The ``CallToolResult`` for the client, with what the watch adds."""
+
+
 class MetaTools:
     """``search`` and ``execute``.
 
-    ``searched`` is told each search that was answered.
+    ``searched`` is told each search that was answered; ``watch`` gives who looks on while a script
+    runs, of those extensions that its client has declared.
     """
 
     def __init__(
@@ -71,7 +83,9 @@ class MetaTools:
         keeping: Keeping,
         renewed: Renewed,
         searched: Callable[[], None],
+        watch: Callable[[RequestContext], Sequence[ScriptWatch]],
     ) -> None:
+        self._watch = watch
         self._keeping = keeping
         self._searched = searched
         self._run = run
@@ -124,10 +138,14 @@ class MetaTools:
             namespace.name,
             reading="only" if arguments.check_only else "first",
         )
+        watches = self._watch(context) if context.exchange.negotiated.declared else ()
         exchange = self._keeping.apart(owner, context.exchange)
         context = replace(context, exchange=_within_script(exchange).within(job.clock))
         try:
-            outcome = await self._run(job, self._chain(context, who, seen, journal, kept))
+            chain = self._chain(context, who, seen, journal, kept)
+            for each in watches:
+                chain = each.around(chain)
+            outcome = await self._run(job, chain)
         finally:
             journal.end()
         if outcome.error and outcome.error.type == "CheckError":
@@ -139,7 +157,10 @@ class MetaTools:
             outcome = dataclasses.replace(outcome, notes=(_how_to_go_on(who), *outcome.notes))
         if names := _kept_for_nobody(owner, context, outcome):
             outcome = dataclasses.replace(outcome, notes=(_how_to_keep(names), *outcome.notes))
-        return await self._told(outcome, kept, who.execution, to_resume=to_resume)
+        told = await self._told(outcome, kept, who.execution, to_resume=to_resume)
+        for each in watches:
+            told = await each.completed(outcome, told)
+        return told
 
     def _chain(
         self,

@@ -15,7 +15,7 @@ from mcproxy.exchange import ClientSession, Tenant, Upstream
 from mcproxy.gateway.listeners import Watching
 from mcproxy.gateway.prompts import Prompts
 from mcproxy.gateway.request import Call, RequestContext
-from mcproxy.gateway.resources import KeptResult, Resources
+from mcproxy.gateway.resources import FindOwners, KeptResult, Resources
 from mcproxy.gateway.server_requests import forward
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import UNREADABLE, Notification
@@ -26,10 +26,10 @@ _object = msgspec.json.Decoder(dict[str, Json])
 class Passthrough:
     """The methods, and the notifications that belong to them."""
 
-    def __init__(self, upstream: Upstream, kept: KeptResult) -> None:
+    def __init__(self, upstream: Upstream, kept: KeptResult, owners: FindOwners) -> None:
         self._upstream = upstream
         self._prompts = Prompts(upstream)
-        self._resources = Resources(upstream, kept)
+        self._resources = Resources(upstream, kept, owners)
         self._watching = Watching(upstream)
         self.methods: Mapping[str, Callable[[Call, RequestContext], Awaitable[bytes]]] = {
             mcp.LIST_PROMPTS: self._prompts.list,
@@ -48,7 +48,9 @@ class Passthrough:
         """Tell ``session`` of changes of resources; gives those for which a server does so."""
         watched: list[str] = []
         for uri in uris:
-            for server in await self._resources.owners(context, uri):
+            for server, own_uri in await self._resources.owners(context, uri):
+                if own_uri != uri:  # what the server tells would be of a URI unknown to the client
+                    continue
                 try:
                     await self._watching.add(server, uri, session, context.exchange)
                 except (CallError, RpcError):

@@ -9,7 +9,7 @@ servers with resources are tried. A script names the server itself (``api.read_r
 import functools
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import jsonschema_rs
 import msgspec
@@ -35,11 +35,24 @@ KeptResult: TypeAlias = Callable[[RequestContext, str, str | None], Awaitable[by
 names, where it names one; None where there is none."""
 
 
-class Resources:
-    """``resources/list``, ``resources/templates/list`` and ``resources/read``."""
+class OwnedResource(NamedTuple):
+    """A server's resource, by the URI that it has there."""
 
-    def __init__(self, upstream: Upstream, kept: KeptResult) -> None:
-        self._upstream, self._kept = upstream, kept
+    server: str
+    uri: str
+
+
+FindOwners: TypeAlias = Callable[[RequestContext, str], Awaitable[Sequence[OwnedResource] | None]]
+"""Whose a resource is, in the order in which they are to be tried, where an extension has a say in
+it; else None. Raises RpcError for one that it refuses."""
+
+
+class Resources:
+    """``resources/list``, ``resources/templates/list`` and ``resources/read``. ``extended`` is
+    asked first whose a resource is."""
+
+    def __init__(self, upstream: Upstream, kept: KeptResult, extended: FindOwners) -> None:
+        self._upstream, self._kept, self._extended = upstream, kept, extended
 
     async def list(self, call: Call, context: RequestContext) -> bytes:
         """All resources; of several with one URI, the one that ``read`` reads."""
@@ -67,12 +80,13 @@ class Resources:
             if text is None:
                 raise refused
             return call.result(own_resources.result(uri, text), ttl_ms=LIST_TTL_MS)
-        for server in await self.owners(context, uri):
+        for server, own_uri in await self.owners(context, uri):
+            params: JsonObject = {"uri": own_uri}
             try:
                 raw = await forward(
-                    self._upstream, context.exchange, server, mcp.READ_RESOURCE, {"uri": uri}
+                    self._upstream, context.exchange, server, mcp.READ_RESOURCE, params
                 )
-                return call.passed(raw, cacheable=True)
+                return call.passed(_as_asked(raw, own_uri, uri), cacheable=True)
             except RpcError as error:
                 refused = error
         if refused.code in (
@@ -82,14 +96,16 @@ class Resources:
             raise RpcError(missing, refused.message, refused.data)
         raise refused
 
-    async def owners(self, context: RequestContext, uri: str) -> Sequence[str]:
+    async def owners(self, context: RequestContext, uri: str) -> Sequence[OwnedResource]:
         """The servers that may have a resource, to be tried in this order."""
+        extended = await self._extended(context, uri)
+        if extended is not None:
+            return extended
         servers = offering(context, "resources")
         listed = await items(self._upstream, servers, mcp.LIST_RESOURCES)
-        for server, item in listed:
-            if item.get("uri") == uri:
-                return (server,)
-        return await self.template_owner(context, uri) or servers
+        listing = [server for server, item in listed if item.get("uri") == uri][:1]
+        found = listing or await self.template_owner(context, uri) or servers
+        return [OwnedResource(server, uri) for server in found]
 
     async def template_owner(self, context: RequestContext, uri: str) -> Sequence[str]:
         """The first server with a template that is this, or that matches it; none where none is."""
@@ -115,6 +131,23 @@ class Resources:
             firsts.setdefault(str(item.get(key)), item)
         body = page(member, [*firsts.values()], call.params.get("cursor"))
         return call.result(body, ttl_ms=LIST_TTL_MS)
+
+
+def _as_asked(raw: bytes, own_uri: str, uri: str) -> bytes:
+    """A server's resource under the URI by which the client asked for it."""
+    if own_uri == uri:
+        return raw
+    try:
+        result = _object.decode(raw)
+    except UNREADABLE as error:
+        raise RpcError(RpcError.INTERNAL_ERROR, f"the answer is no object: {error}") from error
+    contents = result.get("contents")
+    listed = contents if isinstance(contents, list) else []
+    renamed = [
+        {**each, "uri": uri} if isinstance(each, dict) and each.get("uri") == own_uri else each
+        for each in listed
+    ]
+    return _encode({**result, "contents": renamed})
 
 
 def matches(template: str, uri: str) -> bool:

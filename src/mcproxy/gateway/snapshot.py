@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from mcproxy.gateway.extensions.pages import Pages, for_models, pages_of
 from mcproxy.gateway.names import aliases
 from mcproxy.manifest.model import Manifest, ServerPart, outline
 from mcproxy.observe.history import estimate
@@ -54,10 +55,12 @@ class View:
     ``asks``: there may be any, among those that are not known too. ``bare`` are
     the servers whose tools and prompts keep their own names in direct mode; ``prefix`` stands
     before the names of the gateway's own tools. Each client has a process of its own of the
-    servers ``per_client``.
+    servers ``per_client``. ``whole`` is the manifest with the tools that are for pages alone, and
+    for no model: ``manifest`` has none of them.
     """
 
     manifest: Manifest
+    whole: Manifest
     outlines: Outlines
     namespace: Namespace
     asked: Mapping[ToolRef, Ruling]
@@ -80,6 +83,11 @@ class View:
         )
         name = msgspec.json.encode(self.namespace.name)
         return b'{"namespace":%b,"servers":{%b}}' % (name, servers)
+
+    @cached_property
+    def pages(self) -> Pages:
+        """What tools have pages, and pages call."""
+        return pages_of(self.whole.tools)
 
     @cached_property
     def direct(self) -> Mapping[str, Tool]:
@@ -107,7 +115,7 @@ class View:
         part = self.manifest.parts.get(ref.server)
         if part and ref.tool in part.tools:
             return ALLOWED
-        if part is None or part.view.state in _LISTED:
+        if part is None or part.view.state in _LISTED or ref.tool in self._beyond(ref.server):
             return UNKNOWN
         return decide(self.namespace.through(ref.server).tools, ref.server, ref.tool, None)
 
@@ -115,6 +123,10 @@ class View:
         """The servers by name with their number of tools, the largest first."""
         counts = [(name, len(server.tools)) for name, server in self.manifest.servers.items()]
         return sorted(counts, key=lambda count: (-count[1], count[0]))
+
+    def _beyond(self, server: str) -> Collection[str]:
+        """The tools of a server that are known and not for models."""
+        return self.whole.parts[server].tools.keys() - self.manifest.parts[server].tools.keys()
 
     def _named(self, reserved: Collection[str]) -> Mapping[str, Tool]:
         tools = {(tool.ref.server, tool.ref.tool): tool for tool in self.manifest.tools}
@@ -145,22 +157,26 @@ def take_snapshot(
     ``before``: what of it is unchanged is taken over.
     """
     known_texts = before.outlines if before and before.outlines.redactor is redactor else None
-    seen: dict[str, tuple[Manifest, Mapping[ToolRef, Ruling]]] = {}
+    seen: dict[str, tuple[Manifest, Manifest, Mapping[ToolRef, Ruling]]] = {}
+    for_pages = _for_pages(manifest)
     for name, namespace in policy.endpoints.items():
         reached = manifest.visible_to(namespace.servers)
         rulings = _rulings(reached, namespace)
         known = before.views.get(name) if before else None
-        visible = reached.without(_denied(rulings), known.manifest if known else None)
-        seen[name] = (visible, rulings)
-    parts = chain.from_iterable(visible.parts.values() for visible, _ in seen.values())
+        whole = reached.without(_denied(rulings), known.whole if known else None)
+        hidden = {server: names for server, names in for_pages.items() if server in whole.parts}
+        visible = whole.without(hidden, known.manifest if known else None)
+        seen[name] = (visible, whole, rulings)
+    parts = chain.from_iterable(visible.parts.values() for visible, _, _ in seen.values())
     outlines = (known_texts or Outlines(redactor)).kept(parts)
     views: dict[str, View] = {}
-    for name, (visible, rulings) in seen.items():
+    for name, (visible, whole, rulings) in seen.items():
         namespace = policy.endpoints[name]
         asked = {ref: ruling for ref, ruling in rulings.items() if ruling.verdict == "ask"}
         asks = any(part.tools.may_ask() for part in namespace.members())
         views[name] = View(
             visible,
+            whole,
             outlines,
             namespace,
             asked,
@@ -183,6 +199,15 @@ def _rulings(manifest: Manifest, namespace: Namespace) -> Mapping[ToolRef, Rulin
             ref = ToolRef(server, tool.ref.tool)
             rulings[ref] = stricter(ruling, rulings.get(ref))  # a server may list a name twice
     return rulings
+
+
+def _for_pages(manifest: Manifest) -> Mapping[str, Collection[str]]:
+    """The tools that are for no model, by server."""
+    found = {
+        server: {tool.ref.tool for tool in part.view.tools if not for_models(tool)}
+        for server, part in manifest.parts.items()
+    }
+    return {server: names for server, names in found.items() if names}
 
 
 def _denied(rulings: Mapping[ToolRef, Ruling]) -> Mapping[str, Collection[str]]:

@@ -5,7 +5,7 @@ own JSON-RPC errors go through too. What the gateway itself refuses is a result 
 read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from mcproxy.call_errors import InvalidArguments, UpstreamError
@@ -29,16 +29,21 @@ from mcproxy.types import Json, JsonObject, Tool, ToolRef
 
 MAX_NAME_SHOWN = 200  # characters of a name that there is not
 
+MoreTools = Callable[[RequestContext], Mapping[str, Tool]]
+
 Enter = Callable[[str | None], RequestContext]
 """The context of a request whose arguments name a namespace, or none. Raises AccessDenied, and
 ArgumentFault where the connection is for another one."""
 
 
 class ToolCalls:
-    """Answers ``tools/call``."""
+    """Answers ``tools/call``. ``more``: what a client may call beside what its mode shows it."""
 
-    def __init__(self, meta: MetaTools, services: CallServices, renewed: Renewed) -> None:
+    def __init__(
+        self, meta: MetaTools, services: CallServices, renewed: Renewed, more: MoreTools
+    ) -> None:
         self._meta = meta
+        self._more = more
         self._services = services
         self._renewed = renewed
 
@@ -103,7 +108,7 @@ class ToolCalls:
         return call.passed(result.raw)
 
     async def _direct(self, name: str, call: Call, context: RequestContext) -> bytes:
-        named = partial(_named, name)
+        named = partial(_named, name, self._more)
         tool = named(context)
         arguments = call.params.get("arguments") or {}
         if not isinstance(arguments, dict):
@@ -122,11 +127,11 @@ def own_tool(name: Json, own: Sequence[str], prefixes: Sequence[str]) -> str | N
     return {prefix + tool: tool for prefix in ("", *prefixes) for tool in own}.get(str(name))
 
 
-def _named(name: str, context: RequestContext) -> Tool:
+def _named(name: str, more: MoreTools, context: RequestContext) -> Tool:
     """The tool that the client means. Raises RpcError where it sees none of that name (MCP,
     server/tools, "Error Handling")."""
     tools = direct_tools(context.view, context.surface)
-    tool = tools.get(name)
+    tool = tools.get(name) or more(context).get(name)
     if tool is not None:
         return tool
     close = near(name, tools)

@@ -13,27 +13,22 @@ import math
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from mcproxy import mcp
 from mcproxy.call_errors import CallError, UpstreamError
 from mcproxy.errors import RpcError
 from mcproxy.exchange import NOTHING, Negotiated, Tenant, Upstream, extensions_in
 from mcproxy.gateway.call_chain import CallServices, limited, queued
+from mcproxy.gateway.metatools import ScriptWatch
 from mcproxy.gateway.request import Call, RequestContext
+from mcproxy.gateway.resources import FindOwners, OwnedResource
 from mcproxy.policy.audit import actor
-from mcproxy.types import Json, JsonObject, ServerView, ToolRef, ToolResult
+from mcproxy.types import Json, JsonObject, ServerView, Tool, ToolRef, ToolResult
 from mcproxy.wire.message import Notification
 
 Answer: TypeAlias = Callable[[Call, RequestContext], Awaitable[bytes]]
 """Answers a method. Raises RpcError."""
-
-
-class OwnedResource(NamedTuple):
-    """A server's resource, by the URI that it has there."""
-
-    server: str
-    uri: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +41,9 @@ class Extension:
     script's client has declared, None where it has not. Results may be of the ``result_types``
     where servers were told of it. ``owners`` finds whose resource a URI of one of the ``schemes``
     is, in the order in which they are to be tried. ``heard`` takes those of the ``notifications``
-    of servers; the tenant is whom alone the server serves, where it does.
+    of servers; the tenant is whom alone the server serves, where it does. ``tools`` gives what
+    clients that have declared it may call beside, by name, and ``listed`` how that is listed.
+    ``watch`` begins to look on while a script of such a client runs, None where there is no need.
     """
 
     id: str
@@ -55,29 +52,30 @@ class Extension:
     in_script: Callable[[JsonObject | None], JsonObject | None] = lambda _: None
     result_types: frozenset[str] = frozenset()
     schemes: frozenset[str] = frozenset()
-    owners: Callable[[RequestContext, str], Awaitable[Sequence[OwnedResource]]] | None = None
+    owners: FindOwners | None = None
     notifications: frozenset[str] = frozenset()
     heard: Callable[[str, Notification, Tenant | None], None] = lambda *_: None
+    tools: Callable[[RequestContext], Mapping[str, Tool]] = lambda _: {}
+    listed: Callable[[RequestContext, Tool], Mapping[str, Json]] = lambda _, tool: tool.definition
+    watch: Callable[[RequestContext], ScriptWatch | None] = lambda _: None
 
 
 class Extensions:
-    """All extensions. ``core`` are the protocol's own methods, which no extension can have."""
+    """All extensions: those that the gateway understands, and what others may pass."""
 
     def __init__(
         self,
         known: Sequence[Extension],
         upstream: Upstream,
         calls: CallServices,
-        core: Collection[str],
     ) -> None:
         self._known = known
         self._ids = frozenset(one.id for one in known)
         self._upstream, self._calls = upstream, calls
-        self._core = tuple(core)
         self._methods = {
             name: (one, answer) for one in known for name, answer in one.methods.items()
         }
-        self._taken = frozenset(name.partition("/")[0] for name in (*core, *self._methods))
+        self._taken = frozenset(name.partition("/")[0] for name in (*mcp.METHODS, *self._methods))
 
     def negotiated(self, declared: Mapping[str, JsonObject]) -> Negotiated:
         """What holds for the requests of a client that has declared these."""
@@ -123,6 +121,24 @@ class Extensions:
                 return await one.owners(context, uri)
         return None
 
+    def tools(self, context: RequestContext) -> Mapping[str, Tool]:
+        """What the client may call beside the tools that it is shown in its mode, by name."""
+        return {name: tool for _, name, tool in self._tools(context)}
+
+    def watch(self, context: RequestContext) -> Sequence[ScriptWatch]:
+        """Begin to look on while a script of the client runs."""
+        declared = context.exchange.negotiated.declared
+        watching = (one.watch(context) for one in self._known if one.id in declared)
+        return [each for each in watching if each is not None]
+
+    def listed(self, context: RequestContext, names: Collection[str]) -> list[JsonObject]:
+        """The same as ``tools/list`` gives them, but for these names."""
+        return [
+            {**one.listed(context, tool), "name": name}
+            for one, name, tool in self._tools(context)
+            if name not in names and not tool.held
+        ]
+
     def heard(self, server: str, note: Notification, tenant: Tenant | None) -> bool:
         """Take a server's notification; False where it is of no extension."""
         owner = next((one for one in self._known if note.method in one.notifications), None)
@@ -132,9 +148,16 @@ class Extensions:
 
     def unknown(self, method: str) -> RpcError:
         """The refusal of a method that there is not."""
-        known = ", ".join(self._core)
+        known = ", ".join(mcp.METHODS)
         text = f"unknown method {method!r}; this server has: {known}"
         return RpcError(RpcError.METHOD_NOT_FOUND, text)
+
+    def _tools(self, context: RequestContext) -> Iterator[tuple[Extension, str, Tool]]:
+        declared = context.exchange.negotiated.declared
+        for one in self._known if declared else ():
+            if one.id in declared:
+                for name, tool in one.tools(context).items():
+                    yield one, name, tool
 
     def _result_types(self, told: Collection[str]) -> frozenset[str]:
         return frozenset(kind for one in self._known if one.id in told for kind in one.result_types)
