@@ -444,6 +444,9 @@ REQUIREMENTS: dict[str, str] = {
     "sessions.owner": "a session serves only its caller",
     "sse.sdk": "the SDK works over HTTP+SSE",
     "sse.stream": "the endpoint event comes first; POSTs get 202, replies come on the stream",
+    "tasks.awaited": "a call that its server makes a task of is awaited, in both eras, and "
+    "gives its result; what it asks is asked once",
+    "tasks.cancelled": "a task that nobody waits for any more is cancelled at its server",
     "progress.silent": "who asked for progress has signs of life while a server is silent, over "
     "every transport; the value grows whoever tells",
     "sse.heartbeat": "a quiet stream has a heartbeat",

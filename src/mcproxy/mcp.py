@@ -59,6 +59,17 @@ HANDSHAKE_ONLY: Final = frozenset({INITIALIZE, PING, SET_LOG_LEVEL, SUBSCRIBE, U
 INPUT_REQUIRED_METHODS: Final = frozenset({CALL_TOOL, GET_PROMPT, READ_RESOURCE})
 """What may be answered with ``input_required`` (2026-07-28, basic/patterns/mrtr)."""
 
+# Tasks: of the core in 2025-11-25 (basic/utilities/tasks), an extension since (SEP-2663).
+GET_TASK: Final = "tasks/get"
+TASK_RESULT: Final = "tasks/result"
+UPDATE_TASK: Final = "tasks/update"
+CANCEL_TASK: Final = "tasks/cancel"
+LIST_TASKS: Final = "tasks/list"
+TASKS: Final = "io.modelcontextprotocol/tasks"
+TASK: Final = "task"
+"""The ``resultType`` of a task that was made in place of a result; before, a parameter of what is
+to become one, and the member of such a result."""
+
 # Requests of servers.
 CREATE_MESSAGE: Final = "sampling/createMessage"
 ELICIT: Final = "elicitation/create"
@@ -98,6 +109,7 @@ META_CLIENT_INFO: Final = "io.modelcontextprotocol/clientInfo"
 META_SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
 META_LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
 META_SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
+META_RELATED_TASK: Final = "io.modelcontextprotocol/related-task"
 META_PROGRESS_TOKEN: Final = "progressToken"  # noqa: S105 - no secret
 
 # HTTP headers; their names are not case-sensitive.

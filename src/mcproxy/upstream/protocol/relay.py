@@ -76,6 +76,9 @@ class PossibleOwners:
 
 MAX_ASKED = 64  # requests of one server that wait for people; each may wait for minutes
 
+SPOKEN: JsonObject = {mcp.TASKS: {}}
+"""The extensions that a session knows itself, whoever the client is, with their settings."""
+
 _OF_ONE_HOP = frozenset(  # members of a request's `_meta` that say who sends it, and how
     {
         mcp.META_PROGRESS_TOKEN,
@@ -264,13 +267,15 @@ def request_meta(own: Mapping[str, Json], exchange: Exchange, token: int) -> Jso
         meta[mcp.META_PROGRESS_TOKEN] = token
     if own:
         meta |= own
-        meta[mcp.META_CLIENT_CAPABILITIES] = asked = {
+        asked: JsonObject = {
             name: exchange.capabilities[name]
             for name in mcp.ASKABLE.values()
             if name in exchange.capabilities
         }
-        if told := exchange.negotiated.told:
-            meta[mcp.META_CLIENT_CAPABILITIES] = {**asked, mcp.EXTENSIONS: dict(told)}
+        meta[mcp.META_CLIENT_CAPABILITIES] = {
+            **asked,
+            mcp.EXTENSIONS: {**SPOKEN, **exchange.negotiated.told},
+        }
         if exchange.log_level:
             meta[mcp.META_LOG_LEVEL] = exchange.log_level
     return meta

@@ -7,6 +7,7 @@ between the server and clients meanwhile is ``relay``'s, the streams of changes 
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -23,6 +24,7 @@ from mcproxy.upstream.protocol.handshake import (
 from mcproxy.upstream.protocol.listening import ChangeStream
 from mcproxy.upstream.protocol.listing import LISTS, fit, listed_tool, read_list
 from mcproxy.upstream.protocol.relay import PossibleOwners, Relay, answers, request_meta
+from mcproxy.upstream.protocol.server_tasks import ServerTask, wants_task
 from mcproxy.wire.message import UNREADABLE, Message, Notification, Request, RequestId
 from mcproxy.wire.peer import Peer
 
@@ -35,6 +37,8 @@ _EVENTS = (
     mcp.RESOURCES_CHANGED,
     mcp.RESOURCE_UPDATED,
 )
+
+_UNKNOWN: Mapping[str, Json] = MappingProxyType({})  # the definition of a tool that is not listed
 
 _encode = msgspec.json.Encoder().encode
 
@@ -136,17 +140,23 @@ class ServerSession:
         return lists[method]
 
     async def call_tool(
-        self, exchange: Exchange, tool: str, arguments: Mapping[str, Json]
+        self,
+        exchange: Exchange,
+        tool: str,
+        arguments: Mapping[str, Json],
+        definition: Mapping[str, Json] = _UNKNOWN,
     ) -> ToolResult:
-        """Call a tool. Raises RpcError for a JSON-RPC error, PeerClosed when the server dies."""
+        """Call a tool; what its server makes a task of is awaited. Raises RpcError for a JSON-RPC
+        error, PeerClosed when the server dies."""
         params: JsonObject = {"name": tool, "arguments": dict(arguments)}
+        asked = not self.modern and wants_task(definition, self.info.capabilities)
+        if asked:
+            params[mcp.TASK] = {}
         raw = await self._rounds(exchange, mcp.CALL_TOOL, params)
-        try:
-            head = _call_head.decode(raw)
-        except UNREADABLE as error:
-            raise RpcError(
-                RpcError.INTERNAL_ERROR, f"the reply is no tool result: {error}"
-            ) from error
+        head = _head_of_result(raw)
+        if asked or (self.modern and head.resultType == mcp.TASK):
+            raw = await ServerTask(self.request, exchange, stateless=self.modern).outcome(raw)
+            head = _head_of_result(raw)
         if head.resultType is None:  # as it is in the handshake era
             return ToolResult(raw, head.isError)
         return ToolResult(raw, head.isError, kind=self._kind(exchange, head))
@@ -307,6 +317,14 @@ class ServerSession:
             self._log_level = wanted
             with contextlib.suppress(RpcError):
                 await self._request(mcp.SET_LOG_LEVEL, {"level": wanted})
+
+
+def _head_of_result(raw: bytes) -> _CallHead:
+    try:
+        return _call_head.decode(raw)
+    except UNREADABLE as error:
+        text = f"the reply is no tool result: {error}"
+        raise RpcError(RpcError.INTERNAL_ERROR, text) from error
 
 
 def _wanted(raw: bytes) -> _InputRequired | None:

@@ -191,10 +191,13 @@ class ServerCalls:
         Raises ServerDown, CallTimeout or UpstreamError.
         """
 
-        async def work(session: ServerSession, exchange: Exchange) -> ToolResult:
-            return await session.call_tool(exchange, ref.tool, arguments)
+        tool = self._tools().get(ref.tool)
+        definition = tool.definition if tool else {}
 
-        safe = _is_safe(self._tools().get(ref.tool))
+        async def work(session: ServerSession, exchange: Exchange) -> ToolResult:
+            return await session.call_tool(exchange, ref.tool, arguments, definition)
+
+        safe = mcp.is_repeatable(definition.get("annotations"))
         bound = GuardedCall(ref, self._times().of(ref.tool), exchange, safe=safe)
         return await self._guard.through(bound, work)
 
@@ -254,8 +257,3 @@ class ServerCalls:
             with contextlib.suppress(RpcError, TimeoutError):
                 async with asyncio.timeout(WATCH_SECS):
                     await session.watch(NOBODY, uri, wanted=True)
-
-
-def _is_safe(tool: Tool | None) -> bool:
-    """Whether a call may be sent again without harm."""
-    return tool is not None and mcp.is_repeatable(tool.definition.get("annotations"))
