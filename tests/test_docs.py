@@ -222,6 +222,7 @@ CALLS: dict[str, CallError] = {
         ),
         call_errors.TooLarge(REF, "value", 2, 1),
         call_errors.UnknownOutcome(REF, succeeded=False),
+        call_errors.StateUnavailable("Connection refused"),
         call_errors.NotKept(REF, "api.result", "r9", []),
     )
 }

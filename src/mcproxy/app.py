@@ -19,7 +19,7 @@ from mcproxy.commands.stubs import StubWriter, WhatIsLearned
 from mcproxy.config.config_warnings import of_the_next_start
 from mcproxy.config.hooks import RefreshHooks
 from mcproxy.config.load import Loaded
-from mcproxy.config.state import STORE_FILE, state_directory
+from mcproxy.config.state import state_directory
 from mcproxy.exchange import Tenant, Upstream
 from mcproxy.gateway.approval_records import ApprovalRecords
 from mcproxy.gateway.approvals import Approvals
@@ -44,7 +44,7 @@ from mcproxy.page.facts import Health
 from mcproxy.page.parts import Console
 from mcproxy.policy.access import Policy, policy_of, usable
 from mcproxy.policy.audit import AuditLog
-from mcproxy.policy.limits import RateLimiter, capacities
+from mcproxy.policy.limits import RateLimiter, capacities, own_rates, shared_rates
 from mcproxy.policy.namespaces import learned_servers
 from mcproxy.policy.verifier import Verifier, authority_of
 from mcproxy.queues import Gate, Queues
@@ -53,8 +53,7 @@ from mcproxy.sandbox.installer import Installer
 from mcproxy.sandbox.packages import Packages
 from mcproxy.sandbox.pool import Pool, PoolSettings, egress_of
 from mcproxy.sandbox.profile import Profile, profile_for
-from mcproxy.store.interface import DECISIONS_BOUNDS, DECISIONS_FILE, StoreBounds
-from mcproxy.store.local_store import LocalStore
+from mcproxy.store.opening import stores_of
 from mcproxy.types import (
     Caller,
     CallTool,
@@ -109,7 +108,8 @@ class App:
         self._refreshes = Refreshes(hooks, self._refresh_hooks)
         self._stubs = StubWriter()
         state = state_directory(loaded.environment)
-        self._decisions = LocalStore(state / DECISIONS_FILE, DECISIONS_BOUNDS)
+        stores = stores_of(loaded)
+        self._store, self._decisions = stores.kept, stores.decisions
         self._ledger = DefinitionLedger(self._decisions, lambda: self._on_change("tools_changed"))
         self._ledger.use(loaded.config)
         self._live = Live(self._fleet.views, self._publish, self._refreshes, self._ledger.judged)
@@ -125,7 +125,6 @@ class App:
             egress_of,
             self._packages.get,
         )
-        limiter = RateLimiter(time.monotonic)
         self._queues = Queues(capacities(self._policy))
         self._metrics = Metrics()
         self.activity = Activity()
@@ -144,12 +143,12 @@ class App:
             self._discreet(fleet.unwatch),
         )
         results = loaded.config.results
-        bounds = StoreBounds(owner_bytes=results.keep_mb << 20)
-        self._store = LocalStore(state / STORE_FILE if results.persist else None, bounds)
+        shared = stores.shared
+        rates = shared_rates(shared.take) if shared else own_rates(RateLimiter(time.monotonic))
         self._learning = Learning(self._store, self._masked, self._show_stubs)
         keeping = Keeping(self._store, results.ttl_secs, results.inline_kb << 10)
         calls = CallServices(
-            limiter.take,
+            rates,
             self._queues.entered,
             self._audit,
             Approvals(ApprovalRecords(self._decisions), keeping, self._audit),
@@ -168,18 +167,23 @@ class App:
 
         Waits at the start until the servers are up, at most ``manifests.startup_dwell_secs``, so
         that the first client sees their tools, and for the hooks before the first manifest. Raises
-        SandboxUnavailable when the sandbox cannot reach ``sandbox.min_level``.
+        SandboxUnavailable when the sandbox cannot reach ``sandbox.min_level``, and StateUnavailable
+        where the store that gateways share is not there.
         """
         self._reloader.hear_hangups()
+        async with self._store, self._decisions:
+            await self._ledger.load()
+            async with self._running_on_stores():
+                yield
+
+    @contextlib.asynccontextmanager
+    async def _running_on_stores(self) -> AsyncIterator[None]:
         async with (
-            self._store,
-            self._decisions,
             self._packages,
             self._pool,
             self.gateway.running(),
             asyncio.TaskGroup() as tasks,
         ):
-            await self._ledger.load()
             dwell_secs = self._loaded.config.manifests.startup_dwell_secs
             dwell_end = asyncio.get_running_loop().time() + dwell_secs
             servers = tasks.create_task(self._fleet.run(), name="fleet")

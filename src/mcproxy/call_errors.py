@@ -14,6 +14,7 @@
     ├── ServerDown         server_down
     ├── UnknownOutcome     unknown_outcome
     ├── NotKept            not_kept
+    ├── StateUnavailable   state_unavailable
     ├── UpstreamError      upstream_error: the server answered with a JSON-RPC error
     └── TooLarge           too_large
 
@@ -29,6 +30,7 @@ from mcproxy.errors import McproxyError, RpcError
 from mcproxy.types import Capacity, Json, ToolRef, ToolResult
 
 _MAX_NAME_CHARS = 200  # of a name in a message
+STATE_RETRY_SECS = 5  # a store that starts anew takes a few
 _MAX_KEPT_SHOWN = 20  # names of what a session keeps, in a message
 
 
@@ -257,6 +259,22 @@ class NotKept(CallError):
             ref,
             f"{what} has no {_cut(name)!r} in this session: it was never kept, or not used for too "
             f"long. It has: {there}.",
+        )
+
+
+class StateUnavailable(CallError):
+    """What several gateways share cannot be reached; nothing was done. ``fault`` is what the store
+    said."""
+
+    code = "state_unavailable"
+    retryable = True
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(
+            ToolRef("", ""),
+            f"The gateway cannot reach the state that it shares with others: {fault}. Nothing was "
+            f"done; try again in {STATE_RETRY_SECS} s.",
+            retry_after=STATE_RETRY_SECS,
         )
 
 

@@ -123,14 +123,13 @@ def stubs(arguments: argparse.Namespace, screen: Screen) -> int:
     """Typed stubs of all tools."""
     from mcproxy import trial
     from mcproxy.commands import stubs
-    from mcproxy.config.state import STORE_FILE
     from mcproxy.policy.access import policy_of
 
     loaded = load_chosen(config_path(arguments))
     settings = loaded.config.manifests.typed_stub_generation
     output = arguments.output or Path(settings.output_dir)
     policy = policy_of(loaded.config)
-    learned = partial(stubs.learned_before, loaded.config, state() / STORE_FILE)
+    learned = partial(stubs.learned_before, loaded)
     report = stubs.run(lambda: trial.learn(loaded), policy, output, settings.languages, learned)
     return _told(report, screen, arguments)
 

@@ -18,6 +18,7 @@ from mcproxy.commands.screen import Screen
 
 if TYPE_CHECKING:
     from mcproxy.commands.gateway_client import Work
+    from mcproxy.store.opening import OpenedStore
 
 TOKEN_VARIABLE = "MCPROXY_TOKEN"  # noqa: S105  its name
 
@@ -130,11 +131,11 @@ def approvals(arguments: argparse.Namespace, screen: Screen) -> int:
     from mcproxy.commands import approvals
 
     if arguments.action is None:
-        report = approvals.show(state())
+        report = approvals.show(_decisions(arguments))
     elif arguments.id is None:
         raise WrongUsage(f"approvals {arguments.action}: an ID is needed")
     else:
-        report = approvals.settle(state(), arguments.action, arguments.id)
+        report = approvals.settle(_decisions(arguments), arguments.action, arguments.id)
     return screen.report(report, as_json=arguments.json)
 
 
@@ -142,8 +143,17 @@ def trust(arguments: argparse.Namespace, screen: Screen) -> int:
     """What servers say now and did not before."""
     from mcproxy.commands import trust
 
-    report = trust.run(state(), arguments.server, arguments.tool, only_show=arguments.show)
+    report = trust.run(
+        _decisions(arguments), arguments.server, arguments.tool, only_show=arguments.show
+    )
     return screen.report(report, as_json=arguments.json)
+
+
+def _decisions(arguments: argparse.Namespace) -> "OpenedStore":
+    """Where the gateway that is meant keeps what people decide."""
+    from mcproxy.store.opening import stores_of
+
+    return stores_of(load_chosen(config_path(arguments))).decisions
 
 
 def completion(arguments: argparse.Namespace, screen: Screen) -> int:

@@ -14,7 +14,7 @@ from tests.config.test_reference import fields, sections
 EXAMPLE: JsonObject = json.loads(
     (Path(__file__).parents[2] / "mcp-servers.v2.example.json").read_text(encoding="utf-8")
 )
-SECRETS = ("GITHUB_TOKEN", "TICKETS_TOKEN", "ALICE_TOKEN")
+SECRETS = ("GITHUB_TOKEN", "TICKETS_TOKEN", "ALICE_TOKEN", "STATE_SECRET")
 
 
 def counting(value: Json) -> Json:
@@ -57,7 +57,7 @@ def test_it_loads_as_it_is_without_any_variable() -> None:
 @pytest.mark.requirement("example.complete")
 def test_every_comment_is_a_setting_that_would_count(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in SECRETS:
-        monkeypatch.setenv(name, "a-value-of-some-length")
+        monkeypatch.setenv(name, "a-value-of-some-length-that-nobody-guesses")
     assert isinstance(WHOLE, dict)
     assert set(load_document(WHOLE).config.servers) == {"calc", "notes", "github", "tickets"}
 

@@ -6,6 +6,7 @@ by the test: each line of a script is ``say N``, ``progress TEXT``, ``ask METHOD
 import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ from mcproxy.observe.activity import Activity
 from mcproxy.observe.metrics import Metrics
 from mcproxy.policy.access import Policy, policy_of
 from mcproxy.policy.audit import AuditLog
+from mcproxy.policy.limits import RateLimiter, own_rates
 from mcproxy.policy.origins import bind_to
 from mcproxy.queues import Gate, Queues
 from mcproxy.store.interface import StoreBounds
@@ -153,7 +155,8 @@ class World:
         learning = Learning(self.store, str)
         keeping = Keeping(self.store, ttl_secs=60, inline_bytes=16 << 10)
         approvals = Approvals(ApprovalRecords(self.store), keeping, audit)
-        held_back = (lambda *_: None, Queues().entered, audit, approvals)
+        rates = own_rates(RateLimiter(time.monotonic))
+        held_back = (rates, Queues().entered, audit, approvals)
         calls = CallServices(*held_back, scripts.serve, _nothing, Activity(), learning)
         services = Services(scripts.run, calls, upstream, keeping, Metrics())
         self.gateway = Gateway(lambda: self.snapshot, services, quiet_secs)

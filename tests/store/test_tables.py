@@ -1,14 +1,20 @@
-"""What every place to keep things in does alike: one table, run over memory and over a file."""
+"""What every place to keep things in does alike: one table, run over memory, over a file, and over
+a store that gateways share."""
 
+import secrets
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from mcproxy.store.interface import Medium, StoreBounds
+from mcproxy.store.interface import Medium, StoreBounds, Update
 from mcproxy.store.memory_tables import MemoryTables
+from mcproxy.store.shared_store import SharedStore
 from mcproxy.store.sqlite_tables import SqliteTables
+from tests.shared_state import NEEDED, StateServer, state_server
 
 TTL = 10.0
 
@@ -32,22 +38,71 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "file"])
+class SharedTables:
+    """The shared store from outside of its event loop."""
+
+    def __init__(self, store: SharedStore, portal: BlockingPortal) -> None:
+        self._store, self._portal = store, portal
+
+    def transaction(self) -> AbstractContextManager[None]:
+        return nullcontext()  # each operation is one
+
+    def close(self) -> None:
+        pass
+
+    def put(self, owner: str, key: str, value: bytes, ttl_secs: float) -> None:
+        self._portal.call(self._store.put, owner, key, value, ttl_secs)
+
+    def get(self, owner: str, key: str) -> bytes | None:
+        return self._portal.call(self._store.get, owner, key)
+
+    def remove(self, owner: str, key: str) -> bool:
+        return self._portal.call(self._store.remove, owner, key)
+
+    def keys(self, owner: str, prefix: str) -> list[str]:
+        return self._portal.call(self._store.keys, owner, prefix)
+
+    def append(self, owner: str, key: str, entry: bytes, ttl_secs: float) -> None:
+        self._portal.call(self._store.append, owner, key, entry, ttl_secs)
+
+    def entries(self, owner: str, key: str) -> list[bytes]:
+        return self._portal.call(self._store.entries, owner, key)
+
+    def update(self, owner: str, key: str, change: Update, ttl_secs: float) -> bytes:
+        return self._portal.call(self._store.update, owner, key, change, ttl_secs)
+
+    def purge(self) -> None:
+        self._portal.call(self._store.purge)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateServer]:
+    yield from state_server(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture(params=["memory", "file", pytest.param("shared", marks=NEEDED)])
 def make(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Make]:
-    made: list[Medium] = []
+    with ExitStack() as opened:
 
-    def tables(bounds: StoreBounds) -> Medium:
-        medium: Medium
-        if request.param == "memory":
-            medium = MemoryTables(bounds, clock)
-        else:
-            medium = SqliteTables(tmp_path / "state" / "store.db", bounds, clock)
-        made.append(medium)
-        return medium
+        def shared(bounds: StoreBounds) -> SharedTables:
+            server: StateServer = request.getfixturevalue("server")
+            portal = opened.enter_context(start_blocking_portal())
+            store = portal.call(SharedStore, server.url, secrets.token_hex(4), bounds, clock)
+            opened.enter_context(portal.wrap_async_context_manager(store))
+            return SharedTables(store, portal)
 
-    yield tables
-    for medium in made:
-        medium.close()
+        def tables(bounds: StoreBounds) -> Medium:
+            if request.param == "shared":
+                return shared(bounds)
+            local = (
+                MemoryTables(bounds, clock)
+                if request.param == "memory"
+                else SqliteTables(tmp_path / "state" / "store.db", bounds, clock)
+            )
+            opened.callback(local.close)
+            return local
+
+        yield tables
 
 
 @pytest.fixture

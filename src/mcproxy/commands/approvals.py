@@ -1,27 +1,25 @@
 """``mcproxy approvals``: the calls that wait for a person, and what the person says.
 
-Works on the state directory, which belongs to whoever runs the gateway: no client of a gateway can
-reach it by a network.
+Works on the gateway's store: a file in the state directory, or what several gateways share. It
+belongs to whoever runs them; no client can reach it.
 """
 
 import asyncio
 from datetime import UTC, datetime
-from pathlib import Path
 
 import msgspec
 
 from mcproxy.commands.report import PROBLEMS, CommandReport
 from mcproxy.gateway.approval_records import STATES, ApprovalRecord, ApprovalRecords, Settled
-from mcproxy.store.interface import DECISIONS_BOUNDS, DECISIONS_FILE
-from mcproxy.store.local_store import LocalStore
+from mcproxy.store.opening import OpenedStore
 from mcproxy.types import Json
 
 ACTIONS = tuple(STATES)
 
 
-def show(state: Path) -> CommandReport:
+def show(decisions: OpenedStore) -> CommandReport:
     """Those that wait, the oldest first."""
-    waiting = asyncio.run(_listed(state))
+    waiting = asyncio.run(_listed(decisions))
     lines = [line for record in waiting for line in _told(record)]
     shown: list[Json] = [msgspec.to_builtins(record) for record in waiting]
     return CommandReport(
@@ -29,9 +27,9 @@ def show(state: Path) -> CommandReport:
     )
 
 
-def settle(state: Path, action: str, id_: str) -> CommandReport:
+def settle(decisions: OpenedStore, action: str, id_: str) -> CommandReport:
     """Approve or refuse one."""
-    record = asyncio.run(_settled(state, id_, STATES[action]))
+    record = asyncio.run(_settled(decisions, id_, STATES[action]))
     if record is None:
         told = f"no call waits as {id_!r}; `mcproxy approvals` lists those that do"
         return CommandReport((told,), PROBLEMS)
@@ -40,17 +38,13 @@ def settle(state: Path, action: str, id_: str) -> CommandReport:
     return CommandReport((told,), facts={"settled": msgspec.to_builtins(record)})
 
 
-def _store(state: Path) -> LocalStore:
-    return LocalStore(state / DECISIONS_FILE, DECISIONS_BOUNDS)
-
-
-async def _listed(state: Path) -> list[ApprovalRecord]:
-    async with _store(state) as store:
+async def _listed(decisions: OpenedStore) -> list[ApprovalRecord]:
+    async with decisions as store:
         return await ApprovalRecords(store).listed()
 
 
-async def _settled(state: Path, id_: str, said: Settled) -> ApprovalRecord | None:
-    async with _store(state) as store:
+async def _settled(decisions: OpenedStore, id_: str, said: Settled) -> ApprovalRecord | None:
+    async with decisions as store:
         return await ApprovalRecords(store).settle(id_, said)
 
 

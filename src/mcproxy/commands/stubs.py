@@ -16,7 +16,9 @@ from typing import Literal, TypeAlias
 from mcproxy.cancellation import checkpoint
 from mcproxy.commands.files import replace_file
 from mcproxy.commands.report import GOOD, PROBLEMS, CommandReport
-from mcproxy.config.model import Config, StubGeneration
+from mcproxy.config.load import Loaded
+from mcproxy.config.model import StubGeneration
+from mcproxy.config.state import STORE_FILE, state_directory
 from mcproxy.gateway.learning import Learning
 from mcproxy.gateway.snapshot import take_snapshot
 from mcproxy.manifest.learned import Returns, unlearned
@@ -25,8 +27,7 @@ from mcproxy.manifest.stubs.python import python_stub
 from mcproxy.manifest.stubs.typescript import typescript_stub
 from mcproxy.policy.access import Policy
 from mcproxy.policy.namespaces import learned_servers
-from mcproxy.store.interface import StoreBounds
-from mcproxy.store.local_store import LocalStore
+from mcproxy.store.opening import OpenedStore, stores_of
 from mcproxy.types import JsonObject
 
 Language: TypeAlias = Literal["python", "typescript"]
@@ -145,15 +146,17 @@ def run(
     return CommandReport((*lines, *lacking), PROBLEMS if lacking else GOOD, facts)
 
 
-def learned_before(config: Config, store: Path, manifest: Manifest) -> Returns:
-    """What gateways with this store have learned of these tools."""
-    known = config.results.persist and store.exists()
+def learned_before(loaded: Loaded, manifest: Manifest) -> Returns:
+    """What gateways with this configuration have learned of these tools."""
+    config, file = loaded.config, state_directory(loaded.environment) / STORE_FILE
+    if config.state.url is None and not (config.results.persist and file.exists()):
+        return unlearned
     learnable = manifest.visible_to(learned_servers(config))
-    return asyncio.run(_learned_before(store, learnable)) if known else unlearned
+    return asyncio.run(_learned_before(stores_of(loaded).kept, learnable))
 
 
-async def _learned_before(path: Path, manifest: Manifest) -> Returns:
-    async with LocalStore(path, StoreBounds()) as store:
+async def _learned_before(kept: OpenedStore, manifest: Manifest) -> Returns:
+    async with kept as store:
         learning = Learning(store, str)
         learning.follow(manifest)
         await learning.read()

@@ -1,11 +1,10 @@
 """``mcproxy trust``: what servers say of their tools now and did not before, and accepting it.
 
-Works on the state directory, as ``approvals`` does.
+Works on the gateway's store, as ``approvals`` does.
 """
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from mcproxy.commands.report import PROBLEMS, CommandReport
 from mcproxy.gateway.definition_ledger import accept, remembered
@@ -17,23 +16,24 @@ from mcproxy.policy.definition_records import (
     name_of,
     read_back,
 )
-from mcproxy.store.interface import DECISIONS_BOUNDS, DECISIONS_FILE
-from mcproxy.store.local_store import LocalStore
+from mcproxy.store.opening import OpenedStore
 from mcproxy.types import JsonObject
 
 Waiting = Mapping[str, Mapping[str, SeenDefinition]]
 ALSO_ITSELF = "description"  # how the server's own words are named
 
 
-def run(state: Path, server: str | None, tool: str | None, *, only_show: bool) -> CommandReport:
+def run(
+    decisions: OpenedStore, server: str | None, tool: str | None, *, only_show: bool
+) -> CommandReport:
     """Show what is held, of all servers, of one, or one tool; accept what was named."""
-    return asyncio.run(_run(state, server, tool, only_show=only_show))
+    return asyncio.run(_run(decisions, server, tool, only_show=only_show))
 
 
 async def _run(
-    state: Path, server: str | None, tool: str | None, *, only_show: bool
+    decisions: OpenedStore, server: str | None, tool: str | None, *, only_show: bool
 ) -> CommandReport:
-    async with LocalStore(state / DECISIONS_FILE, DECISIONS_BOUNDS) as store:
+    async with decisions as store:
         waiting = _chosen(await remembered(store), server, tool)
         facts: JsonObject = {"held": {name: _facts(each) for name, each in waiting.items()}}
         lines = [line for name, each in waiting.items() for line in _told(name, each)]

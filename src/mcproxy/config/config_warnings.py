@@ -33,7 +33,9 @@ def of_the_next_start(before: Config, now: Config) -> Iterator[str]:
         if getattr(before.sandbox, name) != getattr(now.sandbox, name):
             yield f"sandbox.{name}"
     yield from (
-        name for name in ("results", "audit") if getattr(before, name) != getattr(now, name)
+        name
+        for name in ("results", "state", "audit")
+        if getattr(before, name) != getattr(now, name)
     )
 
 

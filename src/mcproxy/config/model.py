@@ -16,6 +16,7 @@ from mcproxy.config.fields import Name, Pause, Seconds, Section, Text, no_boolea
 from mcproxy.config.hooks import RefreshHooks, ServerHooks
 from mcproxy.config.hosts import origin, served_host
 from mcproxy.config.sandbox import Sandbox, SandboxOverride
+from mcproxy.config.state import SharedState
 from mcproxy.types import Json, JsonObject
 
 ANY = "*"  # in a token's namespaces and in allowed_origins
@@ -341,6 +342,7 @@ class Config(Section):
     audit: Audit = Audit()
     sandbox: Sandbox = Sandbox()
     results: Results = Results()
+    state: SharedState = SharedState()
     page: Annotated[
         PageConfig, BeforeValidator(_page, json_schema_input_type=PageConfig | bool)
     ] = PageConfig()

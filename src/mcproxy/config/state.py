@@ -1,4 +1,4 @@
-"""What is kept between runs: where it lies, and how a file of it is written.
+"""What is kept between runs: where it lies, how a file of it is written, and the section ``state``.
 
 Knows nothing of what is kept. It may be a secret, so nobody else may read it.
 """
@@ -8,10 +8,69 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
+from mcproxy.config.fields import Name, Section, refusal
+
+_SCHEMES: Final = ("valkey", "valkeys", "redis", "rediss", "unix")
+_MIN_SECRET_CHARS: Final = 32  # nobody guesses 128 bits, however they are written
 
 _FOLDER_MODE, _FILE_MODE = 0o700, 0o600
 
 STORE_FILE = "store.db"  # in the state's directory
+
+
+def _store_url(url: str) -> str:
+    """The URL of a store; no message has it, for it may have a password."""
+    try:
+        parts = urlsplit(url)
+        told = parts.path if parts.scheme == "unix" else parts.hostname
+        known = parts.scheme in _SCHEMES and bool(told) and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise refusal(
+            "is not the URL of a Valkey or Redis store",
+            "valkey://host:6379/0, rediss://user:${PASSWORD}@host:6379/0, unix:///path",
+        )
+    return url
+
+
+def _long_enough(secret: str) -> str:
+    if len(secret) < _MIN_SECRET_CHARS:
+        raise refusal(
+            f"must have at least {_MIN_SECRET_CHARS} characters", "openssl rand -hex 32 makes one"
+        )
+    return secret
+
+
+class SharedState(Section):
+    """What several gateways share, and where."""
+
+    url: Annotated[str, AfterValidator(_store_url)] | None = Field(
+        default=None,
+        description="A Valkey or Redis store that several gateways share, for instance "
+        "'valkey://host:6379/0'; null: a file in the state directory.",
+        repr=False,
+    )
+    prefix: Name = Field(
+        default="mcproxy", description="The store's keys begin so; that of other gateways differs."
+    )
+    secret: Annotated[str, AfterValidator(_long_enough)] | None = Field(
+        default=None,
+        description="What gateways sign with that carry on each other's requests; null: it is made "
+        "once, and kept in the store.",
+        repr=False,
+    )
+
+    @property
+    def passwords(self) -> frozenset[str]:
+        """What of it is secret."""
+        password = urlsplit(self.url or "").password
+        return frozenset(one for one in (password, self.secret) if one)
 
 
 def state_directory(environment: Mapping[str, str]) -> Path:

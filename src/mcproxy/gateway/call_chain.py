@@ -33,6 +33,7 @@ from mcproxy.manifest.tool_schema import ToolSchema
 from mcproxy.observe.activity import Activity, SeenExecution
 from mcproxy.observe.redact import Redactor
 from mcproxy.policy.audit import Actor, AuditLog, actor
+from mcproxy.policy.limits import Take
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import CallTool, Json, JsonObject, Tool, ToolRef, ToolResult
 from mcproxy.wire.message import MAX_DEPTH, is_deep
@@ -41,10 +42,6 @@ _MAX_PROGRESS_CHARS = 300
 READ_RESOURCE = "read_resource"  # of the gateway's own services
 
 _encode = msgspec.json.Encoder().encode
-
-Take = Callable[[str, str, int], float | None]
-"""Takes a token from the bucket of a caller and namespace with so many calls a minute; gives the
-seconds to wait where there is none."""
 
 Enter = Callable[[ToolRef, Collection[str], str], AbstractAsyncContextManager[None]]
 """Holds a place in each of these namespaces on behalf of a caller, for what the first names. Waits
@@ -180,7 +177,7 @@ def limited(caller: str, namespace: Namespace, take: Take, call: CallTool) -> Ca
     async def limited_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
         within = namespace.through(ref.server)
         if within.rate_limit is not None:
-            wait = take(caller, within.name, within.rate_limit)
+            wait = await take(caller, within.name, within.rate_limit)
             if wait is not None:
                 raise RateLimited(ref, within.name, within.rate_limit, wait)
         return await call(ref, arguments)

@@ -14,6 +14,8 @@ from types import MappingProxyType
 
 import msgspec
 
+from mcproxy.call_errors import StateUnavailable
+from mcproxy.cancellation import checkpoint
 from mcproxy.config.model import Config, Trust
 from mcproxy.policy.definition_records import (
     Judged,
@@ -102,22 +104,29 @@ class DefinitionLedger:
     async def run(self) -> None:
         """Write what changed, and look for what was accepted, until cancelled."""
         while True:
-            waits = any(map(held, self._records.values()))
+            checkpoint()
+            waits = self._unwritten or any(map(held, self._records.values()))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECS if waits else None):
                     await self._news.wait()
             self._news.clear()
-            while self._unwritten:
-                await self._write(self._unwritten.pop())
-            await self._look()
+            with contextlib.suppress(StateUnavailable):  # then what is unwritten waits
+                for server in list(self._unwritten):
+                    await self._write(server)
+                await self._look()
 
     async def _write(self, server: str) -> None:
         ours = self._records[server]
+        self._unwritten.discard(server)
 
         def change(stored: bytes | None) -> bytes:
             return _encode(merged(_record(stored) if stored else {}, ours))
 
-        await self._store.update(_OWNER, server, change, KEPT_SECS)
+        try:
+            await self._store.update(_OWNER, server, change, KEPT_SECS)
+        except StateUnavailable:
+            self._unwritten.add(server)
+            raise
 
     async def _look(self) -> None:
         for server, record in list(self._records.items()):

@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from mcproxy.call_errors import StateUnavailable
 from mcproxy.cancellation import checkpoint
 from mcproxy.manifest.learned import Harmless, Learned, ResultShape, learned_from, merged, observed
 from mcproxy.manifest.model import Manifest, ServerPart
@@ -137,6 +138,8 @@ class Learning:
             checkpoint()
             try:
                 await self._follow_up()
+            except StateUnavailable as fault:
+                log.debug("what was seen of a result is not kept: %s", fault)
             except Exception:  # what is not learned is no reason to end the gateway
                 log.exception("a fault in what is learned of results")
 

@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mcproxy import mcp
-from mcproxy.call_errors import Busy, InvalidArguments
+from mcproxy.call_errors import Busy, InvalidArguments, StateUnavailable
 from mcproxy.exchange import NOTHING, Exchange
 from mcproxy.gateway.arguments import (
     ArgumentFault,
@@ -153,11 +153,14 @@ class MetaTools:
         self._ended(who, seen, arguments.code, outcome)
         to_resume = outcome.error is not None and journal.began
         if to_resume:
-            await journal.kept()
-            outcome = dataclasses.replace(outcome, notes=(_how_to_go_on(who), *outcome.notes))
+            outcome = _noted(outcome, await _resumable(journal, who))
         if names := _kept_for_nobody(owner, context, outcome):
-            outcome = dataclasses.replace(outcome, notes=(_how_to_keep(names), *outcome.notes))
-        told = await self._told(outcome, kept, who.execution, to_resume=to_resume)
+            outcome = _noted(outcome, _how_to_keep(names))
+        try:
+            told = await self._told(outcome, kept, who.execution, to_resume=to_resume)
+        except StateUnavailable as fault:  # the script has run: its client is to know what came
+            reply = Reply(_noted(outcome, _not_kept(fault)), self._keeping.inline_bytes)
+            return reply.result({"execution": who.execution}, References())
         for each in watches:
             told = await each.completed(outcome, told)
         return told
@@ -257,6 +260,22 @@ def _limits(arguments: ExecuteArguments, namespace: Namespace) -> Limits:
             "can be left out."
         )
     return dataclasses.replace(limits, timeout_secs=secs)
+
+
+def _noted(outcome: Outcome, note: str) -> Outcome:
+    return dataclasses.replace(outcome, notes=(note, *outcome.notes))
+
+
+def _not_kept(fault: StateUnavailable) -> str:
+    return f"nothing of this reply is kept for later: {fault.message}"
+
+
+async def _resumable(journal: Journal, who: Actor) -> str:
+    try:
+        await journal.kept()
+    except StateUnavailable as fault:
+        return _not_kept(fault)
+    return _how_to_go_on(who)
 
 
 def _how_to_go_on(who: Actor) -> str:

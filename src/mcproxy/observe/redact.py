@@ -98,7 +98,10 @@ def secrets_of(loaded: Loaded) -> frozenset[str]:
     written = plaintexts(loaded.config.model_dump(mode="json"))
     plain = {each.secret for each in written if each.sure}
     tokens = {token.token for token in loaded.config.auth.tokens if token.token}
-    return frozenset(loaded.secrets | plain | tokens | proxy_secrets(loaded.environment))
+    passwords = loaded.config.state.passwords
+    return frozenset(
+        loaded.secrets | plain | tokens | passwords | proxy_secrets(loaded.environment)
+    )
 
 
 def _without_shapes(text: str) -> str:

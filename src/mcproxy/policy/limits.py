@@ -1,8 +1,8 @@
 """How often a caller may call tools in a namespace (token buckets), and how many executions and
 direct calls may be under way there.
 
-The clock is passed in; nothing here waits, which is the matter of ``queues``. Knows no tool and no
-request: whoever is refused gets a time and decides.
+The clock is passed in; nothing here waits for its turn, which is the matter of ``queues``. Knows no
+tool and no request: whoever is refused gets a time and decides.
 
 An execution counts in its namespace; in a group, which is no way around the limits of its members,
 in every one of them. A direct call counts in the member through which its server is reached. What
@@ -10,10 +10,11 @@ a script calls is part of its execution: it takes no further place, so that noth
 itself.
 """
 
+import json
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from mcproxy.policy.access import Policy
 from mcproxy.types import Capacity
@@ -25,6 +26,14 @@ BURST_MINUTES: Final = 0.25
 MAX_BUCKETS: Final = 10_000
 # Waiting exactly as long as told must be enough, whatever the rounding.
 ROUNDING: Final = 1e-9
+
+
+TakeToken: TypeAlias = Callable[[str, float, int], Awaitable[float | None]]
+"""Takes a token from a shared bucket that holds so many and gains so many a minute; gives the
+seconds to wait where there is none. Raises StateUnavailable."""
+
+Take: TypeAlias = Callable[[str, str, int], Awaitable[float | None]]
+"""As ``RateLimiter.take``, wherever the buckets are. Raises StateUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +65,36 @@ class RateLimiter:
         return None
 
 
+def own_rates(limiter: RateLimiter) -> Take:
+    """What counts in the buckets of this gateway."""
+
+    async def taken(caller: str, namespace: str, per_minute: int) -> float | None:
+        return limiter.take(caller, namespace, per_minute)
+
+    return taken
+
+
+def shared_rates(take: TakeToken) -> Take:
+    """What counts in buckets that several gateways share."""
+
+    async def taken(caller: str, namespace: str, per_minute: int) -> float | None:
+        return await take(json.dumps([caller, namespace]), burst(per_minute), per_minute)
+
+    return taken
+
+
+def burst(per_minute: int) -> float:
+    """How many calls may come at once."""
+    return max(1.0, per_minute * BURST_MINUTES)
+
+
 def refilled(bucket: Bucket | None, per_minute: int, now: float) -> Bucket:
     """The bucket as it is now; one that never was is full."""
-    burst = max(1.0, per_minute * BURST_MINUTES)
+    most = burst(per_minute)
     if bucket is None:
-        return Bucket(burst, now)
+        return Bucket(most, now)
     gained = (now - bucket.at) * per_minute / 60
-    return Bucket(min(burst, bucket.calls + gained), now)
+    return Bucket(min(most, bucket.calls + gained), now)
 
 
 def capacities(policy: Policy) -> Mapping[str, Capacity]:
