@@ -149,7 +149,8 @@ class ServerSession:
         """Call a tool; what its server makes a task of is awaited. Raises RpcError for a JSON-RPC
         error, PeerClosed when the server dies."""
         params: JsonObject = {"name": tool, "arguments": dict(arguments)}
-        asked = not self.modern and wants_task(definition, self.info.capabilities)
+        can = self.info.capabilities  # few servers have tasks: the others' tools are not looked at
+        asked = "tasks" in can and not self.modern and wants_task(definition, can)
         if asked:
             params[mcp.TASK] = {}
         raw = await self._rounds(exchange, mcp.CALL_TOOL, params)
