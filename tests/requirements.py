@@ -72,6 +72,10 @@ REQUIREMENTS: dict[str, str] = {
     "trust.remembered": "definitions that were seen, and accepted, survive a restart",
     "trust.settings": "trust warn and off hold nothing; warn tells the log",
     "trust.instructions": "a server's own description is held like a definition",
+    "trust.prompts": "a prompt that became dangerous is neither listed nor given until accepted",
+    "trust.renamed": "a renamed tool is graded against what it was, known by its likeness",
+    "trust.strict": "trust strict holds every change of meaning, and tools that a server adds",
+    "trust.shown": "what a person accepts is the definition that was shown, and no later one",
     "trust.shadow": "a tool that a known server adds under the name of another's tool is held",
     "trust.grades": "definitions are graded by what is new in them, with reasons",
     "trust.measured": (
@@ -87,6 +91,9 @@ REQUIREMENTS: dict[str, str] = {
     "ask.approvals": (
         "where nobody can be asked the call waits, for mcproxy approvals to approve it once or to "
         "refuse it"
+    ),
+    "ask.elsewhere": (
+        "approvals and trust with --url work as on the gateway's machine, for tokens of '*' alone"
     ),
     "ask.resume": "a script whose call was approved meanwhile goes on when it is resumed",
     "ask.shown": "what a person is shown of a call is what is sent, secrets masked and marked",

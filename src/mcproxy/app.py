@@ -110,7 +110,8 @@ class App:
         state = state_directory(loaded.environment)
         stores = stores_of(loaded)
         self._store, self._decisions = stores.kept, stores.decisions
-        self._ledger = DefinitionLedger(self._decisions, lambda: self._on_change("tools_changed"))
+        tools_changed = partial(self._on_change, "tools_changed")
+        self._ledger = DefinitionLedger(self._decisions, tools_changed, self._on_event)
         self._ledger.use(loaded.config)
         self._live = Live(self._fleet.views, self._publish, self._refreshes, self._ledger.judged)
         self._reloader = Reloader(loaded.source, self._refresh)
@@ -137,7 +138,7 @@ class App:
         fleet = self._fleet.upstream
         upstream = Upstream(
             self._discreet(fleet.request),
-            self._discreet(fleet.list),
+            self._ledger.listing(self._discreet(fleet.list)),
             fleet.whose,
             self._discreet(fleet.watch),
             self._discreet(fleet.unwatch),

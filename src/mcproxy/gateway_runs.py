@@ -17,8 +17,8 @@ from mcproxy.commands.report import GOOD, WrongUsage
 from mcproxy.commands.screen import Screen
 
 if TYPE_CHECKING:
-    from mcproxy.commands.gateway_client import Work
-    from mcproxy.store.opening import OpenedStore
+    from mcproxy.commands.decisions import Decide
+    from mcproxy.commands.gateway_client import GatewayClient, Work
 
 TOKEN_VARIABLE = "MCPROXY_TOKEN"  # noqa: S105  its name
 
@@ -131,29 +131,36 @@ def approvals(arguments: argparse.Namespace, screen: Screen) -> int:
     from mcproxy.commands import approvals
 
     if arguments.action is None:
-        report = approvals.show(_decisions(arguments))
-    elif arguments.id is None:
+        return _decide(arguments, screen, approvals.show)
+    if arguments.id is None:
         raise WrongUsage(f"approvals {arguments.action}: an ID is needed")
-    else:
-        report = approvals.settle(_decisions(arguments), arguments.action, arguments.id)
-    return screen.report(report, as_json=arguments.json)
+    return _decide(arguments, screen, approvals.settle(arguments.action, arguments.id))
 
 
 def trust(arguments: argparse.Namespace, screen: Screen) -> int:
     """What servers say now and did not before."""
-    from mcproxy.commands import trust
+    from mcproxy.commands.trust import trust
 
-    report = trust.run(
-        _decisions(arguments), arguments.server, arguments.tool, only_show=arguments.show
-    )
-    return screen.report(report, as_json=arguments.json)
+    decide = trust(arguments.server, arguments.name, only_show=arguments.show)
+    return _decide(arguments, screen, decide)
 
 
-def _decisions(arguments: argparse.Namespace) -> "OpenedStore":
-    """Where the gateway that is meant keeps what people decide."""
+def _decide(arguments: argparse.Namespace, screen: Screen, decide: "Decide") -> int:
+    """Decide at the gateway that is named, else where the one that is meant keeps it."""
+    from mcproxy.commands.decisions import AtGateway, in_store
+    from mcproxy.reaching import GatewayChoice, with_gateway
     from mcproxy.store.opening import stores_of
 
-    return stores_of(load_chosen(config_path(arguments))).decisions
+    load = partial(load_chosen, config_path(arguments))
+    if arguments.url is None:
+        report = in_store(stores_of(load()).decisions, decide)
+        return screen.report(report, as_json=arguments.json)
+
+    async def work(gateway: "GatewayClient") -> int:
+        return screen.report(await decide(AtGateway(gateway)), as_json=arguments.json)
+
+    token = arguments.token or environment().get(TOKEN_VARIABLE)
+    return with_gateway(GatewayChoice(load, url=arguments.url, token=token), screen, work)
 
 
 def completion(arguments: argparse.Namespace, screen: Screen) -> int:

@@ -240,17 +240,24 @@ def _add_remove(command: argparse.ArgumentParser) -> None:
     _add_json(command)
 
 
+def _add_elsewhere(command: argparse.ArgumentParser) -> None:
+    """What a command has that works on the state directory, or at a gateway elsewhere."""
+    command.add_argument("--url", help="of a gateway elsewhere (default: this machine's)")
+    command.add_argument("--token", help="for it (default: the variable MCPROXY_TOKEN)")
+    _add_json(command)
+
+
 def _add_approvals(command: argparse.ArgumentParser) -> None:
     command.add_argument("action", nargs="?", choices=("approve", "refuse"))
     command.add_argument("id", nargs="?", metavar="ID", help="of a call that waits")
-    _add_json(command)
+    _add_elsewhere(command)
 
 
 def _add_trust(command: argparse.ArgumentParser) -> None:
     command.add_argument("server", nargs="?", metavar="SERVER", help="accept what is held of it")
-    command.add_argument("tool", nargs="?", metavar="TOOL", help="accept this tool alone")
+    command.add_argument("name", nargs="?", metavar="NAME", help="accept this tool or prompt alone")
     command.add_argument("--show", action="store_true", help="accept nothing")
-    _add_json(command)
+    _add_elsewhere(command)
 
 
 def _add_completion(command: argparse.ArgumentParser) -> None:
@@ -282,7 +289,7 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
     ),
     Subcommand(
         "trust",
-        "what servers changed in their tools, and accept it",
+        "what servers changed in their tools and prompts, and accept it",
         _add_trust,
         gateway_runs.trust,
     ),

@@ -18,9 +18,15 @@ class Shelf:
     directory: Path
     name: str = "hub"
 
-    def write(self, tools: Sequence[JsonObject], instructions: str = "Things.") -> None:
-        """What it has from now on."""
-        text = json.dumps({"tools": list(tools), "instructions": instructions})
+    def write(
+        self,
+        tools: Sequence[JsonObject],
+        instructions: str = "Things.",
+        prompts: Sequence[JsonObject] | None = None,
+    ) -> None:
+        """What it has from now on; prompts at all, if it began with any."""
+        has: JsonObject = {} if prompts is None else {"prompts": list(prompts)}
+        text = json.dumps({"tools": list(tools), "instructions": instructions, **has})
         (self.directory / f"{self.name}.tools").write_text(text)
 
     def definition(self, **more: Json) -> JsonObject:

@@ -1,9 +1,9 @@
 """An upstream for tests whose tools stand in a file, and which writes down what is called.
 
 Standard library only; run as ``sys.executable shelf.py TOOLS ASKED``: ``TOOLS`` is a JSON file,
-either a list of definitions or ``{"tools": [...], "instructions": "..."}``, read anew for each
-``tools/list``. Every call adds ``[name, arguments]`` to ``ASKED`` as a line of JSON before it is
-answered. The call of ``restock`` tells that the tools changed.
+either a list of definitions or ``{"tools": [...], "prompts": [...], "instructions": "..."}``, read
+anew for each list. Every call, and every prompt, adds ``[name, arguments]`` to ``ASKED`` as a line
+of JSON before it is answered. The call of ``restock`` tells that tools and prompts changed.
 """
 
 import json
@@ -23,17 +23,25 @@ def result(method: str, params: Any) -> Any:
     if method == "initialize":
         return {
             "protocolVersion": params["protocolVersion"],
-            "capabilities": {"tools": {"listChanged": True}},
+            "capabilities": {
+                kind: {"listChanged": True} for kind in ("tools", "prompts") if kind in shelf()
+            },
             "serverInfo": {"name": "shelf", "version": "1"},
             "instructions": shelf().get("instructions", "Things on a shelf."),
         }
     if method == "tools/list":
         return {"tools": shelf()["tools"]}
-    if method == "tools/call":
+    if method == "prompts/list":
+        return {"prompts": shelf()["prompts"]}
+    if method in ("tools/call", "prompts/get"):
         with ASKED.open("a") as file:
             file.write(json.dumps([params["name"], params.get("arguments")]) + "\n")
+        if method == "prompts/get":
+            said = {"type": "text", "text": f"said {params['name']}"}
+            return {"messages": [{"role": "user", "content": said}]}
         if params["name"] == "restock":
-            send({"method": "notifications/tools/list_changed"})
+            for kind in ("tools", "prompts"):
+                send({"method": f"notifications/{kind}/list_changed"})
         return {"content": [{"type": "text", "text": f"did {params['name']}"}]}
     return {} if method == "ping" else None
 

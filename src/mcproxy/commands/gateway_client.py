@@ -87,6 +87,16 @@ class GatewayClient:
             raise GatewayRefused(text_of(result))
         return facts
 
+    async def decide(self, method: str, path: str) -> JsonObject | None:
+        """What an operator asks of what waits for a person; None where there is no such thing."""
+        response = await self._sent(self._http.build_request(method, path))
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return None
+        told = _document(response)
+        if response.is_error:
+            raise GatewayRefused(f"{self.url}: {_refusal(response, told)}")
+        return told
+
     async def _sent(self, request: httpx.Request) -> httpx.Response:
         try:
             return await self._http.send(request)

@@ -1,71 +1,58 @@
-"""``mcproxy trust``: what servers say of their tools now and did not before, and accepting it.
+"""``mcproxy trust``: what servers say of their tools and prompts now and did not before, and
+accepting it. What is accepted is what was shown, whatever a server says meanwhile."""
 
-Works on the gateway's store, as ``approvals`` does.
-"""
-
-import asyncio
 from collections.abc import Iterator, Mapping
 
+from mcproxy.commands.decisions import Decide, Decisions, Held
 from mcproxy.commands.report import PROBLEMS, CommandReport
-from mcproxy.gateway.definition_ledger import accept, remembered
 from mcproxy.policy.definition_records import (
     ITSELF,
     SeenDefinition,
     difference,
-    held,
     name_of,
     read_back,
+    server_of,
+    shown_as,
 )
-from mcproxy.store.opening import OpenedStore
 from mcproxy.types import JsonObject
 
-Waiting = Mapping[str, Mapping[str, SeenDefinition]]
 ALSO_ITSELF = "description"  # how the server's own words are named
 
 
-def run(
-    decisions: OpenedStore, server: str | None, tool: str | None, *, only_show: bool
-) -> CommandReport:
-    """Show what is held, of all servers, of one, or one tool; accept what was named."""
-    return asyncio.run(_run(decisions, server, tool, only_show=only_show))
+def trust(server: str | None, name: str | None, *, only_show: bool) -> Decide:
+    """Show what is held, of all servers, of one, or one tool or prompt; accept what was named."""
 
-
-async def _run(
-    decisions: OpenedStore, server: str | None, tool: str | None, *, only_show: bool
-) -> CommandReport:
-    async with decisions as store:
-        waiting = _chosen(await remembered(store), server, tool)
-        facts: JsonObject = {"held": {name: _facts(each) for name, each in waiting.items()}}
-        lines = [line for name, each in waiting.items() for line in _told(name, each)]
+    async def decide(decisions: Decisions) -> CommandReport:
+        waiting = _chosen(await decisions.held(), server, name)
+        facts: JsonObject = {"held": {source: _facts(each) for source, each in waiting.items()}}
+        lines = [line for source, each in waiting.items() for line in _told(source, each)]
         if server is None or only_show:
             return CommandReport((*lines, *_end(waiting)), facts=facts)
         if not waiting:
-            named = server if tool is None else f"{server}.{tool}"
+            named = server if name is None else f"{server}.{name}"
             return CommandReport((f"nothing of {named} is held",), PROBLEMS, facts=facts)
-        for name, each in waiting.items():
-            await accept(store, name, frozenset(each))
-            lines += [f"{name_of(name, one)} is accepted" for one in each]
+        for source, each in waiting.items():
+            await decisions.accept(source, {one: shown_as(seen) for one, seen in each.items()})
+            lines += [f"{name_of(source, one)} is accepted" for one in each]
         return CommandReport(tuple(lines), facts={**facts, "accepted": True})
 
+    return decide
 
-def _chosen(
-    records: Mapping[str, Mapping[str, SeenDefinition]], server: str | None, tool: str | None
-) -> Waiting:
-    wanted = ITSELF if tool == ALSO_ITSELF else tool
+
+def _chosen(waiting: Held, server: str | None, name: str | None) -> Held:
+    wanted = (name, ITSELF) if name == ALSO_ITSELF else (name,)
     found = {
-        name: {
-            one: seen for one, seen in held(record).items() if tool is None or one in (tool, wanted)
-        }
-        for name, record in records.items()
-        if server in (None, name)
+        source: {one: seen for one, seen in each.items() if name is None or one in wanted}
+        for source, each in waiting.items()
+        if server in (None, server_of(source))
     }
-    return {name: each for name, each in found.items() if each}
+    return {source: each for source, each in found.items() if each}
 
 
-def _end(waiting: Waiting) -> tuple[str, ...]:
+def _end(waiting: Held) -> tuple[str, ...]:
     if not waiting:
         return ("nothing is held",)
-    return ("`mcproxy trust SERVER [TOOL]` accepts what is held",)
+    return ("`mcproxy trust SERVER [NAME]` accepts what is held",)
 
 
 def _facts(waiting: Mapping[str, SeenDefinition]) -> JsonObject:
@@ -79,7 +66,7 @@ def _facts(waiting: Mapping[str, SeenDefinition]) -> JsonObject:
     }
 
 
-def _told(server: str, waiting: Mapping[str, SeenDefinition]) -> Iterator[str]:
+def _told(source: str, waiting: Mapping[str, SeenDefinition]) -> Iterator[str]:
     for name, seen in waiting.items():
-        yield f"{name_of(server, name)} is held: its definition {'; it '.join(seen.reasons)}"
+        yield f"{name_of(source, name)} is held: its definition {'; it '.join(seen.reasons)}"
         yield from (f"  {line}" for line in difference(seen))

@@ -26,7 +26,7 @@ Surface: TypeAlias = Literal["code", "direct", "both", "call"]
 Mode: TypeAlias = Literal["code", "direct", "both", "call", "auto"]
 Affinity: TypeAlias = Literal["shared", "client", "call"]
 Verdict: TypeAlias = Literal["allow", "ask", "deny"]
-Trust: TypeAlias = Literal["off", "warn", "hold"]
+Trust: TypeAlias = Literal["off", "warn", "hold", "strict"]
 AskFor: TypeAlias = Literal["nothing", "destructive", "writes"]
 CallsPerMinute = Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(no_boolean)]
 MaxRunning = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean)]
@@ -337,7 +337,8 @@ class Config(Section):
         default="hold",
         description="What is done about a tool whose definition instructs the model, hides from "
         "the user, or became dangerous otherwise: 'hold' (it cannot be called until a person "
-        "accepts it), 'warn' or 'off'.",
+        "accepts it), 'warn' or 'off'. 'strict' holds every change of meaning, and tools that a "
+        "server adds.",
     )
     audit: Audit = Audit()
     sandbox: Sandbox = Sandbox()

@@ -19,7 +19,7 @@ from mcproxy.observe.activity import Activity, SeenExecution
 from mcproxy.observe.health import Status, in_a_word
 from mcproxy.observe.history import ClientTokens, estimate
 from mcproxy.page.viewers import Viewer
-from mcproxy.policy.definition_records import SeenDefinition, difference, name_of
+from mcproxy.policy.definition_records import SeenDefinition, difference, name_of, shown_as
 from mcproxy.types import Json, SandboxReport, ServerHealth, ServerState, Tool
 
 MAX_LISTED = 50  # executions in the list
@@ -88,8 +88,9 @@ class Trouble:
 class HeldDefinition:
     """A definition that waits for a person, against the one that counts."""
 
-    server: str
+    source: str
     name: str
+    mark: str
     shown: str
     reasons: str
     difference: str
@@ -171,13 +172,14 @@ def held_definitions(
     """What waits, at most ``MAX_HELD``."""
     found = (
         HeldDefinition(
-            server,
+            source,
             name,
-            name_of(server, name),
+            shown_as(seen),
+            name_of(source, name),
             "; it ".join(seen.reasons),
             "\n".join(difference(seen)[:MAX_DIFFERENCE]),
         )
-        for server, each in waiting.items()
+        for source, each in waiting.items()
         for name, seen in each.items()
     )
     return list(islice(found, MAX_HELD))

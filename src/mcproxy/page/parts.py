@@ -108,8 +108,8 @@ async def _overview_facts(look: Look) -> dict[str, object]:
         ),
         "running": [one for one in listed if one.outcome is None],
         "recent": [one for one in listed if one.outcome is not None][:8],
-        "held": facts.held_definitions(console.ledger.waiting()) if viewer.everything else (),
-        "approvals": await console.approvals.listed() if viewer.everything else (),
+        "held": facts.held_definitions(console.ledger.waiting()) if viewer.operator else (),
+        "approvals": await console.approvals.listed() if viewer.operator else (),
         "csrf": viewer.csrf,
     }
 

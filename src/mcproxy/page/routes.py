@@ -18,6 +18,7 @@ from starlette.routing import Route
 from mcproxy.frontends.request_auth import Site, caller, recognise, stopping, verdict
 from mcproxy.frontends.responses import http_error
 from mcproxy.gateway.approval_records import STATES
+from mcproxy.page.decisions import decision_routes
 from mcproxy.page.live import Viewings
 from mcproxy.page.parts import PARTS, Console, Look, Shows
 from mcproxy.page.rendering import html, render, static
@@ -44,11 +45,11 @@ class Page:
         self._sessions = PageSessions()
 
     def routes(self) -> list[Route]:
-        """The routes of the page."""
+        """The routes of the page, and those of an operator's commands."""
         changes: Mapping[str, Change] = {
             "/ui/servers/{server}/{action}": self._act,
             "/ui/approvals/{id}/{said}": self._settle,
-            "/ui/trust/{server}": self._accept,
+            "/ui/trust/{mark}": self._accept,
             "/ui/logout": self._logout,
         }
         return [
@@ -59,6 +60,7 @@ class Page:
             ),
             Route("/ui/login", self._login, methods=["POST"]),
             Route("/ui/static/{name}", self._static),
+            *decision_routes(self.site, self.console),
         ]
 
     async def _view(self, show: Shows, request: Request) -> Response:
@@ -80,20 +82,21 @@ class Page:
         return _back(request, "/")
 
     async def _settle(self, request: Request, viewer: Viewer, form: Form) -> Response:
-        """Approve or refuse a call that waits; for those who may use everything only, so that no
-        token of an agent approves the agent's own calls."""
+        """Approve or refuse a call that waits; for operators only, so that no token of an agent
+        approves the agent's own calls."""
         said = STATES.get(request.path_params["said"])
-        if said is None or not viewer.everything:
+        if said is None or not viewer.operator:
             return http_error(request, HTTPException(404))
         await self.console.approvals.settle(request.path_params["id"], said)
         self.console.activity.touch()
         return _back(request, "/")
 
     async def _accept(self, request: Request, viewer: Viewer, form: Form) -> Response:
-        """Accept a definition that is held; for whom ``_settle`` is for."""
-        if not viewer.everything or "name" not in form:
+        """Accept a definition that is held, as it was shown; for whom ``_settle`` is for."""
+        if not viewer.operator or not {"source", "name"} <= form.keys():
             return http_error(request, HTTPException(404))
-        await self.console.ledger.accept(request.path_params["server"], form["name"])
+        shown = {form["name"]: request.path_params["mark"]}
+        await self.console.ledger.accept(form["source"], shown)
         self.console.activity.touch()
         return _back(request, "/")
 

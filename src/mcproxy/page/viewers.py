@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mcproxy.observe.activity import SeenExecution
-from mcproxy.policy.access import Policy, identify, usable
+from mcproxy.policy.access import Policy, identify, operates, usable
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import Caller
 
@@ -27,12 +27,14 @@ MAX_SESSIONS = 256  # the one that was not used for longest goes first
 @dataclass(frozen=True, slots=True)
 class Viewer:
     """Whoever looks: its name as a caller, and what it may use. ``everything``: all there is; then
-    it sees what others do too. ``csrf``: what its changes must be sent with."""
+    it sees what others do too. ``operator``: it settles what waits for a person. ``csrf``: what its
+    changes must be sent with."""
 
     caller: Caller
     name: str
     namespaces: tuple[Namespace, ...]
     everything: bool
+    operator: bool
     csrf: str
 
     @property
@@ -51,7 +53,8 @@ def viewer_of(policy: Policy, caller: Caller, csrf: str) -> Viewer:
     """What the caller sees. Raises AccessDenied for a wrong token."""
     namespaces = usable(policy, caller)
     everything = len(namespaces) == len(policy.endpoints)
-    return Viewer(caller, identify(policy, caller), namespaces, everything, csrf)
+    operator = operates(policy, caller) or not policy.has_auth
+    return Viewer(caller, identify(policy, caller), namespaces, everything, operator, csrf)
 
 
 class PageSessions:

@@ -212,6 +212,12 @@ def usable(policy: Policy, caller: Caller) -> tuple[Namespace, ...]:
     return _usable(policy, caller, _known(policy, caller))
 
 
+def operates(policy: Policy, caller: Caller) -> bool:
+    """May the caller decide what other callers' calls wait for? Its token opens every namespace, as
+    ``*``: that one opens all there are is no matter, an agent's own may. Raises AccessDenied."""
+    return ANY in _known(policy, caller).namespaces
+
+
 def shares(policy: Policy, caller: Caller, name: str | None = None) -> bool:
     """May a page of the caller's origin read what an endpoint answers (Fetch, "CORS protocol")?
 

@@ -102,7 +102,11 @@ def _of_parameters(before: Definition, after: Definition) -> Iterator[str]:
 
 
 def _parameters(definition: Definition) -> Mapping[str, Json]:
-    return _object(_object(definition.get("inputSchema")).get("properties"))
+    """Those of a tool, or the arguments of a prompt, by name."""
+    arguments = definition.get("arguments")
+    listed = arguments if isinstance(arguments, list) else ()
+    of_prompt = {str(each.get("name")): each for each in listed if isinstance(each, dict)}
+    return {**_object(_object(definition.get("inputSchema")).get("properties")), **of_prompt}
 
 
 def _object(value: Json) -> Mapping[str, Json]:

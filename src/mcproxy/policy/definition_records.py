@@ -1,40 +1,46 @@
 """What is remembered of a server's definitions, and what a listing comes to by it. Pure.
 
 Each tool's definition is remembered with the first time it was seen; the server's own words about
-itself are one more definition. A later one that differs is graded: one that is dangerous waits for
-a person, and until then the tool is held: it is there by name, with the reason, and without any of
-its words. A tool that was renamed is known by its likeness to one that is gone.
+itself are one more definition, and its prompts have a record of their own. A later one that differs
+is graded: one that is dangerous waits for a person, and until then the tool is held: it is there by
+name, with the reason, and without any of its words; a prompt is not there. What was renamed is
+known by its likeness to one that is gone.
 """
 
 import difflib
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 from msgspec.structs import replace as altered
 
 from mcproxy.config.model import Trust
-from mcproxy.foreign_text import label, one_line
+from mcproxy.foreign_text import is_seen, label, one_line
 from mcproxy.policy.definition_grade import Grade, grade
+from mcproxy.policy.instructing import sentences
 from mcproxy.types import Json, JsonObject, ServerView, Tool
 
 ITSELF = ""  # stands for the server's own words, where a tool has its name
+_PROMPTS = "/prompts"  # behind a server's name, which has no slash
 MAX_GONE = 2_000  # tools that a server has no more; those unseen for longest are forgotten first
 SEEN_SECS = 24 * 3600.0  # how exactly it is known when one was seen last
 _MAX_COMPARED = 50  # tools that are gone, for one that is new
 _MAX_COMPARED_CHARS = 1000
+_HOLDING: frozenset[Trust] = frozenset({"hold", "strict"})
 _LIKE = 0.9  # of two descriptions
 _MAX_LABEL_CHARS = 100
-_MAX_LINE_CHARS = 500  # of a difference
+_MAX_LINE_CHARS = 500  # of a difference; what is longer has several
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 _object = msgspec.json.Decoder(dict[str, Json]).decode
 
 
 class SeenDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One tool; times in seconds since 1970. ``accepted`` is the definition that counts, as JSON,
-    None for one that nobody has accepted; ``waiting`` the one that is held, for these ``reasons``.
+    """One tool or prompt; times in seconds since 1970. ``accepted`` is the definition that counts,
+    as JSON, None for one that nobody has accepted; ``waiting`` the one that is held, for these
+    ``reasons``.
     """
 
     first_seen: float
@@ -45,12 +51,14 @@ class SeenDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 Record = Mapping[str, SeenDefinition]
-"""All of one server, by the tool's name."""
+"""All of one source, by name. A source is a server with its tools, or its prompts alone."""
+Definitions = Mapping[str, str]
+"""What a source says now: JSON by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """By what is judged: ``names`` gives for a tool's name a server that has it."""
+    """By what is judged: ``names`` gives for a tool's name another server that has it."""
 
     trust: Trust
     names: Mapping[str, str]
@@ -59,38 +67,77 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The record as it is now, what may be seen of the server, and what is to be told of it: names
-    with their grade, of those that changed."""
+    """The record as it is now, the names that are held, and what is to be told: names with their
+    grade, of those that changed."""
 
     record: Record
-    view: ServerView
+    held: frozenset[str]
     told: tuple[tuple[str, Grade], ...] = ()
 
 
-def judge(record: Record | None, view: ServerView, rules: Rules) -> Judged:
-    """Hold a listing against the record; None: the server was never seen."""
+def prompts_of(server: str) -> str:
+    """The source that a server's prompts are."""
+    return server + _PROMPTS
+
+
+def server_of(source: str) -> str:
+    """The server behind a source."""
+    return source.removesuffix(_PROMPTS)
+
+
+def of_server(view: ServerView) -> Definitions:
+    """What a server says of its tools, and of itself."""
+    listed = {tool.ref.tool: tool.definition for tool in reversed(view.tools)}
+    itself: JsonObject = {"description": view.description}
+    return _texts(listed | ({ITSELF: itself} if view.description else {}))
+
+
+def of_prompts(prompts: Sequence[JsonObject]) -> Definitions:
+    """What it says of its prompts."""
+    return _texts({str(each.get("name")): each for each in reversed(prompts)})
+
+
+def _texts(definitions: Mapping[str, Mapping[str, Json]]) -> Definitions:
+    return {name: _encode(definition).decode() for name, definition in definitions.items()}
+
+
+def judge(record: Record | None, texts: Definitions, rules: Rules) -> Judged:
+    """Hold a listing against the record; None: the source was never seen."""
     known = record or {}
-    listed = {tool.ref.tool: tool for tool in reversed(view.tools)}
-    texts = {name: _encode(tool.definition).decode() for name, tool in listed.items()}
-    if view.description:
-        texts[ITSELF] = _encode({"description": view.description}).decode()
     now: dict[str, SeenDefinition] = {}
     told: list[tuple[str, Grade]] = []
     for name, definition in texts.items():
         seen = known.get(name)
-        if seen is None or definition not in (seen.accepted, seen.waiting):
-            before = seen.accepted if seen else _renamed(known, texts, definition)
-            shadowed = rules.names.get(name) if known and not seen else None
-            found = grade(read_back(before), _object(definition), shadowed)
-            told += [(name, found)] if seen or found.level == "dangerous" else []
-            now[name] = _noted(seen, definition, found, rules)
-        else:
+        if seen and definition in (seen.accepted, seen.waiting):
             now[name] = _as_known(seen, definition, rules)
+            continue
+        found, now[name] = _graded(known, texts, name, rules)
+        told += [(name, found)] if seen or found.level == "dangerous" else []
     gone = {name: seen for name, seen in known.items() if name not in now}
     kept = {**_bounded(gone), **now}
     changed = kept if kept != known else known
-    held = {name for name in texts if changed[name].waiting is not None}
-    return Judged(changed, _shown(view, changed, held), tuple(told))
+    waiting = frozenset(name for name in texts if changed[name].waiting is not None)
+    return Judged(changed, waiting, tuple(told))
+
+
+def _graded(
+    known: Record, texts: Definitions, name: str, rules: Rules
+) -> tuple[Grade, SeenDefinition]:
+    """One that is new, or has changed. What nobody has accepted yet is graded as if it were new,
+    however often it changes."""
+    definition, seen = texts[name], known.get(name)
+    counts = seen.accepted if seen else None
+    before = counts or _renamed(known, texts, definition)
+    shadowed = rules.names.get(name) if known and not counts else None
+    found = grade(read_back(before), _object(definition), shadowed)
+    waits = rules.trust in _HOLDING and found.level == "dangerous"
+    if rules.trust == "strict" and known:
+        waits = waits or found.level == "notable"
+    first = seen.first_seen if seen else rules.now
+    if not waits:
+        return found, SeenDefinition(first, rules.now, definition)
+    reasons = found.reasons or (("has changed",) if counts else ("is new",))
+    return found, SeenDefinition(first, rules.now, before, definition, reasons)
 
 
 def read_back(definition: str | None) -> JsonObject | None:
@@ -100,11 +147,8 @@ def read_back(definition: str | None) -> JsonObject | None:
 
 def suspected(view: ServerView) -> Iterator[str]:
     """What of a server would be held if it were seen for the first time, with the reasons."""
-    texts = {tool.ref.tool: tool.definition for tool in view.tools}
-    if view.description:
-        texts[ITSELF] = {"description": view.description}
-    for name, definition in texts.items():
-        found = grade(None, definition)
+    for name, definition in of_server(view).items():
+        found = grade(None, _object(definition))
         if found.level == "dangerous":
             shown = label(name, _MAX_LABEL_CHARS) or "itself"
             yield f"{shown} {'; it '.join(found.reasons)}"
@@ -115,11 +159,17 @@ def held(record: Record) -> Mapping[str, SeenDefinition]:
     return {name: seen for name, seen in record.items() if seen.waiting is not None}
 
 
-def accepted(record: Record, names: frozenset[str]) -> Record:
-    """The record once a person accepted these, as they wait."""
+def shown_as(seen: SeenDefinition) -> str:
+    """Stands for what waits, as a person was shown it."""
+    return hashlib.sha256((seen.waiting or "").encode()).hexdigest()
+
+
+def accepted(record: Record, shown: Mapping[str, str]) -> Record:
+    """The record once a person accepted these names, each as it was ``shown_as``: what waits by
+    now, and is something else, still does."""
     return {
         name: altered(seen, accepted=seen.waiting, waiting=None, reasons=())
-        if name in names and seen.waiting is not None
+        if seen.waiting is not None and shown.get(name) == shown_as(seen)
         else seen
         for name, seen in record.items()
     }
@@ -130,25 +180,17 @@ def merged(stored: Record, ours: Record) -> Record:
     return {**stored, **{name: _newer(stored.get(name), seen) for name, seen in ours.items()}}
 
 
-def name_of(server: str, tool: str) -> str:
+def name_of(source: str, name: str) -> str:
     """What was judged, for people."""
-    shown = label(tool, _MAX_LABEL_CHARS)
-    return f"{server}.{shown}" if tool != ITSELF else f"{server}, its own description"
+    server, shown = server_of(source), label(name, _MAX_LABEL_CHARS)
+    if source != server:
+        return f"{server}, its prompt {shown}"
+    return f"{server}.{shown}" if name != ITSELF else f"{server}, its own description"
 
 
 def _newer(stored: SeenDefinition | None, ours: SeenDefinition) -> SeenDefinition:
     was_accepted = stored is not None and ours.waiting is not None
     return stored if stored and was_accepted and stored.accepted == ours.waiting else ours
-
-
-def _noted(
-    seen: SeenDefinition | None, definition: str, found: Grade, rules: Rules
-) -> SeenDefinition:
-    first = seen.first_seen if seen else rules.now
-    if found.level == "dangerous" and rules.trust == "hold":
-        before = seen.accepted if seen else None
-        return SeenDefinition(first, rules.now, before, definition, found.reasons)
-    return SeenDefinition(first, rules.now, definition)
 
 
 def _as_known(seen: SeenDefinition, definition: str, rules: Rules) -> SeenDefinition:
@@ -157,13 +199,13 @@ def _as_known(seen: SeenDefinition, definition: str, rules: Rules) -> SeenDefini
         seen = altered(seen, last_seen=rules.now)
     if seen.waiting is None:
         return seen
-    if definition == seen.accepted or rules.trust != "hold":
+    if definition == seen.accepted or rules.trust not in _HOLDING:
         return altered(seen, accepted=definition, waiting=None, reasons=())
     return seen
 
 
-def _renamed(known: Record, texts: Mapping[str, str], definition: str) -> str | None:
-    """The definition of the tool that this one was, under another name that is gone."""
+def _renamed(known: Record, texts: Definitions, definition: str) -> str | None:
+    """The definition of what this one was, under another name that is gone."""
     new = _object(definition)
     text = str(new.get("description", ""))[:_MAX_COMPARED_CHARS]
     gone = [seen.accepted for name, seen in known.items() if name not in texts and seen.accepted]
@@ -182,14 +224,15 @@ def _bounded(gone: Record) -> Record:
     return gone if len(newest) == len(gone) else {name: gone[name] for name in newest}
 
 
-def _shown(view: ServerView, record: Record, held: set[str]) -> ServerView:
-    """What may be seen of the server: of what is held the name and the reason."""
-    if not held:
+def may_be_seen(view: ServerView, found: Judged) -> ServerView:
+    """The server as it may be seen: of what is held the name and the reason."""
+    if not found.held:
         return view
     tools = tuple(
-        _held(tool, record[tool.ref.tool]) if tool.ref.tool in held else tool for tool in view.tools
+        _held(tool, found.record[tool.ref.tool]) if tool.ref.tool in found.held else tool
+        for tool in view.tools
     )
-    return replace(view, tools=tools, description="" if ITSELF in held else view.description)
+    return replace(view, tools=tools, description="" if ITSELF in found.held else view.description)
 
 
 def _held(tool: Tool, seen: SeenDefinition) -> Tool:
@@ -203,10 +246,10 @@ def _held(tool: Tool, seen: SeenDefinition) -> Tool:
     return Tool(tool.ref, stub, held=why)
 
 
-def names_in_use(views: Mapping[str, Record]) -> Iterator[tuple[str, str]]:
-    """Each tool's name with its server, of the records of all servers."""
-    for server, record in views.items():
-        yield from ((name, server) for name in record if name != ITSELF)
+def names_of_others(records: Mapping[str, Record], source: str) -> Mapping[str, str]:
+    """Each tool's name with its server, of the records of all sources but one."""
+    servers = [name for name in records if name not in (source, prompts_of(server_of(name)))]
+    return {tool: server for server in servers for tool in records[server] if tool != ITSELF}
 
 
 def difference(seen: SeenDefinition) -> list[str]:
@@ -227,12 +270,9 @@ def _member(key: str, value: Json) -> Iterator[str]:
     if isinstance(value, dict):
         for inner in sorted(value):
             yield from _member(f"{key}.{inner}", value[inner])
-    elif isinstance(value, str):
-        for piece in value.splitlines() or [""]:
-            yield _cut(f"{key}: {piece if piece.isprintable() else ascii(piece)}")
     else:
-        yield _cut(f"{key}: {json.dumps(value)}")
-
-
-def _cut(line: str) -> str:
-    return one_line(line, _MAX_LINE_CHARS)
+        text = value if isinstance(value, str) else json.dumps(value)
+        for piece in sentences(text) or [""]:
+            shown = one_line(piece if is_seen(piece.strip()) else ascii(piece))
+            for at in range(0, len(shown) or 1, _MAX_LINE_CHARS):  # a person is to see all of it
+                yield f"{label(key, _MAX_LABEL_CHARS)}: {shown[at : at + _MAX_LINE_CHARS]}"

@@ -1,7 +1,8 @@
 """The lists of a server, every page. Knows methods and their members, not what they mean.
 
 A list of tools is read as it is: ``manifest`` mends it. Prompts and resources go to clients as they
-are, but for what acts or hides in their texts; one that could not be asked for then is left out.
+are, but for what acts or hides in their texts, which are bounded; one that could not be asked for
+then is left out.
 """
 
 import logging
@@ -10,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import msgspec
 
 from mcproxy import mcp
-from mcproxy.foreign_text import clean, is_seen
+from mcproxy.foreign_text import bounded, clean, is_seen
 from mcproxy.types import Json, JsonObject, Tool, ToolRef
 
 LISTS: Mapping[str, str] = {
@@ -29,6 +30,7 @@ _KEYS: Mapping[str, str] = {
     "resources/templates/list": "uriTemplate",
 }
 _TEXTS = frozenset({"description", "name", "title"})
+_MAX_TEXT_CHARS = 20_000  # as of tools; a server is not to fill a client's list
 
 # Each of ten thousand tools, which have some 20 MiB, may be a page. A longer list is refused: a
 # part of it would look like the whole.
@@ -83,19 +85,22 @@ def fit(items: Sequence[JsonObject], method: str, server: str) -> tuple[JsonObje
         return tuple(items)
     kept = tuple(_clean(item) for item in items if _can_be_asked_for(item, key))
     if len(kept) < len(items):
-        told = "%s: %s: %d left out: control or invisible characters in a name or URI"
+        told = "%s: %s: %d left out: a name or URI hides something, or is too long"
         log.warning(told, server, method, len(items) - len(kept), extra={"server": server})
     return kept
 
 
 def _can_be_asked_for(item: JsonObject, key: str) -> bool:
     names = [item.get(key), *(each.get("name") for each in _arguments(item))]
-    return all(is_seen(name) for name in names if isinstance(name, str))
+    texts = [name for name in names if isinstance(name, str)]
+    return all(is_seen(name) and len(name) <= _MAX_TEXT_CHARS for name in texts)
 
 
 def _clean(item: JsonObject) -> JsonObject:
     texts: JsonObject = {
-        key: clean(text) for key, text in item.items() if key in _TEXTS and isinstance(text, str)
+        key: bounded(clean(text), _MAX_TEXT_CHARS if key in _TEXTS else None)
+        for key, text in item.items()
+        if isinstance(text, str)
     }
     arguments: list[Json] = [_clean(each) for each in _arguments(item)]
     return {**item, **texts, **({"arguments": arguments} if arguments else {})}
