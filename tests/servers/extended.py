@@ -26,7 +26,7 @@ PAGE = "text/html;profile=mcp-app"
 EXTENSIONS = {UI: {}, SKILLS: {"directoryRead": True}, **({ECHO: {"loud": True}} if OWN else {})}
 CAPABILITIES = {"tools": {}, "resources": {}, "extensions": EXTENSIONS}
 ANY = {"type": "object"}
-# One page and one skill have the same URI at every server; "board" and "odds" are listed nowhere.
+# Pages and some skills have the same URI at every such server; pages are listed nowhere.
 TOOLS = [
     {"name": "told", "description": "Tell the extensions.", "inputSchema": ANY},
     {
@@ -44,12 +44,14 @@ TOOLS = [
     {"name": "odd", "description": "Give an odd result.", "inputSchema": ANY},
     {"name": "echoed", "description": "Give a result of an extension.", "inputSchema": ANY},
 ]
+UNLISTED = "skill://unlisted/SKILL.md"
 FILES = {
     "skill://refunds/SKILL.md": f"---\nname: refunds\ndescription: Refunds by {NAME}.\n---\n",
     "skill://refunds/notes/when.md": f"When {NAME} refunds.",
     f"skill://teams/{NAME}-only/SKILL.md": (
         f"---\nname: {NAME}-only\ndescription: Only {NAME} has it.\n---\n"
     ),
+    UNLISTED: f"---\nname: unlisted\ndescription: In no list of {NAME}.\n---\n",
 }
 PAGES = {"ui://board": f"<!doctype html><title>{NAME}</title>"}
 known: dict[str, Any] = {}
@@ -60,7 +62,7 @@ class Fault(Exception):
 
 
 def skills() -> list[dict[str, Any]]:
-    return [skill(uri) for uri in FILES if uri.endswith("/SKILL.md")]
+    return [skill(uri) for uri in FILES if uri.endswith("/SKILL.md") and uri != UNLISTED]
 
 
 def skill(uri: str) -> dict[str, Any]:

@@ -92,9 +92,7 @@ class Gateway:
         searched, watch = services.metrics.searched, self._extensions.watch
         meta = MetaTools(services.run, calls, services.keeping, renewed, searched, watch)
         self._tools = ToolCalls(meta, calls, renewed, self._extensions.tools)
-        self._passing = Passthrough(
-            services.upstream, services.keeping.result, self._extensions.owners
-        )
+        self._passing = Passthrough(services.upstream, services.keeping.result, self._extensions)
         self._changes = Changes()
         self._rounds = InputRounds()
         self.choices = SurfaceChoices()

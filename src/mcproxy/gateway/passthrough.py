@@ -15,7 +15,7 @@ from mcproxy.exchange import ClientSession, Tenant, Upstream
 from mcproxy.gateway.listeners import Watching
 from mcproxy.gateway.prompts import Prompts
 from mcproxy.gateway.request import Call, RequestContext
-from mcproxy.gateway.resources import FindOwners, KeptResult, Resources
+from mcproxy.gateway.resources import ExtendedResources, KeptResult, Resources
 from mcproxy.gateway.server_requests import forward
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import UNREADABLE, Notification
@@ -26,10 +26,10 @@ _object = msgspec.json.Decoder(dict[str, Json])
 class Passthrough:
     """The methods, and the notifications that belong to them."""
 
-    def __init__(self, upstream: Upstream, kept: KeptResult, owners: FindOwners) -> None:
+    def __init__(self, upstream: Upstream, kept: KeptResult, extended: ExtendedResources) -> None:
         self._upstream = upstream
         self._prompts = Prompts(upstream)
-        self._resources = Resources(upstream, kept, owners)
+        self._resources = Resources(upstream, kept, extended)
         self._watching = Watching(upstream)
         self.methods: Mapping[str, Callable[[Call, RequestContext], Awaitable[bytes]]] = {
             mcp.LIST_PROMPTS: self._prompts.list,

@@ -9,7 +9,7 @@ servers with resources are tried. A script names the server itself (``api.read_r
 import functools
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import jsonschema_rs
 import msgspec
@@ -47,11 +47,21 @@ FindOwners: TypeAlias = Callable[[RequestContext, str], Awaitable[Sequence[Owned
 it; else None. Raises RpcError for one that it refuses."""
 
 
+class ExtendedResources(Protocol):
+    """What extensions have to say of resources."""
+
+    async def owners(self, context: RequestContext, uri: str) -> Sequence[OwnedResource] | None:
+        """See ``FindOwners``."""
+
+    def read(self, context: RequestContext, uri: str) -> JsonObject | None:
+        """The result of ``resources/read`` for a resource of the gateway's own."""
+
+
 class Resources:
     """``resources/list``, ``resources/templates/list`` and ``resources/read``. ``extended`` is
-    asked first whose a resource is."""
+    asked first."""
 
-    def __init__(self, upstream: Upstream, kept: KeptResult, extended: FindOwners) -> None:
+    def __init__(self, upstream: Upstream, kept: KeptResult, extended: ExtendedResources) -> None:
         self._upstream, self._kept, self._extended = upstream, kept, extended
 
     async def list(self, call: Call, context: RequestContext) -> bytes:
@@ -73,7 +83,8 @@ class Resources:
             raise RpcError(RpcError.INVALID_PARAMS, 'resources/read needs "uri", a string')
         missing = RpcError.INVALID_PARAMS if call.modern else mcp.RESOURCE_NOT_FOUND
         refused = RpcError(missing, f"there is no resource {uri!r}; resources/list has their URIs")
-        if own := own_resources.read(context.surface, uri):
+        own = own_resources.read(context.surface, uri) or self._extended.read(context, uri)
+        if own:
             return call.result(own, ttl_ms=LIST_TTL_MS)
         if result := own_resources.result_of(context.surface, uri):
             text = await self._kept(context, *result)
@@ -98,7 +109,7 @@ class Resources:
 
     async def owners(self, context: RequestContext, uri: str) -> Sequence[OwnedResource]:
         """The servers that may have a resource, to be tried in this order."""
-        extended = await self._extended(context, uri)
+        extended = await self._extended.owners(context, uri)
         if extended is not None:
             return extended
         servers = offering(context, "resources")

@@ -40,7 +40,8 @@ class Extension:
     where it is. ``in_script`` gives what servers are told with the calls of a script, by what the
     script's client has declared, None where it has not. Results may be of the ``result_types``
     where servers were told of it. ``owners`` finds whose resource a URI of one of the ``schemes``
-    is, in the order in which they are to be tried. ``heard`` takes those of the ``notifications``
+    is, in the order in which they are to be tried; ``read`` gives the result of ``resources/read``
+    for those of the gateway's own that it brings. ``heard`` takes those of the ``notifications``
     of servers; the tenant is whom alone the server serves, where it does. ``tools`` gives what
     clients that have declared it may call beside, by name, and ``listed`` how that is listed.
     ``watch`` begins to look on while a script of such a client runs, None where there is no need.
@@ -53,6 +54,7 @@ class Extension:
     result_types: frozenset[str] = frozenset()
     schemes: frozenset[str] = frozenset()
     owners: FindOwners | None = None
+    read: Callable[[RequestContext, str], JsonObject | None] = lambda *_: None
     notifications: frozenset[str] = frozenset()
     heard: Callable[[str, Notification, Tenant | None], None] = lambda *_: None
     tools: Callable[[RequestContext], Mapping[str, Tool]] = lambda _: {}
@@ -120,6 +122,12 @@ class Extensions:
             if scheme in one.schemes and one.owners is not None:
                 return await one.owners(context, uri)
         return None
+
+    def read(self, context: RequestContext, uri: str) -> JsonObject | None:
+        """The result of ``resources/read`` for a resource of the gateway's own."""
+        scheme = uri.partition(":")[0].lower()
+        found = (one.read(context, uri) for one in self._known if scheme in one.schemes)
+        return next((each for each in found if each is not None), None)
 
     def tools(self, context: RequestContext) -> Mapping[str, Tool]:
         """What the client may call beside the tools that it is shown in its mode, by name."""

@@ -4,7 +4,7 @@ one."""
 from collections.abc import Mapping, Sequence
 
 from mcproxy.exchange import Upstream
-from mcproxy.gateway.extensions import apps
+from mcproxy.gateway.extensions import apps, skills
 from mcproxy.gateway.extensions.extension import Extension
 from mcproxy.types import JsonObject
 
@@ -15,4 +15,4 @@ is told nothing else, and others list their tools by it."""
 
 def known_extensions(upstream: Upstream) -> Sequence[Extension]:
     """All of them."""
-    return (apps.apps(),)
+    return apps.apps(), skills.skills(upstream)
