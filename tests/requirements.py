@@ -92,6 +92,7 @@ REQUIREMENTS: dict[str, str] = {
         "where nobody can be asked the call waits, for mcproxy approvals to approve it once or to "
         "refuse it"
     ),
+    "ask.unanswered": "a call that nobody answers for, or whose client is gone, is not sent",
     "ask.elsewhere": (
         "approvals and trust with --url work as on the gateway's machine, for tokens of '*' alone"
     ),

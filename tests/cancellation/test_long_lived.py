@@ -49,6 +49,7 @@ TARGETS: list[tuple[Scenario, str]] = [
     (scenarios.manifest, "Live._answer_bursts"),
     (scenarios.stubs, "StubWriter.run"),
     (more_scenarios.learning, "Learning.run"),
+    (more_scenarios.ledger, "DefinitionLedger.run"),
     (scenarios.reload, "Reloader.run"),
     (scenarios.reload, "Reloader._watch"),
     (scenarios.verifier, "Verifier.run"),
@@ -76,7 +77,7 @@ TARGETS: list[tuple[Scenario, str]] = [
 SITES: dict[str, tuple[str, ...]] = {
     "app.py App running": (
         *("Fleet.run", "Verifier.run", "StubWriter.run", "Learning.run"),
-        *("Live.run", "Reloader.run", "Activity.run"),
+        *("Live.run", "Reloader.run", "Activity.run", "DefinitionLedger.run"),
     ),
     "cancellation.py begin": ("create_subprocess_exec", "connect_read_pipe"),
     "cancellation.py finish": ("finish",),

@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 from mcp import Client, StdioServerParameters, types
 from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
 
 from mcproxy.types import JsonObject
 from tests.e2e.gateways import MAIN, Running, gateway
 from tests.e2e.shelves import Shelf, a_tool
 from tests.e2e.test_direct import Mode, both_eras, text
 
+BOUND_SECS = 30.0
 SECRET = "canary-5f0e2b7a9c"
 RULES: JsonObject = {"servers": ["hub"], "tools": {"drop*": "ask"}, "mode": "both"}
 TOOLS = [a_tool("read", annotations={"readOnlyHint": True}), a_tool("drop")]
@@ -170,6 +172,162 @@ async def test_a_client_that_cannot_ask_is_told_how_to_go_on(tmp_path: Path, mod
         assert text(await connected.call_tool("hub__drop", {"a": 1})) == "did drop"
         assert (await connected.call_tool("hub__drop", {"a": 1})).is_error
     assert Shelf(tmp_path).asked() == [("drop", {"a": 1})]
+
+
+class Absent(Person):
+    """A person who has gone: nobody answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+
+    async def elicit(self, context: object, params: Any) -> types.ElicitResult:
+        self.questions.append(params.message)
+        self.asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+
+DIRECT = ("hub__drop", {"n": 1})
+SCRIPTED = ("execute", {"code": 'api.server("hub").drop(n=1)'})
+each_way = pytest.mark.parametrize("call", [DIRECT, SCRIPTED], ids=["direct", "script"])
+
+
+@pytest.mark.requirement("ask.unanswered")
+@both_eras
+@each_way
+async def test_a_client_that_goes_away_has_said_nothing(
+    tmp_path: Path, mode: Mode, call: tuple[str, dict[str, Any]]
+) -> None:
+    person = Absent()
+    async with client(tmp_path, mode, person) as connected:
+        calling = asyncio.ensure_future(connected.call_tool(*call))
+        async with asyncio.timeout(BOUND_SECS):
+            await person.asked.wait()
+        calling.cancel()
+        await asyncio.wait([calling], timeout=BOUND_SECS)
+        assert calling.cancelled()
+        assert text(await connected.call_tool("hub__read", {})) == "did read"
+    assert Shelf(tmp_path).asked() == [("read", {})]
+    assert approvals(tmp_path)["waiting"] == []
+
+
+@pytest.mark.requirement("ask.unanswered")
+@both_eras
+@each_way
+@pytest.mark.parametrize("action", ["decline", "cancel"])
+async def test_whatever_is_no_yes_is_a_no(
+    tmp_path: Path, mode: Mode, call: tuple[str, dict[str, Any]], action: Any
+) -> None:
+    class Closing(Person):
+        async def elicit(self, context: object, params: Any) -> types.ElicitResult:
+            return types.ElicitResult(action=action, content={"for_session": True})
+
+    async with client(tmp_path, mode, Closing()) as connected:
+        for _ in range(2):
+            done = await connected.call_tool(*call)
+            assert "declined" in (text(done) or str(done.structured_content))
+    assert Shelf(tmp_path).asked() == []
+
+
+@pytest.mark.requirement("ask.unanswered")
+@each_way
+async def test_a_client_that_answers_with_an_error_waits_for_an_approval(
+    tmp_path: Path, call: tuple[str, dict[str, Any]]
+) -> None:
+    class Failing(Person):
+        async def elicit(self, context: object, params: Any) -> Any:
+            return types.ErrorData(code=-1, message="the dialog failed")
+
+    async with client(tmp_path, "legacy", Failing()) as connected:
+        done = await connected.call_tool(*call)
+        assert "mcproxy approvals approve" in (text(done) + str(done.structured_content))
+    assert Shelf(tmp_path).asked() == []
+    assert len(approvals(tmp_path)["waiting"]) == 1
+
+
+@pytest.mark.requirement("ask.scripts")
+async def test_a_clients_own_calls_are_asked_one_at_a_time_and_in_order(tmp_path: Path) -> None:
+    person = Person(*["once"] * 4)
+    async with client(tmp_path, "legacy", person) as connected:
+        calls = (connected.call_tool("hub__drop", {"n": n}) for n in range(4))
+        assert [text(done) for done in await asyncio.gather(*calls)] == ["did drop"] * 4
+    assert [f'"n": {n}' in said for n, said in enumerate(person.questions)] == [True] * 4
+
+
+@pytest.mark.requirement("ask.session")
+async def test_a_call_without_a_session_is_answered_once(site: tuple[Running, Shelf]) -> None:
+    """Nothing tells it from the next client's: more is not offered, and more is not had."""
+    person = Person("session", "session", "session", "once")
+    way = streamable_http_client(str(site[0].http.base_url.join("/mcp")))
+    async with Client(
+        way, mode="2026-07-28", elicitation_callback=person.elicit, cache=None
+    ) as connected:
+        for _ in range(2):
+            assert text(await connected.call_tool("hub__drop", {"n": 1})) == "did drop"
+        assert len(person.questions) == 2
+        assert all("holds for this one call" in said for said in person.questions)
+        begun = await run(connected, "1", session="new")
+        for _ in range(2):
+            done = await run(connected, 'api.server("hub").drop(n=1)', session=begun["session"])
+            assert done["result"] == "did drop"
+        assert len(person.questions) == 3, "the handle is a session"
+        assert "holds for this one call" not in person.questions[2]
+        assert text(await connected.call_tool("hub__drop", {"n": 1})) == "did drop"
+    assert len(person.questions) == 4
+
+
+FORGED = """
+import json, os, struct
+
+def frame(id_, n):
+    body = {"t": "call", "id": id_, "server": "hub", "tool": "drop", "args": {"n": n}}
+    text = json.dumps(body).encode()
+    os.write(3, struct.pack("<I", len(text)) + text)
+
+def reply():
+    data = b""
+    while len(data) < 4:
+        data += os.read(3, 4 - len(data))
+    (size,) = struct.unpack("<I", data)
+    data = b""
+    while len(data) < size:
+        data += os.read(3, size - len(data))
+    return json.loads(data)
+
+for id_, n in ((9001, 1), (9001, 2), (9002, 1)):  # one number twice, one call twice
+    frame(id_, n)
+answers = [reply() for _ in range(3)]
+sorted(each["error"]["code"] if "error" in each else "sent" for each in answers)
+"""
+
+
+@pytest.mark.requirement("ask.scripts")
+async def test_frames_that_a_script_forges_are_calls_like_any_other(tmp_path: Path) -> None:
+    """One that comes while the answer to another is awaited changes nothing of it."""
+    person = Person("once", "decline", "decline")
+    async with client(tmp_path, "legacy", person) as connected:
+        done = await run(connected, FORGED)
+        assert done["result"] == ["declined", "declined", "sent"], done
+    sent = [arguments for _, arguments in Shelf(tmp_path).asked()]
+    assert sent == [{"n": 1 if '"n": 1' in person.questions[0] else 2}]
+
+
+@pytest.mark.requirement("ask.scripts")
+async def test_arguments_that_change_after_the_call_are_not_sent(tmp_path: Path) -> None:
+    code = """
+import asyncio
+rows = [1]
+waiting = asyncio.create_task(api.call_tool("hub", "drop", {"rows": rows}))
+await asyncio.sleep(0.05)
+rows.append(2)
+await waiting
+"""
+    person = Person("once")
+    async with client(tmp_path, "legacy", person) as connected:
+        assert (await run(connected, code))["result"] == "did drop"
+    assert Shelf(tmp_path).asked() == [("drop", {"rows": [1]})]
+    assert '"rows": [1]' in person.questions[0]
 
 
 @pytest.fixture

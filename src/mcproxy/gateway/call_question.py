@@ -56,8 +56,9 @@ def question(call: str, source: str, *, lasting: bool) -> JsonObject:
         "default": False,
     }
     offered: JsonObject = {FOR_SESSION: for_session} if lasting else {}
+    once = "" if lasting else " Your answer holds for this one call."
     return {
-        "message": f"May this call be made? It waits for you, by {source}.\n{call}",
+        "message": f"May this call be made? It waits for you, by {source}.{once}\n{call}",
         "requestedSchema": {"type": "object", "properties": offered},
     }
 
