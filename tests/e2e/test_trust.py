@@ -138,6 +138,30 @@ def test_other_changes_hold_nothing(tmp_path: Path) -> None:
         assert trust(tmp_path, "--json")["held"] == {}
 
 
+@pytest.mark.requirement("trust.first")
+def test_of_a_name_that_is_listed_twice_the_judged_one_counts(tmp_path: Path) -> None:
+    """Also where that one is of no use, and so would not be in the way of the other."""
+    unusable: JsonObject = {**READ, "name": 7}
+    twice = [unusable, a_tool("7", EVIL), a_tool("write"), a_tool("write", EVIL)]
+    prompts: list[JsonObject] = [
+        {"name": "review", "description": "Review it."},
+        {"name": "review", "description": EVIL},
+    ]
+    hub = Shelf(tmp_path)
+    hub.write(twice, prompts=prompts)
+    config: JsonObject = {"servers": {"hub": hub.definition()}, "sandbox": {"min_level": "none"}}
+    with gateway(tmp_path, config) as running:
+        until_prompts(running, "hub__review")
+        told = [
+            running.post(request("tools/list"), "/mcp?mode=direct").text,
+            running.post(request("prompts/list"), "/mcp").text,
+            json.dumps(running.tool("search", query="read", max_depth=3)),
+            json.dumps(running.run("api.manifest()")),
+        ]
+        assert not any("previous instructions" in text for text in told)
+        assert entry(running, "write")["summary"] == "write"
+
+
 @pytest.mark.requirement("trust.settings")
 @pytest.mark.parametrize(("own", "level"), [({"trust": "off"}, 0), ({"trust": "warn"}, 1)])
 def test_trust_can_be_off_or_warn(tmp_path: Path, own: JsonObject, level: int) -> None:

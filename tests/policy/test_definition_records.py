@@ -115,6 +115,18 @@ def test_a_shadow_stays_held_however_often_it_changes() -> None:
         assert found.held == {"send"}
 
 
+@pytest.mark.requirement("trust.grades")
+@pytest.mark.parametrize("name", ["readOnlyHint", "destructiveHint"])
+def test_an_annotation_that_loosens_a_rule_waits_where_there_is_one(name: str) -> None:
+    """Else a server could take its tool out of ``ask_for``, or into a ``read_only`` namespace."""
+    safe: JsonObject = {"annotations": {name: name == "readOnlyHint"}}
+    record = judged(None, tool("a", OLD)).record
+    now = listed(tool("a", OLD, **safe))
+    assert judge(record, now, Rules("hold", {}, 1.0)).held == set()
+    assert judge(record, now, Rules("hold", {}, 1.0, by_annotation=True)).held == {"a"}
+    assert judge(None, now, Rules("hold", {}, 1.0, by_annotation=True)).held == set()
+
+
 @pytest.mark.requirement("trust.shadow")
 def test_names_of_others_are_those_of_other_servers() -> None:
     seen = SeenDefinition(0.0, 0.0, "{}")

@@ -78,6 +78,7 @@ class DefinitionLedger:
     def __init__(self, store: Store, changed: Callable[[], None], heard: Heard) -> None:
         self._store, self._changed, self._heard = store, changed, heard
         self._trust: Callable[[str], Trust] = lambda _: "hold"
+        self._by_annotation = False
         self._records: dict[str, Record] = {}
         self._seen: dict[str, tuple[tuple[object, ...], Judged]] = {}
         self._visible: dict[str, tuple[Judged, ServerView]] = {}
@@ -89,6 +90,9 @@ class DefinitionLedger:
         """Go by another configuration from now on."""
         by_server = {name: server.trust or config.trust for name, server in config.servers.items()}
         self._trust = lambda name: by_server.get(name, config.trust)
+        self._by_annotation = any(
+            space.read_only or space.ask_for != "nothing" for space in config.namespaces.values()
+        )
 
     async def load(self) -> None:
         """Remember what was seen in earlier runs. Before anything is judged."""
@@ -145,7 +149,8 @@ class DefinitionLedger:
             return known
         trust, record = self._trust(server_of(source.name)), self._records.get(source.name)
         names = names_of_others(self._records, source.name)
-        found = judge(record, source.definitions(), Rules(trust, names, time.time()))
+        rules = Rules(trust, names, time.time(), self._by_annotation)
+        found = judge(record, source.definitions(), rules)
         if found.record is not record:
             self._records[source.name] = found.record
             self._loop.call_soon_threadsafe(self._write_later, source.name)

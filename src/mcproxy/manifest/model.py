@@ -197,13 +197,15 @@ def _part(view: ServerView, before: ServerPart | None) -> ServerPart:
         return replace(before, source=view, view=replace(before.view, state=view.state))
     tools: dict[str, Tool] = {}
     notes: dict[ToolRef, str] = {}
+    listed_names: set[str] = set()
     for listed in view.tools:
         tool = replace(listed, ref=ToolRef(view.name, listed.ref.tool))
         definition, note = repair(tool.definition)
-        if definition is not None and tool.ref.tool in tools:
+        if tool.ref.tool in listed_names:  # the ledger judged the first one, usable or not
             note = "listed twice; the first one counts"
         elif definition is not None:
             tools[tool.ref.tool] = replace(tool, definition=definition)
+        listed_names.add(tool.ref.tool)
         if note:
             notes[ToolRef(view.name, label(tool.ref.tool, MAX_LABEL_CHARS))] = note
     description = bounded(clean(view.description), MAX_TEXT_CHARS)

@@ -38,12 +38,21 @@ class Grade:
     reasons: tuple[str, ...] = ()
 
 
-def grade(before: Definition | None, after: Definition, shadowed: str | None = None) -> Grade:
+def grade(
+    before: Definition | None,
+    after: Definition,
+    shadowed: str | None = None,
+    *,
+    by_annotation: bool = False,
+) -> Grade:
     """The change from ``before`` (None: it is the first) to ``after``; ``shadowed``: a server that
-    has a tool of this name already."""
+    has a tool of this name already; ``by_annotation``: there are rules that an annotation
+    loosens."""
     if before == after:
         return Grade("same")
     found = dict.fromkeys(_of_name(after, shadowed))
+    if before is not None and by_annotation and _loosened(before, after):
+        found["is annotated as safe, and was not, where rules go by that"] = None
     if before is not None:
         found |= dict.fromkeys((*_of_annotations(before, after), *_of_parameters(before, after)))
     text = _new_text(before or {}, after)
@@ -89,6 +98,13 @@ def _of_annotations(before: Definition, after: Definition) -> Iterator[str]:
     spared = now.get("destructiveHint") is False or now.get("readOnlyHint") is True
     if was.get("destructiveHint") is False and not spared:
         yield "was annotated as not destructive, and is not any more"
+
+
+def _loosened(before: Definition, after: Definition) -> bool:
+    was, now = (_object(each.get("annotations")) for each in (before, after))
+    reads = now.get("readOnlyHint") is True and was.get("readOnlyHint") is not True
+    spares = now.get("destructiveHint") is False and was.get("destructiveHint") is not False
+    return reads or (spares and was.get("readOnlyHint") is not True)
 
 
 def _of_parameters(before: Definition, after: Definition) -> Iterator[str]:

@@ -58,11 +58,13 @@ Definitions = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """By what is judged: ``names`` gives for a tool's name another server that has it."""
+    """By what is judged: ``names`` gives for a tool's name another server that has it;
+    ``by_annotation``: some namespace has ``read_only`` or ``ask_for``."""
 
     trust: Trust
     names: Mapping[str, str]
     now: float
+    by_annotation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,8 @@ def _graded(
     counts = seen.accepted if seen else None
     before = counts or _renamed(known, texts, definition)
     shadowed = rules.names.get(name) if known and not counts else None
-    found = grade(read_back(before), _object(definition), shadowed)
+    loosens = rules.by_annotation
+    found = grade(read_back(before), _object(definition), shadowed, by_annotation=loosens)
     waits = rules.trust in _HOLDING and found.level == "dangerous"
     if rules.trust == "strict" and known:
         waits = waits or found.level == "notable"
