@@ -3,6 +3,7 @@ tool, it stands in no list and no count, and its server is not asked."""
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,7 @@ NAMESPACES: dict[str, Json] = {
     "listed": {"servers": ["hub"], "tools": {"*": "deny", "l*": "allow", "hub.repos.*": "allow"}},
     "reading": {"extends": "open", "read_only": True},
 }
+LOOKS, LOOK_SECS = 500, 0.02
 CLOSED = [name for name in LEFT if name != "open"]
 SCRIPT = Path(__file__).with_name("tools_script.txt").read_text()
 
@@ -61,6 +63,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Sh
         "namespaces": namespaces,
         "groups": {"group": ["denied", "open"]},
         "sandbox": {"min_level": "none"},
+        "manifests": {
+            "typed_stub_generation": {"enabled": True, "output_dir": str(directory / "typed")}
+        },
     }
     with gateway(directory, config) as running:
         yield running, hub
@@ -75,10 +80,23 @@ def told(running: Running, endpoint: str, server: str, mode: str) -> Iterator[tu
     for spelling in (DENIED, "dropTables"):
         body = called("call", server=server, tool=spelling, arguments={})
         yield f"call of {spelling}", running.post(body, path.replace(mode, "call")).text
-    for name in (f"{server}__{DENIED}", DENIED, f"{server}.{DENIED}", f"mcproxy_{DENIED}"):
+    for kind, key in (("ref/prompt", "name"), ("ref/resource", "uri"), ("ref/tool", "name")):
+        argument: JsonObject = {"name": "n", "value": "d"}
+        for name in (DENIED, f"{server}__{DENIED}"):
+            ref: JsonObject = {"type": kind, key: name}
+            body = request("completion/complete", {"ref": ref, "argument": argument})
+            yield f"completion of {kind} {name}", running.post(body, path).text
+    for method in ("prompts/get", "tools/get"):
+        yield method, running.post(request(method, {"name": f"{server}__{DENIED}"}), path).text
+    for name in (
+        *(f"{server}__{DENIED}", DENIED, f"{server}.{DENIED}", f"mcproxy_{DENIED}"),
+        *(f"{server}__dropTables", f"{server.upper()}__{DENIED}", f"{server}__{DENIED}\u200b"),
+        *(f"{server}__drop_t\u0430bles", f"{server}/{DENIED}", f" {server}__{DENIED} "),
+    ):
         yield f"call {name}", running.post(called(name), path).text
-        new, headers = stateless(called(name))
-        yield f"call {name}, stateless", running.post(new, path, **headers).text
+        if name.isascii() and name == name.strip():  # it stands in a header too
+            new, headers = stateless(called(name))
+            yield f"call {name}, stateless", running.post(new, path, **headers).text
 
 
 def called(name: str, **arguments: Json) -> JsonObject:
@@ -100,7 +118,9 @@ def of_scripts(running: Running, path: str, server: str) -> Iterator[tuple[str, 
         for code in (call, attribute, schema):
             tried = f"try:\n    {code}\nexcept Exception as e:\n    print(e)"
             for script in (code, tried):
-                yield f"execute {script}", running.post(called("execute", code=script), path).text
+                for more in ({}, {"check_only": True}):
+                    body = called("execute", code=script, **more)
+                    yield f"execute {script} {more}", running.post(body, path).text
 
 
 def words(text: str, endpoint: str, server: str) -> str:
@@ -110,7 +130,7 @@ def words(text: str, endpoint: str, server: str) -> str:
     text = re.sub(r'resume=\\*"\w+', "", text)
     text = re.sub(r'(?<=namespace)\\*": ?\\*"[\w-]+', "", text)
     text = text.replace(repr(endpoint), "").replace(f"/{endpoint}", "")
-    return text.replace(server, "…")
+    return text.replace(server, "…").replace(server.upper(), "…")
 
 
 @pytest.mark.requirement("tools.no_trace")
@@ -153,6 +173,23 @@ def test_lists_and_counts_have_what_is_left(site: tuple[Running, Shelf], endpoin
         assert (DENIED in text) == (DENIED in left and way in ("search", "script")), (way, text)
     searched = running.tool("search", query="", namespace=endpoint)
     assert searched["total_matches"] == len(left)
+
+
+@pytest.mark.requirement("tools.no_trace")
+@pytest.mark.parametrize("endpoint", LEFT)
+def test_the_stubs_of_a_namespace_have_what_is_left(
+    site: tuple[Running, Shelf], endpoint: str
+) -> None:
+    _, hub = site
+    folder = hub.directory / "typed" / endpoint
+    for _ in range(LOOKS):
+        if len(list(folder.glob("mcproxy_api.*"))) == 2:
+            break
+        time.sleep(LOOK_SECS)
+    for file in folder.glob("mcproxy_api.*"):
+        text = file.read_text()
+        assert "list_tables" in text
+        assert ("drop_tables" in text) == (DENIED in LEFT[endpoint]), file
 
 
 @pytest.mark.requirement("tools.no_trace")
