@@ -66,7 +66,7 @@ format: $(VENV)/.dev
 
 # Known faults of what is installed; asks the advisories of the package registry.
 audit: $(VENV)/.dev
-	$(BIN)/uv tool run --quiet pip-audit==2.10.1 --disable-pip --require-hashes -r requirements.txt
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tests.audit requirements.txt
 
 # A CycloneDX bill of materials of what is installed, in sbom.json.
 sbom: $(VENV)/.dev

@@ -82,6 +82,7 @@ REQUIREMENTS: dict[str, str] = {
         "of 50 dangerous changes at least 95 % are held, of 100 harmless edits at most 5 %"
     ),
     "trust.doctor": "doctor names servers whose definitions would be held",
+    "security.audited": "make audit tells known faults, and never takes silence for a clean bill",
     "security.fuzzed": "parsers of hostile bytes give a value or their own refusal, in time",
     "ask.bounded": "a caller has at most 100 calls waiting for approval in a namespace",
     "ask.client": "a call that a rule asks for is sent once the client's user accepts, or never",
