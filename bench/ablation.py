@@ -13,11 +13,10 @@ from typing import cast
 
 from bench import intents
 from bench import search as tasks
-from bench.neighbours import RELATED_CLOSENESS, related
+from bench.neighbours import RELATED_CLOSENESS, related, term
 from mcproxy.manifest import index, lexicon, rank
 from mcproxy.manifest.model import build
 from mcproxy.manifest.neighbours import FULL, Neighbours, shipped
-from mcproxy.manifest.text import stem
 from mcproxy.types import JsonObject
 
 # What is changed for each row, by module and name.
@@ -26,12 +25,14 @@ PARTS: Mapping[str, Mapping[tuple[object, str], object]] = {
     "without near words": {(lexicon, "shipped"): lambda: near_words("none")},
     "without the list of them": {(lexicon, "shipped"): lambda: near_words("model")},
     "without the model's": {(lexicon, "shipped"): lambda: near_words("list")},
+    "without phrases": {(rank, "MAX_PHRASE"): 1},
     "without longer words": {(lexicon, "BEGINNING"): 0.0},
     "without servers' names": {(index, "SERVER_NAME"): 0.0},
     "without servers' descriptions": {(index, "SERVER_DESCRIPTION"): 0.0},
     "without servers' subjects": {(index, "SERVER_SUBJECT"): 0.0},
     "without the share of the name": {(rank, "NAME_SHARE"): 0.0},
     "without coverage": {(rank, "PART"): 0.0, (rank, "MOST"): 0.0},
+    "without what is known": {(rank, "HARDLY_KNOWN"): 0.0},
 }
 
 
@@ -76,14 +77,14 @@ def row() -> str:
 def near_words(wanted: str) -> Neighbours:
     """The table with those only that the ``model`` found, or those of the ``list``, or ``none``."""
     whole = shipped()
-    pairs = {(stem(word), stem(near)) for word, near in related()}
+    pairs = {(term(word), term(near)) for word, near in related()}
     least = round(RELATED_CLOSENESS * FULL)  # of one that the list alone has
     near: list[int] = []
     closeness: list[int] = []
     starts = [0]
-    for number, term in enumerate(whole.stems):
+    for number, stem in enumerate(whole.stems):
         for at in range(whole.starts[number], whole.starts[number + 1]):
-            listed = (term, whole.stems[whole.near[at]]) in pairs
+            listed = (stem, whole.stems[whole.near[at]]) in pairs
             found = not listed or whole.closeness[at] > least
             if (wanted == "list" and listed) or (wanted == "model" and found):
                 near.append(whole.near[at])

@@ -33,8 +33,9 @@ COMMON_WORDS = 12_000
 SERVERS_HAVING_WORD = 2  # a word of one server alone is a name
 LEAST_CLOSENESS, MOST_NEIGHBOURS = 0.5, 20
 # How close the words of the list are, and how many neighbours a word has with them.
-RELATED_CLOSENESS, MOST_WITH_RELATED = 0.6, 40
+RELATED_CLOSENESS, MOST_WITH_RELATED = 0.65, 60
 RELATED, ONE_WAY = Path(__file__).with_name("related_words.txt"), "# one way"
+PHRASE_MARK = "_"  # between the words of a phrase
 BATCH, MAX_TOKENS = 64, 16
 PLAIN = re.compile(r"[a-z]{3,20}")
 
@@ -43,11 +44,12 @@ def main(target: Path) -> None:
     """Write the file; takes about a minute."""
     chosen = vocabulary()
     pairs = related()
-    for pair in pairs:
-        for word in pair:
+    listed = dict.fromkeys(word for pair in pairs for word in pair)
+    for word in listed:
+        if PHRASE_MARK not in word:
             chosen.setdefault(stem(word), word)
-    stems = list(chosen)
-    table = nearest(stems, vectors([chosen[term] for term in stems]))
+    stems = [*chosen, *(term(word) for word in listed if PHRASE_MARK in word)]
+    table = nearest(stems, vectors([chosen[term] for term in stems[: len(chosen)]]))
     table = with_related(stems, table, pairs)
     target.write_bytes(packed(stems, table))
     read = Neighbours.read(target.read_bytes())
@@ -112,9 +114,10 @@ def vectors(listed: Sequence[str]) -> Any:
 
 
 def nearest(stems: Sequence[str], matrix: Any) -> list[list[tuple[int, float]]]:
-    """For each stem the numbers of its neighbours and how close they are, closest first."""
-    table = []
-    for number in range(len(stems)):
+    """For each stem the numbers of its neighbours and how close they are, closest first; phrases,
+    which come last, have no row in the matrix and none here."""
+    table: list[list[tuple[int, float]]] = []
+    for number in range(len(matrix)):
         closeness = matrix @ matrix[number]
         order = (-closeness).argsort()[: MOST_NEIGHBOURS + 1]
         table.append(
@@ -124,7 +127,12 @@ def nearest(stems: Sequence[str], matrix: Any) -> list[list[tuple[int, float]]]:
                 if other != number and closeness[other] >= LEAST_CLOSENESS
             ]
         )
-    return table
+    return [*table, *([] for _ in stems[len(table) :])]
+
+
+def term(word: str) -> str:
+    """The key of a word or phrase of the list: its stem, or the stems of its words."""
+    return " ".join(map(stem, word.split(PHRASE_MARK)))
 
 
 def related() -> list[tuple[str, str]]:
@@ -149,7 +157,7 @@ def with_related(
     number_of = {term: number for number, term in enumerate(stems)}
     found = [dict(near) for near in table]
     for word, near in pairs:
-        number, other = number_of[stem(word)], number_of[stem(near)]
+        number, other = number_of[term(word)], number_of[term(near)]
         if number != other:
             found[number][other] = max(RELATED_CLOSENESS, found[number].get(other, 0.0))
     return [sorted(near.items(), key=lambda one: -one[1])[:MOST_WITH_RELATED] for near in found]

@@ -227,6 +227,7 @@ REQUIREMENTS: dict[str, str] = {
     "search.visibility": "a server that the caller may not see leaves no trace",
     "search.off_the_loop": "tools are indexed in a thread; nobody else waits for that",
     "search.meaning": "search knows words that mean nearly the same",
+    "search.phrases": "search knows words that mean something else together, as get rid of",
     "search.by_name": "tools for which a reply has no line left are there by name",
     "search.evaluated": "requests made of descriptions tell which tools search finds, and why not",
     "search.call_line": "`call` is Python that can be used",

@@ -265,7 +265,7 @@ def test_a_misspelt_name_with_a_shouted_part_finds_the_tool(query: str) -> None:
         ("open a ticket", "create_issue"),
         ("the next station", "none"),
         ("a notion", "none"),
-        ("poll the audience", "make_survey"),
+        ("make a poll", "make_survey"),
     ],
 )
 def test_near_words_and_words_that_only_look_alike(query: str, found: str) -> None:
@@ -277,6 +277,28 @@ def test_near_words_and_words_that_only_look_alike(query: str, found: str) -> No
         ]
     )
     assert (names(ask(manifest, query)) or ["none"])[0] == found
+
+
+@pytest.mark.requirement("search.phrases")
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("get rid of a box", "delete_box"),
+        ("getting rid of a box", "delete_box"),
+        ("get a box", "get_box"),
+        ("start over with the box", "reset_box"),
+        ("start the box", "start_box"),
+    ],
+)
+def test_words_that_mean_something_else_together(query: str, found: str) -> None:
+    tools = [tool("boxes", f"{verb}_box") for verb in ("get", "start", "delete", "reset")]
+    assert names(ask(build([view("boxes", *tools)]), query))[0] == found
+
+
+def test_what_the_tools_do_not_know_may_be_a_value() -> None:
+    manifest = build([view("stocks", tool("stocks", "get_news", "Articles on a company."))])
+    assert names(ask(manifest, "get news about Xylbrofonax Qwertyzuiop")) == ["get_news"]
+    assert not names(ask(manifest, "feed Xylbrofonax Qwertyzuiop"))
 
 
 @pytest.mark.requirement("search.no_match")

@@ -40,7 +40,7 @@ class Explanation:
 
 def explain(lexicon: Lexicon, query: str, numbers: Sequence[int]) -> Mapping[int, Explanation]:
     """For each tool, by its number in the lexicon, why it has its score."""
-    asked = query_words(query)
+    asked = query_words(query, lexicon.neighbours.phrases)
     meanings = [lexicon.meanings(word) for word in asked]
     earned = [earnings(lexicon, meaning) for meaning in meanings]
     perfect = sum(word.worth for word in earned) or 1.0

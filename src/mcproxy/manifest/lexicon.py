@@ -66,7 +66,7 @@ class Lexicon:
     def meanings(self, word: str) -> dict[str, float]:
         """Stems that ``word`` may mean, with how much each is trusted (0-1): only its own stem
         is trusted fully. Empty: none."""
-        own = stem(word)
+        own = word if word in self.neighbours.phrases else stem(word)
         found = {own: 1.0} if self._has(own) else {}
         if len(word) >= MIN_BEGINNING and word.isascii():
             for longer in self._beginning_with(singular(word)):

@@ -10,7 +10,7 @@ import sys
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from itertools import accumulate
 
@@ -18,15 +18,21 @@ HEAD = struct.Struct("<III")  # stems, bytes of their list, neighbours
 FULL = 255  # how a closeness of 1 is written
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Neighbours:
-    """Stems by number; those near stem N stand at ``starts[N]:starts[N + 1]``, nearest first."""
+    """Stems by number, of phrases those of their words; those near stem N stand at
+    ``starts[N]:starts[N + 1]``, nearest first."""
 
     stems: Sequence[str]
     number_of: Mapping[str, int]
     starts: Sequence[int]
     near: Sequence[int]
     closeness: Sequence[int]
+
+    @cached_property
+    def phrases(self) -> frozenset[str]:
+        """The entries of more than one word, with spaces."""
+        return frozenset(stem for stem in self.stems if " " in stem)
 
     @classmethod
     def read(cls, data: bytes) -> "Neighbours":

@@ -8,13 +8,13 @@ JSON.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 
 from mcproxy.manifest.bounds import MAX_MATCHES, MAX_QUERY_WORDS
 from mcproxy.manifest.lexicon import Lexicon
-from mcproxy.manifest.text import STOP_WORDS, parts, words
+from mcproxy.manifest.text import STOP_WORDS, parts, stem, words
 
 # The share of a score that says how much of the tool's own name the query speaks of.
 NAME_SHARE = 0.25
@@ -22,9 +22,14 @@ NAME_SHARE = 0.25
 # about, so its floor is lower. Chosen by hand on public catalogues: higher loses real tasks, lower
 # lets nonsense through.
 FLOOR, FLOOR_OF_LONG = 0.15, 0.7
-# Of a query of few words it has some part at least. Or it has most of what was asked, though deep
+# Of a query of few words it has some part at least; and where these tools hardly know the words,
+# whichever tool has them, more than a little of it. Or it has most of what was asked, though deep
 # in a long description.
-FEW_WORDS, PART, MOST, FLOOR_OF_MOST = 4, 0.33, 0.65, 0.12
+FEW_WORDS, PART, MOST, FLOOR_OF_MOST = 3, 0.2, 0.65, 0.12
+HARDLY_KNOWN, FLOOR_OF_UNKNOWN = 0.7, 0.22
+# "Get rid of" has three words; no phrase of the table has more than these. Of a text so many words
+# are read: enough for ``MAX_QUERY_WORDS`` that tell something.
+MAX_PHRASE, MAX_PHRASED_WORDS = 4, 4 * MAX_QUERY_WORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +61,34 @@ class AskedWord:
     trust: float
 
 
-def query_words(query: str) -> list[str]:
-    """The distinct words that carry the query's meaning; all of them if none seems to."""
+def query_words(query: str, phrases: Collection[str] = ()) -> list[str]:
+    """The distinct words that carry the query's meaning; all of them if none seems to. Words that
+    are one of the ``phrases`` together count as one, written as there."""
     found: list[str] = []
     for chunk in query.split():
         is_name = chunk[:1].islower() or "_" in chunk  # "GitHub" is one word, "VPS_getList" three
         found.extend(parts(chunk) if is_name else words(chunk))
+    if phrases:
+        found = list(_joined(found[:MAX_PHRASED_WORDS], phrases))
     telling = [word for word in found if word not in STOP_WORDS]
     return list(dict.fromkeys(telling or found))[:MAX_QUERY_WORDS]
 
 
+def _joined(found: Sequence[str], phrases: Collection[str]) -> Iterator[str]:
+    """The words, those of a phrase as one; the longest phrase that begins at a word counts."""
+    stems = [stem(word) for word in found]
+    at = 0
+    while at < len(found):
+        lengths = range(min(MAX_PHRASE, len(found) - at), 1, -1)
+        tries = ((length, " ".join(stems[at : at + length])) for length in lengths)
+        length, word = next((one for one in tries if one[1] in phrases), (1, found[at]))
+        yield word
+        at += length
+
+
 def rank(lexicon: Lexicon, query: str) -> Ranking:
     """The tools that share words with the query; equal scores in the servers' order."""
-    meanings = [lexicon.meanings(word) for word in query_words(query)]
+    meanings = [lexicon.meanings(word) for word in query_words(query, lexicon.neighbours.phrases)]
     asked = [earnings(lexicon, meaning) for meaning in meanings]
     totals = _totals(lexicon, asked)
     if not totals:
@@ -83,7 +103,10 @@ def rank(lexicon: Lexicon, query: str) -> Ranking:
     matches.sort(key=lambda match: (-match.score, match.number))
     first = matches[0].number
     covered = _covered(asked, first, lexicon.server_of[first])
-    return Ranking(tuple(matches), len(totals), _is_real(len(asked), matches[0].score, covered))
+    known = sum(word.worth * word.trust for word in asked) / perfect
+    names_it = _stands_in_query(lexicon.name_stems[first], spoken_of)
+    real = names_it or _is_real(len(asked), matches[0].score, covered, known)
+    return Ranking(tuple(matches), len(totals), real)
 
 
 def _totals(lexicon: Lexicon, asked: Sequence[AskedWord]) -> dict[int, float]:
@@ -123,17 +146,17 @@ def earnings(lexicon: Lexicon, meanings: Mapping[str, float]) -> AskedWord:
     such as a longer word, makes it rarer. Each tool gets the best of its meanings."""
     if not meanings:
         return AskedWord({}, {}, lexicon.rarity(0), 0.0)
-    terms = {stem: lexicon.term(stem) for stem in meanings}
-    most_likely = max(meanings, key=lambda stem: meanings[stem])
+    terms = {term: lexicon.term(term) for term in meanings}
+    most_likely = max(meanings, key=lambda term: meanings[term])
     worth = terms[most_likely].rarity
     tools: dict[int, float] = {}
     servers: dict[int, float] = {}
-    for stem, trust in meanings.items():
-        most = trust * min(terms[stem].rarity, worth)
-        for number, share in terms[stem].tools.items():
+    for term, trust in meanings.items():
+        most = trust * min(terms[term].rarity, worth)
+        for number, share in terms[term].tools.items():
             if most * share > tools.get(number, 0.0):
                 tools[number] = most * share
-        for server, share in terms[stem].servers.items():
+        for server, share in terms[term].servers.items():
             if most * share > servers.get(server, 0.0):
                 servers[server] = most * share
     return AskedWord(tools, servers, worth, meanings[most_likely])
@@ -145,12 +168,22 @@ def name_factor(name: frozenset[str], spoken_of: Mapping[str, float]) -> float:
     return 1 - NAME_SHARE + NAME_SHARE * covered
 
 
-def _is_real(asked: int, score: float, covered: float) -> bool:
-    """Whether a tool is what a query of so many words means."""
+def _stands_in_query(name: frozenset[str], spoken_of: Mapping[str, float]) -> bool:
+    """Whether a name of several words stands in the query, in whatever order: what else the query
+    says may be values, such as names that no tool knows."""
+    return len(name) > 1 and all(spoken_of.get(term) == 1.0 for term in name)
+
+
+def _is_real(asked: int, score: float, covered: float, known: float) -> bool:
+    """Whether a tool is what a query of so many words means; it has the share ``covered`` of them,
+    all tools together the share ``known``."""
+    few = asked <= FEW_WORDS
+    if few and known < HARDLY_KNOWN and score < FLOOR_OF_UNKNOWN:
+        return False
     if covered >= MOST and score >= FLOOR_OF_MOST:
         return True
     floor = min(FLOOR, FLOOR_OF_LONG / math.pow(asked, 1.5))
-    return score >= floor and (covered >= PART or asked > FEW_WORDS)
+    return score >= floor and (covered >= PART or not few)
 
 
 def _covered(asked: Sequence[AskedWord], number: int, server: int) -> float:

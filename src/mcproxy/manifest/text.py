@@ -78,7 +78,9 @@ def stem(word: str) -> str:
 
 
 def singular(word: str) -> str:
-    """``repositories`` -> ``repository``; rules, no dictionary."""
+    """``repositories`` -> ``repository``; rules, and ``news``, which are not new."""
+    if word == "news":
+        return word
     if word.endswith("ies") and len(word) > 4:
         return f"{word[:-3]}y"
     if word.endswith(("sses", "xes", "ches", "shes", "zes")):
