@@ -4,6 +4,7 @@ from typing import cast
 
 import pytest
 
+from mcproxy.manifest.bounds import READING_BYTES
 from mcproxy.manifest.learned import learned_from, observed
 from mcproxy.manifest.model import Manifest, build
 from mcproxy.manifest.reply_text import as_text
@@ -146,6 +147,19 @@ def test_a_name_that_two_servers_have_finds_both() -> None:
     assert [entry["server"] for entry in results(ask(manifest, "b.go", 3))] == ["b"]
 
 
+@pytest.mark.requirement("search.by_name")
+def test_what_tools_return_and_the_states_of_servers_count_as_they_are_written() -> None:
+    invoices = [tool("", f"invoice_{number}", "Create an invoice.") for number in range(20)]
+    shops = [view(f"shop{number}", *invoices, state="restarting") for number in range(5)]
+    learned = learned_from(observed({f"part_{n}": 1 for n in range(8)}, lambda _: True))
+    reply = search(build(shops), "create an invoice", namespace="public", returns=lambda _: learned)
+    text = as_text(reply)
+    assert " - restarting\n" in text
+    assert " -> {part_0: int" in text
+    assert "also" in reply
+    assert READING_BYTES * 0.9 < len(text.encode()) < READING_BYTES + len("100 of 100 matches")
+
+
 @pytest.mark.requirement("search.typos")
 @pytest.mark.parametrize(
     ("query", "found"),
@@ -209,7 +223,7 @@ def test_what_has_no_room_for_a_line_is_there_by_name() -> None:
     assert len(lines) + len(more) == 40 == reply["total_matches"]
     assert lines.isdisjoint(more)
     text = as_text(reply)
-    assert len(text.encode()) < 2_700
+    assert len(text.encode()) < READING_BYTES + len("40 of 40 matches")
     assert "Also (search a name for its call): shop" in text
     assert "also" not in ask(build(shops), "create an invoice for a customer", limit=10)
     assert "also" not in ask(build(shops), "create an invoice for a customer", 3)

@@ -7,10 +7,10 @@ NAMES, SERVERS, TOOLS, SCHEMAS = range(4)  # the depths
 DEFAULT_DEPTH, MAX_DEPTH = TOOLS, SCHEMAS
 MAX_LIMIT = 50  # tools
 
-# Without a limit a reply has so many bytes, some 550 tokens. Where there is more to show, it has
+# Without a limit a reply has so many bytes, some 450 tokens. Where there is more to show, it has
 # lines of the best tools, and then the names alone of more, which take a fifth of a line. A tool
 # whose score is a smaller share of the best one's only costs the reader time.
-READING_BYTES, BYTES_OF_NAMES, CLEAR_DROP = 2_400, 900, 0.25
+READING_BYTES, BYTES_OF_NAMES, CLEAR_DROP = 2_150, 1_000, 0.25
 # So many tools where each takes more than a line, or only its server is shown.
 FEW_TOOLS = 10
 

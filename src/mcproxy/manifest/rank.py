@@ -8,9 +8,10 @@ JSON.
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
+from itertools import islice
 
 from mcproxy.manifest.bounds import MAX_MATCHES, MAX_QUERY_WORDS
 from mcproxy.manifest.lexicon import Lexicon
@@ -91,11 +92,11 @@ def rank(lexicon: Lexicon, query: str) -> Ranking:
     meanings = [lexicon.meanings(word) for word in query_words(query, lexicon.neighbours.phrases)]
     asked = [earnings(lexicon, meaning) for meaning in meanings]
     totals = _totals(lexicon, asked)
-    if not totals:
+    best = _best(totals)
+    if not best:
         return Ranking()
     perfect = sum(word.worth for word in asked)
     spoken_of = spoken(meanings)
-    best = nlargest(MAX_MATCHES, totals, key=totals.__getitem__)
     matches = [
         Match(number, totals[number] / perfect * name_factor(lexicon.name_stems[number], spoken_of))
         for number in best
@@ -106,30 +107,43 @@ def rank(lexicon: Lexicon, query: str) -> Ranking:
     known = sum(word.worth * word.trust for word in asked) / perfect
     names_it = _stands_in_query(lexicon.name_stems[first], spoken_of)
     real = names_it or _is_real(len(asked), matches[0].score, covered, known)
-    return Ranking(tuple(matches), len(totals), real)
+    return Ranking(tuple(matches), len(totals) - totals.count(0.0), real)
 
 
-def _totals(lexicon: Lexicon, asked: Sequence[AskedWord]) -> dict[int, float]:
-    """What all words together earn each tool: through its server, and beyond that by itself."""
-    server_of = lexicon.server_of
+def _totals(lexicon: Lexicon, asked: Sequence[AskedWord]) -> list[float]:
+    """What all words together earn each tool, by its number: through its server, and beyond that
+    by itself."""
+    totals = [0.0] * len(lexicon.server_of)
     of_servers: dict[int, float] = {}
-    beyond: dict[int, float] = {}
     for word in asked:
-        shared = word.servers
-        for server, earned in shared.items():
+        for server, earned in word.servers.items():
             of_servers[server] = of_servers.get(server, 0.0) + earned
-        for number, earned in word.tools.items():
-            more = earned - shared.get(server_of[number], 0.0)
-            if more > 0.0:
-                beyond[number] = beyond.get(number, 0.0) + more
-    totals = {
-        number: earned
-        for server, earned in of_servers.items()
-        for number in lexicon.servers[server]
-    }
-    for number, earned in beyond.items():
-        totals[number] = totals.get(number, 0.0) + earned
+        for number, earned in _beyond_servers(lexicon.server_of, word):
+            totals[number] += earned
+    for server, earned in of_servers.items():
+        for number in lexicon.servers[server]:
+            totals[number] += earned
     return totals
+
+
+def _beyond_servers(server_of: Sequence[int], word: AskedWord) -> Iterable[tuple[int, float]]:
+    """What the word earns tools themselves, beyond what it earns all tools of their servers."""
+    shared = word.servers
+    if not shared:  # most words; nothing to look up
+        return word.tools.items()
+    beyond = (
+        (number, earned - shared.get(server_of[number], 0.0))
+        for number, earned in word.tools.items()
+    )
+    return (one for one in beyond if one[1] > 0.0)
+
+
+def _best(totals: Sequence[float]) -> list[int]:
+    """The numbers of the tools that earned most, of equal ones the first."""
+    least = min(nlargest(MAX_MATCHES, totals), default=0.0)
+    above = [number for number, earned in enumerate(totals) if earned > least]
+    equal = (number for number, earned in enumerate(totals) if earned == least > 0.0)
+    return above + list(islice(equal, MAX_MATCHES - len(above)))
 
 
 def spoken(meanings: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
@@ -153,13 +167,21 @@ def earnings(lexicon: Lexicon, meanings: Mapping[str, float]) -> AskedWord:
     servers: dict[int, float] = {}
     for term, trust in meanings.items():
         most = trust * min(terms[term].rarity, worth)
-        for number, share in terms[term].tools.items():
-            if most * share > tools.get(number, 0.0):
-                tools[number] = most * share
-        for server, share in terms[term].servers.items():
-            if most * share > servers.get(server, 0.0):
-                servers[server] = most * share
+        _raise_to(tools, most, terms[term].tools)
+        _raise_to(servers, most, terms[term].servers)
     return AskedWord(tools, servers, worth, meanings[most_likely])
+
+
+def _raise_to(earned: dict[int, float], most: float, shares: Mapping[int, float]) -> None:
+    """Have each at least at its share of the most."""
+    if not earned:
+        earned.update({number: most * share for number, share in shares.items()})
+        return
+    known = earned.get
+    for number, share in shares.items():
+        more = most * share
+        if more > known(number, 0.0):
+            earned[number] = more
 
 
 def name_factor(name: frozenset[str], spoken_of: Mapping[str, float]) -> float:

@@ -4,6 +4,7 @@ Owns the form of an entry and what goes first when it does not fit: prose before
 tools before the best. Gets groups that are already ranked; knows no query and no score formula.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat, takewhile
@@ -28,11 +29,11 @@ from mcproxy.manifest.find import EXACT, FoundTool, Hit
 from mcproxy.manifest.learned import Returns
 from mcproxy.manifest.model import ServerPart
 from mcproxy.manifest.names import call_line
-from mcproxy.manifest.reply_text import heading, line
+from mcproxy.manifest.reply_text import ALSO, heading, line
 from mcproxy.manifest.results import value_schema
 from mcproxy.manifest.text import brief, first_sentence
 from mcproxy.manifest.truncate import cut_schema, size
-from mcproxy.types import Json, JsonObject
+from mcproxy.types import Json, JsonObject, ServerState
 
 # States in which a call goes straight through; a server in any other is marked.
 SOUND_STATES = frozenset({"ready", "idle"})
@@ -141,14 +142,19 @@ def show_tools(found: FoundTool, depth: int, room: int, returns: Returns) -> Sho
     return Shown([*entries, *fitting(bare, room)], shown, len(found.hits), cut)
 
 
-def worth_reading(hits: Sequence[Hit], depth: int) -> tuple[Hit, ...]:
-    """The hits to show where no limit is given, best first; one in any case."""
+def worth_reading(
+    hits: Sequence[Hit], depth: int, returns: Returns
+) -> tuple[Sequence[Hit], JsonObject]:
+    """Where no limit is given: the hits to show whole, best first and one in any case, and those
+    to name alone, by server."""
     near = _near(hits)
     if depth != TOOLS:
-        return tuple(near[:FEW_TOOLS])
-    whole = _lines_within(near[:MAX_LIMIT], READING_BYTES)
-    room = READING_BYTES if whole == len(near) else READING_BYTES - BYTES_OF_NAMES
-    return tuple(near[: _lines_within(near[:MAX_LIMIT], room)])
+        return near[:FEW_TOOLS], {}
+    ends = _ends_of_lines(near, returns)
+    if len(ends) == len(near) and max(ends, default=0) <= READING_BYTES:
+        return near, {}
+    lines = max(bisect_right(ends, READING_BYTES - BYTES_OF_NAMES), 1)
+    return near[:lines], _by_name(near[lines:])
 
 
 def _near(hits: Sequence[Hit]) -> Sequence[Hit]:
@@ -158,39 +164,47 @@ def _near(hits: Sequence[Hit]) -> Sequence[Hit]:
     return tuple(takewhile(lambda hit: hit.score >= least, hits))
 
 
-def _lines_within(hits: Sequence[Hit], room: int) -> int:
-    """How many of the hits fit as lines into so many bytes; one in any case."""
+def _ends_of_lines(hits: Sequence[Hit], returns: Returns) -> list[int]:
+    """How many bytes a text has with so many hits, a line each and their servers' headings; of
+    those only that a reply can have room for."""
     servers: set[str] = set()
-    for shown, hit in enumerate(hits):
+    ends: list[int] = []
+    end = 0
+    for hit in hits[:MAX_LIMIT]:
         server = hit.part.view.name
-        read = line(server, _entry(hit, TOOLS))
-        above = "" if server in servers else heading(server)
+        read = line(server, _full_entry(hit, TOOLS, returns))
+        above = "" if server in servers else f"{heading(server, _state(hit.part))}\n"
         servers.add(server)
-        room -= len(f"{above}{read}".encode(errors="replace")) + 1
-        if room < 0 and shown:
-            return shown
-    return len(hits)
+        end += len(f"{above}{read}\n".encode(errors="replace"))
+        ends.append(end)
+        if end > READING_BYTES:
+            break
+    return ends
 
 
-def by_name(hits: Sequence[Hit], lines: int) -> JsonObject:
-    """Of those that are worth reading and have no line, since ``lines`` have one, as many names as
-    fit into ``BYTES_OF_NAMES`` of text: by server, best first."""
-    room = BYTES_OF_NAMES
+def _by_name(hits: Sequence[Hit]) -> JsonObject:
+    """As many names as fit into ``BYTES_OF_NAMES`` of text: by server, best first."""
+    room = BYTES_OF_NAMES - len(ALSO)
     found: dict[str, list[Json]] = {}
-    for hit in _near(hits)[lines:]:
+    for hit in hits:
         name, server = hit.tool.ref.tool, hit.part.view.name
         written = name if server in found else f"{server}: {name}"
-        room -= len(written.encode(errors="replace")) + 2
+        room -= len(written.encode(errors="replace")) + len(", ")
         if room < 0:
             break
         found.setdefault(server, []).append(name)
     return {**found}
 
 
+def _state(part: ServerPart) -> ServerState | None:
+    """The state of a server that is not well."""
+    return None if part.view.state in SOUND_STATES else part.view.state
+
+
 def _head(part: ServerPart, detail: Detail) -> JsonObject:
     head: JsonObject = {"server": part.view.name}
-    if detail.state and part.view.state not in SOUND_STATES:
-        head["state"] = part.view.state
+    if detail.state and (state := _state(part)):
+        head["state"] = state
     if detail.description is not None:
         head["description"] = brief(part.about, detail.description)
         head["tools"] = len(part.view.tools)

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from mcproxy.manifest.names import AWAIT, attribute, server_call
 from mcproxy.types import Json, JsonObject
 
+ALSO = "Also (search a name for its call): "
+
 
 def as_text(reply: Mapping[str, Json], *, plain: bool = False) -> str:
     """The reply as a model reads it. Schemas stay JSON: whole, they have no shorter form.
@@ -91,7 +93,7 @@ def _also(reply: Mapping[str, Json]) -> Iterator[str]:
             for server, names in also.items()
             if isinstance(names, list)
         )
-        yield f"Also (search a name for its call): {'; '.join(named)}"
+        yield f"{ALSO}{'; '.join(named)}"
 
 
 def _left_out(reply: Mapping[str, Json]) -> Iterator[str]:

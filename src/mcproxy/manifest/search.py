@@ -25,7 +25,6 @@ from mcproxy.manifest.learned import Returns, unlearned
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.render import (
     Shown,
-    by_name,
     fitting,
     show_names,
     show_servers,
@@ -62,14 +61,16 @@ def search(
     found = find(manifest, query, alone=max_depth == SCHEMAS)
     if not found.hits and not found.bare:
         return _nothing(manifest, asked, found.weak)
-    chosen = worth_reading(found.hits, max_depth) if limit is None else found.hits[:limit]
-    best = replace(found, hits=chosen)
+    chosen, also = (
+        worth_reading(found.hits, max_depth, returns) if limit is None else (found.hits[:limit], {})
+    )
+    best = replace(found, hits=tuple(chosen))
     parts = list({hit.part.view.name: hit.part for hit in best.hits}.values())
     parts.extend(found.bare)
     reply, room = asked.frame(found.total, len(parts))
     if max_depth < TOOLS:
         return _filled(reply, max_depth, show_servers(parts, max_depth, room))
-    if max_depth == TOOLS and limit is None and (also := by_name(found.hits, len(chosen))):
+    if also:
         reply, room = {**reply, "also": also}, room - size(also)
     return _filled(reply, max_depth, show_tools(best, max_depth, room, returns))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from mcproxy.manifest.bounds import TOOLS
 from mcproxy.manifest.explain import Explanation, explain
 from mcproxy.manifest.find import EXACT, find
+from mcproxy.manifest.learned import unlearned
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
 from mcproxy.manifest.render import worth_reading
@@ -47,7 +48,8 @@ def played(manifest: Manifest, namespace: str, query: str) -> Played:
     hits = found.hits[:SHOWN]
     numbers = {tool.ref: number for number, tool in enumerate(manifest.tools)}
     why = explain(manifest.lexicon, query, [numbers[hit.tool.ref] for hit in hits])
-    visible = {hit.tool.ref for hit in worth_reading(found.hits, TOOLS)}
+    chosen, _ = worth_reading(found.hits, TOOLS, unlearned)
+    visible = {hit.tool.ref for hit in chosen}
     suggestions = reply.get("suggestions")
     return Played(
         text,
