@@ -460,6 +460,17 @@ REQUIREMENTS: dict[str, str] = {
     "sse.stream": "the endpoint event comes first; POSTs get 202, replies come on the stream",
     "tasks.awaited": "a call that its server makes a task of is awaited, in both eras, and "
     "gives its result; what it asks is asked once",
+    "tasks.execute": "a script can run as a task, in both eras: it goes on without its client, "
+    "asks it what it wants to know, and its result is kept",
+    "tasks.cancel": "a task is cancelled, and with it the script that it runs",
+    "tasks.apart": "a task is known to its caller alone, in its namespace: the refusal for others "
+    "is that for one that never was",
+    "tasks.negotiated": "tasks are for clients that know them; tools say which may be one",
+    "tasks.bounded": "tasks under way and the time to live of each are bounded",
+    "tasks.sdk": "the official SDKs use tasks through the gateway, of scripts and of servers of "
+    "both eras; whoever knows no tasks gets results",
+    "tasks.restart": "results of tasks are found after the gateway has died; a script that ran "
+    "then is known to be lost, and can be resumed",
     "tasks.cancelled": "a task that nobody waits for any more is cancelled at its server",
     "progress.silent": "who asked for progress has signs of life while a server is silent, over "
     "every transport; the value grows whoever tells",

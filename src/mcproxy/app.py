@@ -159,7 +159,7 @@ class App:
             self._learning,
         )
         run = self._counted(self._pool.run)
-        services = Services(run, calls, upstream, keeping, self._metrics)
+        services = Services(run, calls, upstream, keeping, self._store, self._metrics)
         self.gateway = Gateway(self._current, services)
 
     @contextlib.asynccontextmanager

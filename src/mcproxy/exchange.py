@@ -74,6 +74,22 @@ def extensions_in(capabilities: Mapping[str, Json]) -> dict[str, JsonObject]:
     return found
 
 
+class RunningScript(msgspec.Struct, frozen=True):
+    """A script that has begun: its execution, and what gives a handle by which the session that it
+    belongs to is found without its connection."""
+
+    execution: str
+    handle: Callable[[], Awaitable[str]]
+
+
+class Lasting(msgspec.Struct, frozen=True):
+    """What a request may tell that can outlast its client's wait: that it takes long (``slow``),
+    and which script it runs."""
+
+    slow: Callable[[], None]
+    script: Callable[[RunningScript], Awaitable[None]]
+
+
 class Exchange(msgspec.Struct, frozen=True):
     """The way back to the client while one of its requests is being answered.
 
@@ -90,7 +106,8 @@ class Exchange(msgspec.Struct, frozen=True):
     ``input_required`` results itself: then they are passed on, and ``retry`` has the
     ``inputResponses`` and ``requestState`` with which it came back. ``tenant``: whose state servers
     keep apart. ``negotiated``: what holds of extensions.
-    ``clock``: the limit within which its calls are made, where there is one.
+    ``clock``: the limit within which its calls are made, where there is one. ``lasting``: there
+    where the request can outlast its client's wait.
     """
 
     notify: Callable[[str, JsonObject], None]
@@ -104,6 +121,7 @@ class Exchange(msgspec.Struct, frozen=True):
     clock: Clock | None = None
     client: str = ""
     negotiated: Negotiated = NOTHING
+    lasting: Lasting | None = None
 
     def within(self, clock: Clock) -> "Exchange":
         """The exchange of what a limit bounds: its clock stands still while the client is asked."""

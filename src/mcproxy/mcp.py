@@ -151,6 +151,7 @@ class Params(msgspec.Struct, frozen=True):
 
     name: Json = None
     uri: Json = None
+    taskId: Json = None
     requestId: Json = None
     protocolVersion: Json = None
     capabilities: Json = None

@@ -26,6 +26,7 @@ from tests.cancellation.driver import Part
 from tests.cancellation.scenarios import LOOK_SECS, READY_SECS, fleet
 from tests.frontends.serving import Served, request, script, serving
 from tests.frontends.test_stateless import META, headers
+from tests.frontends.test_tasks import TaskClient
 from tests.upstream.fleets import BEHIND, Watched, server
 
 _TOOL = Tool(ToolRef("x", "t"), {"name": "t"})
@@ -152,6 +153,49 @@ def relayed() -> AbstractAsyncContextManager[Part]:
         await watched.fleet.check()
 
     return fleet({"asker": server("asker.py")}, use)
+
+
+def awaited() -> AbstractAsyncContextManager[Part]:
+    """A server makes a task of a call, and is asked how it is until that has ended."""
+
+    async def use(watched: Watched) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(await_a_task(watched))
+        await watched.fleet.check()
+
+    return fleet({"tasker": server("tasker.py")}, use)
+
+
+async def await_a_task(watched: Watched) -> None:
+    """Call a tool that becomes a task."""
+    await watched.call("tasker", "job", polls=2)
+
+
+def tasked() -> AbstractAsyncContextManager[Part]:
+    """A stateless client gets a task in place of a result, and looks at it until it has ended."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Part]:
+        served: asyncio.Future[Served] = asyncio.get_running_loop().create_future()
+        kept: list[Served] = []
+
+        async def run() -> None:
+            async with serving(keep_secs=LOOK_SECS) as one:
+                kept.append(one)
+                served.set_result(one)
+                await asyncio.Event().wait()
+
+        async def use() -> None:
+            async with asyncio.timeout(READY_SECS):
+                one = await asyncio.shield(served)
+                client = await TaskClient(one, stateless=True).opened()
+                task = await client.task("wait\nsay 1")
+                one.scripts.go.set()
+                await client.outcome(task)
+
+        yield Part(run, use, lambda: [one for one in kept if one.world.gateway._tasks.under_way])
+
+    return scenario()
 
 
 def packages() -> AbstractAsyncContextManager[Part]:

@@ -58,6 +58,8 @@ TARGETS: list[tuple[Scenario, str]] = [
     (scenarios.frontends, "answer_batch.<locals>.work"),
     (strict, "_send_body"),
     (more_scenarios.suspended, "SuspendedCall._run"),
+    (more_scenarios.tasked, "SuspendedCall._run"),
+    (more_scenarios.awaited, "await_a_task"),
     (more_scenarios.relayed, "Relay._ask"),
     (more_scenarios.relayed, "Supervisor.answers"),
     (more_scenarios.packages, "Packages._install"),

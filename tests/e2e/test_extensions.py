@@ -11,6 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import Request, RequestParams
 from pydantic import BaseModel
 
+from mcproxy import mcp
 from mcproxy.types import JsonObject
 from tests.e2e.gateways import Running, gateway
 from tests.e2e.test_direct import BOTH, Mode, both_eras, text
@@ -20,6 +21,7 @@ UI, SKILLS = "io.modelcontextprotocol/ui", "io.modelcontextprotocol/skills"
 ECHO = "com.example/echo"
 PAGE_TYPE = "text/html;profile=mcp-app"
 PAGE: JsonObject = {"mimeTypes": [PAGE_TYPE]}
+OWN: JsonObject = {mcp.TASKS: {}}  # which the gateway knows itself, whoever the client is
 CONFIG: JsonObject = {
     "servers": {
         "old": server("extended.py", "old", "handshake", "--own"),
@@ -115,10 +117,10 @@ async def test_elsewhere_it_is_neither_offered_nor_passed_on(
 async def test_a_server_is_told_what_the_client_has_declared(running: Running, mode: Mode) -> None:
     async with client(running, mode, "/mcp/2026-07-28?mode=direct") as seen:
         told = await seen.call_tool("new__told", {})
-        assert told.structured_content == {"extensions": {UI: PAGE, ECHO: {"quiet": True}}}
+        assert told.structured_content == {"extensions": {**OWN, UI: PAGE, ECHO: {"quiet": True}}}
     async with client(running, mode, "/mcp/2026-07-28?mode=direct", known=()) as blind:
         told = await blind.call_tool("new__told", {})
-        assert told.structured_content == {"extensions": {}}
+        assert told.structured_content == {"extensions": OWN}
 
 
 @pytest.mark.requirement("extensions.told")
@@ -137,7 +139,7 @@ async def test_with_calls_of_scripts_a_server_is_told_what_scripts_can_use(
 ) -> None:
     async with client(running, "2026-07-28", "/mcp/2026-07-28") as seen:
         ran = await seen.call_tool("execute", {"code": "api.server('new').told()"})
-        assert (ran.structured_content or {})["result"] == {"extensions": {UI: PAGE}}
+        assert (ran.structured_content or {})["result"] == {"extensions": {**OWN, UI: PAGE}}
 
 
 @pytest.mark.requirement("extensions.result_types")

@@ -26,6 +26,7 @@ from mcproxy.gateway.approval_records import ApprovalRecords
 from mcproxy.gateway.approvals import Approvals
 from mcproxy.gateway.call_chain import CallServices
 from mcproxy.gateway.core import Gateway, Services
+from mcproxy.gateway.input_rounds import KEEP_SECS
 from mcproxy.gateway.keeping import Keeping
 from mcproxy.gateway.learning import Learning
 from mcproxy.gateway.progress import QUIET_SECS
@@ -145,7 +146,11 @@ class World:
     """A gateway and its snapshot, which the test can swap."""
 
     def __init__(
-        self, scripts: Scripts, config: JsonObject = CONFIG, quiet_secs: float = QUIET_SECS
+        self,
+        scripts: Scripts,
+        config: JsonObject = CONFIG,
+        quiet_secs: float = QUIET_SECS,
+        keep_secs: float = KEEP_SECS,
     ) -> None:
         self.policy: Policy = policy_of(load_document(config).config)
         self.snapshot: Snapshot = take_snapshot(self.policy, build([STARTING]))
@@ -158,8 +163,8 @@ class World:
         rates = own_rates(RateLimiter(time.monotonic))
         held_back = (rates, Queues().entered, audit, approvals)
         calls = CallServices(*held_back, scripts.serve, _nothing, Activity(), learning)
-        services = Services(scripts.run, calls, upstream, keeping, Metrics())
-        self.gateway = Gateway(lambda: self.snapshot, services, quiet_secs)
+        services = Services(scripts.run, calls, upstream, keeping, self.store, Metrics())
+        self.gateway = Gateway(lambda: self.snapshot, services, quiet_secs, keep_secs)
 
     def publish(self, *tools: str) -> None:
         """Let the server ``echo`` have these tools from now on."""
@@ -205,10 +210,11 @@ async def serving(
     bind: str = "127.0.0.1",
     limits: ConnectionLimits | None = None,
     quiet_secs: float = QUIET_SECS,
+    keep_secs: float = KEEP_SECS,
 ) -> AsyncIterator[Served]:
     """Listen on a free port; ``bind``: what it is told to listen on."""
     scripts, gate = Scripts(), Gate()
-    world = World(scripts, config, quiet_secs)
+    world = World(scripts, config, quiet_secs, keep_secs)
     sessions = Sessions(world.gateway, gate, bounds)
     site = Site(
         world.gateway,

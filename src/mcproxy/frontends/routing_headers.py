@@ -90,6 +90,8 @@ def _named(method: str, seen: Params) -> tuple[str, Json]:
             return "name", seen.name
         case mcp.READ_RESOURCE:
             return "uri", seen.uri
+        case mcp.GET_TASK | mcp.UPDATE_TASK | mcp.CANCEL_TASK:
+            return "taskId", seen.taskId
         case _:
             return "", None
 

@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -24,7 +25,9 @@ from mcproxy.gateway.arguments import ArgumentFault
 from mcproxy.gateway.call_chain import CallServices
 from mcproxy.gateway.extensions.extension import Extensions
 from mcproxy.gateway.extensions.known import known_extensions
-from mcproxy.gateway.input_rounds import InputRounds
+from mcproxy.gateway.extensions.task_table import TaskTable
+from mcproxy.gateway.extensions.tasks import ClientTasks, capability, with_support
+from mcproxy.gateway.input_rounds import KEEP_SECS, InputRounds, Keep
 from mcproxy.gateway.keeping import Keeping
 from mcproxy.gateway.listeners import Changes, OnChange
 from mcproxy.gateway.metatools import MetaTools, fault_result
@@ -45,10 +48,12 @@ from mcproxy.gateway.request import (
 from mcproxy.gateway.server_requests import page
 from mcproxy.gateway.snapshot import PREFIX, Snapshot
 from mcproxy.gateway.surfaces import OWN_TOOLS, SurfaceChoices, choose
+from mcproxy.gateway.suspended_call import SuspendedCall
 from mcproxy.gateway.tool_calls import ToolCalls, own_tool
 from mcproxy.observe.metrics import Metrics
 from mcproxy.policy.access import AccessDenied, Admitted, admit, identify, shares
 from mcproxy.policy.namespaces import Namespace
+from mcproxy.store.interface import Store
 from mcproxy.types import Json, JsonObject, RunCode
 from mcproxy.wire.message import Failure, Message, Notification, Request, Response
 
@@ -58,12 +63,14 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Services:
     """What the gateway uses and is handed: the runner of scripts, what calls of tools pass, what
-    else servers have, what is kept for the next script, and what is counted."""
+    else servers have, what is kept for the next script, where tasks are kept, and what is
+    counted."""
 
     run: RunCode
     calls: CallServices
     upstream: Upstream
     keeping: Keeping
+    store: Store
     metrics: Metrics
 
 
@@ -73,20 +80,23 @@ Scoped = Callable[[Call, RequestContext], Awaitable[bytes]]
 
 class Gateway:
     """The MCP server side. ``snapshot`` gives the rules and tools in force; who asked for progress
-    hears of it after ``quiet_secs`` of silence. Usable while ``running``."""
+    hears of it after ``quiet_secs`` of silence; what takes longer than ``keep_secs`` may become a
+    task. Usable while ``running``."""
 
     def __init__(
         self,
         snapshot: Callable[[], Snapshot],
         services: Services,
         quiet_secs: float = QUIET_SECS,
+        keep_secs: float = KEEP_SECS,
     ) -> None:
         self._snapshot = snapshot
         self._quiet_secs = quiet_secs
         self._metrics = services.metrics
         self._tokens = services.calls.activity.tokens
         calls, renewed = services.calls, self.renewed
-        known = known_extensions(services.upstream)
+        self._tasks = ClientTasks(TaskTable(services.store))
+        known = known_extensions(services.upstream, self._tasks)
         self._extensions = Extensions(known, services.upstream, calls)
         self._clients = Clients(self._extensions.negotiated)
         searched, watch = services.metrics.searched, self._extensions.watch
@@ -94,7 +104,7 @@ class Gateway:
         self._tools = ToolCalls(meta, calls, renewed, self._extensions.tools)
         self._passing = Passthrough(services.upstream, services.keeping.result, self._extensions)
         self._changes = Changes()
-        self._rounds = InputRounds()
+        self._rounds = InputRounds(keep_secs=keep_secs)
         self.choices = SurfaceChoices()
         self._methods: dict[str, Method] = {
             "initialize": self._scoped(self._initialize),
@@ -124,16 +134,8 @@ class Gateway:
         try:
             with self._metrics.in_flight:
                 return await self._handle(message, source, exchange)
-        except RpcError as error:
-            return Failure(message.id, error)
-        except AccessDenied as denied:
-            return Failure(message.id, RpcError(RpcError.INVALID_PARAMS, str(denied)))
-        except McproxyError as error:
-            return Failure(message.id, RpcError(RpcError.INTERNAL_ERROR, str(error)))
-        except Exception:
-            log.exception("%s failed", message.method)
-            text = "internal error; the gateway's log has the details"
-            return Failure(message.id, RpcError(RpcError.INTERNAL_ERROR, text))
+        except Exception as error:  # noqa: BLE001 - the wire error of what nobody foresaw is made there
+            return Failure(message.id, _wire_error(message.method, error))
 
     def admit(self, source: RequestSource) -> Admitted:
         """Let a request into the namespace that path or header name, before anything of it is
@@ -240,11 +242,19 @@ class Gateway:
                 if exchange.session is None:
                     exchange.tenant.ended.set()
 
+        keep: Keep | None = None
+        declared = exchange.negotiated.declared if call.modern else call.params
+        if name == mcp.CALL_TOOL and (mcp.TASKS if call.modern else mcp.TASK) in declared:
+            context, settle = self._enter(source, exchange), partial(_settled, call)
+            if not call.modern:
+                begin = partial(self._rounds.begin, exchange, work)
+                return await self._tasks.begin(call, context, begin, settle)
+            keep = self._tasks.keeper(call, context, settle)
         if not call.modern or name not in mcp.INPUT_REQUIRED_METHODS:
             return await work(exchange)
         thing = call.params.get("uri", call.params.get("name"))
         purpose = (self.identify(source), source.asked or "", name, str(thing))
-        return await self._rounds.answer(call, purpose, exchange, work)
+        return await self._rounds.answer(call, purpose, exchange, work, keep=keep)
 
     def _scoped(self, method: Scoped) -> Method:
         async def scoped(call: Call, source: RequestSource, exchange: Exchange) -> bytes:
@@ -258,7 +268,7 @@ class Gateway:
         return call.result(
             {
                 "protocolVersion": negotiate(call.params.get("protocolVersion")),
-                "capabilities": offered | self._extensions.offered(context),
+                "capabilities": offered | self._extensions.offered(context) | capability(context),
                 "serverInfo": server_info(),
                 "instructions": listings.instructions(context.view, context.surface),
             }
@@ -275,6 +285,8 @@ class Gateway:
 
     async def _list_tools(self, call: Call, context: RequestContext) -> bytes:
         listed = listings.tools(context.view, context.surface, context.namespace.limits)
+        if not call.modern:
+            listed = with_support(listed, context)
         listed += self._extensions.listed(context, [str(tool["name"]) for tool in listed])
         result = call.result(page("tools", listed, call.params.get("cursor")), ttl_ms=LIST_TTL_MS)
         self._tokens.sent(context.exchange.client, "list", result, context.namespace.name)
@@ -351,3 +363,27 @@ class Gateway:
         if known and known.answers(policy, source.caller, asked):
             return known
         return admit(policy, source.caller, asked)
+
+
+def _wire_error(method: str, error: Exception) -> RpcError:
+    """What a client is told of an exception."""
+    match error:
+        case RpcError():
+            return error
+        case AccessDenied():
+            return RpcError(RpcError.INVALID_PARAMS, str(error))
+        case McproxyError():
+            return RpcError(RpcError.INTERNAL_ERROR, str(error))
+    log.error("%s failed", method, exc_info=error)
+    text = "internal error; the gateway's log has the details"
+    return RpcError(RpcError.INTERNAL_ERROR, text)
+
+
+def _settled(call: Call, ended: SuspendedCall) -> bytes | RpcError:
+    """What a call of a tool gave that nobody waited for."""
+    try:
+        return ended.result()
+    except CallError as error:
+        return call.result(fault_result(error.message))
+    except Exception as error:  # noqa: BLE001 - as above
+        return _wire_error(mcp.CALL_TOOL, error)

@@ -25,6 +25,7 @@ from mcproxy.types import Json, JsonObject
 LIFETIME_SECS = 600.0  # a person may have to fill in a form meanwhile
 MAX_WAITING = 256  # calls; each holds one of a server, or a worker
 RETRY_SECS = 10  # they wait for people
+KEEP_SECS = 5.0  # most calls take less; clients wait 10 s and more
 
 _KEPT, _SERVERS = "kept", "server's"  # what a sealed state stands for
 
@@ -32,13 +33,16 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 _object = msgspec.json.Decoder(dict[str, Json])
 
 Work = Callable[[Exchange], Awaitable[bytes]]
+Keep = Callable[[SuspendedCall], Awaitable[bytes | None]]
+"""Keeps a call that takes long, whoever waits; the answer that tells so, None where there is no
+room."""
 
 
 class InputRounds:
     """Answers requests in as many rounds as they take. Usable while ``running``."""
 
-    def __init__(self, lifetime_secs: float = LIFETIME_SECS) -> None:
-        self._lifetime_secs = lifetime_secs
+    def __init__(self, lifetime_secs: float = LIFETIME_SECS, keep_secs: float = KEEP_SECS) -> None:
+        self._lifetime_secs, self._keep_secs = lifetime_secs, keep_secs
         self._seal = SignedState(lifetime_secs)
         self._tasks = asyncio.TaskGroup()
         self._under_way: set[asyncio.Task[None]] = set()
@@ -57,10 +61,26 @@ class InputRounds:
                 for task in self._under_way:
                     task.cancel()
 
+    def begin(self, exchange: Exchange, work: Work) -> SuspendedCall:
+        """Begin a call that nobody waits for yet."""
+        begun = SuspendedCall(exchange)
+        task = begun.start(self._tasks, work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return begun
+
     async def answer(
-        self, call: Call, purpose: tuple[str, ...], exchange: Exchange, work: Work
+        self,
+        call: Call,
+        purpose: tuple[str, ...],
+        exchange: Exchange,
+        work: Work,
+        *,
+        keep: Keep | None = None,
     ) -> bytes:
         """Answer a request, or the next round of one; ``purpose``: who asks, where, for what.
+        ``keep`` answers in place of one that takes long, where there is a way to get its result
+        later.
 
         Raises RpcError for a state that is not this purpose's, and what ``work`` raises.
         """
@@ -69,32 +89,37 @@ class InputRounds:
         responses = call.params.get("inputResponses")
         given = responses if isinstance(responses, dict) else {}
         if kind == _KEPT:
-            return await self._resume(text, exchange, given, sealed_for)
+            return await self._resume(text, exchange, given, sealed_for, keep)
         retry: JsonObject = {"inputResponses": given} if given else {}
         if kind == _SERVERS:
             retry["requestState"] = text
-        exchange = replace(exchange, retry=retry)
-        if not can_be_asked(exchange):
+        if keep is None:  # else what a server wants to know is asked as of any call that goes on
+            exchange = replace(exchange, retry=retry)
+        if keep is None and not can_be_asked(exchange):
             return self._sealed(await work(exchange), sealed_for)
-        paused = SuspendedCall(exchange)
-        task = paused.start(self._tasks, work)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        return await self._next(paused, sealed_for)
+        return await self._next(self.begin(exchange, work), sealed_for, keep)
 
     async def _resume(
-        self, key: str, exchange: Exchange, given: Mapping[str, Json], sealed_for: str
+        self,
+        key: str,
+        exchange: Exchange,
+        given: Mapping[str, Json],
+        sealed_for: str,
+        keep: Keep | None,
     ) -> bytes:
         paused = self._waiting.pop(key, None)
         if paused is None:
             raise self._invalid_state()
         paused.resume(exchange, given)
-        return await self._next(paused, sealed_for)
+        return await self._next(paused, sealed_for, keep)
 
-    async def _next(self, paused: SuspendedCall, sealed_for: str) -> bytes:
-        """The result, or what is to be asked first."""
+    async def _next(self, paused: SuspendedCall, sealed_for: str, keep: Keep | None) -> bytes:
+        """The result, or what is to be asked first, or what says where the result will be."""
         try:
-            wanted = await paused.turn()
+            wanted = await paused.turn(self._keep_secs if keep else None)
+        except TimeoutError:
+            kept = await self._kept(paused, keep)
+            return kept or await self._next(paused, sealed_for, None)
         except asyncio.CancelledError:
             paused.cancel()
             raise
@@ -113,6 +138,13 @@ class InputRounds:
         return _encode(
             {"resultType": "input_required", "inputRequests": wanted, "requestState": state}
         )
+
+    async def _kept(self, paused: SuspendedCall, keep: Keep | None) -> bytes | None:
+        try:
+            return await keep(paused) if keep else None
+        except asyncio.CancelledError:
+            paused.cancel()
+            raise
 
     def _lose(self, paused: SuspendedCall) -> None:
         """Give up a call whose client did not come back."""

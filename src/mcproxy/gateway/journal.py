@@ -227,6 +227,11 @@ def lives(identity: str) -> bool:
     return pid.isdigit() and _identity(int(pid)) == identity
 
 
+def is_seen(identity: str) -> bool:
+    """Whether the process is, or was, one of this machine and container."""
+    return identity.rsplit(":", 2)[0] == this_process().rsplit(":", 2)[0]
+
+
 def _identity(pid: int) -> str | None:
     try:
         boot = _BOOT.read_text().strip()

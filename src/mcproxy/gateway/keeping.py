@@ -87,6 +87,13 @@ class Keeping:
             )
         return Owner(owner.key, owner.handle, named=True)
 
+    async def handle(self, owner: Owner, context: RequestContext) -> str:
+        """A handle by which the owner is found without its connection."""
+        session = context.exchange.session
+        handle = owner.handle or (self._sessions[session] if session else "")
+        await self.named(Owner(owner.key, handle))
+        return handle
+
     async def grant(self, owner: Owner, call: str) -> None:
         """A person allows this call for the session."""
         await self._store.put(owner.key, _GRANTED + call, b"", self._ttl_secs)

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from mcproxy import mcp
 from mcproxy.call_errors import Busy, InvalidArguments, StateUnavailable
-from mcproxy.exchange import NOTHING, Exchange
+from mcproxy.exchange import NOTHING, Exchange, RunningScript
 from mcproxy.gateway.arguments import (
     ArgumentFault,
     ExecuteArguments,
@@ -139,6 +139,9 @@ class MetaTools:
             reading="only" if arguments.check_only else "first",
         )
         watches = self._watch(context) if context.exchange.negotiated.declared else ()
+        if lasting := context.exchange.lasting:
+            handle = partial(self._keeping.handle, owner, context)
+            await lasting.script(RunningScript(who.execution, handle))
         exchange = self._keeping.apart(owner, context.exchange)
         context = replace(context, exchange=_within_script(exchange).within(job.clock))
         try:
@@ -311,7 +314,7 @@ def _within_script(exchange: Exchange) -> Exchange:
     token = exchange.meta.get(mcp.META_PROGRESS_TOKEN)
     meta: JsonObject = {} if token is None else {mcp.META_PROGRESS_TOKEN: token}
     negotiated = exchange.negotiated.in_script or NOTHING
-    return replace(exchange, meta=meta, retry=None, negotiated=negotiated)
+    return replace(exchange, meta=meta, retry=None, negotiated=negotiated, lasting=None)
 
 
 def fault_result(text: str, retry_after: int | None = None) -> JsonObject:

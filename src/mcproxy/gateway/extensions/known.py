@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from mcproxy.exchange import Upstream
 from mcproxy.gateway.extensions import apps, skills
 from mcproxy.gateway.extensions.extension import Extension
+from mcproxy.gateway.extensions.tasks import ClientTasks
 from mcproxy.types import JsonObject
 
 OFFERED_TO_SERVERS: Mapping[str, JsonObject] = {apps.ID: apps.OFFERED_TO_SERVERS}
@@ -13,6 +14,6 @@ OFFERED_TO_SERVERS: Mapping[str, JsonObject] = {apps.ID: apps.OFFERED_TO_SERVERS
 is told nothing else, and others list their tools by it."""
 
 
-def known_extensions(upstream: Upstream) -> Sequence[Extension]:
+def known_extensions(upstream: Upstream, tasks: ClientTasks) -> Sequence[Extension]:
     """All of them."""
-    return apps.apps(), skills.skills(upstream)
+    return apps.apps(), skills.skills(upstream), tasks.extension

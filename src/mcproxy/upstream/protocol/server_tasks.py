@@ -84,6 +84,8 @@ class ServerTask:
         state = _state.decode(raw) if self._stateless else _made.decode(raw).task
         if state is None:
             return raw
+        if self._exchange.lasting:
+            self._exchange.lasting.slow()
         try:
             async with asyncio.timeout(TASK_SECS):
                 return await self._awaited(state)
