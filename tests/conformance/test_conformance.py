@@ -10,6 +10,7 @@ from tests.conformance.expected import GATEWAY, SERVER
 from tests.conformance.suite import failures
 from tests.conformance.upstream import fixture_server
 from tests.e2e.gateways import Running, gateway
+from tests.upstream.fleets import server
 
 REVISIONS = [
     pytest.param("2025-11-25", marks=pytest.mark.requirement("conformance.2025-11-25")),
@@ -26,10 +27,11 @@ def fixtures() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def front(fixtures: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A gateway in front of that server."""
+    """A gateway in front of that server, and of one whose tools become tasks."""
+    jobs = server("conformance_tasks.py", prefix=False)
     config: JsonObject = {
-        "servers": {"fixtures": {"url": fixtures, "prefix": False}},
-        "namespaces": {"public": {"servers": ["fixtures"], "mode": "direct"}},
+        "servers": {"fixtures": {"url": fixtures, "prefix": False}, "jobs": jobs},
+        "namespaces": {"public": {"servers": ["fixtures", "jobs"], "mode": "direct"}},
         "sandbox": {"min_level": "none"},
         "manifests": {"startup_dwell_secs": 10},
     }

@@ -12,6 +12,7 @@ import pytest
 from mcp import types
 from mcp.client.client import Client
 from mcp.client.extension import ClaimContext, ClientExtension, ResultClaim
+from pydantic import Field
 
 from mcproxy import mcp
 from mcproxy.types import Json, JsonObject
@@ -19,12 +20,14 @@ from tests.e2e.gateways import ROOT, Running, gateway
 from tests.e2e.ledgers import until
 from tests.upstream.fleets import server
 
+ACCEPTED = {"action": "accept", "content": {"name": "Ada"}}
 SDK1 = ROOT / "tests/sdk1/.venv/bin/python"
 WAIT_SECS = 30.0
 SERVERS: JsonObject = {
     "stateless": server("tasker.py"),
     "handshake": server("tasker.py", "--handshake"),
     "echo": server("echo.py"),
+    "modern": server("modern.py"),
 }
 CONFIG: JsonObject = {
     "servers": SERVERS,
@@ -60,10 +63,24 @@ class GetTask(types.Request[TaskParams, Literal["tasks/get"]]):
     name_param = "taskId"
 
 
+class TaskAnswers(TaskParams):
+    """What a task wanted to know."""
+
+    input_responses: dict[str, Any]
+
+
+class UpdateTask(types.Request[TaskAnswers, Literal["tasks/update"]]):
+    """``tasks/update``."""
+
+    method: Literal["tasks/update"] = "tasks/update"
+    name_param = "taskId"
+
+
 class TaskState(types.Result):
-    """What it answers."""
+    """What ``tasks/get`` answers."""
 
     status: str
+    inputs: dict[str, Any] | None = Field(None, alias="inputRequests")
     result: dict[str, Any] | None = None
 
 
@@ -83,7 +100,12 @@ class TaskAware(ClientExtension):
         while True:
             params = TaskParams(task_id=made.task_id)
             told = await context.session.send_request(GetTask(params=params), TaskState)
-            if told.status not in ("working", "input_required"):
+            if told.status == "input_required":
+                self.statuses.append(told.status)
+                given = dict.fromkeys(told.inputs or (), ACCEPTED)
+                answers = TaskAnswers(task_id=made.task_id, input_responses=given)
+                await context.session.send_request(UpdateTask(params=answers), types.EmptyResult)
+            elif told.status != "working":
                 self.statuses.append(told.status)
                 return types.CallToolResult.model_validate(told.result)
 
@@ -103,6 +125,27 @@ async def test_the_sdks_client_of_the_stateless_era(served: Running, name: str) 
         quick = await client.call_tool("execute", {"code": "40 + 2"})
         assert (quick.structured_content or {})["result"] == 42
         assert len(knows.statuses) == 2
+
+
+@pytest.mark.requirement("tasks.sdk")
+@NAMES
+async def test_what_a_servers_task_asks_reaches_the_client(served: Running, name: str) -> None:
+    knows, asked = TaskAware(), []
+
+    async def elicit(context: object, params: types.ElicitRequestParams) -> types.ElicitResult:
+        asked.append(params)
+        return types.ElicitResult(action="accept", content={"name": "Ada"})
+
+    async with Client(
+        url(served), mode="2026-07-28", extensions=[knows], elicitation_callback=elicit
+    ) as client:
+        job = await client.call_tool(f"{name}__job", {"ask": True})
+        assert job.structured_content == {"done": 1, "name": "Ada"}
+        assert "input_required" in knows.statuses
+        assert not asked
+        known = await client.call_tool("modern__ask", {})
+        assert asked, "before there is a task it is asked as without"
+        assert "hello Ada" in str(known.content)
 
 
 @pytest.mark.requirement("tasks.sdk")
@@ -169,12 +212,36 @@ def test_a_scripts_end_is_that_of_its_tasks(served: Running, name: str) -> None:
     assert _cancelled(served, name) == before + 1
 
 
+@pytest.mark.requirement("tasks.cancel")
+@pytest.mark.parametrize(
+    ("name", "tool"),
+    [("handshake", "handshake__job"), ("handshake", "execute"), ("stateless", "execute")],
+)
+def test_who_cancels_a_task_cancels_that_of_the_server(
+    served: Running, name: str, tool: str
+) -> None:
+    arguments: JsonObject = {"polls": 1_000_000}
+    if tool == "execute":
+        arguments = {"code": f'api.server("{name}").job(polls=1_000_000)'}
+    client, before, looks = Legacy(served), _cancelled(served, name), _looks(served, name)
+    task = client.task(tool, **arguments)
+    until(lambda: _looks(served, name) > looks)
+    assert client.ask("tasks/cancel", taskId=task)["status"] == "cancelled"
+    until(lambda: _cancelled(served, name) == before + 1)
+
+
 def _cancelled(served: Running, name: str) -> int:
-    told = served.run(f'api.server("{name}").seen()')["result"]
-    assert isinstance(told, dict)
-    cancelled = told["cancelled"]
-    assert isinstance(cancelled, list)
-    return len(cancelled)
+    """How many tasks the server had to cancel."""
+    return len(_seen(served, name)["cancelled"])
+
+
+def _looks(served: Running, name: str) -> int:
+    """How often the server was asked how a task is."""
+    return int(_seen(served, name)["methods"].get("tasks/get", 0))
+
+
+def _seen(served: Running, name: str) -> Any:
+    return served.run(f'api.server("{name}").seen()')["result"]
 
 
 @pytest.mark.requirement("tasks.restart")
@@ -187,13 +254,15 @@ def test_results_and_losses_are_found_after_a_restart(tmp_path: Path, stop: sign
         "auth": {"tokens": [token]},
     }
     with gateway(tmp_path, config, stop=stop, ends=None) as running:
-        first = Legacy(running)
-        done = first.task('api.server("echo").add(a=40, b=2)["sum"]')
+        first = Legacy(running, "t0k3n")
+        done = first.task("execute", code='api.server("echo").add(a=40, b=2)["sum"]')
         assert first.result(done)["structuredContent"]["result"] == 42
-        lost = first.task('api.server("echo").add(a=1, b=1)\napi.server("echo").sleep(secs=300)')
+        lost = first.task(
+            "execute", code='api.server("echo").add(a=1, b=1)\napi.server("echo").sleep(secs=300)'
+        )
         until(lambda: _calls(first) >= 3)
     with gateway(tmp_path, config) as running:
-        again = Legacy(running)
+        again = Legacy(running, "t0k3n")
         assert again.result(done)["structuredContent"]["result"] == 42
         told = again.ask("tasks/get", taskId=lost)
         assert told["status"] == "failed"
@@ -218,22 +287,23 @@ def _calls(client: "Legacy") -> int:
 class Legacy:
     """A client of 2025-11-25, by hand; its connection ends with the gateway."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: Running, token: str = "") -> None:
         self._running = running
-        self._headers = {"Authorization": "Bearer t0k3n"}
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._headers["Accept"] = "application/json, text/event-stream"
         hello: JsonObject = {"protocolVersion": "2025-11-25", "capabilities": {}}
         reply = self._post("initialize", hello)
         self._headers["Mcp-Session-Id"] = reply.headers["Mcp-Session-Id"]
-        assert "list" in reply.json()["result"]["capabilities"]["tasks"]
+        offered = reply.json()["result"]["capabilities"]["tasks"]
+        assert ("list" in offered) == bool(token)
 
     def ask(self, method: str, **params: Json) -> Any:
         """The result of a request."""
         return self._post(method, {**params}).json()["result"]
 
-    def task(self, code: str) -> str:
-        """Run a script as a task; its id."""
-        made = self.ask("tools/call", name="execute", arguments={"code": code}, task={})
+    def task(self, tool: str, **arguments: Json) -> str:
+        """Call a tool as a task; its id."""
+        made = self.ask("tools/call", name=tool, arguments={**arguments}, task={})
         return str(made["task"]["taskId"])
 
     def result(self, task: str) -> Any:

@@ -10,7 +10,16 @@ import pytest
 from mcproxy import mcp
 from mcproxy.gateway.extensions import task_table
 from mcproxy.types import Json, JsonObject
-from tests.frontends.serving import BOTH, BOUND_SECS, Served, events, request, serving
+from tests.frontends.serving import (
+    BOTH,
+    BOUND_SECS,
+    Served,
+    events,
+    request,
+    script,
+    serving,
+)
+from tests.frontends.test_every_transport import over_stdio
 
 ERAS = pytest.mark.parametrize("stateless", [False, True], ids=["handshake", "stateless"])
 DECLARED: JsonObject = {"extensions": {mcp.TASKS: {}}, "elicitation": {}}
@@ -282,3 +291,24 @@ async def test_the_time_to_live_ends_a_task(served: Served) -> None:
     assert task["ttl"] == 1000, "no less than a second"
     await served.scripts.cancelled.wait()
     assert _code(await client.get(task)) == -32602
+
+
+@pytest.mark.requirement("tasks.execute")
+async def test_progress_goes_on_after_the_reply(served: Served) -> None:
+    """The token of the call holds as long as the task (MCP 2025-11-25, basic/utilities/tasks)."""
+    async with over_stdio(served) as talk:
+        call = script("wait\nprogress half", "a", token="t")
+        assert isinstance(call["params"], dict)
+        await talk.send({**call, "params": {**call["params"], "task": {}}})
+        assert "task" in str((await talk.reply())["result"])
+        served.scripts.go.set()
+        note = await talk.next()
+        assert isinstance(note, dict)
+        assert note["method"] == "notifications/progress"
+        assert "half" in str(note["params"])
+
+
+async def test_a_wish_that_is_none_is_no_task(served: Served) -> None:
+    client = await TaskClient(served, stateless=False).opened()
+    call: JsonObject = {"name": "execute", "arguments": {"code": "say 0"}, "task": None}
+    assert "content" in await client.ask("tools/call", **call)

@@ -242,18 +242,19 @@ class Gateway:
                 if exchange.session is None:
                     exchange.tenant.ended.set()
 
-        keep: Keep | None = None
-        declared = exchange.negotiated.declared if call.modern else call.params
-        if name == mcp.CALL_TOOL and (mcp.TASKS if call.modern else mcp.TASK) in declared:
-            context, settle = self._enter(source, exchange), partial(_settled, call)
-            if not call.modern:
-                begin = partial(self._rounds.begin, exchange, work)
-                return await self._tasks.begin(call, context, begin, settle)
-            keep = self._tasks.keeper(call, context, settle)
+        if name == mcp.CALL_TOOL and not call.modern and call.params.get(mcp.TASK) is not None:
+            context, begin = (
+                self._enter(source, exchange),
+                partial(self._rounds.begin, exchange, work),
+            )
+            return await self._tasks.begin(call, context, begin, partial(_settled, call))
         if not call.modern or name not in mcp.INPUT_REQUIRED_METHODS:
             return await work(exchange)
         thing = call.params.get("uri", call.params.get("name"))
         purpose = (self.identify(source), source.asked or "", name, str(thing))
+        keep: Keep | None = None
+        if name == mcp.CALL_TOOL and mcp.TASKS in exchange.negotiated.declared:
+            keep = self._tasks.keeper(call, self._enter(source, exchange), partial(_settled, call))
         return await self._rounds.answer(call, purpose, exchange, work, keep=keep)
 
     def _scoped(self, method: Scoped) -> Method:

@@ -224,7 +224,7 @@ class TaskTable:
 def _ttl_secs(wish: Json) -> float:
     if isinstance(wish, bool) or not isinstance(wish, int | float):
         return TTL_SECS
-    return min(max(wish / 1000, LEAST_TTL_SECS), MOST_TTL_SECS)
+    return min(max(wish, LEAST_TTL_SECS * 1000), MOST_TTL_SECS * 1000) / 1000
 
 
 def _runs_elsewhere(record: TaskRecord) -> bool:

@@ -165,8 +165,9 @@ class ClientTasks:
         return call.result(page("tasks", told, call.params.get("cursor")))
 
     async def _found(self, call: Call, context: RequestContext) -> FoundTask:
-        id_ = call.params.get("taskId")
-        found = await self._table.find(owner_of(context), id_) if isinstance(id_, str) else None
+        id_, found = call.params.get("taskId"), None
+        if isinstance(id_, str) and len(id_) <= MAX_ID_SHOWN:  # ours are shorter
+            found = await self._table.find(owner_of(context), id_)
         if found is None:
             text = (
                 f"there is no task {str(id_)[:MAX_ID_SHOWN]!r}: it never was, its time to live has "
