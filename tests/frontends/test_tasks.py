@@ -246,6 +246,8 @@ async def test_who_declares_no_tasks_gets_none(served: Served) -> None:
     assert (await client.ask("tools/call", **call))["resultType"] == "complete"
     for method in ("tasks/get", "tasks/cancel", "tasks/update"):
         assert _code(await client.ask(method, taskId="x")) == mcp.MISSING_CLIENT_CAPABILITY
+    listening = await client.ask(mcp.LISTEN, notifications={"taskIds": ["x"]})
+    assert _code(listening) == mcp.MISSING_CLIENT_CAPABILITY
 
 
 @pytest.mark.requirement("tasks.negotiated")
@@ -264,6 +266,8 @@ async def test_tools_say_whether_they_can_be_tasks(served: Served) -> None:
     assert isinstance(listed, list)
     modes = {one["name"]: one.get("execution") for one in listed if isinstance(one, dict)}
     assert modes == {"search": None, "execute": {"taskSupport": "optional"}}
+    named: JsonObject = {"name": "mcproxy_execute", "arguments": {"code": "say 0"}, "task": {}}
+    assert "task" in await client.ask("tools/call", **named), "by any name that it has"
     call: JsonObject = {"name": "search", "arguments": {"query": ""}, "task": {}}
     assert _code(await client.ask("tools/call", **call)) == -32601
 

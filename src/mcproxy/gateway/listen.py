@@ -14,6 +14,7 @@ from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession
 from mcproxy.gateway.core import Gateway
+from mcproxy.gateway.extensions.tasks import require_declared
 from mcproxy.gateway.request import RequestSource, read_call
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import Notification, Request
@@ -84,10 +85,13 @@ async def listen(
 
 
 def _filter(request: Request) -> JsonObject:
-    wanted = read_call(request.params).params.get("notifications")
+    call = read_call(request.params)
+    wanted = call.params.get("notifications")
     if not isinstance(wanted, dict):
         text = f'{mcp.LISTEN} needs "notifications", an object such as {{"toolsListChanged": true}}'
         raise RpcError(RpcError.INVALID_PARAMS, text)
+    if "taskIds" in wanted:  # of which nothing is told: clients look
+        require_declared(call)
     return wanted
 
 

@@ -23,7 +23,7 @@ from mcproxy import mcp
 from mcproxy.call_errors import StateUnavailable
 from mcproxy.config.model import ANONYMOUS
 from mcproxy.errors import RpcError
-from mcproxy.exchange import Exchange
+from mcproxy.exchange import Exchange, extensions_in
 from mcproxy.gateway.extensions.extension import Answer, Extension
 from mcproxy.gateway.extensions.task_table import (
     FoundTask,
@@ -36,6 +36,7 @@ from mcproxy.gateway.input_rounds import Keep
 from mcproxy.gateway.listings import direct_tools
 from mcproxy.gateway.request import Call, RequestContext
 from mcproxy.gateway.server_requests import page
+from mcproxy.gateway.snapshot import PREFIX
 from mcproxy.gateway.surfaces import OWN_TOOLS
 from mcproxy.gateway.suspended_call import SuspendedCall
 from mcproxy.gateway.tool_calls import own_tool
@@ -107,7 +108,7 @@ class ClientTasks:
         return call.result({mcp.TASK: _told(FoundTask(task.record, task), modern=False)})
 
     async def _get(self, call: Call, context: RequestContext) -> bytes:
-        _require(call, context)
+        _require(call)
         found = await self._found(call, context)
         told = _told(found, modern=call.modern)
         if call.modern:
@@ -115,7 +116,7 @@ class ClientTasks:
         return call.result(told)
 
     async def _update(self, call: Call, context: RequestContext) -> bytes:
-        _require(call, context, modern=True)
+        _require(call, modern=True)
         found = await self._found(call, context)
         _require_here(found)
         responses = call.params.get("inputResponses")
@@ -124,7 +125,7 @@ class ClientTasks:
         return call.result({})
 
     async def _cancel(self, call: Call, context: RequestContext) -> bytes:
-        _require(call, context)
+        _require(call)
         found = await self._found(call, context)
         _require_here(found)
         if found.running:
@@ -136,7 +137,7 @@ class ClientTasks:
         return call.result({} if call.modern else _told(found, modern=False))
 
     async def _result(self, call: Call, context: RequestContext) -> bytes:
-        _require(call, context, modern=False)
+        _require(call, modern=False)
         found = await self._found(call, context)
         while found.record.status == "working":  # its time to live bounds it
             if found.running and found.running.call:
@@ -156,7 +157,7 @@ class ClientTasks:
         return _related(found.result, record.id)
 
     async def _list(self, call: Call, context: RequestContext) -> bytes:
-        _require(call, context, modern=False)
+        _require(call, modern=False)
         if context.caller == ANONYMOUS:
             text = "tasks are listed for callers with a token only: the others are not told apart"
             raise RpcError(RpcError.METHOD_NOT_FOUND, text)
@@ -186,29 +187,42 @@ def capability(context: RequestContext) -> JsonObject:
 def with_support(tools: Sequence[JsonObject], context: RequestContext) -> list[JsonObject]:
     """The tools as a client of the handshake era sees them: those that can be called as tasks say
     so. None has to be, since the gateway awaits what its servers make."""
+    own = {context.view.prefix + name for name in OWN_TOOLS[context.surface] if name in _BY_ANY}
     return [
         {**tool, "execution": {"taskSupport": "optional"}}
-        if _may_be_a_task(tool["name"], context)
+        if tool["name"] in own or _supports(tool)
         else tool
         for tool in tools
     ]
 
 
 def _may_be_a_task(name: Json, context: RequestContext) -> bool:
-    prefixes = (context.snapshot.policy.surfaces.prefix,)
+    prefixes = (PREFIX, context.snapshot.policy.surfaces.prefix)
     if own := own_tool(name, OWN_TOOLS[context.surface], prefixes):
         return own in _BY_ANY
     tool = direct_tools(context.view, context.surface).get(str(name))
-    execution = tool.definition.get("execution") if tool else None
-    return isinstance(execution, dict) and execution.get("taskSupport") in ("optional", "required")
+    return tool is not None and _supports(tool.definition)
 
 
-def _require(call: Call, context: RequestContext, *, modern: bool | None = None) -> None:
+def _supports(definition: Mapping[str, Json]) -> bool:
+    match definition.get("execution"):
+        case {"taskSupport": "optional" | "required"}:
+            return True
+    return False
+
+
+def _require(call: Call, *, modern: bool | None = None) -> None:
     """Raises RpcError where the era has not this method, or the client does not declare tasks."""
     if modern is not None and call.modern != modern:
         era = "2026-07-28" if call.modern else "before 2026-07-28"
         raise RpcError(RpcError.METHOD_NOT_FOUND, f"protocol {era} has no such method of tasks")
-    if call.modern and mcp.TASKS not in context.exchange.negotiated.declared:
+    if call.modern:
+        require_declared(call)
+
+
+def require_declared(call: Call) -> None:
+    """Raises RpcError where the request of a stateless client does not declare tasks."""
+    if mcp.TASKS not in extensions_in(call.capabilities):
         required: JsonObject = {"extensions": {mcp.TASKS: {}}}
         text = f"the client has not declared the extension {mcp.TASKS}"
         raise RpcError(mcp.MISSING_CLIENT_CAPABILITY, text, {"requiredCapabilities": required})
