@@ -139,13 +139,9 @@ def suspended() -> AbstractAsyncContextManager[Part]:
 def relayed() -> AbstractAsyncContextManager[Part]:
     """A server that asks the client, which takes its time."""
 
-    async def ask(method: str, params: JsonObject) -> JsonObject:
-        await asyncio.sleep(LOOK_SECS)
-        return {"action": "decline"}
-
     async def use(watched: Watched) -> None:
         capabilities: JsonObject = {"elicitation": {}}
-        token = BEHIND.set(Exchange(lambda *_: None, ask, capabilities=capabilities))
+        token = BEHIND.set(Exchange(lambda *_: None, _decline, capabilities=capabilities))
         try:
             await watched.call("asker", "elicit")
         finally:
@@ -155,12 +151,24 @@ def relayed() -> AbstractAsyncContextManager[Part]:
     return fleet({"asker": server("asker.py")}, use)
 
 
+async def _decline(method: str, params: JsonObject) -> JsonObject:
+    """A client that takes its time."""
+    await asyncio.sleep(LOOK_SECS)
+    return {"action": "decline"}
+
+
 def awaited() -> AbstractAsyncContextManager[Part]:
-    """A server makes a task of a call, and is asked how it is until that has ended."""
+    """A server makes a task of a call, and is asked how it is until that has ended; it asks the
+    client."""
 
     async def use(watched: Watched) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(await_a_task(watched))
+        capabilities: JsonObject = {"elicitation": {}}
+        token = BEHIND.set(Exchange(lambda *_: None, _decline, capabilities=capabilities))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(await_a_task(watched))
+        finally:
+            BEHIND.reset(token)
         await watched.fleet.check()
 
     return fleet({"tasker": server("tasker.py")}, use)
@@ -168,7 +176,7 @@ def awaited() -> AbstractAsyncContextManager[Part]:
 
 async def await_a_task(watched: Watched) -> None:
     """Call a tool that becomes a task."""
-    await watched.call("tasker", "job", polls=2)
+    await watched.call("tasker", "job", polls=2, ask=True)
 
 
 def tasked() -> AbstractAsyncContextManager[Part]:

@@ -60,6 +60,7 @@ TARGETS: list[tuple[Scenario, str]] = [
     (more_scenarios.suspended, "SuspendedCall._run"),
     (more_scenarios.tasked, "SuspendedCall._run"),
     (more_scenarios.awaited, "await_a_task"),
+    (more_scenarios.awaited, "_ask_client"),
     (more_scenarios.relayed, "Relay._ask"),
     (more_scenarios.relayed, "Supervisor.answers"),
     (more_scenarios.packages, "Packages._install"),
@@ -121,6 +122,7 @@ SITES: dict[str, tuple[str, ...]] = {
     ),
     "upstream/supervisor_tasks.py _run_until": ("Supervisor.run",),
     "upstream/protocol/relay.py Relay _pass_on": ("Relay._ask",),
+    "upstream/protocol/relay.py answers": ("_ask_client",),
     "upstream/remote/login_callback.py Landing answer": ("Landing._accept",),
     "upstream/remote/login_callback.py Landing _accept": ("_serve",),
     "upstream/remote/http_channel.py ConnectionTasks start": (

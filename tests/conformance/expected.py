@@ -57,9 +57,6 @@ SERVER: Mapping[str, Mapping[str, str]] = {
 GATEWAY: Mapping[str, Mapping[str, str]] = {
     "2025-11-25": {},
     "2026-07-28": {
-        "tasks-mrtr-input: TasksMRTRPartialFulfillment": (
-            "a client is asked one thing after another, whatever a server wants to know at once"
-        ),
         "tasks-required-task-error: Sep2663ServerReturnsMissingCapabilityWhenRequired": (
             "a client that knows no tasks need not be refused: the gateway awaits the task for it"
         ),

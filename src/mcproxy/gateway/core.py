@@ -243,10 +243,8 @@ class Gateway:
                     exchange.tenant.ended.set()
 
         if name == mcp.CALL_TOOL and not call.modern and call.params.get(mcp.TASK) is not None:
-            context, begin = (
-                self._enter(source, exchange),
-                partial(self._rounds.begin, exchange, work),
-            )
+            begin = partial(self._rounds.begin, exchange, work)
+            context = self._enter(source, exchange)
             return await self._tasks.begin(call, context, begin, partial(_settled, call))
         if not call.modern or name not in mcp.INPUT_REQUIRED_METHODS:
             return await work(exchange)

@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from mcproxy.exchange import Tenant
+from mcproxy import mcp
+from mcproxy.errors import RpcError
+from mcproxy.exchange import NOBODY, Tenant
 from mcproxy.types import JsonObject, ToolRef
+from mcproxy.upstream.protocol.relay import answers
 from tests.upstream.fleets import BEHIND, Watched, running, server
 from tests.upstream.protocol.test_session import WAIT_SECS, Client, calling, named, said
 from tests.upstream.remote.remotes import listening
@@ -107,3 +111,32 @@ async def until_there(path: Path) -> None:
     """Return once a file is there."""
     while not path.exists():  # noqa: ASYNC110, ASYNC240  nobody tells of it
         await asyncio.sleep(0.01)
+
+
+@pytest.mark.requirement("tasks.awaited")
+async def test_what_a_server_wants_at_once_is_asked_at_once() -> None:
+    """And where one of it is refused, a person need not go on with the rest."""
+    both, withdrawn = asyncio.Barrier(2), asyncio.Event()
+
+    async def ask(method: str, params: JsonObject) -> JsonObject:
+        await both.wait()
+        if params.get("refuse"):
+            raise RpcError(RpcError.INVALID_REQUEST, "not this one")
+        if params.get("think"):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                withdrawn.set()
+        return {"action": "accept", **params}
+
+    def wanted(**params: JsonObject) -> JsonObject:
+        return {key: {"method": mcp.ELICIT, "params": one} for key, one in params.items()}
+
+    exchange = replace(NOBODY, ask=ask)
+    given = await answers(exchange, wanted(a={"n": 1}, b={"n": 2}))
+    assert given == {"a": {"action": "accept", "n": 1}, "b": {"action": "accept", "n": 2}}
+    with pytest.raises(RpcError, match="not this one"):
+        await answers(exchange, wanted(a={"think": True}, b={"refuse": True}))
+    assert withdrawn.is_set()
+    with pytest.raises(RpcError, match="unknown input: roots/none"):
+        await answers(exchange, {"a": {"method": "roots/none"}})

@@ -282,18 +282,37 @@ def request_meta(own: Mapping[str, Json], exchange: Exchange, token: int) -> Jso
 
 
 async def answers(exchange: Exchange, wanted: Mapping[str, Json]) -> JsonObject:
-    """Ask the client for each input that an ``input_required`` result wants, one after the other.
+    """Ask the client for all inputs that a server wants at once; where one is refused, the others
+    are not wanted any more.
 
     Raises RpcError where it cannot be asked (MCP 2026-07-28, basic/patterns/mrtr).
     """
-    given: JsonObject = {}
-    for key, request in wanted.items():
-        method = request.get("method") if isinstance(request, dict) else None
-        if not isinstance(request, dict) or method not in mcp.ASKABLE:
-            raise RpcError(RpcError.INVALID_PARAMS, f"the server wants an unknown input: {method}")
-        params = request.get("params")
-        given[key] = await exchange.ask(str(method), params if isinstance(params, dict) else {})
-    return given
+    questions = {key: _question(request) for key, request in wanted.items()}
+    refused: BaseException | None = None
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            asked = {
+                key: tasks.create_task(_ask_client(exchange, method, params))
+                for key, (method, params) in questions.items()
+            }
+    except* RpcError as faults:
+        refused = faults.exceptions[0]
+    if refused:
+        raise refused
+    return {key: task.result() for key, task in asked.items()}
+
+
+async def _ask_client(exchange: Exchange, method: str, params: JsonObject) -> JsonObject:
+    return await exchange.ask(method, params)
+
+
+def _question(request: Json) -> tuple[str, JsonObject]:
+    """What is asked, and how. Raises RpcError for what no client can be asked."""
+    method = request.get("method") if isinstance(request, dict) else None
+    if not isinstance(request, dict) or method not in mcp.ASKABLE:
+        raise RpcError(RpcError.INVALID_PARAMS, f"the server wants an unknown input: {method}")
+    params = request.get("params")
+    return str(method), params if isinstance(params, dict) else {}
 
 
 def _read(params: bytes) -> JsonObject:
