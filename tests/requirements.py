@@ -472,6 +472,8 @@ REQUIREMENTS: dict[str, str] = {
     "tasks.restart": "results of tasks are found after the gateway has died; a script that ran "
     "then is known to be lost, and can be resumed",
     "tasks.cancelled": "a task that nobody waits for any more is cancelled at its server",
+    "progress.slow_posts": "a server that takes a message only when it has dealt with it has the "
+    "time of the call",
     "progress.silent": "who asked for progress has signs of life while a server is silent, over "
     "every transport; the value grows whoever tells",
     "sse.heartbeat": "a quiet stream has a heartbeat",

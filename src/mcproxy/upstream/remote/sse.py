@@ -6,6 +6,8 @@ messages are posted. The stream is the connection: when it ends, the session has
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 
@@ -19,7 +21,7 @@ from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.message import Message, Request
 
 ENDPOINT_SECS = 10.0  # for the first event
-POST_SECS = 60.0  # some servers take a message only when they have dealt with it
+POST_SECS = 60.0  # for a message to be taken that nobody waits for
 
 log = logging.getLogger(__name__)
 
@@ -91,18 +93,41 @@ class Sse:
         try:
             async with self._handshake:
                 if message == INITIALIZED:
-                    await self._deliver(data)
+                    await self._deliver(message, data)
             if message != INITIALIZED:
-                await self._deliver(data)
+                await self._deliver(message, data)
         except (PeerClosed, RpcError) as error:
             ServerLog(log, self._line.name).warning("did not take a message: %s", error)
             if isinstance(message, Request):
                 self._line.peer.fail(message.id, error)
 
-    async def _deliver(self, data: bytes) -> None:
+    async def _deliver(self, message: Message, data: bytes) -> None:
+        """Post a message. Some servers take one only when they have dealt with it: as long as
+        somebody waits for the reply, that has all the time it needs."""
         headers = {"Content-Type": "application/json"}
         url = self._target.result()
-        async with self._endpoint.stream(
-            "POST", headers, data, quiet_secs=POST_SECS, url=url
-        ) as response:
-            await self._check(response)
+        try:
+            async with asyncio.timeout(POST_SECS) as limit:
+                with self._while_awaited(message, limit):
+                    async with self._endpoint.stream("POST", headers, data, url=url) as response:
+                        await self._check(response)
+        except TimeoutError as error:
+            raise PeerClosed(f"it did not take a message within {POST_SECS:g} s") from error
+
+    @contextmanager
+    def _while_awaited(self, message: Message, limit: asyncio.Timeout) -> Iterator[None]:
+        """Put off the limit as long as the message is a request that is waited for."""
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle
+
+        def look() -> None:
+            nonlocal timer
+            if isinstance(message, Request) and self._line.peer.awaits(message.id):
+                limit.reschedule(loop.time() + POST_SECS)
+                timer = loop.call_later(POST_SECS / 2, look)
+
+        timer = loop.call_later(POST_SECS / 2, look)
+        try:
+            yield
+        finally:
+            timer.cancel()
