@@ -277,6 +277,28 @@ def test_results_and_losses_are_found_after_a_restart(tmp_path: Path, stop: sign
         assert {lost, done} == {one["taskId"] for one in again.ask("tasks/list")["tasks"]}
 
 
+@pytest.mark.requirement("tasks.apart")
+def test_another_gateway_tells_how_a_task_is(tmp_path: Path) -> None:
+    shared = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    config: JsonObject = {"servers": {"tasker": server("tasker.py")}}
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    with (
+        gateway(tmp_path / "one", config, environment=shared) as one,
+        gateway(tmp_path / "other", config, environment=shared) as other,
+    ):
+        here, there = Legacy(one), Legacy(other)
+        task = here.task("execute", code='api.server("tasker").job(polls=3)')
+        assert there.ask("tasks/get", taskId=task)["status"] in ("working", "completed")
+        assert there.result(task)["structuredContent"]["result"] == {"done": 3}
+        endless = here.task("execute", code='api.server("tasker").job(polls=1_000_000)')
+        assert there.ask("tasks/get", taskId=endless)["status"] == "working"
+        refused = there.refusal("tasks/cancel", taskId=endless)
+        assert "another gateway runs this task" in refused["message"]
+        here.ask("tasks/cancel", taskId=endless)
+        assert there.ask("tasks/get", taskId=endless)["status"] == "cancelled"
+
+
 def _calls(client: "Legacy") -> int:
     """How many calls of tools the server has had; the one that asks is none of them."""
     call: JsonObject = {"code": 'api.server("echo").counter()'}
@@ -300,6 +322,10 @@ class Legacy:
     def ask(self, method: str, **params: Json) -> Any:
         """The result of a request."""
         return self._post(method, {**params}).json()["result"]
+
+    def refusal(self, method: str, **params: Json) -> Any:
+        """The error of a request."""
+        return self._post(method, {**params}).json()["error"]
 
     def task(self, tool: str, **arguments: Json) -> str:
         """Call a tool as a task; its id."""

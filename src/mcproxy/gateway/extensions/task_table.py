@@ -181,6 +181,11 @@ class TaskTable:
             task.call.cancel()
         return task.record
 
+    async def kept(self, task: RunningTask) -> None:
+        """Wait until what became of it is kept, for other gateways too."""
+        key = _PREFIX + task.record.id
+        await self._store.keys(task.owner, key)  # answered after what was asked for before
+
     def _settled(self, task: RunningTask, outcome: bytes | RpcError | None) -> None:
         """Its call has ended, unless the task was cancelled before; None: the program ends it."""
         if (task.owner, task.record.id) not in self._running:

@@ -130,6 +130,7 @@ class ClientTasks:
         _require_here(found)
         if found.running:
             record = self._table.cancel(found.running, "cancelled as its client wished")
+            await self._table.kept(found.running)
             found = FoundTask(record)
         elif not call.modern:
             text = f"the task has ended already: it is {found.record.status}"
