@@ -27,12 +27,14 @@ CONFIG: JsonObject = {
         "old": server("extended.py", "old", "handshake", "--own"),
         "new": server("extended.py", "new", "2026-07-28", "--own"),
         "plain": server("extended.py", "plain", "handshake"),
+        "clock": server("sdk_apps.py"),
     },
     "namespaces": {
         "legacy": {"servers": ["old", "plain"]},
         "2026-07-28": {"servers": ["new", "plain"]},
         "legacy-alone": {"servers": ["old"]},
         "2026-07-28-alone": {"servers": ["new"]},
+        "clock": {"servers": ["clock"]},
         "ruled": {"servers": ["new"], "tools": {"odd": "deny"}},
         "twice": {"servers": ["old", "new"]},
     },
@@ -271,3 +273,22 @@ async def test_a_client_without_pages_hears_of_none(running: Running) -> None:
         ran = await ask(blind, "tools/call", name="execute", arguments=code)
         assert "ui" not in ran.get("_meta", {})
         assert [block["type"] for block in ran["content"]] == ["text"]
+
+
+@pytest.mark.requirement("apps.direct")
+@both_eras
+@pytest.mark.parametrize("known", [(UI,), ()])
+async def test_the_sdks_apps_work_through_the_gateway(
+    running: Running, mode: Mode, known: tuple[str, ...]
+) -> None:
+    async with client(running, mode, "/mcp/clock?mode=direct", known=known) as seen:
+        assert UI in await offered(seen, mode)
+        uri = (await tools(seen))["clock__tell"]["_meta"]["ui"]["resourceUri"]
+        assert "<title>Clock</title>" in (await page(seen, uri))["text"]
+        assert text(await seen.call_tool("clock__tell", {})) == f"noon, pages: {bool(known)}"
+    async with client(running, mode, "/mcp/clock", known=known) as coding:
+        code = {"code": "api.server('clock').tell()"}
+        ran = await ask(coding, "tools/call", name="execute", arguments=code)
+        assert ran["structuredContent"]["result"] == f"noon, pages: {bool(known)}"
+        shown = {"ui": {"resourceUri": uri}} if known else {}
+        assert {key: one for key, one in ran.get("_meta", {}).items() if key == "ui"} == shown

@@ -184,6 +184,10 @@ class Clients:
 
     def __init__(self, negotiated: Callable[[Mapping[str, JsonObject]], Negotiated]) -> None:
         self._negotiated, self._plain = negotiated, negotiated({})
+        # What holds for sessions, which declare once what they know.
+        self._settled: WeakKeyDictionary[ClientSession, tuple[Mapping[str, Json], Negotiated]] = (
+            WeakKeyDictionary()
+        )
         self._levels: WeakKeyDictionary[ClientSession, str] = WeakKeyDictionary()
 
     def set_log_level(self, session: ClientSession | None, level: Json) -> None:
@@ -208,8 +212,6 @@ class Clients:
             # One that never said gets what servers choose to send.
             heard = mcp.LOG_LEVELS[mcp.LOG_LEVELS.index(level) if level else 0 :]
         notify = _heard(given, heard)
-        declared = extensions_in(given.capabilities)
-        negotiated = self._negotiated(declared) if declared else self._plain
         # Without a session, state is kept for this request only.
         tenant = Tenant(given.session.ended) if given.session else Tenant()
         return replace(
@@ -218,8 +220,19 @@ class Clients:
             meta=call.meta,
             log_level=level,
             tenant=tenant,
-            negotiated=negotiated,
+            negotiated=self._settle(given.session, given.capabilities),
         )
+
+    def _settle(self, session: ClientSession | None, said: Mapping[str, Json]) -> Negotiated:
+        if mcp.EXTENSIONS not in said and mcp.EXPERIMENTAL not in said:
+            return self._plain
+        known = self._settled.get(session) if session else None
+        if known and known[0] is said:
+            return known[1]
+        negotiated = self._negotiated(extensions_in(said))
+        if session:
+            self._settled[session] = said, negotiated
+        return negotiated
 
 
 def listener(session: ClientSession) -> Exchange:

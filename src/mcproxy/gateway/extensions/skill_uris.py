@@ -26,10 +26,12 @@ def is_sound(entry: JsonObject) -> bool:
     uri, frontmatter, files = entry.get("uri"), entry.get("frontmatter"), entry.get("resources")
     if not isinstance(uri, str) or not uri.endswith(f"/{_FILE}") or not is_seen(uri):
         return False
-    if not isinstance(frontmatter, dict) or hides(str(frontmatter.get("description"))):
-        return False
-    if not isinstance(frontmatter.get("name"), str) or not is_seen(str(frontmatter["name"])):
-        return False
+    match frontmatter:
+        case {"name": str(name), "description": str(description)}:
+            if not is_seen(name) or hides(description):
+                return False
+        case _:
+            return False
     return files == "dynamic" or (
         isinstance(files, list) and all(_is_within(root_of(uri), each) for each in files)
     )
