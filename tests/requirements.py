@@ -649,6 +649,7 @@ REQUIREMENTS: dict[str, str] = {
     "extensions.foreign": (
         "an extension that only a client and one server know passes in direct mode, in both eras"
     ),
+    "extensions.apart": "methods of extensions go to a client's own instance, where it has one",
     "extensions.told": "servers are told which extensions the client of a request has declared",
     "apps.direct": "a tool's page is named to clients and read from its server, in both eras",
     "apps.owner": "of two pages with the same URI each is shown and read as its own server's",

@@ -90,6 +90,16 @@ class Lasting(msgspec.Struct, frozen=True):
     script: Callable[[RunningScript], Awaitable[None]]
 
 
+def may_own(extension: str, method: str) -> bool:
+    """Whether a method, or a notification, can be an extension's that nobody here knows: it begins
+    with its identifier, or with one of the two parts of that."""
+    vendor, _, name = extension.partition("/")
+    named = method.removeprefix("notifications/")
+    if named.partition("/")[0] in mcp.RESERVED:
+        return False
+    return named.startswith((f"{extension}/", f"{vendor}/", f"{name}/"))
+
+
 class Exchange(msgspec.Struct, frozen=True):
     """The way back to the client while one of its requests is being answered.
 

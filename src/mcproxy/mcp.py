@@ -53,6 +53,13 @@ METHODS: Final = (
 )
 """Those of the protocol itself, of both eras; others are extensions'."""
 
+RESERVED: Final = frozenset(method.partition("/")[0] for method in METHODS) | {
+    "sampling",
+    "elicitation",
+    "roots",
+}
+"""First parts of names that are the protocol's own."""
+
 HANDSHAKE_ONLY: Final = frozenset({INITIALIZE, PING, SET_LOG_LEVEL, SUBSCRIBE, UNSUBSCRIBE})
 """Methods that 2026-07-28 has no more."""
 

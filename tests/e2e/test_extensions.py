@@ -1,11 +1,12 @@
 """Extensions of the protocol, between clients and servers of both eras: the official SDK in front,
 servers that use them behind."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from mcp.client import advertise
+from mcp.client import ClientExtension, NotificationBinding, advertise
 from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp.types import Request, RequestParams
@@ -19,6 +20,8 @@ from tests.upstream.fleets import server
 
 UI, SKILLS = "io.modelcontextprotocol/ui", "io.modelcontextprotocol/skills"
 ECHO = "com.example/echo"
+HEARD = "notifications/echo/heard"
+BOUND_SECS = 30
 PAGE_TYPE = "text/html;profile=mcp-app"
 PAGE: JsonObject = {"mimeTypes": [PAGE_TYPE]}
 OWN: JsonObject = {mcp.TASKS: {}}  # which the gateway knows itself, whoever the client is
@@ -28,6 +31,7 @@ CONFIG: JsonObject = {
         "new": server("extended.py", "new", "2026-07-28", "--own"),
         "plain": server("extended.py", "plain", "handshake"),
         "clock": server("sdk_apps.py"),
+        "apart": server("extended.py", "apart", "handshake", "--own", affinity="client"),
     },
     "namespaces": {
         "legacy": {"servers": ["old", "plain"]},
@@ -35,6 +39,7 @@ CONFIG: JsonObject = {
         "legacy-alone": {"servers": ["old"]},
         "2026-07-28-alone": {"servers": ["new"]},
         "clock": {"servers": ["clock"]},
+        "apart": {"servers": ["apart"]},
         "ruled": {"servers": ["new"], "tools": {"odd": "deny"}},
         "twice": {"servers": ["old", "new"]},
     },
@@ -47,6 +52,30 @@ SERVER = {"legacy": "old", "2026-07-28": "new"}
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with gateway(tmp_path_factory.mktemp("extensions"), CONFIG) as running:
         yield running
+
+
+class Heard(BaseModel):
+    """What ``notifications/echo/heard`` tells."""
+
+    text: str
+
+
+class Echo(ClientExtension):
+    """The extension as a client knows it; ``heard`` is what it was told."""
+
+    identifier = ECHO
+
+    def __init__(self) -> None:
+        self.heard: asyncio.Queue[str] = asyncio.Queue()
+
+    def settings(self) -> dict[str, Any]:
+        return {"quiet": True}
+
+    def notifications(self) -> Sequence[NotificationBinding[Any]]:
+        async def handler(heard: Heard) -> None:
+            await self.heard.put(heard.text)
+
+        return (NotificationBinding(method=HEARD, params_type=Heard, handler=handler),)
 
 
 def client(
@@ -93,6 +122,32 @@ async def test_an_extension_that_only_the_two_ends_know_passes(
         assert (await offered(seen, mode))[ECHO] == {"loud": True}
         said = await ask(seen, "echo/say", text="hello")
         assert (said["said"], said["by"]) == ("hello", SERVER[behind])
+
+
+@pytest.mark.requirement("extensions.foreign")
+@both_eras
+@pairs
+async def test_what_it_tells_reaches_the_client_whose_request_runs(
+    running: Running, mode: Mode, behind: Mode
+) -> None:
+    path = f"/mcp/{behind}?mode=direct"
+    echo, url = Echo(), str(running.http.base_url.join(path))
+    hearing = Client(url, mode=mode, extensions=[echo])
+    async with hearing as seen, client(running, mode, path) as other:
+        await ask(other, "echo/say", text="not yours")
+        await ask(seen, "echo/say", text="hello")
+        async with asyncio.timeout(BOUND_SECS):
+            assert await echo.heard.get() == "hello"
+
+
+@pytest.mark.requirement("extensions.apart")
+async def test_each_client_has_its_own_instance_for_methods_of_extensions(
+    running: Running,
+) -> None:
+    path = "/mcp/apart?mode=direct"
+    async with client(running, "legacy", path) as one, client(running, "legacy", path) as other:
+        assert [(await ask(one, "echo/say", text=""))["times"] for _ in range(2)] == [1, 2]
+        assert (await ask(other, "echo/say", text=""))["times"] == 1
 
 
 REFUSED = [

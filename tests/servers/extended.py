@@ -2,7 +2,8 @@
 
 Standard library only; run as ``sys.executable extended.py NAME ERA [--own]``; the era is
 ``handshake`` or ``2026-07-28``. Every method is answered as its extension says; ``--own`` adds
-``com.example/echo``, an extension that nobody else knows, with the method ``echo/say``. Its tools:
+``com.example/echo``, an extension that nobody else knows: the method ``echo/say``, how often it was
+called, and the notification ``notifications/echo/heard``. Its tools:
 
 - ``told``: the extensions that this server was told of, with this request or when it began
 - ``board``: has a page (MCP Apps), which ``refresh`` keeps up to date; that is for the page alone
@@ -133,6 +134,20 @@ def a_directory(params: dict[str, Any]) -> dict[str, Any]:
     return {"resources": listed}
 
 
+said: list[str] = []
+
+
+def say(params: dict[str, Any]) -> dict[str, Any]:
+    said.append(params["text"])
+    send({"method": "notifications/echo/heard", "params": {"text": params["text"]}})
+    return {"said": params["text"], "by": NAME, "times": len(said)}
+
+
+def send(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+    sys.stdout.flush()
+
+
 CACHED = {"ttlMs": 1000, "cacheScope": "public"} if ERA == VERSION else {}
 METHODS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "tools/list": lambda _: {"tools": TOOLS, **CACHED},
@@ -147,7 +162,7 @@ METHODS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "resources/directory/read": a_directory,
 }
 if OWN:
-    METHODS["echo/say"] = lambda given: {"said": given["text"], "by": NAME}
+    METHODS["echo/say"] = say
 
 
 def began(method: str, params: dict[str, Any]) -> dict[str, Any] | None:
@@ -177,6 +192,4 @@ def answer(message: dict[str, Any]) -> dict[str, Any]:
 for line in sys.stdin:
     asked = json.loads(line)
     if "id" in asked and "method" in asked and asked["method"] != "subscriptions/listen":
-        reply = {"jsonrpc": "2.0", "id": asked["id"], **answer(asked)}
-        sys.stdout.write(json.dumps(reply) + "\n")
-        sys.stdout.flush()
+        send({"id": asked["id"], **answer(asked)})

@@ -18,7 +18,14 @@ from typing import TypeAlias
 from mcproxy import mcp
 from mcproxy.call_errors import CallError, UpstreamError
 from mcproxy.errors import RpcError
-from mcproxy.exchange import NOTHING, Negotiated, Tenant, Upstream, extensions_in
+from mcproxy.exchange import (
+    NOTHING,
+    Negotiated,
+    Tenant,
+    Upstream,
+    extensions_in,
+    may_own,
+)
 from mcproxy.gateway.call_chain import CallServices, limited, queued
 from mcproxy.gateway.metatools import ScriptWatch
 from mcproxy.gateway.request import Call, RequestContext
@@ -77,7 +84,7 @@ class Extensions:
         self._methods = {
             name: (one, answer) for one in known for name, answer in one.methods.items()
         }
-        self._taken = frozenset(name.partition("/")[0] for name in (*mcp.METHODS, *self._methods))
+        self._taken = frozenset(name.partition("/")[0] for name in self._methods)
 
     def negotiated(self, declared: Mapping[str, JsonObject]) -> Negotiated:
         """What holds for the requests of a client that has declared these."""
@@ -194,7 +201,9 @@ class Extensions:
 
     async def _pass_on(self, method: str, call: Call, context: RequestContext) -> bytes:
         """Hand a method that the gateway does not know to the one server that may have it."""
-        owners = {server.name for server, name, _ in self._foreign(context) if _owns(name, method)}
+        owners = {
+            server.name for server, name, _ in self._foreign(context) if may_own(name, method)
+        }
         if len(owners) != 1 or method.partition("/")[0] in self._taken:
             raise self.unknown(method)
 
@@ -229,10 +238,3 @@ def _declared(context: RequestContext) -> Iterator[tuple[ServerView, str, JsonOb
 def _listed(server: ServerView, member: str) -> Mapping[str, Json]:
     listed = server.capabilities.get(member)
     return listed if isinstance(listed, dict) else {}
-
-
-def _owns(extension: str, method: str) -> bool:
-    """Whether a method can be an extension's: it begins with its identifier, or with one of the two
-    parts of that."""
-    vendor, _, name = extension.partition("/")
-    return method.startswith((f"{extension}/", f"{vendor}/", f"{name}/"))

@@ -21,7 +21,7 @@ import msgspec
 
 from mcproxy import mcp
 from mcproxy.errors import PeerClosed, RpcError
-from mcproxy.exchange import Exchange, Tenant
+from mcproxy.exchange import Exchange, Tenant, may_own
 from mcproxy.types import Json, JsonObject
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.message import UNREADABLE, Failure, Notification, Request, RequestId, Response
@@ -118,6 +118,7 @@ class Relay:
     ) -> None:
         self._log = ServerLog(log, name)
         self._reply = reply
+        self.declared: frozenset[str] = frozenset()  # extensions, by the server
         self._passages: dict[RequestId, _Passage] = {}
         self._others = others
         self._warned = False
@@ -176,8 +177,19 @@ class Relay:
             case mcp.CANCELLED:
                 self._withdrawn(_read(note.params).get("requestId"), within)
             case _:
-                return False
+                return self._foreign(note, within)
         return True
+
+    def _foreign(self, note: Notification, within: RequestId | None) -> bool:
+        """Pass on what belongs to an extension that the server and a client know, and we do not."""
+        if not any(may_own(one, note.method) for one in self.declared):
+            return False
+        owner = self._owner(within)
+        agreed = owner.exchange.negotiated.unread & self.declared if owner else frozenset()
+        if owner and any(may_own(one, note.method) for one in agreed):
+            owner.exchange.notify(note.method, _read(note.params))
+            return True
+        return False
 
     def asked(self, request: Request, within: RequestId | None) -> None:
         """Pass a request of the server on to a client, and its answer back; ``within`` as above."""

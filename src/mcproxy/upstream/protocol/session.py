@@ -32,12 +32,6 @@ LIST_SECS = 30.0
 MAX_ROUNDS = 10  # a server that always wants further input must not hold us for ever
 _MAX_KIND_CHARS = 40  # of a result's type that is not known
 
-_EVENTS = (
-    mcp.PROMPTS_CHANGED,
-    mcp.RESOURCES_CHANGED,
-    mcp.RESOURCE_UPDATED,
-)
-
 _UNKNOWN: Mapping[str, Json] = MappingProxyType({})  # the definition of a tool that is not listed
 
 _encode = msgspec.json.Encoder().encode
@@ -106,6 +100,7 @@ class ServerSession:
         Raises HandshakeFailed, PeerClosed or TimeoutError.
         """
         self.info = await shake_hands(self.name, self._send, secs, extensions)
+        self._relay.declared = frozenset(extensions_in(self.info.capabilities))
         if self.modern:
             self._meta = own_meta(extensions)
             self._listening.open(self.info.capabilities, self._meta)
@@ -247,12 +242,9 @@ class ServerSession:
         elif message.method == mcp.TOOLS_CHANGED:
             self.tools_changed = True
             self._wake(self)
-        elif message.method in _EVENTS:
+        else:
             if message.method.endswith("list_changed"):
                 self._lists = {}
-            self._events.append(message)
-            self._wake(self)
-        elif message.method.startswith("notifications/"):  # an extension's, or nobody's
             self._events.append(message)
             self._wake(self)
 
