@@ -19,7 +19,10 @@ import msgspec
 from mcproxy.config.auth import JwtConfig
 from mcproxy.config.jsonc import parse
 from mcproxy.errors import RpcError
+from mcproxy.exchange import extensions_in
 from mcproxy.gateway.call_question import described
+from mcproxy.gateway.extensions.pages import for_models, pages_of
+from mcproxy.gateway.extensions.skill_uris import ListedSkills, is_sound
 from mcproxy.manifest.model import build
 from mcproxy.manifest.schema import repair
 from mcproxy.manifest.tool_schema import ToolSchema
@@ -30,7 +33,7 @@ from mcproxy.policy.oauth.verify import heading, keys_in
 from mcproxy.sandbox import frames
 from mcproxy.sandbox.network.targets import Refused, connect_target, http_target
 from mcproxy.sandbox.network.tls import NotAClientHello, server_name
-from mcproxy.types import JsonObject, ToolRef
+from mcproxy.types import JsonObject, Tool, ToolRef
 from mcproxy.upstream.remote.replies import EventParser
 from mcproxy.wire.message import UNREADABLE, LineSplitter, decode, decode_body
 
@@ -75,6 +78,20 @@ def _definition(value: Any) -> object:
     return mended and ToolSchema(mended).faults(_GIVEN, msgspec.json.encode(_GIVEN))
 
 
+def _pages(value: Any) -> object:
+    definition = value if isinstance(value, dict) else {"name": "a", "_meta": value}
+    tools = [Tool(ToolRef(server, "a"), definition) for server in ("x", "y")]
+    pages = pages_of(tools)
+    return [pages.owners, pages.callable, *map(pages.definition, tools), *map(for_models, tools)]
+
+
+def _skills(value: Any) -> object:
+    entry = value if isinstance(value, dict) else {"uri": value}
+    found = [(server, entry) for server in ("x", "y") if is_sound(entry)]
+    skills = ListedSkills(found, {"x", "y"})
+    return [skills.shown(), skills.owners(str(entry.get("uri")))]
+
+
 _REQUEST = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{}}}'
 _TOOL = json.dumps(
     {
@@ -92,6 +109,12 @@ _HELLO = (
     + bytes(33)
     + struct.pack(">HHBBHHH", 2, 0x1301, 1, 0, 0, 0, 0)
 )
+_PAGE = b'{"name":"a","_meta":{"ui":{"resourceUri":"ui://a/b","visibility":["app"]}}}'
+_SKILL = (
+    b'{"uri":"skill://a/b/SKILL.md","frontmatter":{"name":"b","description":"c"},'
+    b'"resources":[{"uri":"skill://a/b/SKILL.md","digest":"sha256:0","size":1}]}'
+)
+_EXTENSIONS = b'{"extensions":{"a.example/b":{"c":1}},"experimental":{"d.example/e":{}}}'
 _FRAME = b'{"t":"call","id":1,"server":"a","tool":"b","args":{"c":[1]},"line":3}'
 _CALLS = b'[[1,"a","b",{"x":["string","y","z"]},true,false]]'
 _TOKEN = b"eyJhbGciOiJSUzI1NiIsImtpZCI6ImEifQ.eyJzdWIiOiJhIn0.c2ln"
@@ -124,6 +147,12 @@ PARSERS: Mapping[str, Parser] = {
         lambda d: keys_in(d, _RULES), (_KEYS,), (ValueError, RecursionError)
     ),
     "definitions": Parser(_json(_definition), (_TOOL,)),
+    "pages of tools": Parser(_json(_pages), (_PAGE,)),
+    "entries of skills": Parser(_json(_skills), (_SKILL,)),
+    "declared extensions": Parser(
+        _json(lambda v: extensions_in(v if isinstance(v, dict) else {"extensions": v})),
+        (_EXTENSIONS,),
+    ),
     "grades of definitions": Parser(
         _json(lambda v: grade(None, v if isinstance(v, dict) else {"name": v})), (_TOOL,)
     ),
