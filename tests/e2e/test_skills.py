@@ -99,8 +99,9 @@ async def test_a_skill_that_nobody_lists_is_got_by_its_uri(running: Running, mod
     async with client(running, mode, "/mcp/one") as seen:
         await check_files(seen, (await ask(seen, "skills/get", uri=uri))["skill"])
     async with client(running, mode, "/mcp/two") as seen:
-        with pytest.raises(MCPError, match="several servers have"):
-            await ask(seen, "skills/get", uri=uri)
+        for method in ("skills/get", "resources/read"):
+            with pytest.raises(MCPError, match="several servers have"):
+                await ask(seen, method, uri=uri)
         for name in ("new", "old"):
             entry = (await ask(seen, "skills/get", uri=f"skill://{name}/unlisted/SKILL.md"))[
                 "skill"

@@ -3,7 +3,14 @@
 import pytest
 
 from mcproxy.gateway.extensions import own_skill
-from mcproxy.gateway.extensions.skill_uris import ListedSkills, alias, is_sound, named
+from mcproxy.gateway.extensions.skill_uris import (
+    MAX_DEPTH,
+    ListedSkills,
+    alias,
+    is_sound,
+    may_be_in,
+    named,
+)
 from mcproxy.types import Json, JsonObject
 from tests.pages import ROOT
 
@@ -75,6 +82,13 @@ def test_of_another_scheme_neither_is_shown() -> None:
     found = [(server, entry("a", scheme="repo://")) for server in ("x", "y")]
     assert ListedSkills(found, {"x", "y"}).shown() == []
     assert len(ListedSkills(found[:1], {"x", "y"}).shown()) == 1
+
+
+def test_a_file_may_be_in_any_skill_around_it() -> None:
+    around = ["skill://a/b/SKILL.md", "skill://a/SKILL.md"]
+    assert may_be_in("skill://a/b/SKILL.md") == may_be_in("skill://a/b") == around
+    assert may_be_in("skill://a/b/c.md") == ["skill://a/b/c.md/SKILL.md", *around]
+    assert len(may_be_in("skill://" + "a/" * 100 + "c.md")) == MAX_DEPTH
 
 
 def test_an_alias_is_read_back() -> None:

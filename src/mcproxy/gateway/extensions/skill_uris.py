@@ -18,6 +18,7 @@ from mcproxy.types import Json, JsonObject
 SCHEME = "skill://"
 OWN = "mcproxy"  # the first segment of the gateway's own
 _FILE = "SKILL.md"
+MAX_DEPTH = 8  # folders above a file that are looked at for a skill which nobody lists
 
 
 def is_sound(entry: JsonObject) -> bool:
@@ -40,6 +41,13 @@ def is_sound(entry: JsonObject) -> bool:
 def root_of(uri: str) -> str:
     """The folder of a skill, with a slash at its end, by the URI of its ``SKILL.md``."""
     return uri.removesuffix(_FILE)
+
+
+def may_be_in(uri: str) -> Sequence[str]:
+    """The ``SKILL.md`` of all skills that a file or folder may be in, the nearest first."""
+    if uri.endswith(f"/{_FILE}"):
+        uri = uri.removesuffix(f"/{_FILE}")
+    return [f"{folder}{_FILE}" for folder in _folders(f"{uri}/")][: -MAX_DEPTH - 1 : -1]
 
 
 def renamed(entry: JsonObject, rename: Callable[[str], str]) -> JsonObject:

@@ -21,6 +21,7 @@ from mcproxy.gateway.extensions.skill_uris import (
     ListedSkills,
     alias,
     is_sound,
+    may_be_in,
     named,
     renamed,
 )
@@ -80,9 +81,7 @@ class _Skills:
         if uri == own_skill.URI and context.surface in WITH_SCRIPTS:
             return call.result({"skill": own_skill.entry()}, ttl_ms=LIST_TTL_MS)
         owners = await self.owners(context, uri)
-        if owners is None:
-            owners = await self._asked(context, uri)
-        owner, result = await self._first(context, owners, GET, {"uri": uri})
+        owner, result = await self._first(context, owners or (), GET, {"uri": uri})
         entry = result.get("skill")
         if not isinstance(entry, dict) or not is_sound(entry) or entry["uri"] != owner.uri:
             text = f"what {owner.server} gives for {_shown(uri)} is no sound skill"
@@ -112,12 +111,15 @@ class _Skills:
         return call.result({key: result[key] for key in _LISTING if key in result})
 
     async def owners(self, context: RequestContext, uri: str) -> Sequence[OwnedResource] | None:
-        """Whose a skill, or a file or folder in one, is; None where no server lists it. Raises
+        """Whose a skill, or a file or folder in one, is; None where no server has it. Raises
         RpcError where it is in doubt."""
         servers = _declaring(context)
         if found := named(uri, servers):
             return found
         owners = (await self._listed(context)).owners(uri)
+        for skill in may_be_in(uri) if servers and not owners else ():
+            if owners := await self._having(context, skill):
+                break
         if len(owners) > 1:
             raise _in_doubt(uri, owners)
         return [OwnedResource(owner, uri) for owner in owners] or None
@@ -131,9 +133,8 @@ class _Skills:
             log.warning("skills are left out that are not as SEP-2640 wants them: %s", odd)
         return ListedSkills(sound, servers)
 
-    async def _asked(self, context: RequestContext, uri: str) -> Sequence[OwnedResource]:
-        """The one server that has a skill which nobody lists ("Listing Skills"). Raises RpcError
-        where several have it."""
+    async def _having(self, context: RequestContext, uri: str) -> Collection[str]:
+        """The servers that have a skill, be it listed or not ("Listing Skills")."""
 
         async def has(server: str) -> bool:
             try:
@@ -144,10 +145,7 @@ class _Skills:
 
         async with asyncio.TaskGroup() as tasks:
             asked = {each: tasks.create_task(has(each)) for each in _declaring(context)}
-        having = [server for server, task in asked.items() if task.result()]
-        if len(having) > 1:
-            raise _in_doubt(uri, having)
-        return [OwnedResource(server, uri) for server in having]
+        return [server for server, task in asked.items() if task.result()]
 
     async def _first(
         self,
