@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from mcproxy.types import JsonObject
+from mcproxy.types import Json, JsonObject
 from tests.e2e.gateways import Running, gateway
 from tests.e2e.test_direct import Mode, both_eras
 from tests.e2e.test_extensions import ask, client, offered
@@ -26,6 +26,14 @@ CONFIG: JsonObject = {
         "two": {"servers": ["old", "new", "none"], "mode": "direct"},
         "without": {"servers": ["none"], "mode": "direct"},
         "locked": {"mode": "direct"},
+        "ada": {"servers": ["new"], "require_auth": True},
+        "bob": {"servers": ["old"], "require_auth": True},
+    },
+    "auth": {
+        "tokens": [
+            {"name": "ada", "token": "ada-t0k3n", "namespaces": ["ada"]},
+            {"name": "bob", "token": "bob-t0k3n", "namespaces": ["bob"]},
+        ]
     },
     "sandbox": {"min_level": "none"},
 }
@@ -153,6 +161,31 @@ async def test_the_gateway_has_a_skill_of_its_own_where_there_are_scripts(
             await ask(seen, "skills/get", uri=OWN)
         with pytest.raises(MCPError):
             await read(seen, OWN)
+
+
+def asked(running: Running, who: str, where: str, method: str, **params: Json) -> JsonObject:
+    """The reply to a caller in a namespace."""
+    request: JsonObject = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params}}
+    headers = {"Authorization": f"Bearer {who}-t0k3n"}
+    reply = running.post(request, f"/sse/{where}?mode=direct", **headers).json()
+    assert isinstance(reply, dict)
+    return reply
+
+
+@pytest.mark.requirement("skills.owner")
+def test_two_callers_get_the_skills_and_pages_of_their_own_servers(running: Running) -> None:
+    for who, other, name in (("ada", "bob", "new"), ("bob", "ada", "old")):
+        uri = f"skill://teams/{name}-only/SKILL.md"
+        skill = asked(running, who, who, "skills/get", uri=uri)
+        assert f"Only {name} has it." in str(skill["result"])
+        assert f"When {name} refunds." in str(
+            asked(running, who, who, "resources/read", uri="skill://refunds/notes/when.md")
+        )
+        page = asked(running, who, who, "resources/read", uri="ui://board")
+        assert f"<title>{name}</title>" in str(page["result"])
+        for method in ("skills/get", "resources/read"):
+            assert "result" not in asked(running, other, other, method, uri=uri)
+            assert "result" not in asked(running, other, who, method, uri=uri)
 
 
 @pytest.mark.requirement("skills.script")

@@ -203,11 +203,11 @@ def _rulings(manifest: Manifest, namespace: Namespace) -> Mapping[ToolRef, Rulin
 
 def _for_pages(manifest: Manifest) -> Mapping[str, Collection[str]]:
     """The tools that are for no model, by server."""
-    found = {
-        server: {tool.ref.tool for tool in part.view.tools if not for_models(tool)}
-        for server, part in manifest.parts.items()
-    }
-    return {server: names for server, names in found.items() if names}
+    found: dict[str, set[str]] = {}
+    for tool in pages_of(manifest.tools).tools:
+        if not for_models(tool):
+            found.setdefault(tool.ref.server, set()).add(tool.ref.tool)
+    return found
 
 
 def _denied(rulings: Mapping[ToolRef, Ruling]) -> Mapping[str, Collection[str]]:

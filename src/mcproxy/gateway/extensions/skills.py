@@ -18,6 +18,7 @@ from mcproxy.exchange import Upstream, extensions_in
 from mcproxy.gateway.extensions import own_skill
 from mcproxy.gateway.extensions.extension import Extension
 from mcproxy.gateway.extensions.skill_uris import (
+    SCHEME,
     ListedSkills,
     alias,
     is_sound,
@@ -194,8 +195,10 @@ def _uri(call: Call, method: str) -> str:
 
 
 def _in_doubt(uri: str, servers: Collection[str]) -> RpcError:
-    shown = " or ".join(_shown(alias(server, uri)) for server in sorted(servers))
-    text = f"several servers have {_shown(uri)}; name one: {shown}"
+    text = f"several servers have {_shown(uri)}"
+    if uri.startswith(SCHEME):
+        shown = " or ".join(_shown(alias(server, uri)) for server in sorted(servers))
+        text += f"; name one: {shown}"
     return RpcError(RpcError.INVALID_PARAMS, text)
 
 
