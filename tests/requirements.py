@@ -129,6 +129,27 @@ REQUIREMENTS: dict[str, str] = {
     "concurrency.reload": "other limits count at once; what runs and what waits stays",
     "concurrency.metrics": "/metrics tells who runs and waits in the namespaces of the caller",
     "http.retry_after": "what is refused as a whole for now says in how many seconds to try again",
+    "openapi.versions": "descriptions of 3.1, 3.0 and 2.0, in JSON and YAML, become tools",
+    "openapi.real": "GitHub's description and the Petstore come whole, by scripts and directly",
+    "openapi.errors": "an API's refusal has its status and its body, and no secret",
+    "openapi.bodies": "bodies and answers in JSON, as forms, as text and as bytes",
+    "openapi.styles": "parameters are written as their style says",
+    "openapi.path": "no argument leads to another path, or to another header",
+    "openapi.arguments": "places of parameters become arguments side by side, clashes renamed",
+    "openapi.schemas": "schemas of tools stand by themselves, in the words of today",
+    "openapi.hints": "annotations of an operation are those of its method",
+    "openapi.chosen": "operations are chosen by method and path, operationId and tag",
+    "openapi.credentials": (
+        "each security scheme gets its credential; what the gateway sends is no argument"
+    ),
+    "openapi.elsewhere": (
+        "what is configured is sent to the configured origin, or to the description's own"
+    ),
+    "openapi.left_out": "a bad operation costs no other; /health and doctor say why",
+    "openapi.hostile": "hostile descriptions are bounded in time and size",
+    "openapi.refresh": "a description that changed is read again, a broken one changes nothing",
+    "openapi.gone": "an API that is not there fails its calls at once, and is closed off",
+    "openapi.add": "mcproxy add --openapi writes an API into the configuration, and tries it",
     "upstream.restart": (
         "at most three restarts in a row, after 1, 2 and 4 s; a minute up counts anew"
     ),

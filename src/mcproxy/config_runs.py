@@ -76,7 +76,7 @@ def _counted(number: int, word: str) -> str:
 
 def schema(arguments: argparse.Namespace, screen: Screen) -> int:
     """The JSON Schema of the configuration."""
-    from mcproxy.config.model import json_schema
+    from mcproxy.config.editor_schema import json_schema
 
     del arguments
     screen.line(json.dumps(json_schema(), indent=2, ensure_ascii=False))
@@ -223,14 +223,19 @@ def add(arguments: argparse.Namespace, screen: Screen) -> int:
 def _new_server(arguments: argparse.Namespace, place: "CommandPlace") -> "NewServer":
     """The server that is meant. Raises ValueError, CannotChange."""
     from mcproxy.commands import registry
-    from mcproxy.commands.edit_servers import Pairs, typed
+    from mcproxy.commands.edit_servers import Pairs, Reached, typed
+    from mcproxy.config.hosts import is_http_url
 
     name: str | None = arguments.name
     if not name:
         raise ValueError("a NAME is needed, or registry:ID")
     pairs = Pairs(arguments.env, arguments.header)
     if not name.startswith(_REGISTRY):
-        return typed(name, arguments.rest, arguments.url, pairs)
+        description = arguments.openapi
+        if description and not is_http_url(description):
+            description = str(Path(description).expanduser().resolve())
+        how = Reached(arguments.rest, arguments.url, description, arguments.base_url)
+        return typed(name, how, pairs)
     base = arguments.registry or place.machine.environment.get(REGISTRY_VARIABLE)
     if not base:
         raise ValueError(f"--registry URL says which registry, or {REGISTRY_VARIABLE}")

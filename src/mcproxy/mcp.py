@@ -119,6 +119,9 @@ META_SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
 META_RELATED_TASK: Final = "io.modelcontextprotocol/related-task"
 META_PROGRESS_TOKEN: Final = "progressToken"  # noqa: S105 - no secret
 
+META_LEFT_OUT: Final = "mcproxy/left-out"
+"""Ours, of a listed tool: it cannot be offered, and why."""
+
 # HTTP headers; their names are not case-sensitive.
 SESSION_HEADER: Final = "Mcp-Session-Id"
 VERSION_HEADER: Final = "MCP-Protocol-Version"

@@ -220,7 +220,17 @@ def _add_add(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--url", help="of a remote server; else: -- COMMAND ARGUMENT…")
     command.add_argument(
-        "--header", action="append", default=[], metavar="NAME=VALUE", help="for a remote server"
+        "--openapi", metavar="FILE|URL", help="the OpenAPI description of an HTTP API"
+    )
+    command.add_argument(
+        "--base-url", metavar="URL", help="of the API, where its description is elsewhere"
+    )
+    command.add_argument(
+        "--header",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="for a remote server or an API",
     )
     command.add_argument(
         "--env", action="append", default=[], metavar="NAME=VALUE", help="kept in .env"

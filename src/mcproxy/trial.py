@@ -67,7 +67,8 @@ async def _try_servers(loaded: Loaded, findings: TrialFindings) -> None:
             told.add(name)
             part = manifest.parts.get(name)
             held = tuple(suspected(part.source)) if part else ()
-            whole = replace(health, repairs=manifest.repairs(name), held=held)
+            tools = len(part.tools) if part else health.tools
+            whole = replace(health, tools=tools, repairs=manifest.repairs(name), held=held)
             findings.server(name, ServerResult(whole, time.monotonic() - started))
         return late
 

@@ -39,6 +39,7 @@ Cause: TypeAlias = Literal[
     "forbidden",  # 403
     "not_found",  # 404, 405: the path of the URL
     "no_mcp",  # whoever answers does not speak MCP
+    "no_api",  # its OpenAPI description cannot be used
     "too_slow",
 ]
 """Why a server is not there, as known where the fault arose."""

@@ -248,3 +248,33 @@ def test_an_entry_without_anything_to_run_is_refused() -> None:
     odd: JsonObject = {"registryType": "npm", "identifier": "--eval=x"}
     with pytest.raises(CannotChange, match="no package"):
         offered({"name": "a", "packages": [odd]})
+
+
+@pytest.mark.requirement("openapi.add")
+def test_an_api_is_added_and_tried(config: Path) -> None:
+    home = config.parent
+    (home / "shop.json").write_text(
+        json.dumps(
+            {
+                "openapi": "3.1.0",
+                "paths": {
+                    "/a": {"get": {"operationId": "a"}},
+                    "/b": {"get": {"parameters": [{"$ref": "https://evil.example"}]}},
+                },
+            }
+        )
+    )
+    options = ("--openapi", "shop.json", "--base-url", "https://shop.example")
+    done = typed(home, "add", "shop", *options, "--header", "Authorization=Bearer sk-0123456789")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 tools, ready after" in done.stdout
+    assert 'GET /b: left out: its $ref "https://evil.example" leads out' in done.stdout
+    added = load(config).config.servers["shop"]
+    assert added.openapi == str(home / "shop.json")
+    assert added.base_url == "https://shop.example"
+    assert "sk-0123456789" not in config.read_text() + done.stdout
+    missing = typed(
+        home, "add", "none", "--openapi", "none.json", "--base-url", "https://a.example"
+    )
+    assert missing.returncode == 1
+    assert "its description cannot be read" in missing.stdout

@@ -9,8 +9,9 @@ import jsonschema_rs
 import pytest
 
 from mcproxy.config import jsonc
+from mcproxy.config.editor_schema import json_schema
 from mcproxy.config.load import load
-from mcproxy.config.model import Config, json_schema
+from mcproxy.config.model import Config
 
 NAMESPACES = """{
   "namespaces": {

@@ -14,7 +14,7 @@ from tests.config.test_reference import fields, sections
 EXAMPLE: JsonObject = json.loads(
     (Path(__file__).parents[2] / "mcp-servers.v2.example.json").read_text(encoding="utf-8")
 )
-SECRETS = ("GITHUB_TOKEN", "TICKETS_TOKEN", "ALICE_TOKEN", "STATE_SECRET")
+SECRETS = ("GITHUB_TOKEN", "TICKETS_TOKEN", "SHOP_KEY", "ALICE_TOKEN", "STATE_SECRET")
 
 
 def counting(value: Json) -> Json:
@@ -59,7 +59,13 @@ def test_every_comment_is_a_setting_that_would_count(monkeypatch: pytest.MonkeyP
     for name in SECRETS:
         monkeypatch.setenv(name, "a-value-of-some-length-that-nobody-guesses")
     assert isinstance(WHOLE, dict)
-    assert set(load_document(WHOLE).config.servers) == {"calc", "notes", "github", "tickets"}
+    assert set(load_document(WHOLE).config.servers) == {
+        "calc",
+        "notes",
+        "github",
+        "tickets",
+        "shop",
+    }
 
 
 @pytest.mark.requirement("example.complete")

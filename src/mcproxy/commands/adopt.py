@@ -172,6 +172,9 @@ def _identity(definition: Json, variables: Mapping[str, str]) -> Identity:
     filled = fill(_object(definition), variables).document
     if filled.get("url"):
         return (filled["url"], _object(filled.get("headers")))
+    if filled.get("openapi"):
+        keys = ("openapi", "base_url", "headers", "credentials", "operations")
+        return tuple(filled.get(key) for key in keys)
     env = {key: value for key, value in _object(filled.get("env")).items() if key[:1] != "_"}
     return (filled.get("command"), _list(filled.get("args")), env, filled.get("cwd"))
 

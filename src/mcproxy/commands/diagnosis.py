@@ -209,6 +209,7 @@ _CURES: Mapping[Cause, str] = {
     "unauthorized": "run `mcproxy login {name}`, or set Authorization in its `headers`",
     "forbidden": "its token may not do this: another one, or more rights for it",
     "not_found": "mend the path of its `url`",
+    "no_api": "mend what it says, or see docs/openapi.md",
     "no_mcp": "mend its `url`: whoever answers there does not speak MCP",
     "too_slow": "set start_timeout_secs higher, or see why it is slow",
 }

@@ -31,14 +31,30 @@ class NewServer:
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-def typed(name: str, command: Sequence[str], url: str | None, pairs: "Pairs") -> NewServer:
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How a server is reached, as it was typed: one of the three, the URL of an API beside."""
+
+    command: Sequence[str] = ()
+    url: str | None = field(default=None, repr=False)
+    openapi: str | None = field(default=None, repr=False)
+    base_url: str | None = field(default=None, repr=False)
+
+
+def typed(name: str, how: Reached, pairs: "Pairs") -> NewServer:
     """The server as it was typed. Raises ValueError, in words for the user."""
-    if bool(command) == bool(url):
-        raise ValueError("give either --url URL or -- COMMAND ARGUMENT…")
+    command, ways = how.command, (how.command, how.url, how.openapi)
+    if sum(map(bool, ways)) != 1:
+        raise ValueError("give one of --url URL, --openapi FILE|URL, or -- COMMAND ARGUMENT…")
     if command and pairs.headers:
-        raise ValueError("--header is for a server with a --url")
+        raise ValueError("--header is for a server with a --url or --openapi")
+    if how.base_url and not how.openapi:
+        raise ValueError("--base-url is for a server with --openapi")
     env, headers = _pairs(pairs.env, "--env"), _pairs(pairs.headers, "--header")
-    definition: JsonObject = {"url": url} if url else {"command": command[0]}
+    said = {"url": how.url, "openapi": how.openapi, "base_url": how.base_url}
+    definition: JsonObject = {key: value for key, value in said.items() if value}
+    if command:
+        definition["command"] = command[0]
     if len(command) > 1:
         definition["args"] = [*command[1:]]
     for key, values in (("env", env), ("headers", headers)):
@@ -75,7 +91,8 @@ def with_server(config: Path, new: NewServer, environment: Mapping[str, str]) ->
         raise CannotChange(f"{new.name}: {adoption.left_out[0].reason}")
     (added,) = adoption.added
     problems = validate({**document, "servers": {**present, new.name: added.definition}}).problems
-    if problems and "${" not in str(added.definition.get("url", "")):
+    places = [str(added.definition.get(key, "")) for key in ("url", "base_url")]
+    if problems and not any("${" in place for place in places):
         raise CannotChange("; ".join(map(str, problems)))
     variables = {
         name: value

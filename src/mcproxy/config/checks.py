@@ -112,16 +112,20 @@ def _servers(config: Config, unconfigured: Collection[str]) -> Iterator[Problem]
 
 
 def _one_way_to_reach(path: str, server: ServerConfig) -> Iterator[Problem]:
-    if server.command and server.url:
-        yield Problem(path, "has both 'command' and 'url'", "keep one of the two")
-    elif not server.command and not server.url:
+    ways = {"command": server.command, "url": server.url, "openapi": server.openapi}
+    given = [repr(key) for key, value in ways.items() if value]
+    if len(given) > 1:
+        yield Problem(path, f"has both {' and '.join(given)}", "keep one of them")
+    elif not given:
         yield Problem(
             path,
-            "has neither 'command' nor 'url'",
-            "'command' runs a program, 'url' connects to a remote server",
+            "has neither 'command' nor 'url' nor 'openapi'",
+            "'command' runs a program, 'url' connects to a remote server, 'openapi' makes tools of "
+            "an HTTP API's description",
         )
-    if server.url and not is_http_url(server.url):
-        yield Problem(f"{path}.url", "is not an http(s) URL", "write https://host/path")
+    for key, url in (("url", server.url), ("base_url", server.base_url)):
+        if url and not is_http_url(url):
+            yield Problem(f"{path}.{key}", "is not an http(s) URL", "write https://host/path")
 
 
 def _environment(name: str, server: ServerConfig) -> Iterator[Problem]:
@@ -134,12 +138,15 @@ def _environment(name: str, server: ServerConfig) -> Iterator[Problem]:
 
 
 def _headers(name: str, server: ServerConfig) -> Iterator[Problem]:
-    for header, value in server.headers.items():
-        path = written(("servers", name, "headers", header))
+    for header in server.headers:
         if not _HEADER_NAME.fullmatch(header):
+            path = written(("servers", name, "headers", header))
             yield Problem(path, "is not a name for an HTTP header")
-        if any(character in value for character in "\r\n\0"):
-            yield Problem(path, "contains a line break", "a header is a single line")
+    for key, values in (("headers", server.headers), ("credentials", server.credentials)):
+        for each, value in values.items():
+            if any(character in value for character in "\r\n\0"):
+                path = written(("servers", name, key, each))
+                yield Problem(path, "contains a line break", "a header is a single line")
 
 
 def _known_servers(config: Config, _: Collection[str]) -> Iterator[Problem]:

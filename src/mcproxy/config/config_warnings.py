@@ -12,7 +12,13 @@ from mcproxy.config.model import ANY, Config, ServerConfig
 from mcproxy.config.validation_messages import did_you_mean
 
 _STDIO_ONLY = ("args", "env", "cwd")
-_REMOTE_ONLY = ("headers", "transport")
+_HTTP_ONLY, _REMOTE_ONLY = ("headers",), ("transport",)
+_API_ONLY = ("base_url", "credentials", "operations", "refresh_secs")
+_KINDS = {
+    "url": ("a remote server", (*_HTTP_ONLY, *_REMOTE_ONLY)),
+    "openapi": ("an API", (*_HTTP_ONLY, *_API_ONLY)),
+    "command": ("a server with a command", _STDIO_ONLY),
+}
 _OF_THE_START = ("level", "min_level", "pool_size", "uv_path")  # of ``sandbox``
 _SCRIPTS_ONLY = ("network", "filesystem", "packages", "max_calls")
 
@@ -40,12 +46,11 @@ def of_the_next_start(before: Config, now: Config) -> Iterator[str]:
 
 
 def _without_effect(path: str, server: ServerConfig) -> Iterator[str]:
-    idle = _STDIO_ONLY if server.url else _REMOTE_ONLY
-    kind = "a remote server" if server.url else "a server with a command"
-    for key in idle:
-        if key in server.model_fields_set:
+    kind, used = next(_KINDS[key] for key in _KINDS if key == "command" or getattr(server, key))
+    for key in (*_STDIO_ONLY, *_HTTP_ONLY, *_REMOTE_ONLY, *_API_ONLY):
+        if key in server.model_fields_set and key not in used:
             yield f"{path}.{key}: has no effect for {kind}"
-    if server.url and server.refresh_hooks.pre_start:
+    if not server.command and server.refresh_hooks.pre_start:
         yield f"{path}.refresh_hooks.pre_start: has no effect for {kind}: it has no process here"
     for key in _SCRIPTS_ONLY:
         if key in server.sandbox.model_fields_set:

@@ -1,9 +1,7 @@
-"""The shape of the configuration: every section with its defaults and units, and the JSON Schema of
-it for editors.
+"""The shape of the configuration: every section with its defaults and units.
 
 Opens no file and reads no environment; rules that span sections (names that must exist, cycles)
-are in ``checks``. Comments and ``${VAR}`` are taken care of before the model sees a document, so
-the model's own schema does not know them; they are added here.
+are in ``checks``. Comments and ``${VAR}`` are taken care of before the model sees a document.
 """
 
 from collections.abc import Mapping
@@ -17,7 +15,6 @@ from mcproxy.config.hooks import RefreshHooks, ServerHooks
 from mcproxy.config.hosts import origin, served_host
 from mcproxy.config.sandbox import Sandbox, SandboxOverride
 from mcproxy.config.state import SharedState
-from mcproxy.types import Json, JsonObject
 
 ANY = "*"  # in a token's namespaces and in allowed_origins
 ANONYMOUS = "anonymous"  # the name of a caller without a token, in logs and rate limits
@@ -39,6 +36,7 @@ InstanceCount = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(no_boolean
 TokenCount = Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(no_boolean)]
 OriginEntry = Annotated[str, AfterValidator(origin)]
 HostEntry = Annotated[str, AfterValidator(served_host)]
+OperationPattern = Annotated[str, Field(min_length=1, max_length=500)]
 ToolPattern = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -51,7 +49,8 @@ class ServerManifests(Section):
 
 
 class ServerConfig(Section):
-    """One upstream MCP server: a command to run (stdio) or a URL to connect to."""
+    """One upstream server: a command to run (stdio), a URL to connect to, or an HTTP API with its
+    OpenAPI description."""
 
     command: Text | None = Field(
         default=None, description="Program to run; it speaks MCP over stdio."
@@ -64,11 +63,41 @@ class ServerConfig(Section):
     url: Text | None = Field(
         default=None, description="http(s) URL of a remote server.", repr=False
     )
+    openapi: Text | None = Field(
+        default=None,
+        description="File or http(s) URL of an OpenAPI description (3.1, 3.0, 2.0; JSON or YAML): "
+        "each operation of that HTTP API is a tool.",
+        repr=False,
+    )
+    base_url: Text | None = Field(
+        default=None,
+        description="Of an API: the URL that its paths follow, where it is not the one that the "
+        "description names.",
+        repr=False,
+    )
+    credentials: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="Of an API: the secret for each of its security schemes, by the name that the "
+        "description gives them; 'user:password' for basic authentication.",
+        repr=False,
+    )
+    operations: tuple[OperationPattern, ...] = Field(
+        default=(),
+        description="Of an API: which operations are tools, by patterns (as in a shell) of "
+        "'GET /path', of the operationId, or of 'tag:NAME'; with a leading '!': which are not.",
+    )
+    refresh_secs: Seconds = Field(
+        default=3600.0,
+        description="Of an API: its description is read again after so many seconds, where it is a "
+        "URL; a file is read again when it has changed.",
+    )
     transport: Literal["http", "sse"] = Field(
         default="http", description="Of a remote server: Streamable HTTP, or the older HTTP+SSE."
     )
     headers: Mapping[str, str] = Field(
-        default_factory=dict, description="HTTP headers sent to a remote server.", repr=False
+        default_factory=dict,
+        description="HTTP headers sent to a remote server, or to an API.",
+        repr=False,
     )
     namespace: Name | None = Field(
         default=None, description="The namespace that the server belongs to."
@@ -88,7 +117,7 @@ class ServerConfig(Section):
     start_timeout_secs: Seconds | None = Field(
         default=None,
         description="Time of a start until the server answers, in seconds: by default 300 for a "
-        "command (a first start may download it), 60 for a url.",
+        "command (a first start may download it), 60 for others.",
     )
     tool_timeouts: Mapping[str, Seconds] = Field(
         default_factory=dict, description="Time of one call by tool, in seconds."
@@ -348,43 +377,3 @@ class Config(Section):
         PageConfig, BeforeValidator(_page, json_schema_input_type=PageConfig | bool)
     ] = PageConfig()
     manifests: Manifests = Manifests()
-
-
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_VARIABLE: JsonObject = {"type": "string", "pattern": r"\$\{"}
-_ABOUT = ("title", "description", "default")
-_SCALARS = ("number", "integer", "boolean")
-
-
-def json_schema() -> JsonObject:
-    """The schema of a v2 file, JSON Schema 2020-12."""
-    schema: JsonObject = Config.model_json_schema()
-    relaxed = {key: _relaxed(value) for key, value in schema.items()}
-    return {"$schema": DIALECT, **_with_comments(relaxed)}
-
-
-def _relaxed(schema: Json) -> Json:
-    """Allow comment keys in objects, and variables in place of numbers and booleans."""
-    if isinstance(schema, list):
-        return [_relaxed(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    inner: JsonObject = {key: _relaxed(value) for key, value in schema.items()}
-    if inner.get("type") == "object":
-        return _with_comments(inner)
-    if inner.get("type") in _SCALARS:
-        return _or_variable(inner)
-    return inner
-
-
-def _or_variable(schema: JsonObject) -> JsonObject:
-    about: JsonObject = {key: value for key, value in schema.items() if key in _ABOUT}
-    kind: JsonObject = {key: value for key, value in schema.items() if key not in _ABOUT}
-    return {**about, "anyOf": [kind, _VARIABLE]}
-
-
-def _with_comments(schema: JsonObject) -> JsonObject:
-    patterns = schema.get("patternProperties")
-    named = patterns if isinstance(patterns, dict) else {}
-    # "_" cannot begin a name, so the two patterns never meet.
-    return {**schema, "patternProperties": {**named, "^_": {}}}

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
+from mcproxy import mcp
 from mcproxy.foreign_text import bounded, clean, hides, imitated, is_seen, label
 from mcproxy.manifest.parameters import REPEATED, properties, strings
 from mcproxy.types import Json, JsonObject
@@ -22,6 +23,7 @@ MAX_DEPTH = 40
 MAX_NAME_CHARS = 128  # MCP 2025-11-25, server/tools, "Tool Names"
 # The longest real description has 13,000; more is not for reading.
 MAX_TEXT_CHARS = 20_000
+_MAX_REASON_CHARS = 200  # a server's own words
 _MAX_DIGITS = 9  # of an index in a pointer
 
 _TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
@@ -89,7 +91,7 @@ def repair(definition: Mapping[str, Json]) -> tuple[JsonObject | None, str | Non
 
     None instead of a definition: the tool is set aside.
     """
-    fault = _fault_of_name(definition.get("name"))
+    fault = _fault_of_name(definition.get("name")) or _own_reason(definition.get("_meta"))
     if fault:
         return None, f"left out: {fault}"
     case = _Case(tuples=_has_tuples(definition.get("inputSchema")))
@@ -115,6 +117,12 @@ def _fault_of_name(name: Json) -> str:
         return f"{_HIDDEN} in its name"
     imitation = imitated(name)
     return f"its name looks like {imitation!r} and is spelt with other letters" if imitation else ""
+
+
+def _own_reason(meta: Json) -> str:
+    """Why its server does not offer it; empty where it does."""
+    reason = meta.get(mcp.META_LEFT_OUT) if isinstance(meta, dict) else None
+    return label(reason, _MAX_REASON_CHARS) if isinstance(reason, str) else ""
 
 
 def _arguments(schema: Json, case: _Case) -> JsonObject:

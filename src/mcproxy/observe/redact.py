@@ -93,15 +93,15 @@ class Redactor:
 
 def secrets_of(loaded: Loaded) -> frozenset[str]:
     """The values of a configuration that are known to be secret: what came from variables, tokens,
-    what stands there in plain text under a name or in a form that says so, and the credentials of
-    the environment's proxies."""
+    credentials of APIs, what stands there in plain text under a name or in a form that says so, and
+    the credentials of the environment's proxies."""
     written = plaintexts(loaded.config.model_dump(mode="json"))
     plain = {each.secret for each in written if each.sure}
     tokens = {token.token for token in loaded.config.auth.tokens if token.token}
-    passwords = loaded.config.state.passwords
-    return frozenset(
-        loaded.secrets | plain | tokens | passwords | proxy_secrets(loaded.environment)
-    )
+    servers = loaded.config.servers.values()
+    credentials = {secret for server in servers for secret in server.credentials.values()}
+    own = plain | tokens | credentials | loaded.config.state.passwords
+    return frozenset(loaded.secrets | own | proxy_secrets(loaded.environment))
 
 
 def _without_shapes(text: str) -> str:

@@ -21,6 +21,7 @@ from mcproxy.hooks import Hooks, Occasion
 from mcproxy.types import ServerHealth
 from mcproxy.upstream.child import stdio
 from mcproxy.upstream.child.stdio import Command
+from mcproxy.upstream.openapi import connection as openapi
 from mcproxy.upstream.remote import connection as remote
 from mcproxy.upstream.remote.tokens import login_path
 from mcproxy.upstream.supervision.calls import CallTimes
@@ -72,11 +73,17 @@ def _definition(name: str, server: ServerConfig, loaded: Loaded) -> Definition:
     terms = ServerLimits(
         CallTimes(server.timeout_secs, server.tool_timeouts, server.sandbox.timeout_secs),
         server.description or "",
-        server.start_timeout_secs or (REMOTE_START_SECS if server.url else CHILD_START_SECS),
+        server.start_timeout_secs or (CHILD_START_SECS if server.command else REMOTE_START_SECS),
         server.manifests.startup_dwell_secs or 0.0,
         _upkeep(server, loaded),
         Sharing(server.affinity, server.max_instances, server.instance_idle_secs),
     )
+    if server.openapi:
+        api = (server.openapi, server.base_url, server.headers, server.credentials)
+        key = _key(("openapi", *api, server.operations, server.refresh_secs))
+        return Definition(
+            name, key, Connector(partial(openapi.connect, name, server), REMOTE), terms
+        )
     if server.url:
         parts = (server.url, server.transport, server.headers)
         login = login_path(loaded.environment, name)
@@ -107,7 +114,7 @@ def _upkeep(server: ServerConfig, loaded: Loaded) -> ProcessLimits:
     Where clients have instances of their own, the one that tells the tools is seldom needed.
     """
     spare = None if server.affinity == "shared" else server.instance_idle_secs
-    if server.url:
+    if not server.command:
         return ProcessLimits(idle_secs=spare)
     ttl = loaded.config.manifests.per_server_ttl
     age, idle = (ttl.default_secs, ttl.max_idle_secs) if ttl.enabled else (None, None)

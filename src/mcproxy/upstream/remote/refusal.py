@@ -82,14 +82,14 @@ def refusal(
     what it says of later, in seconds."""
     if status == HTTPStatus.UNAUTHORIZED:
         return Gone(
-            f"it answered {_named(status)}: the server wants (other) credentials; "
+            f"it answered {named(status)}: the server wants (other) credentials; "
             f"set its `headers`, such as Authorization, or run `mcproxy login {name}`",
             cause="unauthorized",
         )
     failure = _failure_in(body)
     if failure:
         return failure.error if status not in _BUSY else _busy(failure.error.message, retry_after)
-    text = f"it answered {_named(status)}{_excerpt(body, secrets)}"
+    text = f"it answered {named(status)}{_excerpt(body, secrets)}"
     if status in _BUSY:
         return _busy(text, retry_after)
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
@@ -130,7 +130,7 @@ def retry_secs(value: str | None, now: float) -> float | None:
 def web_page(status: int, body: bytes, secrets: Collection[str] = ()) -> PeerClosed:
     """The fault for an answer in HTML: the URL is that of a page for people."""
     return PeerClosed(
-        f"its `url` answers with a web page ({_named(status)}{_titled(body, secrets)}); "
+        f"its `url` answers with a web page ({named(status)}{_titled(body, secrets)}); "
         "it is probably not an MCP endpoint",
         cause="no_mcp",
     )
@@ -172,7 +172,8 @@ def _failure_in(body: bytes) -> Failure | None:
     return message if isinstance(message, Failure) else None
 
 
-def _named(status: int) -> str:
+def named(status: int) -> str:
+    """A status with its name."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -183,7 +184,7 @@ def _excerpt(body: bytes, secrets: Collection[str]) -> str:
     text = " ".join(body.decode("utf-8", "replace").split())
     if text.startswith("<"):
         return f" with a web page{_titled(body, secrets)}"
-    text = _without(text, secrets)
+    text = without(text, secrets)
     return f": {head(text.encode(), SHOWN_BYTES)}" if text else ""
 
 
@@ -191,10 +192,11 @@ def _titled(body: bytes, secrets: Collection[str]) -> str:
     found = _TITLE.search(body)
     words = " ".join(found[1].decode("utf-8", "replace").split()) if found else ""
     shown = "".join(char for char in words if char.isprintable())[:TITLE_CHARS]
-    return f", {_without(shown, secrets)!r}" if shown else ""
+    return f", {without(shown, secrets)!r}" if shown else ""
 
 
-def _without(text: str, secrets: Collection[str]) -> str:
+def without(text: str, secrets: Collection[str]) -> str:
+    """A text without what headers keep secret."""
     for secret in secrets:
         for part in re.split(r"\s+", secret):
             text = text.replace(part, "***") if len(part) >= MIN_SECRET_CHARS else text
