@@ -150,6 +150,13 @@ REQUIREMENTS: dict[str, str] = {
     "openapi.refresh": "a description that changed is read again, a broken one changes nothing",
     "openapi.gone": "an API that is not there fails its calls at once, and is closed off",
     "openapi.add": "mcproxy add --openapi writes an API into the configuration, and tries it",
+    "telemetry.traces": "requests, executions in them and calls in them are traced, without values",
+    "telemetry.metrics": "requests, executions and calls are measured, and sent over OTLP",
+    "telemetry.context": "the W3C context goes from a client's _meta to servers' and APIs",
+    "telemetry.end": "a receiver that is gone holds up neither calls nor the end",
+    "telemetry.off": "nothing of OpenTelemetry is loaded where nobody asks for it",
+    "telemetry.extra": "where its library is missing, a start that asks for it says the cure",
+    "telemetry.table": "docs/telemetry.md has every metric of /metrics, and the dashboard no other",
     "upstream.restart": (
         "at most three restarts in a row, after 1, 2 and 4 s; a minute up counts anew"
     ),

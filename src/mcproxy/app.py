@@ -31,6 +31,7 @@ from mcproxy.gateway.keeping import Keeping
 from mcproxy.gateway.learning import Learning
 from mcproxy.gateway.resources import resource_reader
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
+from mcproxy.gateway.spans import call_spans
 from mcproxy.hooks import Hooks
 from mcproxy.manifest.live import Live
 from mcproxy.manifest.model import Manifest, build, published
@@ -38,7 +39,7 @@ from mcproxy.manifest.refreshes import Refreshes
 from mcproxy.observe.activity import Activity
 from mcproxy.observe.health import Status, report
 from mcproxy.observe.history import own_memory_mb
-from mcproxy.observe.metrics import MetricFacts, Metrics
+from mcproxy.observe.metrics import MetricFacts, Metrics, ended, telemetry_of
 from mcproxy.observe.redact import Redactor, secrets_of
 from mcproxy.page.facts import Health
 from mcproxy.page.parts import Console
@@ -56,13 +57,9 @@ from mcproxy.sandbox.profile import Profile, profile_for
 from mcproxy.store.opening import stores_of
 from mcproxy.types import (
     Caller,
-    CallTool,
     Change,
     Event,
-    Job,
     Json,
-    Outcome,
-    RunCode,
     SandboxReport,
     ServerHealth,
 )
@@ -148,17 +145,20 @@ class App:
         rates = shared_rates(shared.take) if shared else own_rates(RateLimiter(time.monotonic))
         self._learning = Learning(self._store, self._masked, self._show_stubs)
         keeping = Keeping(self._store, results.ttl_secs, results.inline_kb << 10)
+        self._telemetry = telemetry_of(loaded)
+        begin = self._telemetry.begin if self._telemetry else None
         calls = CallServices(
             rates,
             self._queues.entered,
             self._audit,
             Approvals(ApprovalRecords(self._decisions), keeping, self._audit),
-            self._discreet(self._metrics.measured(self._fleet.call)),
+            self._discreet(call_spans(begin, self._metrics.measured(self._fleet.call))),
             resource_reader(upstream),
             self.activity,
             self._learning,
+            begin,
         )
-        run = self._counted(self._pool.run)
+        run = self._metrics.counted(self._pool.run)
         services = Services(run, calls, upstream, keeping, self._store, self._metrics)
         self.gateway = Gateway(self._current, services)
 
@@ -172,7 +172,7 @@ class App:
         where the store that gateways share is not there.
         """
         self._reloader.hear_hangups()
-        async with self._store, self._decisions:
+        async with self._store, self._decisions, ended(self._telemetry):
             await self._ledger.load()
             async with self._running_on_stores():
                 yield
@@ -313,16 +313,6 @@ class App:
         views = [self._snapshot.views[place.name].manifest for place in places]
         visible = {name for place in places for name in place.servers}
         return {name: published(views, name, one) for name, one in health if name in visible}
-
-    def _counted(self, run: RunCode) -> RunCode:
-        """The same runner; what became of each script is counted."""
-
-        async def counted_run(job: Job, call: CallTool) -> Outcome:
-            outcome = await run(job, call)
-            self._metrics.execution(outcome)
-            return outcome
-
-        return counted_run
 
     def _discreet(self, work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
         """The same work; what it fails with, above all a server's last words, has no secrets."""

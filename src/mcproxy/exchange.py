@@ -7,8 +7,9 @@ as a dataclass it costs twenty times as much.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -188,3 +189,21 @@ class Upstream:
     whose: Callable[[str, Tenant], Tenant | None]
     watch: Callable[[Exchange, str, str, Tenant | None], Awaitable[None]]
     unwatch: Callable[[str, str, Tenant | None], Awaitable[None]]
+
+
+class OpenSpan(Protocol):
+    """Something that is being traced; ``exchange`` names it to all that happens within."""
+
+    @property
+    def exchange(self) -> Exchange:
+        """The exchange to go on with."""
+
+    def failed(self, code: str) -> None:
+        """It did not succeed: one word for why."""
+
+
+SpanKind: TypeAlias = Literal["request", "execution", "call"]
+BeginSpan: TypeAlias = Callable[
+    [SpanKind, str, Exchange, Mapping[str, str]], AbstractContextManager[OpenSpan]
+]
+"""Begins a span: its kind, its name, the exchange that it is part of, what is told of it."""

@@ -119,6 +119,8 @@ META_SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
 META_RELATED_TASK: Final = "io.modelcontextprotocol/related-task"
 META_PROGRESS_TOKEN: Final = "progressToken"  # noqa: S105 - no secret
 
+META_TRACE: Final = ("traceparent", "tracestate", "baggage")
+"""The W3C context of a trace (SEP-414): no prefix, as W3C spells them."""
 META_LEFT_OUT: Final = "mcproxy/left-out"
 """Ours, of a listed tool: it cannot be offered, and why."""
 

@@ -370,6 +370,11 @@ class Config(Section):
         "server adds.",
     )
     audit: Audit = Audit()
+    telemetry: bool | None = Field(
+        default=None,
+        description="Traces and metrics for OpenTelemetry: true, false, or null (where the "
+        "environment names a receiver and the extra 'otel' is installed).",
+    )
     sandbox: Sandbox = Sandbox()
     results: Results = Results()
     state: SharedState = SharedState()

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from mcproxy import mcp
 from mcproxy.call_errors import InvalidArguments, RateLimited, TooLarge, ToolHeld, UnknownTool
-from mcproxy.exchange import Exchange, ServerCall
+from mcproxy.exchange import BeginSpan, Exchange, ServerCall
 from mcproxy.foreign_text import one_line
 from mcproxy.gateway.approvals import Approvals
 from mcproxy.gateway.learning import Learning
@@ -59,7 +59,8 @@ Renewed = Callable[[RequestContext], RequestContext]
 class CallServices:
     """What a call passes on its way: ``take`` and ``enter`` hold callers back, ``audit`` keeps the
     record, ``approvals`` asks a person; ``call`` is the way to a server's tools and ``read`` to its
-    resources; ``activity`` is for whoever looks on, ``learning`` sees what tools give."""
+    resources; ``activity`` is for whoever looks on, ``learning`` sees what tools give.
+    ``begin`` begins spans, where they are wanted."""
 
     take: Take
     enter: Enter
@@ -69,6 +70,7 @@ class CallServices:
     read: ServerCall
     activity: Activity
     learning: Learning
+    begin: BeginSpan | None = None
 
 
 def script_chain(

@@ -47,6 +47,7 @@ from mcproxy.gateway.request import (
 )
 from mcproxy.gateway.server_requests import page
 from mcproxy.gateway.snapshot import PREFIX, Snapshot
+from mcproxy.gateway.spans import request_spans
 from mcproxy.gateway.surfaces import OWN_TOOLS, SurfaceChoices, choose
 from mcproxy.gateway.suspended_call import SuspendedCall
 from mcproxy.gateway.tool_calls import ToolCalls, own_tool
@@ -95,6 +96,7 @@ class Gateway:
         self._metrics = services.metrics
         self._tokens = services.calls.activity.tokens
         calls, renewed = services.calls, self.renewed
+        self._answered = request_spans(calls.begin, self._answer)
         self._tasks = ClientTasks(TaskTable(services.store))
         known = known_extensions(services.upstream, self._tasks)
         self._extensions = Extensions(known, services.upstream, calls)
@@ -215,7 +217,7 @@ class Gateway:
             raise RpcError(RpcError.METHOD_NOT_FOUND, text)
         try:
             exchange = self._clients.exchange(call, given)
-            answer = await self._answer(request.method, method, call, source, exchange)
+            answer = await self._answered(request.method, method, call, source, exchange)
             return Response(request.id, answer)
         except CallError as error:  # of tools/call: ``forward`` makes what others raise an RpcError
             secs = None if error.retry_after is None else math.ceil(error.retry_after)

@@ -29,6 +29,7 @@ from mcproxy.gateway.journal import Journal
 from mcproxy.gateway.keeping import KEPT_SERVICES, Keeping, Kept, Owner
 from mcproxy.gateway.reply import References, Reply
 from mcproxy.gateway.request import RequestContext
+from mcproxy.gateway.spans import execution_spans
 from mcproxy.manifest.model import schema
 from mcproxy.manifest.reply_text import as_text, in_plain_words
 from mcproxy.manifest.search import BadSearch, search
@@ -51,6 +52,7 @@ from mcproxy.types import (
 )
 
 OWN = ""  # the server name under which a script reaches the gateway's own services
+_SCRIPT_META = (mcp.META_PROGRESS_TOKEN, *mcp.META_TRACE)
 RETRY_AFTER = "mcproxy/retryAfter"  # in the ``_meta`` of a refusal: whole seconds
 _EXECUTE = ToolRef(OWN, "execute")
 _BLOCKED = re.compile(r"\b((?:import of |os\.)\w{1,40}) is not available in scripts")
@@ -89,6 +91,7 @@ class MetaTools:
         self._keeping = keeping
         self._searched = searched
         self._run = run
+        self._run_script = execution_spans(services.begin, self._execute)
         self._services = services
         self._renewed = renewed
 
@@ -111,7 +114,7 @@ class MetaTools:
         places = tuple(member.name for member in context.namespace.members())
         try:
             async with self._services.enter(_EXECUTE, places, context.caller):
-                result = await self._execute(arguments, self._renewed(context), who, seen)
+                result = await self._run_script(arguments, self._renewed(context), who, seen)
         except Busy as busy:
             self._ended(who, seen, arguments.code, busy.code)
             raise
@@ -310,9 +313,9 @@ def _log_refusal(error: ScriptError, namespace: str) -> None:
 
 def _within_script(exchange: Exchange) -> Exchange:
     """The exchange for a script's calls: of the request's ``_meta`` they have the progress token
-    only, and what they want to know is asked while the script waits."""
-    token = exchange.meta.get(mcp.META_PROGRESS_TOKEN)
-    meta: JsonObject = {} if token is None else {mcp.META_PROGRESS_TOKEN: token}
+    and the trace only, and what they want to know is asked while the script waits."""
+    kept = ((key, exchange.meta.get(key)) for key in _SCRIPT_META)
+    meta: JsonObject = {key: value for key, value in kept if value is not None}
     negotiated = exchange.negotiated.in_script or NOTHING
     return replace(exchange, meta=meta, retry=None, negotiated=negotiated, lasting=None)
 

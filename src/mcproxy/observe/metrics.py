@@ -1,4 +1,5 @@
-"""What is counted for ``GET /metrics``: calls, executions, searches, requests, as they happen.
+"""What is counted for ``GET /metrics``: calls, executions, searches, requests, as they happen; and
+whether the like is sent to a receiver of OpenTelemetry's, which ``telemetry`` does.
 
 How servers and workers are is handed in when somebody asks, so that nothing has to be kept up to
 date; ``exposition`` writes the text, and is loaded then.
@@ -7,24 +8,46 @@ The number of series is bounded: labels come from the configuration and from too
 called, and beyond ``MAX_TOOLS`` of those the rest is counted together.
 """
 
+import contextlib
+import logging
+import sys
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from mcproxy.call_errors import NO_SUCH_TOOL, CallTimeout, failure_code
+from mcproxy.cancellation import finish
+from mcproxy.config.load import Loaded
+from mcproxy.errors import ConfigError, Problem
 from mcproxy.exchange import Exchange, ServerCall
 from mcproxy.queues import Load
 from mcproxy.types import (
+    CallTool,
+    Job,
     Json,
     Outcome,
     PoolStats,
+    RunCode,
     ServerHealth,
     ToolRef,
     ToolResult,
 )
+
+if TYPE_CHECKING:
+    from mcproxy.observe.telemetry import Telemetry
+
+END_SECS = 6.0  # for the last to be sent: a little more than the exporter is given
+_SIGNALS = ("TRACES", "METRICS")
+_RECEIVERS = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    *(f"OTEL_EXPORTER_OTLP_{kind}_ENDPOINT" for kind in _SIGNALS),
+)
+
+log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Tools with a histogram of their own, 11 lines each; with so many a report takes 10 ms to write,
@@ -111,6 +134,16 @@ class Metrics:
 
         return measured_call
 
+    def counted(self, run: RunCode) -> RunCode:
+        """The same runner; what became of each script is counted."""
+
+        async def counted_run(job: Job, call: CallTool) -> Outcome:
+            outcome = await run(job, call)
+            self.execution(outcome)
+            return outcome
+
+        return counted_run
+
     def execution(self, outcome: Outcome) -> None:
         """Count a script that has ended."""
         ending = _ending(outcome)
@@ -150,3 +183,35 @@ def _ending(outcome: Outcome) -> str:
     if outcome.error is None:
         return "success"
     return outcome.error.type if outcome.error.type in _OWN_ENDINGS else "exception"
+
+
+def telemetry_of(loaded: Loaded) -> "Telemetry | None":
+    """What sends traces and metrics for OpenTelemetry; None where nobody asks for it.
+
+    Raises ConfigError where the configuration asks for it and its library is not installed.
+    """
+    wanted, environment = loaded.config.telemetry, loaded.environment
+    off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    if wanted is False or off or not (wanted or any(map(environment.get, _RECEIVERS))):
+        return None
+    try:
+        from mcproxy.observe.telemetry import Telemetry  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        hint = f"{sys.executable} -m pip install 'mcproxy-gateway[otel]'"
+        if not wanted:
+            log.warning("OTEL_… names a receiver, but nothing can be sent: %s (%s)", error, hint)
+            return None
+        problem = Problem("telemetry", f"needs OpenTelemetry's SDK: {error}", hint)
+        raise ConfigError(str(loaded.source or "configuration"), [problem]) from error
+    none = {kind: environment.get(f"OTEL_{kind}_EXPORTER") == "none" for kind in _SIGNALS}
+    return Telemetry(traces=not none["TRACES"], metrics=not none["METRICS"])
+
+
+@contextlib.asynccontextmanager
+async def ended(telemetry: "Telemetry | None") -> AsyncIterator[None]:
+    """On leaving, what is left to be sent is sent, within a bounded time."""
+    try:
+        yield
+    finally:
+        if telemetry:
+            await finish(telemetry.end(), END_SECS)

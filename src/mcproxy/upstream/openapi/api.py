@@ -6,6 +6,7 @@ limits, its redirects within one origin.
 
 import asyncio
 import logging
+import re
 from collections.abc import Collection
 from http import HTTPStatus
 
@@ -27,6 +28,7 @@ from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.wire.message import MAX_LINE_BYTES, UNREADABLE
 
 MAX_LOGGED = 5  # operations that are left out; /health tells more
+_HEADER_TEXT = re.compile(r"[\x20-\x7e]{1,8192}")
 _AGENT = f"mcproxy/{mcproxy.__version__}"
 _BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -36,6 +38,17 @@ log = logging.getLogger(__name__)
 class _Call(msgspec.Struct):
     name: str
     arguments: JsonObject = {}
+    meta: JsonObject = msgspec.field(default_factory=dict, name="_meta")
+
+    @property
+    def trace(self) -> dict[str, str]:
+        """The context of its trace as headers, which W3C has made it for (SEP-414)."""
+        named = {key: self.meta.get(key) for key in mcp.META_TRACE}
+        return {
+            key: value
+            for key, value in named.items()
+            if isinstance(value, str) and _HEADER_TEXT.fullmatch(value)
+        }
 
 
 class ApiServer:
@@ -127,7 +140,7 @@ class ApiServer:
         operation, base = api.operations[call.name]
         signatures = [api.signatures[name] for name in operation.signed_by]
         request = request_of(operation, call.arguments, signatures)
-        headers = {"User-Agent": _AGENT, **request.headers}
+        headers = {"User-Agent": _AGENT, **call.trace, **request.headers}
         url = remote.inside(base + request.target)
         self._reached = False
         async with remote.stream(request.method, headers, request.content, url=url) as response:
