@@ -5,6 +5,7 @@ Inputs are seeds that were changed: the seeds are the corpus, and what once fail
 A parser may give a value or refuse by its own exception, and has to be done in time.
 """
 
+import contextlib
 import json
 import random
 import struct
@@ -18,6 +19,7 @@ import msgspec
 
 from mcproxy.config.auth import JwtConfig
 from mcproxy.config.jsonc import parse
+from mcproxy.config.model import ServerConfig
 from mcproxy.errors import RpcError
 from mcproxy.exchange import extensions_in
 from mcproxy.gateway.call_question import described
@@ -33,7 +35,10 @@ from mcproxy.policy.oauth.verify import heading, keys_in
 from mcproxy.sandbox import frames
 from mcproxy.sandbox.network.targets import Refused, connect_target, http_target
 from mcproxy.sandbox.network.tls import NotAClientHello, server_name
-from mcproxy.types import JsonObject, Tool, ToolRef
+from mcproxy.types import Json, JsonObject, Tool, ToolRef
+from mcproxy.upstream.openapi.description import Description, api_of
+from mcproxy.upstream.openapi.document import BadDescription
+from mcproxy.upstream.openapi.request import request_of
 from mcproxy.upstream.remote.replies import EventParser
 from mcproxy.wire.message import UNREADABLE, LineSplitter, decode, decode_body
 
@@ -120,6 +125,53 @@ _CALLS = b'[[1,"a","b",{"x":["string","y","z"]},true,false]]'
 _TOKEN = b"eyJhbGciOiJSUzI1NiIsImtpZCI6ImEifQ.eyJzdWIiOiJhIn0.c2ln"
 _KEYS = b'{"keys":[{"kty":"RSA","kid":"a","use":"sig","n":"AQAB","e":"AQAB","alg":"RS256"}]}'
 
+_API = ServerConfig(openapi="api.json", base_url="https://a.example/v1")
+_OPENAPI = json.dumps(
+    {
+        "openapi": "3.0.1",
+        "servers": [{"url": "/{a}", "variables": {"a": {"default": "b"}}}],
+        "paths": {
+            "/x/{id}": {
+                "parameters": [{"name": "id", "in": "path", "style": "label"}],
+                "put": {
+                    "operationId": "put x",
+                    "parameters": [{"$ref": "#/components/parameters/q"}],
+                    "requestBody": {
+                        "required": True,
+                        "content": {"application/json": {"schema": {"$ref": "#/components/s"}}},
+                    },
+                    "responses": {
+                        "200": {"content": {"application/json": {"schema": {"$ref": "#"}}}}
+                    },
+                    "security": [{"k": []}],
+                },
+            }
+        },
+        "components": {
+            "s": {"allOf": [{"type": "object", "properties": {"id": {"nullable": True}}}]},
+            "parameters": {"q": {"name": "q", "in": "query", "style": "deepObject"}},
+            "securitySchemes": {"k": {"type": "apiKey", "in": "header", "name": "K"}},
+        },
+    }
+).encode()
+_YAML = (
+    b"swagger: '2.0'\nhost: a.example\nschemes: [https]\npaths:\n  /y:\n    post:\n"
+    b"      consumes: [multipart/form-data]\n      parameters:\n"
+    b"      - &p {name: f, in: formData, type: file}\n      - *p\n"
+    b"      responses: {200: {schema: {type: array, items: {}}}}\n"
+)
+
+
+def _api(data: bytes) -> object:
+    api = api_of(Description(data, ""), _API)
+    values: tuple[Json, ...] = ("a/..", ["x", {"k": [1]}], {"a": {"b": None}}, None, 1.5)
+    for operation, _ in api.operations.values():
+        for value in values:
+            with contextlib.suppress(RpcError):
+                request_of(operation, dict.fromkeys(operation.parameters, value), [])
+    return api
+
+
 PARSERS: Mapping[str, Parser] = {
     "JSON-RPC message": Parser(decode, (_REQUEST, b'{"id":1,"result":{}}'), (RpcError,)),
     "JSON-RPC body": Parser(
@@ -153,6 +205,7 @@ PARSERS: Mapping[str, Parser] = {
         _json(lambda v: extensions_in(v if isinstance(v, dict) else {"extensions": v})),
         (_EXTENSIONS,),
     ),
+    "descriptions of APIs": Parser(_api, (_OPENAPI, _YAML), (BadDescription,)),
     "grades of definitions": Parser(
         _json(lambda v: grade(None, v if isinstance(v, dict) else {"name": v})), (_TOOL,)
     ),

@@ -15,7 +15,7 @@ from mcproxy.upstream.openapi.operations import (
     OperationChoice,
     operations_of,
 )
-from mcproxy.upstream.openapi.request import ApiRequest, request_of
+from mcproxy.upstream.openapi.request import ApiRequest, Signature, request_of
 from mcproxy.upstream.openapi.schemas import INPUT_BYTES, OUTPUT_BYTES
 from tests.upstream.openapi.described import (
     FILES,
@@ -221,10 +221,11 @@ def test_a_bad_operation_costs_no_other() -> None:
             "relative": {"get": {}},
             "/odd": {"get": {"parameters": 7, "responses": [], "tags": {}, "security": "x"}},
             "/deep": {"post": {"requestBody": json_body(deep)}},
+            "/any": {"post": {"requestBody": json_body(True)}},
         }
     )
     found = operations(document)
-    assert {"good", "get_odd", "post_deep"} == set(found.by_tool)
+    assert {"good", "get_odd", "post_deep", "post_any"} == set(found.by_tool)
     told = dict(each.split(": ", 1) for each in found.left_out)
     assert set(told) == {
         "GET /away", "GET /lost", "POST /ring", "GET /many", "POST /large", "BREW /word",
@@ -332,3 +333,27 @@ def test_real_descriptions_come_whole(name: str) -> None:
         for key in ("inputSchema", "outputSchema"):
             if key in operation.definition:
                 jsonschema_rs.validator_for(schema(operation, key))
+
+
+@pytest.mark.requirement("openapi.credentials")
+def test_no_argument_takes_the_place_of_a_credential() -> None:
+    parameters: list[Json] = [
+        {"name": "filter", "in": "query"},
+        {"name": "prefs", "in": "cookie"},
+        {"name": "key", "in": "query"},
+    ]
+    document = one("/a", parameters=parameters, security=[{"ask": [], "cook": []}])
+    schemes: JsonObject = {
+        "ask": {"type": "apiKey", "in": "query", "name": "key"},
+        "cook": {"type": "apiKey", "in": "cookie", "name": "sid"},
+    }
+    document["components"] = {"securitySchemes": schemes}
+    found = op(document, OperationChoice(credentials=frozenset(schemes)))
+    assert set(found.parameters) == {"filter", "prefs"}
+    arguments: JsonObject = {"filter": {"key": "mine", "x": 1}, "prefs": {"sid": "mine", "y": 2}}
+    signed = [Signature(query=(("key", "k1"),), cookies=(("sid", "k2"),))]
+    made = request_of(found, arguments, signed)
+    assert made.target == "/a?x=1&key=k1"
+    assert made.headers["Cookie"] == "y=2; sid=k2"
+    own = op(document, OperationChoice(headers=frozenset({"cookie"})))
+    assert set(own.parameters) == {"filter", "key"}

@@ -110,11 +110,12 @@ class Arguments:
         body = self._document.object(said["requestBody"])
         media, kind, content = _chosen(objects(body.get("content")))
         required = body.get("required") is True
-        schema = self._document.object(content.get("schema") or {})
+        said_schema = content.get("schema")  # true, and none, are any value
+        schema = self._document.object(said_schema) if isinstance(said_schema, dict) else {}
         flat = _members(self._document, schema) if kind in _WITH_MEMBERS else {}
         if not flat:
             about = text(body.get("description")) or f"The body, as {media}."
-            whole = _WHOLE.get(kind, content.get("schema") or {})
+            whole = _WHOLE.get(kind, said_schema or {})
             one: JsonObject = {"schema": whole, "required": required, "description": about}
             return Body(media, kind, self._add(ApiParameter("body", "body"), one), required)
         members = objects(flat.get("properties"))
@@ -146,6 +147,8 @@ class Arguments:
 
     def _is_own(self, place: Place, name: str) -> bool:
         """Whether the gateway sends it by itself, or nobody may."""
+        if place == "cookie" and ("header", "cookie") in self._own:
+            return True
         if place != "header":
             return (place, name) in self._own
         small = name.lower()

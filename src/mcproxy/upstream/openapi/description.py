@@ -102,9 +102,11 @@ def _read_file(source: str, known: Description | None) -> Description | None:
         mark = f"{found.st_mtime_ns} {found.st_size} {found.st_ino}"
         if known and known.mark == mark:
             return None
-        if found.st_size > MAX_BYTES:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
             raise PeerClosed(f"its description has over {MAX_BYTES >> 20} MiB: {path}")
-        return Description(path.read_bytes(), mark)
+        return Description(data, mark)
     except OSError as error:
         raise PeerClosed(f"its description cannot be read: {path}: {error.strerror}") from error
 

@@ -106,22 +106,27 @@ def _at(place: Place, given: Sequence[Given]) -> list[Given]:
 
 def _query_of(given: Sequence[Given], signatures: Sequence[Signature]) -> str:
     pairs = [pair for parameter, value in given for pair in _query(parameter, value)]
-    for signed in signatures:
-        pairs += _coded(iter(signed.query))
+    signed = [pair for each in signatures for pair in _coded(iter(each.query))]
+    pairs = _apart(pairs, signed) + signed
     told = "&".join(f"{key}={value}" for key, value in pairs)
     return f"?{told}" if told else ""
 
 
 def _cookies_of(given: Sequence[Given], signatures: Sequence[Signature]) -> dict[str, str]:
     pairs = [
-        (key, quote(text, safe=""))
+        (quote(key, safe=""), quote(said, safe=""))
         for parameter, value in given
-        for key, text in _pairs(parameter.name, value)
+        for key, said in _pairs(parameter.name, value)
     ]
-    for signed in signatures:
-        pairs += signed.cookies
-    told = "; ".join(f"{key}={value}" for key, value in pairs)
+    signed = [pair for each in signatures for pair in each.cookies]
+    told = "; ".join(f"{key}={value}" for key, value in _apart(pairs, signed) + signed)
     return {"Cookie": told} if told else {}
+
+
+def _apart(pairs: Sequence[Pair], signed: Sequence[Pair]) -> list[Pair]:
+    """The pairs without those that have the key of a credential: keys may be arguments too."""
+    keys = {key for key, _ in signed}
+    return [pair for pair in pairs if pair[0] not in keys]
 
 
 def _whole(path: str) -> str:
