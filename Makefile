@@ -13,7 +13,7 @@ PARTS := $(VENV)/.dev tests/node/node_modules/.ready tests/sdk1/.venv/.ready
 
 COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --custom-compile-command "make requirements"
 
-.PHONY: run setup test test-deploy test-debug test-pythons test-pythons-some coverage check audit sbom fuzz bench docs format requirements dist clean
+.PHONY: run setup test test-deploy test-debug test-pythons test-pythons-some coverage check audit sbom fuzz bench bench-peers docs format requirements dist clean
 
 # `make run PORT=8080`: another port than 12010.
 run: $(VENV)/.run
@@ -76,8 +76,14 @@ sbom: $(VENV)/.dev
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzzing $(or $(SECS),60)
 
+# What bench/RESULTS.md says, measured anew: some 15 minutes on an idle machine. PART="tokens start" measures
+# these alone, QUICK=1 only tries them and keeps nothing, CRASHES=10000 soaks longer. MCPROXY_CATALOGUES names the
+# folder of the catalogues, which are not part of this project.
 bench: $(VENV)/.dev
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench measure $(if $(QUICK),--quick) $(if $(CRASHES),--crashes $(CRASHES)) $(PART)
+
+# The programs of others that are measured beside ours, pinned, in .venvs/peers.
+bench-peers: .venvs/peers/.ready
 
 # The documentation as a site, in site/; a broken link or a page that is in no menu is an error.
 docs: .venvs/docs/.ready
@@ -89,6 +95,7 @@ requirements: $(VENV)/.dev
 	$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) --extra dev pyproject.toml -o requirements-dev.txt
 	$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) deploy/requirements.in -o deploy/requirements.txt
 	$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) --group docs -o requirements-docs.txt
+	for peer in fastmcp mcp-proxy; do $(BIN)/uv $(COMPILE) bench/peers/$$peer.in -o bench/peers/$$peer.txt; done
 
 # The source distribution and the wheel, in dist/; the version is the tag's.
 dist: $(VENV)/.dev
@@ -114,6 +121,13 @@ $(VENV)/.run: requirements.txt pyproject.toml | $(VENV)/.made
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.txt
+	touch $@
+
+.venvs/peers/.ready: bench/peers/fastmcp.txt bench/peers/mcp-proxy.txt bench/peers/package-lock.json | $(VENV)/.dev
+	for peer in fastmcp mcp-proxy; do $(PYTHON) -m venv --clear .venvs/peers/$$peer \
+		&& .venvs/peers/$$peer/bin/pip install --quiet --require-hashes -r bench/peers/$$peer.txt || exit 1; done
+	cp bench/peers/package.json bench/peers/package-lock.json bench/peers/.npmrc .venvs/peers
+	npm ci --prefix .venvs/peers --silent --no-audit --no-fund
 	touch $@
 
 # Apart from the others: it is needed for nothing else.

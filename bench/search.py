@@ -1,12 +1,12 @@
 """How well and how fast ``search`` finds tools: recall, what a reply shows, tokens and times.
 
 Reads LiveMCPBench (527 tools; tasks with the tools that solve them), MCP-zero and collected
-catalogues (3,000 tools) from the folder ``shared`` beside the project; without it there is nothing
-to measure. Each task is asked twice: with its text as one query, and with one query a step, where
-a tool counts as found if any step finds it. Recall is the mean over tasks of the share of their
-tools that are found. "Shown" is the share that a reply with default arguments shows, as a model
-sees it. Weights were chosen while looking at these very tasks: the rates show what a change does,
-and flatter what other tasks would see.
+catalogues (3,000 tools) from the folder that ``MCPROXY_CATALOGUES`` names, else from ``shared``
+beside the project; without it there is nothing to measure. Each task is asked twice: with its text
+as one query, and with one query a step, where a tool counts as found if any step finds it. Recall
+is the mean over tasks of the share of their tools that are found. "Shown" is the share that a reply
+with default arguments shows, as a model sees it. Weights were chosen while looking at these very
+tasks: the rates show what a change does, and flatter what other tasks would see.
 
 ``search_baseline.json`` has the ranks that the ranking before this one gave the same tools, each
 reply then showing ten, for a comparison task by task.
@@ -15,6 +15,7 @@ Run: ``python -m bench search``
 """
 
 import json
+import os
 import statistics
 import sys
 import time
@@ -31,7 +32,10 @@ from mcproxy.manifest.search import search
 from mcproxy.types import Json, JsonObject, ServerView, Tool, ToolRef
 
 ABOVE = [folder / "shared" for folder in Path(__file__).resolve().parents[1:]]
-SHARED = next((folder for folder in ABOVE if (folder / "eval").is_dir()), ABOVE[0])
+SHARED = Path(
+    os.environ.get("MCPROXY_CATALOGUES")
+    or next((folder for folder in ABOVE if (folder / "eval").is_dir()), ABOVE[0])
+)
 LIVE = SHARED / "eval" / "livemcpbench"
 ZERO = SHARED / "eval" / "mcp-zero" / "mcp_tools_cleaned.json"
 CATALOGUE = SHARED / "catalog"

@@ -1,0 +1,1 @@
+"""Programs of others that do what ours does in part, measured beside it in the same run."""
