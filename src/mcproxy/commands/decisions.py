@@ -79,7 +79,7 @@ class AtGateway:
     async def calls(self) -> list[ApprovalRecord]:
         """As ``Decisions``."""
         told = await self._gateway.decide("GET", "/approvals")
-        return msgspec.convert(told and told.get("waiting"), list[ApprovalRecord])
+        return msgspec.convert(told.get("waiting"), list[ApprovalRecord])
 
     async def settle(self, id_: str, action: str) -> ApprovalRecord | None:
         """As ``Decisions``."""
@@ -90,7 +90,7 @@ class AtGateway:
     async def held(self) -> Held:
         """As ``Decisions``."""
         told = await self._gateway.decide("GET", "/trust")
-        return msgspec.convert(told and told.get("held"), dict[str, dict[str, SeenDefinition]])
+        return msgspec.convert(told.get("held"), dict[str, dict[str, SeenDefinition]])
 
     async def accept(self, source: str, shown: Mapping[str, str]) -> None:
         """As ``Decisions``."""

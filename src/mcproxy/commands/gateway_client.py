@@ -87,11 +87,12 @@ class GatewayClient:
             raise GatewayRefused(text_of(result))
         return facts
 
-    async def decide(self, method: str, path: str) -> JsonObject | None:
-        """What an operator asks of what waits for a person; None where there is no such thing."""
+    async def decide(self, method: str, path: str) -> JsonObject:
+        """What an operator asks of what waits for a person; nothing where a ``POST`` names what is
+        not there."""
         response = await self._sent(self._http.build_request(method, path))
-        if response.status_code == httpx.codes.NOT_FOUND:
-            return None
+        if response.status_code == httpx.codes.NOT_FOUND and method == "POST":
+            return {}
         told = _document(response)
         if response.is_error:
             raise GatewayRefused(f"{self.url}: {_refusal(response, told)}")
