@@ -8,6 +8,7 @@ known by its likeness to one that is gone.
 """
 
 import difflib
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -255,11 +256,12 @@ def names_of_others(records: Mapping[str, Record], source: str) -> Mapping[str, 
     return {tool: server for server in servers for tool in records[server] if tool != ITSELF}
 
 
-def difference(seen: SeenDefinition) -> list[str]:
+@functools.lru_cache(maxsize=256)  # the page shows it anew whenever anything happens
+def difference(seen: SeenDefinition) -> tuple[str, ...]:
     """What waits against what counts: the lines that are gone (``-``), new (``+``), and near."""
     before, now = (_lines(read_back(each)) for each in (seen.accepted, seen.waiting))
     found = list(difflib.unified_diff(before, now, lineterm="", n=1))[2:]
-    return [line for line in found if not line.startswith("@@")]
+    return tuple(line for line in found if not line.startswith("@@"))
 
 
 def _lines(definition: JsonObject | None) -> list[str]:
