@@ -159,6 +159,15 @@ def test_older_words_become_those_of_today() -> None:
     assert properties == {"p": {"type": ["integer", "null"], "exclusiveMinimum": 1}}
 
 
+@pytest.mark.requirement("openapi.schemas")
+def test_what_only_looks_like_a_reference_is_none() -> None:
+    properties: JsonObject = {"$ref": {"type": "string"}, "a": {"default": {"$ref": "#/none"}}}
+    said: JsonObject = {"type": "object", "properties": properties}
+    found = op(one("/a", requestBody=json_body({"type": "array", "items": said})))
+    assert "$defs" not in schema(found)
+    assert '"default": {"$ref": "#/none"}' in json.dumps(schema(found))
+
+
 @pytest.mark.requirement("openapi.hints")
 @pytest.mark.parametrize(
     ("method", "reads", "repeats", "destroys"),

@@ -6,7 +6,7 @@ mean, ``x-…`` and examples cost tokens. Each schema of a document is translate
 it is referred to: that bounds the work for a hostile one. Pure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -158,14 +158,24 @@ def _translated(schema: JsonObject) -> Translated:
 
 
 def _references(schema: Json) -> list[str]:
-    if isinstance(schema, list):
-        return [name for inner in schema for name in _references(inner)]
+    """The names that a translated schema refers to; what only looks so (in a default, as the name
+    of a property) is none."""
     if not isinstance(schema, dict):
         return []
     own = schema.get("$ref")
     if isinstance(own, str):
         return [own.removeprefix("#/$defs/")]
-    return [name for inner in schema.values() for name in _references(inner)]
+    return [name for inner in _schemas_in(schema) for name in _references(inner)]
+
+
+def _schemas_in(schema: JsonObject) -> Iterator[Json]:
+    for key, value in schema.items():
+        if key in _ONE:
+            yield value
+        elif key in _LISTS and isinstance(value, list):
+            yield from value
+        elif key in _BY_NAME and isinstance(value, dict):
+            yield from value.values()
 
 
 _ANYTHING = Translated({}, (), 2)
