@@ -30,6 +30,7 @@ from mcproxy.gateway.extensions.known import OFFERED_TO_SERVERS
 from mcproxy.gateway.keeping import Keeping
 from mcproxy.gateway.learning import Learning
 from mcproxy.gateway.resources import resource_reader
+from mcproxy.gateway.signed_state import Signing
 from mcproxy.gateway.snapshot import Snapshot, take_snapshot
 from mcproxy.gateway.spans import call_spans
 from mcproxy.hooks import Hooks
@@ -105,8 +106,8 @@ class App:
         self._refreshes = Refreshes(hooks, self._refresh_hooks)
         self._stubs = StubWriter()
         state = state_directory(loaded.environment)
-        stores = stores_of(loaded)
-        self._store, self._decisions = stores.kept, stores.decisions
+        self.stores = stores_of(loaded)
+        kept, self._decisions = self.stores.kept, self.stores.decisions
         tools_changed = partial(self._on_change, "tools_changed")
         self._ledger = DefinitionLedger(self._decisions, tools_changed, self._on_event)
         self._ledger.use(loaded.config)
@@ -141,14 +142,13 @@ class App:
             self._discreet(fleet.unwatch),
         )
         results = loaded.config.results
-        shared = stores.shared
-        rates = shared_rates(shared.take) if shared else own_rates(RateLimiter(time.monotonic))
-        self._learning = Learning(self._store, self._masked, self._show_stubs)
-        keeping = Keeping(self._store, results.ttl_secs, results.inline_kb << 10)
+        own, shared = own_rates(RateLimiter(time.monotonic)), self.stores.shared
+        self._learning = Learning(kept, self._masked, self._show_stubs)
+        keeping = Keeping(kept, results.ttl_secs, results.inline_kb << 10)
         self._telemetry = telemetry_of(loaded)
         begin = self._telemetry.begin if self._telemetry else None
         calls = CallServices(
-            rates,
+            shared_rates(shared.kept.take) if shared else own,
             self._queues.entered,
             self._audit,
             Approvals(ApprovalRecords(self._decisions), keeping, self._audit),
@@ -159,7 +159,8 @@ class App:
             begin,
         )
         run = self._metrics.counted(self._pool.run)
-        services = Services(run, calls, upstream, keeping, self._store, self._metrics)
+        signing = Signing(self.stores.secret, shared.gateway if shared else "")
+        services = Services(run, calls, upstream, keeping, kept, self._metrics, signing)
         self.gateway = Gateway(self._current, services)
 
     @contextlib.asynccontextmanager
@@ -172,7 +173,7 @@ class App:
         where the store that gateways share is not there.
         """
         self._reloader.hear_hangups()
-        async with self._store, self._decisions, ended(self._telemetry):
+        async with self.stores.opened(), ended(self._telemetry):
             await self._ledger.load()
             async with self._running_on_stores():
                 yield

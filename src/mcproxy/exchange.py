@@ -37,11 +37,13 @@ class ClientSession:
     """A client's connection that outlives one request; as long as it is held, it is open.
 
     ``notify`` sends a notification that belongs to no request, and never waits. ``ended`` is set by
-    the transport when the connection is over.
+    the transport when the connection is over. ``id`` is the same wherever the session goes on, and
+    empty where it ends with this process.
     """
 
     notify: Callable[[str, JsonObject], None]
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    id: str = field(default="", repr=False)
 
 
 class Negotiated(msgspec.Struct, frozen=True):

@@ -12,7 +12,9 @@ import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
@@ -32,6 +34,9 @@ from mcproxy.heap import Heap
 from mcproxy.observe.redact import Redactor
 from mcproxy.page.routes import Page
 from mcproxy.policy.origins import Bind, bind_to
+
+if TYPE_CHECKING:
+    from mcproxy.frontends.shared_routing import SharedSite
 
 WANTED = 8192  # a login shell gives 1024; more than this, programs that use select(2) do not like
 RESERVED = 384  # for sixty servers, the workers of sixty-four scripts, files and health
@@ -96,6 +101,24 @@ def _site(app: App, sessions: Sessions, bound: Bind) -> Site:
     return Site(app.gateway, app.gate, app.health, app.metrics, bound, sessions, app.verified)
 
 
+def _shared_site(
+    app: App, sessions: Sessions, loaded: Loaded, listener: socket.socket
+) -> "SharedSite | None":
+    """What makes this one of several gateways, where they share their state."""
+    stores = app.stores.shared
+    if stores is None:
+        return None
+    # What a gateway by itself need not load.
+    from mcproxy.frontends.peers import OtherGateway, Peers, reached_at  # noqa: PLC0415
+    from mcproxy.frontends.shared_routing import SharedSite  # noqa: PLC0415
+    from mcproxy.frontends.shared_sessions import SharedSessions  # noqa: PLC0415
+
+    state = loaded.config.state
+    me = OtherGateway(stores.gateway, state.peer_url or reached_at(listener, str(state.url)))
+    kept = SharedSessions(stores.sessions, sessions, me)
+    return SharedSite(stores.sessions, Peers(me, app.stores.secret), kept, app.gateway.identify)
+
+
 async def serve_http(
     loaded: Loaded,
     mask: Mask,
@@ -114,7 +137,8 @@ async def serve_http(
     noted = welcome.servers if welcome else lambda _: None
     app = App(loaded, mask, watch=watch, noted=noted, swapped=heap.swapped)
     sessions = Sessions(app.gateway, app.gate, bounds)
-    site = _site(app, sessions, bound)
+    shared = _shared_site(app, sessions, loaded, listener)
+    site = replace(_site(app, sessions, bound), shared=shared)
     page = Page(site, app.console())
     asgi = application(site, page.routes())
     if not bound.loopback and not app.has_auth:
@@ -123,6 +147,7 @@ async def serve_http(
         stop_signal() as stop,
         heap.running(),
         app.running(),
+        shared.running() if shared else nullcontext(),
         sessions.running(),
         asyncio.TaskGroup() as tasks,
     ):

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from mcproxy.config.fields import Name, Section, refusal
+from mcproxy.config.hosts import is_http_url
 
 _SCHEMES: Final = ("valkey", "valkeys", "redis", "rediss", "unix")
 _MIN_SECRET_CHARS: Final = 32  # nobody guesses 128 bits, however they are written
@@ -39,6 +40,13 @@ def _store_url(url: str) -> str:
     return url
 
 
+def _peer_url(url: str) -> str:
+    parts = urlsplit(url)
+    if not is_http_url(url) or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise refusal("is not an http(s) URL without a path", "write http://HOST:PORT")
+    return url.rstrip("/")
+
+
 def _long_enough(secret: str) -> str:
     if len(secret) < _MIN_SECRET_CHARS:
         raise refusal(
@@ -55,6 +63,11 @@ class SharedState(Section):
         description="A Valkey or Redis store that several gateways share, for instance "
         "'valkey://host:6379/0'; null: a file in the state directory.",
         repr=False,
+    )
+    peer_url: Annotated[str, AfterValidator(_peer_url)] | None = Field(
+        default=None,
+        description="Where the other gateways reach this one, such as 'http://10.0.0.7:12010'; "
+        "null: at the address that it listens on, or by which it reaches the store.",
     )
     prefix: Name = Field(
         default="mcproxy", description="The store's keys begin so; that of other gateways differs."

@@ -90,18 +90,24 @@ class Account:
 class Conversation:
     """One client's requests under way. ``run`` makes a task of each, and owns it.
 
-    ``home`` carries what belongs to no request; without it, that is lost.
+    ``home`` carries what belongs to no request; without it, that is lost. ``session`` is its id.
     """
 
     def __init__(
-        self, gateway: Gateway, gate: Gate, run: Run, account: Account, home: Stream | None = None
+        self,
+        gateway: Gateway,
+        gate: Gate,
+        run: Run,
+        account: Account,
+        home: Stream | None = None,
+        session: str = "",
     ) -> None:
         self._account = account
         self._gateway = gateway
         self._gate = gate
         self._run = run
         self.home = home or Stream()
-        self._session = ClientSession(_notify(home)) if home else None
+        self._session = ClientSession(_notify(home), id=session) if home else None
         self._asking = Asking()
         self._capabilities: JsonObject = {}
         self._client = ""

@@ -134,7 +134,7 @@ async def _resource(site: Site, request: Request) -> Response:
     if rules is None:
         return foreign(request) or http_error(request, HTTPException(404))
     if site.gate.closed:
-        return stopping()
+        return stopping(site, request)
     path: str = request.scope["path"]
     told = document(rules, verdict(request).base, path)
     return foreign(request) or (json(told) if told else refusal(400, _NO_BASE))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias, get_args
+from typing import TYPE_CHECKING, TypeAlias, get_args
 
 from msgspec.structs import replace
 from starlette.datastructures import Headers
@@ -28,6 +28,10 @@ from mcproxy.policy.origins import Arrival, Bind, OriginVerdict, judge
 from mcproxy.queues import DRAIN_SECS, Gate, owner_of
 from mcproxy.types import Caller, Json
 from mcproxy.wire import message as wire
+
+if TYPE_CHECKING:
+    from mcproxy.frontends.peers import Carried
+    from mcproxy.frontends.shared_routing import SharedSite
 
 MAX_BODY_BYTES = 4 << 20
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -55,7 +59,8 @@ _JSON_TYPES = re.compile(
 @dataclass(frozen=True, slots=True)
 class Site:
     """What the routes need: the gateway, the gate, the sessions, what ``/health`` and ``/metrics``
-    tell a caller, where it listens, and what verifies an issuer's tokens."""
+    tell a caller, where it listens, what verifies an issuer's tokens, and the other gateways, where
+    state is shared."""
 
     gateway: Gateway
     gate: Gate
@@ -64,6 +69,7 @@ class Site:
     bind: Bind
     sessions: Sessions
     verified: Callable[[Caller], Awaitable[Caller]]
+    shared: "SharedSite | None" = None
 
 
 Handler = Callable[[Site, Request], Awaitable[Response]]
@@ -166,9 +172,15 @@ async def recognise(site: Site, request: Request) -> None:
     """Find out who asks, once for each request; may wait for an issuer, for a bounded time."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else None
-    found = verdict(request)
-    shown = Caller(bearer, request.headers.get("origin"), found.local, bool(found.foreign))
+    found, seen = verdict(request), _carried(site, request)
+    local = seen.local if seen else found.local
+    shown = Caller(bearer, request.headers.get("origin"), local, bool(found.foreign))
     request.scope["state"]["caller"] = await site.verified(shown)
+
+
+def _carried(site: Site, request: Request) -> "Carried | None":
+    """What is proved of a request that another gateway has carried here."""
+    return site.shared.peers.carried(request) if site.shared else None
 
 
 def caller(request: Request) -> Caller:
@@ -192,7 +204,7 @@ def admitted(site: Site, request: Request, source: RequestSource) -> RequestSour
     path, since elsewhere the refusal is JSON-RPC's.
     """
     if site.gate.closed:
-        return stopping()
+        return stopping(site, request)
     if source.mode is None and parameter(request, "mode") is not None:
         return refusal(400, f"the parameter mode is one of: {', '.join(MODES)}")
     try:
@@ -205,8 +217,11 @@ def admitted(site: Site, request: Request, source: RequestSource) -> RequestSour
     return replace(source, admitted=found)
 
 
-def stopping() -> Response:
-    """The refusal of whatever comes while the program stops."""
+def stopping(site: Site, request: Request) -> Response:
+    """The refusal of whatever comes while the program stops; a gateway that carried it here takes
+    it upon itself."""
+    if site.shared and _carried(site, request):
+        return site.shared.not_here()
     return unavailable("the gateway is stopping", math.ceil(DRAIN_SECS))
 
 
@@ -222,7 +237,8 @@ def share_of(site: Site, request: Request) -> str:
     share: str | None = state.get("share")
     if share is None:
         name = site.gateway.identify(source_of(request)) if caller(request).token else None
-        share = state["share"] = owner_of(name, verdict(request).sender)
+        seen = _carried(site, request)
+        share = state["share"] = owner_of(name, seen.sender if seen else verdict(request).sender)
     return share
 
 
@@ -233,6 +249,8 @@ async def read_message(site: Site, request: Request, bad: int) -> Received | Res
     if isinstance(data, Response):
         return data
     try:
+        if site.shared:
+            request.scope["state"]["body"] = data  # it may have to be carried on
         return wire.decode_body(data)
     except RpcError as error:
         return raw(wire.encode(wire.Failure(None, error)), bad)

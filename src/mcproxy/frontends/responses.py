@@ -22,6 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from mcproxy.call_errors import STATE_RETRY_SECS
 from mcproxy.errors import RpcError
 from mcproxy.frontends.conversation import RETRY_SECS
 from mcproxy.frontends.stream import Event, Reader, Stream
@@ -45,6 +46,7 @@ TRY = (
     'curl -X POST http://HOST/message -H "Content-Type: application/json" '
     '-d \'{"jsonrpc":"2.0","id":1,"method":"tools/list"}\''
 )
+STORE_AWAY = "the gateway cannot reach the state that it shares with others"
 CLOSE = {"Connection": "close"}
 T = TypeVar("T")
 UNWATCHED_SECS = 0.05  # most requests are answered by then, and need no task that waits beside them
@@ -75,6 +77,11 @@ def unavailable(text: str, retry_secs: int, *, close: bool = False) -> Response:
     connection, as its body has not been read."""
     headers = {**retry_after(retry_secs), **(CLOSE if close else {})}
     return refusal(503, f"{text}; try again in {retry_secs} s", headers)
+
+
+def store_away() -> Response:
+    """The refusal of what cannot be known, or kept, without the store that gateways share."""
+    return unavailable(STORE_AWAY, STATE_RETRY_SECS)
 
 
 def retry_after(secs: int | None) -> dict[str, str]:

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from mcproxy.errors import McproxyError
 from mcproxy.frontends.conversation import Account, Conversation, ReplyTo
 from mcproxy.frontends.responses import HEARTBEAT_SECS, Answer
-from mcproxy.frontends.stream import BACKLOG_BYTES, Backlog, Stream
+from mcproxy.frontends.stream import BACKLOG_BYTES, Backlog, Event, Stream
 from mcproxy.gateway.core import Gateway
 from mcproxy.gateway.request import RequestSource
 from mcproxy.queues import Budget, Gate
@@ -52,7 +52,8 @@ class Whose:
 
 
 class Session:
-    """``new_stream`` makes streams of that share, by name."""
+    """``new_stream`` makes streams of that share, by name; ``turn`` counts the gateways that had
+    the session before."""
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Session:
         whose: Whose,
         conversation: Conversation,
         new_stream: Callable[[str], Stream],
+        turn: int = 0,
     ) -> None:
         self.id = id_
         self.whose = whose
@@ -69,7 +71,8 @@ class Session:
         self.used = False
         self.last_use = 0.0
         self.version = ""
-        self._names = itertools.count(1)
+        before = f"{turn}." if turn else ""  # streams of another gateway have other names
+        self._names = (f"{before}{number}" for number in itertools.count(1))
         self._streams = {HOME: self.home}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leaving: dict[str, asyncio.TimerHandle] = {}
@@ -93,7 +96,7 @@ class Session:
     def begin(self, request: Request, source: RequestSource, *, streams: bool) -> Answer:
         """Begin to answer a request, on a stream of its own; what is said before the reply goes to
         the home stream where the client reads the reply as one JSON text."""
-        answer = Answer(self._new_stream(str(next(self._names))))
+        answer = Answer(self._new_stream(next(self._names)))
         name = answer.stream.name
         self._streams[name] = answer.stream
         way = ReplyTo(answer.stream if streams else self.home, answer.reply)
@@ -113,6 +116,12 @@ class Session:
     def forget(self, stream: Stream) -> None:
         """The stream cannot be resumed any more."""
         self._streams.pop(stream.name, None)
+
+    def restored(self, name: str, events: Sequence[Event]) -> Stream:
+        """A stream that another gateway began, with what it sent."""
+        stream = self._streams[name] = self._new_stream(name)
+        stream.restore(events)
+        return stream
 
     def find(self, event_id: str) -> tuple[Stream, int] | None:
         """The stream and the number of its event with this id, if the stream is still kept."""
@@ -200,6 +209,11 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    @property
+    def live(self) -> Sequence[Session]:
+        """All that there are."""
+        return [session for session, _ in self._sessions.values()]
+
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Own the tasks of requests; on leaving, end what is left."""
@@ -220,10 +234,13 @@ class Sessions:
         for end in list(self._listeners):
             end()
 
-    def conversation(self, owner: str, home: Stream | None = None) -> Conversation:
+    def conversation(
+        self, owner: str, home: Stream | None = None, session: str = ""
+    ) -> Conversation:
         """A conversation whose tasks belong here; without a session it ends with its request.
         ``owner``: whose share its requests take."""
-        return Conversation(self._gateway, self._gate, self._run, self.account(owner), home)
+        account = self.account(owner)
+        return Conversation(self._gateway, self._gate, self._run, account, home, session)
 
     def account(self, owner: str) -> Account:
         """What counts the requests of this owner."""
@@ -233,16 +250,24 @@ class Sessions:
         """A stream whose messages count as waiting for this owner."""
         return Stream(name, owner, self._backlog)
 
-    def open(self, kind: Kind, source: RequestSource, share: str) -> Session:
+    def open(
+        self,
+        kind: Kind,
+        source: RequestSource,
+        share: str,
+        *,
+        id_: str | None = None,
+        turn: int = 0,
+    ) -> Session:
         """A new session of this caller; ``share``: whose share it takes. Where that is used up, the
-        session of it goes that was never used, or is idle. Raises Full, and AccessDenied."""
+        session of it goes that was never used, or is idle. ``id_`` and ``turn`` are of one that was
+        at another gateway. Raises Full, and AccessDenied."""
         name = self._gateway.identify(source)
-        id_ = secrets.token_urlsafe(24)
+        id_ = id_ or secrets.token_urlsafe(24)
         new_stream = partial(self.stream, share)
-        conversation = self.conversation(share, new_stream(HOME))
-        session = Session(
-            id_, Whose(kind, replace(source, admitted=None), name, share), conversation, new_stream
-        )
+        conversation = self.conversation(share, new_stream(HOME), id_)
+        whose = Whose(kind, replace(source, admitted=None), name, share)
+        session = Session(id_, whose, conversation, new_stream, turn)
         session.last_use = self._now()
         unsubscribe = self._gateway.subscribe(source, session.conversation.announce)
         with contextlib.ExitStack() as undo:

@@ -10,6 +10,7 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mcproxy.call_errors import StateUnavailable
 from mcproxy.errors import RpcError
 from mcproxy.frontends.conversation import ReplyTo
 from mcproxy.frontends.request_auth import (
@@ -23,7 +24,14 @@ from mcproxy.frontends.request_auth import (
     share_of,
     source_of,
 )
-from mcproxy.frontends.responses import EventStream, accepted, event, refusal, unavailable
+from mcproxy.frontends.responses import (
+    EventStream,
+    accepted,
+    event,
+    refusal,
+    store_away,
+    unavailable,
+)
 from mcproxy.frontends.sessions import FULL_SECS, Full, Session
 from mcproxy.gateway.request import RequestSource
 from mcproxy.policy.access import AccessDenied
@@ -41,6 +49,12 @@ async def get(site: Site, request: Request) -> Response:
         return denied(site, request, fault)
     except Full:
         return unavailable("all sessions are in use", FULL_SECS)
+    if site.shared:
+        try:
+            await site.shared.sessions.keep(session)
+        except StateUnavailable:
+            site.sessions.drop(session.id)
+            return store_away()
     return EventStream(
         session.home.attach(),
         partial(site.sessions.drop, session.id),
@@ -55,17 +69,26 @@ async def post(site: Site, request: Request) -> Response:
     source = admitted(site, request, destination(site, request))
     if isinstance(source, Response):
         return source
-    session = site.sessions.find(request.query_params[SESSION], "sse", source)
-    if session is None:
-        text = "there is no such session (any more); GET /sse opens one"
-        return refusal(404, text)
+    id_ = request.query_params[SESSION]
+    session = site.sessions.find(id_, "sse", source)
+    if session is None and site.shared is None:
+        return _no_session()
     said = await read_message(site, request, bad=400)
     if isinstance(said, Response):
         return said
+    if session is None and site.shared:
+        found = await site.shared.session(id_, "sse", site.shared.arrived(site, request, source))
+        return found if isinstance(found, Response) else _no_session()
+    if session is None:
+        return _no_session()
     for message in said if isinstance(said, list) else [said]:
         _take(session, message, session.source_of(source))
         await asyncio.sleep(0)  # a batch is begun message by message, others have their turn
     return accepted()
+
+
+def _no_session() -> Response:
+    return refusal(404, "there is no such session (any more); GET /sse opens one")
 
 
 def _take(session: Session, message: wire.Message | RpcError, source: RequestSource) -> None:

@@ -76,7 +76,18 @@ async def answer(
     except RpcError as error:
         status = STATUSES.get(error.code, 200)
         return raw(wire.encode(wire.Failure(received.id, error)), status)
+    if site.shared and (gateway := _holder(site, received, source)):
+        came = site.shared.arrived(site, request, source, received)
+        if answer := await site.shared.held(gateway, came):
+            return answer
     return await _answer(site, request, received, source)
+
+
+def _holder(site: Site, received: wire.Request, source: RequestSource) -> str | None:
+    try:
+        return site.gateway.holder(received, source)
+    except AccessDenied:
+        return None  # the gateway will refuse it
 
 
 def _schema(site: Site, source: RequestSource, tool: Json) -> JsonObject:

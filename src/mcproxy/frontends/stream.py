@@ -7,7 +7,7 @@ come back and read on from where it was. Knows neither HTTP nor JSON-RPC.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from weakref import WeakSet
 
@@ -75,6 +75,7 @@ class Stream:
         self._last = 0
         self._taken = 0
         self._reader: Reader | None = None
+        self.on_put: Callable[[Event], None] | None = None  # is given each message
 
     @property
     def size(self) -> int:
@@ -101,10 +102,20 @@ class Stream:
         self._last += 1
         self._kept.append(Event(self._last, message))
         self._size += len(message)
+        if self.on_put is not None:
+            self.on_put(self._kept[-1])
         self._trim()
         self._wake()
         if self._backlog:
             self._backlog.grew(self)
+
+    def restore(self, events: Sequence[Event], last: int = 0) -> None:
+        """Go on where another stream of this name ended: after these messages, and at least after
+        the number ``last``."""
+        self._kept.extend(events)
+        self._size += sum(len(each.message) for each in events)
+        self._last = max(self._last, last, *(each.number for each in events))
+        self._trim()
 
     def abandon(self) -> None:
         """Drop all that is kept, and let the reader go: too much waits for it."""
@@ -141,6 +152,10 @@ class Stream:
     def beyond(self, number: int) -> bool:
         """Whether messages are kept after a number."""
         return bool(self._kept) and number < self._last
+
+    def lacks(self, number: int) -> bool:
+        """Whether no message with this number was ever here."""
+        return number > self._last
 
     def _trim(self) -> None:
         while len(self._kept) > 1:

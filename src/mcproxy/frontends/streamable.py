@@ -5,12 +5,14 @@ MCP 2025-11-25, basic/transports, "Streamable HTTP". Where a client breaks a rul
 (no session, a batch, ``Accept: */*``), it is answered as on ``/message``.
 """
 
+from contextlib import suppress
 from functools import partial
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from mcproxy import mcp
+from mcproxy.call_errors import StateUnavailable
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange
 from mcproxy.frontends import plain, stateless
@@ -38,11 +40,12 @@ from mcproxy.frontends.responses import (
     raw,
     refusal,
     rpc_error,
+    store_away,
     unavailable,
     while_connected,
 )
 from mcproxy.frontends.sessions import FULL_SECS, Full, Session
-from mcproxy.frontends.stream import Reader
+from mcproxy.frontends.stream import Reader, Stream
 from mcproxy.gateway.request import RequestSource
 from mcproxy.mcp import glance
 from mcproxy.types import JsonObject
@@ -77,13 +80,13 @@ async def get(site: Site, request: Request) -> Response:
         return source
     if not takes(request.headers.get("accept", ""), EVENTS):
         return refusal(406, f"GET is answered with an event stream: send 'Accept: {EVENTS}'")
-    session = _session(site, request, source)
+    session = await _session(site, request, source)
     if isinstance(session, Response):
         return session
     last = request.headers.get("last-event-id")
     if last is None:
         return _stream(site, session, session.home.attach())
-    found = session.find(last)
+    found = await _event(site, session, last)
     if found is None:
         text = f"nothing is kept after the event {last!r}; GET without Last-Event-ID listens anew"
         return rpc_error(400, None, RpcError.INVALID_REQUEST, text)
@@ -97,10 +100,15 @@ async def delete(site: Site, request: Request) -> Response:
     source = _admitted_without_body(site, request)
     if isinstance(source, Response):
         return source
-    session = _session(site, request, source)
+    session = await _session(site, request, source)
     if isinstance(session, Response):
         return session
     site.sessions.drop(session.id)
+    try:
+        if site.shared:
+            await site.shared.sessions.forget(session.id)
+    except StateUnavailable:
+        return store_away()
     return Response(status_code=204)
 
 
@@ -120,6 +128,12 @@ async def _initialize(
         return unavailable("all sessions are in use", FULL_SECS)
     session.conversation.meet(message)
     session.version = str(glance(answered.result).protocolVersion)
+    try:
+        if site.shared:
+            await site.shared.sessions.keep(session, message.params)
+    except StateUnavailable:
+        site.sessions.drop(session.id)
+        return store_away()
     return raw(wire.encode(answered), headers={mcp.SESSION_HEADER: session.id})
 
 
@@ -131,7 +145,7 @@ async def _in_session(
 ) -> Response:
     if mcp.SESSION_HEADER not in request.headers:
         return await plain.reply(site, request, received, source)
-    session = _session(site, request, source)
+    session = await _session(site, request, source, received)
     if isinstance(session, Response):
         return session
     if isinstance(received, wire.Request):
@@ -150,6 +164,11 @@ async def _answer(
 ) -> Response:
     accept = request.headers.get("accept", "")
     streams = takes_events(accept)
+    if site.shared:
+        try:
+            await site.shared.sessions.agree(session, message)
+        except StateUnavailable:
+            return store_away()
     answer = session.begin(message, session.source_of(source), streams=streams)
     stream = answer.stream
     terms = ResponseOptions(
@@ -167,10 +186,14 @@ async def _answer(
         return gone()
     if not isinstance(response, EventStream):
         session.forget(stream)
+    elif site.shared:
+        site.shared.sessions.record_events(session, stream, message)
     return response
 
 
 def _stream(site: Site, session: Session, reader: Reader) -> Response:
+    if site.shared and reader.stream is session.home:
+        site.shared.sessions.record_events(session, session.home, None)
     return EventStream(
         reader,
         partial(site.sessions.closed, session, reader.stream),
@@ -185,13 +208,29 @@ def _priming(session: Session, stream: str, number: int) -> bytes:
     return event(b"", id_=f"{stream}-{number}") if session.version >= PRIMED else b""
 
 
-def _session(site: Site, request: Request, source: RequestSource) -> Session | Response:
-    """The request's session, or why there is none."""
+async def _event(site: Site, session: Session, id_: str) -> tuple[Stream, int] | None:
+    """The stream of an event that was sent, here or by a gateway that had the session before."""
+    found = session.find(id_)
+    if site.shared is None or (found and not found[0].lacks(found[1])):
+        return found
+    with suppress(StateUnavailable):
+        return await site.shared.sessions.resumed(session, id_)
+    return found
+
+
+async def _session(
+    site: Site, request: Request, source: RequestSource, received: Received | None = None
+) -> Session | Response:
+    """The request's session, or why there is none; where another gateway has it, what that one
+    says."""
     id_ = request.headers.get(mcp.SESSION_HEADER)
     if id_ is None:
         text = f"the header {mcp.SESSION_HEADER} is missing; POST initialize answers with one"
         return rpc_error(400, None, RpcError.INVALID_REQUEST, text)
-    session = site.sessions.find(id_, "streamable", source)
+    session: Session | Response | None = site.sessions.find(id_, "streamable", source)
+    if session is None and site.shared:
+        came = site.shared.arrived(site, request, source, received)
+        session = await site.shared.session(id_, "streamable", came)
     if session is None:
         text = f"there is no session {id_[:64]!r} here (any more); POST initialize starts a new one"
         return rpc_error(404, None, RpcError.INVALID_REQUEST, text)

@@ -1,8 +1,7 @@
 """The MCP methods that a client can call, of both protocol eras, without any transport.
 
 ``respond`` takes a message and gives its reply. It is the one place where exceptions become wire
-errors towards clients; what nobody foresaw is logged and told as an internal error, without the
-gateway's insides.
+errors towards clients; what nobody foresaw is logged, and told as an internal error, no more.
 """
 
 import contextlib
@@ -27,7 +26,7 @@ from mcproxy.gateway.extensions.extension import Extensions
 from mcproxy.gateway.extensions.known import known_extensions
 from mcproxy.gateway.extensions.task_table import TaskTable
 from mcproxy.gateway.extensions.tasks import ClientTasks, capability, with_support
-from mcproxy.gateway.input_rounds import KEEP_SECS, InputRounds, Keep
+from mcproxy.gateway.input_rounds import KEEP_SECS, InputRounds
 from mcproxy.gateway.keeping import Keeping
 from mcproxy.gateway.listeners import Changes, OnChange
 from mcproxy.gateway.metatools import MetaTools, fault_result
@@ -46,6 +45,7 @@ from mcproxy.gateway.request import (
     server_info,
 )
 from mcproxy.gateway.server_requests import page
+from mcproxy.gateway.signed_state import ALONE, Signing
 from mcproxy.gateway.snapshot import PREFIX, Snapshot
 from mcproxy.gateway.spans import request_spans
 from mcproxy.gateway.surfaces import OWN_TOOLS, SurfaceChoices, choose
@@ -64,8 +64,8 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Services:
     """What the gateway uses and is handed: the runner of scripts, what calls of tools pass, what
-    else servers have, what is kept for the next script, where tasks are kept, and what is
-    counted."""
+    else servers have, what is kept for the next script and of tasks, what is counted, and what
+    states are signed with."""
 
     run: RunCode
     calls: CallServices
@@ -73,6 +73,7 @@ class Services:
     keeping: Keeping
     store: Store
     metrics: Metrics
+    signing: Signing = ALONE
 
 
 Method = Callable[[Call, RequestSource, Exchange], Awaitable[bytes]]
@@ -106,7 +107,7 @@ class Gateway:
         self._tools = ToolCalls(meta, calls, renewed, self._extensions.tools)
         self._passing = Passthrough(services.upstream, services.keeping.result, self._extensions)
         self._changes = Changes()
-        self._rounds = InputRounds(keep_secs=keep_secs)
+        self._rounds = InputRounds(keep_secs=keep_secs, signing=services.signing)
         self.choices = SurfaceChoices()
         self._methods: dict[str, Method] = {
             "initialize": self._scoped(self._initialize),
@@ -250,12 +251,21 @@ class Gateway:
             return await self._tasks.begin(call, context, begin, partial(_settled, call))
         if not call.modern or name not in mcp.INPUT_REQUIRED_METHODS:
             return await work(exchange)
-        thing = call.params.get("uri", call.params.get("name"))
-        purpose = (self.identify(source), source.asked or "", name, str(thing))
-        keep: Keep | None = None
+        purpose, keep = self._purpose(name, call, source), None
         if name == mcp.CALL_TOOL and mcp.TASKS in exchange.negotiated.declared:
             keep = self._tasks.keeper(call, self._enter(source, exchange), partial(_settled, call))
         return await self._rounds.answer(call, purpose, exchange, work, keep=keep)
+
+    def _purpose(self, method: str, call: Call, source: RequestSource) -> tuple[str, ...]:
+        what = str(call.params.get("uri", call.params.get("name")))
+        return self.identify(source), source.asked or "", method, what
+
+    def holder(self, request: Request, source: RequestSource) -> str | None:
+        """The other gateway that holds the call which a request resumes. Raises AccessDenied."""
+        if b"requestState" in request.params:
+            call = read_call(request.params)
+            return self._rounds.holder(call, self._purpose(request.method, call, source))
+        return None
 
     def _scoped(self, method: Scoped) -> Method:
         async def scoped(call: Call, source: RequestSource, exchange: Exchange) -> bytes:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange
 from mcproxy.gateway.request import Call
-from mcproxy.gateway.signed_state import SignedState
+from mcproxy.gateway.signed_state import ALONE, SignedState, Signing
 from mcproxy.gateway.suspended_call import SuspendedCall, can_be_asked
 from mcproxy.types import Json, JsonObject
 
@@ -41,9 +41,15 @@ room."""
 class InputRounds:
     """Answers requests in as many rounds as they take. Usable while ``running``."""
 
-    def __init__(self, lifetime_secs: float = LIFETIME_SECS, keep_secs: float = KEEP_SECS) -> None:
+    def __init__(
+        self,
+        lifetime_secs: float = LIFETIME_SECS,
+        keep_secs: float = KEEP_SECS,
+        signing: Signing = ALONE,
+    ) -> None:
         self._lifetime_secs, self._keep_secs = lifetime_secs, keep_secs
-        self._seal = SignedState(lifetime_secs)
+        self._seal = SignedState(lifetime_secs, secret=signing.secret)
+        self._here = signing.here
         self._tasks = asyncio.TaskGroup()
         self._under_way: set[asyncio.Task[None]] = set()
         self._waiting: dict[str, SuspendedCall] = {}
@@ -84,12 +90,12 @@ class InputRounds:
 
         Raises RpcError for a state that is not this purpose's, and what ``work`` raises.
         """
-        sealed_for = "\0".join((*purpose, _digest(call.params.get("arguments"))))
+        sealed_for = _sealed_for(call, purpose)
         kind, text = self._open(sealed_for, call.params.get("requestState"))
         responses = call.params.get("inputResponses")
         given = responses if isinstance(responses, dict) else {}
         if kind == _KEPT:
-            return await self._resume(text, exchange, given, sealed_for, keep)
+            return await self._resume(text.rpartition("/")[2], exchange, given, sealed_for, keep)
         retry: JsonObject = {"inputResponses": given} if given else {}
         if kind == _SERVERS:
             retry["requestState"] = text
@@ -98,6 +104,16 @@ class InputRounds:
         if keep is None and not can_be_asked(exchange):
             return self._sealed(await work(exchange), sealed_for)
         return await self._next(self.begin(exchange, work), sealed_for, keep)
+
+    def holder(self, call: Call, purpose: tuple[str, ...]) -> str | None:
+        """The other gateway in which the call waits that this is the next round of, if it is one of
+        such a call."""
+        state = call.params.get("requestState")
+        if not isinstance(state, str):
+            return None
+        kind, text = self._seal.open(_sealed_for(call, purpose), state) or ("", "")
+        gateway = text.rpartition("/")[0]
+        return gateway if kind == _KEPT and gateway != self._here else None
 
     async def _resume(
         self,
@@ -134,7 +150,7 @@ class InputRounds:
             raise RpcError(RpcError.INTERNAL_ERROR, text, retry_after=RETRY_SECS)
         key = paused.pause(self._lifetime_secs, lambda: self._lose(paused))
         self._waiting[key] = paused
-        state = self._seal.close(sealed_for, _KEPT, key)
+        state = self._seal.close(sealed_for, _KEPT, f"{self._here}/{key}")
         return _encode(
             {"resultType": "input_required", "inputRequests": wanted, "requestState": state}
         )
@@ -176,6 +192,10 @@ class InputRounds:
             f"{self._lifetime_secs:g} s, or belongs to another request or caller. Send the request "
             "anew, without requestState and inputResponses.",
         )
+
+
+def _sealed_for(call: Call, purpose: tuple[str, ...]) -> str:
+    return "\0".join((*purpose, _digest(call.params.get("arguments"))))
 
 
 def _digest(arguments: Json) -> str:

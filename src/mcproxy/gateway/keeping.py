@@ -6,6 +6,7 @@ told apart.
 """
 
 import asyncio
+import hashlib
 import json
 import secrets
 from collections.abc import Mapping
@@ -65,7 +66,7 @@ class Keeping:
         ArgumentFault for one that is unknown."""
         session = context.exchange.session
         if asked is None and session is not None:
-            known = self._sessions.setdefault(session, secrets.token_urlsafe(_HANDLE_BYTES))
+            known = self._sessions.setdefault(session, _handle_of(session))
             return Owner(_key(context, known))
         if asked is None or asked == NEW_SESSION:
             handle = secrets.token_urlsafe(_HANDLE_BYTES)
@@ -242,6 +243,13 @@ class Kept:
         """The count is used with what it counted: were it older, it could go first, and a
         reference be given out a second time."""
         await self._store.get(self.owner.session, _SESSION)
+
+
+def _handle_of(session: ClientSession) -> str:
+    """What stands for a client's session: the same at every gateway that serves it."""
+    if not session.id:
+        return secrets.token_urlsafe(_HANDLE_BYTES)
+    return hashlib.sha256(session.id.encode()).hexdigest()[: 2 * _HANDLE_BYTES]
 
 
 def _next_number(last: bytes | None) -> bytes:

@@ -162,11 +162,7 @@ class MetaTools:
             outcome = _noted(outcome, await _resumable(journal, who))
         if names := _kept_for_nobody(owner, context, outcome):
             outcome = _noted(outcome, _how_to_keep(names))
-        try:
-            told = await self._told(outcome, kept, who.execution, to_resume=to_resume)
-        except StateUnavailable as fault:  # the script has run: its client is to know what came
-            reply = Reply(_noted(outcome, _not_kept(fault)), self._keeping.inline_bytes)
-            return reply.result({"execution": who.execution}, References())
+        told = await self._told(outcome, kept, who.execution, to_resume=to_resume)
         for each in watches:
             told = await each.completed(outcome, told)
         return told
@@ -189,7 +185,17 @@ class MetaTools:
         self, outcome: Outcome, kept: Kept, execution: str, *, to_resume: bool
     ) -> JsonObject:
         """The reply, once what it does not show whole is kept; where something is to be found
-        again, with the handle of the session."""
+        again, with the handle of the session. Where nothing can be kept, the reply says so: the
+        script has run, and its client is to know what came of it."""
+        try:
+            return await self._told_and_kept(outcome, kept, execution, to_resume=to_resume)
+        except StateUnavailable as fault:
+            reply = Reply(_noted(outcome, _not_kept(fault)), self._keeping.inline_bytes)
+            return reply.result({"execution": execution}, References())
+
+    async def _told_and_kept(
+        self, outcome: Outcome, kept: Kept, execution: str, *, to_resume: bool
+    ) -> JsonObject:
         reply = Reply(outcome, self._keeping.inline_bytes)
         result = await kept.refer(reply.cut_result) if reply.cut_result else None
         stdout = await kept.refer(reply.cut_stdout) if reply.cut_stdout else None

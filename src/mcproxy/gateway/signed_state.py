@@ -1,7 +1,7 @@
 """Opaque texts that clients carry for us and bring back unchanged.
 
 Owns their integrity: a text that was altered, is too old, or was made for somebody or something
-else does not open. The key lives as long as the process.
+else does not open. The key is what gateways share, or lives as long as the process.
 """
 
 import base64
@@ -11,6 +11,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
@@ -27,13 +28,32 @@ _decoder = msgspec.json.Decoder(_Content)
 _encode = msgspec.json.Encoder().encode
 
 
-class SignedState:
-    """Seals texts for some time; ``clock`` gives seconds."""
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """What the gateways that share their state sign with, and which of them this one is; None and
+    empty for one by itself."""
 
-    def __init__(self, lifetime_secs: float, clock: Callable[[], float] = time.monotonic) -> None:
+    secret: Callable[[], bytes] | None = None
+    here: str = ""
+
+
+ALONE = Signing()
+
+
+class SignedState:
+    """Seals texts for some time; ``clock`` gives seconds, of the same time wherever ``secret`` is
+    known."""
+
+    def __init__(
+        self,
+        lifetime_secs: float,
+        clock: Callable[[], float] = time.time,
+        secret: Callable[[], bytes] | None = None,
+    ) -> None:
         self._lifetime_secs = lifetime_secs
         self._clock = clock
-        self._key = secrets.token_bytes(32)
+        own = secrets.token_bytes(32)
+        self._secret = secret or (lambda: own)
 
     def close(self, purpose: str, kind: str, text: str) -> str:
         """Seal a text; it opens for the same purpose only (who asks, for what)."""
@@ -56,4 +76,4 @@ class SignedState:
 
     def _mac(self, purpose: str, content: bytes) -> bytes:
         digest = hashlib.sha256(purpose.encode("utf-8", "surrogatepass")).digest()
-        return hmac.digest(self._key, digest + content, "sha256")
+        return hmac.digest(self._secret(), b"state" + digest + content, "sha256")

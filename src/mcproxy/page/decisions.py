@@ -56,7 +56,7 @@ async def _refused(site: Site, console: Console, request: Request) -> Response |
     if turned_away := foreign(request):
         return turned_away
     if site.gate.closed:
-        return stopping()
+        return stopping(site, request)
     await recognise(site, request)
     try:
         if operates(console.snapshot().policy, caller(request)):

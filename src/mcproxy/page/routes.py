@@ -149,7 +149,7 @@ class Page:
         if not self.console.enabled():
             return http_error(request, HTTPException(404))
         if self.site.gate.closed:
-            return stopping()
+            return stopping(self.site, request)
         found = verdict(request)
         origin = request.headers.get("origin")
         site = request.headers.get("sec-fetch-site", "none")

@@ -29,6 +29,9 @@ DECISIONS_FILE = "decisions.db"
 """What people decided, in the state directory; apart, so that nothing that a client or a server
 sends can push it out."""
 
+SESSIONS_BOUNDS = StoreBounds(owner_bytes=4 << 20, owner_items=256, all_bytes=1 << 30)
+"""Of what gateways tell each other of sessions: 4 MiB of each, what was sent to it included."""
+
 DECISIONS_BOUNDS = StoreBounds(owner_bytes=1 << 30, owner_items=100_000, all_bytes=2 << 30)
 
 
