@@ -216,7 +216,7 @@ def _scripts(scripted: Sequence[tuple[int, str, Seen]], fork_ms: float) -> Table
     )
     named = {0: "no call", 1: "1 call"}
     rows: list[tuple[Cell, ...]] = [
-        ("fork of a small process, to its end", "a floor", rounded(fork_ms), *[None] * 4, 0)
+        ("fork of the bench itself, to its end", "a floor", rounded(fork_ms), *[None] * 4, 0)
     ]
     rows += [
         (
