@@ -1,7 +1,7 @@
 """From a request in somebody's words to knowing how to call the tool: what a model reads for it.
 
 Ours says with the tool how it is called. In fastmcp's code mode the parameters are asked for, with
-the name that the search gave. All requests are those that no ranking was tuned on and whose tools
+the name that the search gave. All requests are those that nobody looked at, whose tools
 are there.
 """
 

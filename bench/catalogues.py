@@ -11,14 +11,13 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from bench import search
+from bench import intents, search
 from bench.client import Place
 from bench.processes import SERVERS
 from mcproxy.types import JsonObject
 from tests.tokens import count
 
 SEEN = ("name", "description", "inputSchema")  # what clients hand on to a model
-INTENTS = Path(__file__).with_name("intents.tsv")
 
 
 def there() -> bool:
@@ -46,9 +45,9 @@ def live() -> dict[str, list[JsonObject]]:
 
 
 def requests() -> list[tuple[Sequence[str], str]]:
-    """Requests in people's words that no ranking was tuned on, after the tools that serve each."""
-    lines = INTENTS.read_text(encoding="utf-8").splitlines()[1::2]
-    return [(refs.split(), asked) for refs, asked in (line.split("\t") for line in lines)]
+    """Requests that nobody looked at while search was made, after the tools that serve each."""
+    lines = [line.split("\t") for line in intents.read(intents.FINAL)]
+    return [(refs.split(), asked) for refs, asked in lines]
 
 
 def slug(name: str) -> str:

@@ -66,8 +66,7 @@ def _tokens(part: Part) -> str:
 
 def _search(part: Part) -> str:
     shares = part.table("requests")
-    held = shares.cell("requests, held out", "shown")
-    asked = shares.cell("requests, held out", "asked")
+    held, asked = (shares.cell("not looked at", column) for column in ("shown", "asked"))
     return (
         f"**Search**: of {words(asked)} requests in people's own words, one search shows a right "
         f"tool for {words(held)}, in about {_mean_tokens(part)} tokens."
