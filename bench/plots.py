@@ -13,6 +13,7 @@ WIDTH, MARGIN = 720, 24
 TITLE, LINE = 44, 30  # heights
 LABELS = 200  # the width of bars' names
 PLOT_HEIGHT = 230
+LABEL_ROOM = 36  # for a number below the axis
 AXIS_LEFT, AXIS_RIGHT = 70, 130
 SERIES = ("a", "b", "c")  # classes of colour
 
@@ -59,10 +60,11 @@ def lines(title: str, note: str, series: Mapping[str, Sequence[Point]], x_name: 
         ends = f'x1="{AXIS_LEFT}" x2="{WIDTH - AXIS_RIGHT}" y1="{at:.1f}" y2="{at:.1f}"'
         drawn.append(f'<line class="grid" {ends}/>')
         drawn.append(_text(AXIS_LEFT - 8, at + 4, number_text(tick), "end", "small"))
-    drawn += [
-        _text(across.at(x), bottom + 18, number_text(x), "middle", "small")
-        for x in sorted({x for x, _ in points})
-    ]
+    free = -math.inf
+    for x in sorted({x for x, _ in points}):
+        if across.at(x) >= free:  # where two would lie on each other the first is written
+            drawn.append(_text(across.at(x), bottom + 18, number_text(x), "middle", "small"))
+            free = across.at(x) + LABEL_ROOM
     drawn.append(
         _text((AXIS_LEFT + WIDTH - AXIS_RIGHT) / 2, bottom + 36, x_name, "middle", "small")
     )

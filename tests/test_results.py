@@ -124,6 +124,12 @@ def test_equal_ratios_are_equal_ways_on_a_line() -> None:
     assert y0 - y1 == pytest.approx(y1 - y2, abs=0.2)
 
 
+def test_numbers_below_an_axis_do_not_lie_on_each_other() -> None:
+    drawn = plots.lines("t", "n", {"a": [(1, 1), (98, 2), (100, 3)]}, "x")
+    places = [float(x) for x in re.findall(r'class="small" x="([\d.]+)" y="312.0"', drawn)]
+    assert len(places) == 2
+
+
 @pytest.mark.parametrize(
     ("turns", "context", "read"), [((), 100, 100), ((10,), 110, 210), ((10, 20), 130, 340)]
 )
