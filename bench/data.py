@@ -11,7 +11,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass  # noqa: TID251  of its own
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 

@@ -19,11 +19,12 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, TypeAlias, TypedDict
+
+import msgspec
 
 import mcproxy
 from mcproxy.commands.chosen import config_path, load_chosen, typed_command
@@ -88,7 +89,9 @@ def _fail(error: Exception, *, as_json: bool) -> int:
             text = f"{name}: {why}"
     if as_json:
         problems = error.problems if isinstance(error, ConfigError) else ()
-        Screen(_write).json({"error": text, "problems": [asdict(each) for each in problems]})
+        Screen(_write).json(
+            {"error": text, "problems": [msgspec.structs.asdict(each) for each in problems]}
+        )
     else:
         _complain(text if status == EX_CONFIG else f"mcproxy: {text}")
     return status

@@ -11,7 +11,8 @@ Messages are made inside, from facts, so that each fault reads the same wherever
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from mcproxy.types import Cause, Json
 
@@ -32,8 +33,7 @@ def cause_of(error: BaseException | None) -> Cause | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """One fault of a configuration: where (a JSON path), what was wrong, what to do."""
 
     path: str

@@ -173,8 +173,7 @@ ServerCall: TypeAlias = Callable[[Exchange, ToolRef, Mapping[str, Json]], Awaita
 ``CallTool``. Raises CallError."""
 
 
-@dataclass(frozen=True, slots=True)
-class Upstream:
+class Upstream(msgspec.Struct, frozen=True):
     """What else than tool calls the gateway asks of servers, each by the server's name.
 
     ``request(exchange, server, method, params)`` sends a request on behalf of the client behind

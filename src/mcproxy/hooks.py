@@ -11,9 +11,10 @@ import os
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeAlias
+
+import msgspec
 
 from mcproxy.cancellation import begin, finish
 from mcproxy.config.environment import passed
@@ -30,8 +31,7 @@ _KEPT_BYTES = 4 << 10
 LEAVE_SECS = 5.0  # SIGKILL works at once; this bounds a wait on a process in the kernel
 
 
-@dataclass(frozen=True, slots=True)
-class Occasion:
+class Occasion(msgspec.Struct, frozen=True):
     """What hooks are told: what happens, and to which server where it is one."""
 
     event: Event | Literal["pre_start"]

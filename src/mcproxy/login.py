@@ -12,8 +12,9 @@ import sys
 import threading
 import webbrowser
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from mcproxy.commands.report import CommandReport, WrongUsage
 from mcproxy.config.load import Loaded
@@ -46,8 +47,7 @@ class CannotLogIn(McproxyError):
     """Nobody was logged in."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoginWay:
+class LoginWay(msgspec.Struct, frozen=True):
     """How to log in: the ``port`` that the browser comes back to (0: a free one), and whether to
     open a ``browser``."""
 

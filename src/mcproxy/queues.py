@@ -13,10 +13,11 @@ import contextlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final, Literal
+
+import msgspec
 
 from mcproxy.call_errors import Busy
 from mcproxy.types import Capacity, ToolRef
@@ -25,8 +26,7 @@ WAIT_SECS: Final = 30.0  # most clients give up after 60 s, and what waits has y
 RETRY_SECS: Final = 5.0  # nobody knows when a place will be free; most scripts take seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(msgspec.Struct, frozen=True):
     """How many are under way in a place at this moment, and how many wait for it."""
 
     running: int = 0
@@ -49,18 +49,16 @@ def next_in_line(waiting: Sequence[str], running: Mapping[str, int]) -> int:
     return min(range(len(waiting)), key=lambda index: (running.get(waiting[index], 0), index))
 
 
-@dataclass(eq=False, slots=True)
-class _Ticket:
+class _Ticket(msgspec.Struct, eq=False):
     caller: str
-    called: asyncio.Event = field(default_factory=asyncio.Event)
+    called: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
 
-@dataclass(slots=True)
-class _Place:
+class _Place(msgspec.Struct):
     """``running`` counts by caller. Nobody waits while there is room."""
 
-    running: Counter[str] = field(default_factory=Counter)
-    waiting: list[_Ticket] = field(default_factory=list)
+    running: Counter[str] = msgspec.field(default_factory=Counter)
+    waiting: list[_Ticket] = msgspec.field(default_factory=list)
 
     @property
     def load(self) -> Load:

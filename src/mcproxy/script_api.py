@@ -6,16 +6,16 @@ tests/test_script_api.py. Knows no language and no tool: types are words that ea
 has a spelling for.
 """
 
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
+
+import msgspec
 
 TypeName: TypeAlias = Literal[
     "text", "integer", "seconds", "flag", "arguments", "object", "anything", "calls", "values"
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(msgspec.Struct, frozen=True):
     """``default`` is Python text, empty where the parameter has to be given. ``by_name``: it can be
     given by name only."""
 
@@ -25,8 +25,7 @@ class Parameter:
     by_name: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(msgspec.Struct, frozen=True):
     """``sent``: it is a call to the gateway, which works with ``await`` and without it; what is
     not is answered in the script's own process."""
 
@@ -48,8 +47,7 @@ class Function:
         return f"{'await ' * self.sent}api.{self.name}({', '.join(listed)})"
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(msgspec.Struct, frozen=True):
     """An attribute of ``ToolError``; ``optional``: it may be ``None``."""
 
     name: str
@@ -58,8 +56,7 @@ class Fact:
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(msgspec.Struct, frozen=True):
     """What is no function; ``usage`` shows how to write it."""
 
     name: str

@@ -4,8 +4,9 @@ are made. What each does stands in ``config_runs`` and ``gateway_runs``.
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from mcproxy import config_runs, gateway_runs
 from mcproxy.commands.screen import Screen
@@ -18,8 +19,7 @@ SHELLS = ("bash", "zsh", "fish")
 _SEPARATOR = "--"
 
 
-@dataclass(frozen=True, slots=True)
-class Subcommand:
+class Subcommand(msgspec.Struct, frozen=True):
     """``starts_servers``: it runs under the guardian, so that nothing of them is left. Without
     ``about`` it is for programs, and in no list."""
 
@@ -30,8 +30,7 @@ class Subcommand:
     starts_servers: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Parsers:
+class Parsers(msgspec.Struct, frozen=True):
     """The whole parser, and those of the commands."""
 
     top: argparse.ArgumentParser

@@ -6,7 +6,8 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from mcproxy.app import profiles_of
 from mcproxy.commands.diagnosis import IssuerResult, ServerResult

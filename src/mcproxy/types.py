@@ -57,16 +57,14 @@ Event: TypeAlias = Literal["startup", "manual", "config_change", "tools_changed"
 """What causes the manifest to be refreshed, the strongest first: of several, it gives the name."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToolRef:
+class ToolRef(msgspec.Struct, frozen=True):
     """One tool of one server, by name. Server ``""`` means the gateway's own services."""
 
     server: str
     tool: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(msgspec.Struct, frozen=True):
     """A tool as its server declared it; ``definition`` keeps every field, vendor ones too.
 
     ``held``: why it cannot be called until a person has accepted its definition; that is then not
@@ -78,8 +76,7 @@ class Tool:
     held: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerView:
+class ServerView(msgspec.Struct, frozen=True):
     """What one upstream server offers at one moment; tools in the server's own order.
 
     ``capabilities`` are those of its handshake, as it declared them.
@@ -89,11 +86,10 @@ class ServerView:
     state: ServerState
     description: str = ""
     tools: tuple[Tool, ...] = ()
-    capabilities: Mapping[str, Json] = field(default_factory=dict)
+    capabilities: Mapping[str, Json] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class ServerHealth:
+class ServerHealth(msgspec.Struct, frozen=True):
     """How one upstream server is; ``restarts`` since the start, ``pid`` of its process if any.
 
     ``repairs``: its tools whose definitions were mended or set aside, each with the reason;
@@ -145,8 +141,7 @@ class Caller:
     fault: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """What one script may use. Each limit is enforced in the gateway process or by the kernel."""
 
     timeout_secs: float = 30.0
@@ -160,8 +155,7 @@ class Limits:
     open_files: int = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Capacity:
+class Capacity(msgspec.Struct, frozen=True):
     """How many may be under way in one place at once, and how many more may wait for it.
 
     For the words of a refusal: ``owner`` is whose limits these are, ``things`` what is counted, and
@@ -175,8 +169,7 @@ class Capacity:
     setting: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """One script to run: its text, its limits, and the JSON text behind ``api.manifest()``.
 
     ``profile`` names the sandbox profile (network, files, packages) prepared for its namespace;
@@ -189,7 +182,7 @@ class Job:
     limits: Limits
     manifest: bytes = b"{}"
     profile: str = ""
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock = msgspec.field(default_factory=Clock)
     reading: Literal["none", "first", "only"] = "none"
 
 
@@ -217,8 +210,7 @@ class ToolResult(msgspec.Struct, frozen=True):
 CallOutcome: TypeAlias = Literal["ok", "failed", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
-class CallRecord:
+class CallRecord(msgspec.Struct, frozen=True):
     """One call that a script made; ``ms`` is wall time in the gateway, upstream included.
 
     ``unknown``: it was sent, and no answer seen. ``arguments``: the head of their JSON text, of one
@@ -234,8 +226,7 @@ class CallRecord:
     line: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptError:
+class ScriptError(msgspec.Struct, frozen=True):
     """Why a script failed. ``type`` is the exception's class name, or ``Timeout``,
     ``MemoryLimit``, ``ResultLimit``, ``CheckError``, ``SandboxError``."""
 
@@ -246,8 +237,7 @@ class ScriptError:
     retryable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What became of a script. ``error`` None means success; then ``value`` is its result, without
     the content ``blocks`` in it. ``whole``: the value is a preview, and this its whole JSON text,
     at which nobody has looked."""
@@ -263,8 +253,7 @@ class Outcome:
     execution_time_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxReport:
+class SandboxReport(msgspec.Struct, frozen=True):
     """What the sandbox was seen to enforce, for ``/health`` and ``doctor``.
 
     ``guarantees`` maps each promise to ``enforced:<by what>`` or ``not enforced``; ``missing``
@@ -272,12 +261,11 @@ class SandboxReport:
     """
 
     level: Level
-    guarantees: Mapping[str, str] = field(default_factory=dict)
+    guarantees: Mapping[str, str] = msgspec.field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PoolStats:
+class PoolStats(msgspec.Struct, frozen=True):
     """How much the sandbox does now: workers ready, scripts running, scripts that wait for a slot;
     and did since the start: executions, zygotes started again after one had ended."""
 

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
-from dataclasses import replace
+from dataclasses import replace  # noqa: TID251  of what hides a field
 from pathlib import Path
 
 from mcproxy import serve

@@ -1,9 +1,9 @@
 """What the facts mean."""
 
-from dataclasses import replace
 from typing import get_args
 
 import pytest
+from msgspec.structs import replace
 
 from mcproxy.commands.diagnosis import (
     OURS,

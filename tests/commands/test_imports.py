@@ -2,7 +2,7 @@
 
 import json
 import stat
-from dataclasses import replace
+from dataclasses import replace  # noqa: TID251  of what hides a field
 from pathlib import Path
 
 import pytest

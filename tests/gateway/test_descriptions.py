@@ -2,9 +2,9 @@
 
 import json
 import random
-from dataclasses import fields
 
 import pytest
+from msgspec.structs import fields
 
 from mcproxy.gateway.arguments import ExecuteArguments
 from mcproxy.gateway.descriptions import definitions, instructions, server_list

@@ -1,9 +1,9 @@
 """What a request sees of the manifest, cut into the parts of namespaces."""
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from mcproxy.config.load import load_document
 from mcproxy.config.secrets import MASK

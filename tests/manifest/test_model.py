@@ -1,8 +1,7 @@
 """The manifest's making, its slices, and what is shared between them."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from mcproxy.call_errors import UnknownServer, UnknownTool
 from mcproxy.manifest.categories import categorise

@@ -1,11 +1,10 @@
 """Odd tool definitions, as real servers send them."""
 
-from dataclasses import replace
-
 import jsonschema_rs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mcproxy.foreign_text import clean
 from mcproxy.manifest.model import build

@@ -9,10 +9,10 @@ import os
 import platform
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from mcproxy.sandbox.pool import Pool
 from mcproxy.types import Level, Limits, Outcome

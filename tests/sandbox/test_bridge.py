@@ -5,9 +5,9 @@ import json
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from mcproxy.sandbox import bridge
 from mcproxy.types import Job, Json, Limits, Outcome, ScriptError, ToolRef, ToolResult

@@ -4,10 +4,10 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from mcproxy.sandbox import process_runner
 from mcproxy.sandbox.pool import Pool, PoolSettings

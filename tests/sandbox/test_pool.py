@@ -6,10 +6,10 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from mcproxy.call_errors import Busy
 from mcproxy.errors import ConfigError, SandboxUnavailable

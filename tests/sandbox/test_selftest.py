@@ -2,10 +2,10 @@
 
 import errno
 import signal
-from dataclasses import replace
 from typing import Literal
 
 import pytest
+from msgspec.structs import replace
 
 from mcproxy.sandbox import exit_reason, levels
 from mcproxy.sandbox.levels import LevelFailure

@@ -1,6 +1,6 @@
 """Which changes of a definition make another server of it, and whose processes are whose."""
 
-from dataclasses import replace
+from dataclasses import replace  # noqa: TID251  of what hides a field
 
 import pytest
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import msgspec
+
 from mcproxy.commands.clients import Entry, variable_name
 from mcproxy.config.interpolate import fill
 from mcproxy.config.jsonc import Steps, written
@@ -37,8 +39,7 @@ _GATEWAY = re.compile(
 Identity: TypeAlias = tuple[Json, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
+class Added(msgspec.Struct, frozen=True):
     """A server that can be added; ``moved`` says which place now has which variable."""
 
     name: str
@@ -48,8 +49,7 @@ class Added:
     dropped: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOut(msgspec.Struct, frozen=True):
     """A server that is not added, and why; ``served``: the gateway has it already, or is it."""
 
     origin: Entry

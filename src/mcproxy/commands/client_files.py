@@ -6,9 +6,10 @@ import json
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
+
+import msgspec
 
 from mcproxy.commands.json_edit import find, with_members, without
 from mcproxy.config import jsonc
@@ -21,8 +22,7 @@ Keys: TypeAlias = tuple[str, ...]
 Shape: TypeAlias = Literal["typed", "url", "serverUrl", "httpUrl", "toml", "command"]
 
 
-@dataclass(frozen=True, slots=True)
-class ClientFile:
+class ClientFile(msgspec.Struct, frozen=True):
     """A client's list: the object ``keys`` of the file, and how it writes a server."""
 
     path: Path
@@ -30,8 +30,7 @@ class ClientFile:
     shape: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayEntry:
+class GatewayEntry(msgspec.Struct, frozen=True):
     """How a client reaches the gateway: by the URL if there is one, else it starts the command."""
 
     command: tuple[str, ...]

@@ -8,7 +8,8 @@ import argparse
 import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 _BASH = """\
 _mcproxy() {
@@ -36,8 +37,7 @@ complete -c mcproxy -a '(__mcproxy_complete)'
 SCRIPTS: Mapping[str, str] = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True):
     """What words there are; each is looked up when it is needed."""
 
     servers: Callable[[], Iterable[str]]

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from mcproxy.commands.adopt import Adoption, adopt
 from mcproxy.commands.client_files import (
     ClientFile,
@@ -47,8 +49,7 @@ class Connection:
         return {*self.adoption.variables.values(), *self.values}
 
 
-@dataclass(frozen=True, slots=True)
-class CommandPlace:
+class CommandPlace(msgspec.Struct, frozen=True):
     """Where things lie: the configuration, the machine, and how we are started."""
 
     config: Path

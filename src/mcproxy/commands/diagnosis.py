@@ -4,8 +4,9 @@ Gathering the facts is ``doctor``'s. Nothing here shows a value of the configura
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
+
+import msgspec
 
 from mcproxy.errors import Problem
 from mcproxy.types import LEVELS, Cause, Level, SandboxReport, ServerHealth
@@ -17,16 +18,14 @@ SLOW_START_SECS = 20.0
 OLDEST_PYTHON, NEWEST_TESTED_PYTHON = (3, 11), (3, 13)
 
 
-@dataclass(frozen=True, slots=True)
-class ServerResult:
+class ServerResult(msgspec.Struct, frozen=True):
     """How one server was after a real start; ``secs`` until it was ready or had failed."""
 
     health: ServerHealth
     secs: float
 
 
-@dataclass(frozen=True, slots=True)
-class IssuerResult:
+class IssuerResult(msgspec.Struct, frozen=True):
     """What the issuer of ``auth.jwt`` gave: what its keys can verify, or why there are none."""
 
     issuer: str
@@ -34,8 +33,7 @@ class IssuerResult:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What was found.
 
     ``problems`` are why the configuration is refused; then nothing was started. ``port`` is
@@ -50,19 +48,18 @@ class Facts:
     notes: tuple[str, ...] = ()
     sandbox: SandboxReport | None = None
     min_level: Level = "hardened"
-    servers: Mapping[str, ServerResult] = field(default_factory=dict)
+    servers: Mapping[str, ServerResult] = msgspec.field(default_factory=dict)
     issuer: IssuerResult | None = None
     address: str = ""
     port: str = FREE
-    unwritable: Mapping[str, str] = field(default_factory=dict)
+    unwritable: Mapping[str, str] = msgspec.field(default_factory=dict)
     plaintext: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
     kept_back: tuple[str, ...] = ()
-    exposed: Mapping[str, str] = field(default_factory=dict)
+    exposed: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(msgspec.Struct, frozen=True):
     """One thing that was looked at. ``warning`` and ``error`` are problems, ``note`` is none."""
 
     subject: str
@@ -76,8 +73,7 @@ class Check:
         return self.severity in ("warning", "error")
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(msgspec.Struct, frozen=True):
     """All checks."""
 
     checks: tuple[Check, ...]

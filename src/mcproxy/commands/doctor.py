@@ -13,9 +13,12 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace  # noqa: TID251  of what hides a field
 from pathlib import Path
 from typing import TypeAlias
+
+import msgspec
+from msgspec.structs import asdict
 
 import mcproxy
 from mcproxy.commands.diagnosis import (
@@ -46,8 +49,7 @@ TRIED_BYTES = 1 << 20  # a disk without this much room is full
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-@dataclass(frozen=True, slots=True)
-class TrialFindings:
+class TrialFindings(msgspec.Struct, frozen=True):
     """Who hears what a trial finds, as it is found: the level of the sandbox, each server once,
     what the issuer gave; and of the servers that are still waited for."""
 
@@ -61,8 +63,7 @@ Attempt: TypeAlias = Callable[[Loaded, TrialFindings], None]
 """Really starts the sandbox and the servers, and asks the issuer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(msgspec.Struct, frozen=True):
     """Where the gateway would run: the address that it binds, the directory of its state."""
 
     host: str
@@ -70,8 +71,7 @@ class Location:
     state: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(msgspec.Struct, frozen=True):
     """How the configuration is read, and how what it names is tried."""
 
     load: Callable[[], Loaded]
@@ -112,7 +112,7 @@ def run_for_server(
     printed = _Printed(screen, as_json=as_json)
     printed.redactor = Redactor(secrets_of(loaded))
     found = printed.findings(alone)
-    attempt(alone, replace(found, sandbox=lambda _: None, issuer=lambda _: None))
+    attempt(alone, msgspec.structs.replace(found, sandbox=lambda _: None, issuer=lambda _: None))
     return printed.end()
 
 

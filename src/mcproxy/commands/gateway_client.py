@@ -6,10 +6,10 @@ two it is, only the HTTP client that is handed in knows. Keeps no session.
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import httpx
+import msgspec
 
 from mcproxy.errors import McproxyError
 from mcproxy.types import Json, JsonObject
@@ -24,8 +24,7 @@ class GatewayRefused(McproxyError):
     """The gateway cannot be asked, or has refused."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True):
     """One value of ``/metrics``."""
 
     name: str

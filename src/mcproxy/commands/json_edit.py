@@ -9,7 +9,8 @@ laid out anew, without comments.
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from mcproxy.commands.layout import indent_of, layout
 from mcproxy.config import jsonc
@@ -22,8 +23,7 @@ _REST_OF_LINE = re.compile(r"[^\n]*\n?")
 Keys = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class MemberSpan:
+class MemberSpan(msgspec.Struct, frozen=True):
     """Where a member of an object stands: from its key, and from its value, to its end."""
 
     key: str

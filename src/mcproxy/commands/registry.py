@@ -7,10 +7,11 @@ one that would have our own variables filled in is refused.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 import httpx
+import msgspec
+from msgspec.structs import replace
 
 from mcproxy.commands.clients import variable_name
 from mcproxy.commands.edit_servers import CannotChange, NewServer
@@ -23,8 +24,7 @@ _NAMED = re.compile(r"\{([A-Za-z_][\w.-]*)\}")
 _TRANSPORTS = {"streamable-http": "http", "sse": "sse"}
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(msgspec.Struct, frozen=True):
     """A value that a person gives; ``variable`` is its name in ``.env``, ``name`` that in the
     registry."""
 
@@ -36,8 +36,7 @@ class Input:
     default: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Offered:
+class Offered(msgspec.Struct, frozen=True):
     """What an entry comes to: a definition with variables, and what they are."""
 
     name: str

@@ -1,7 +1,8 @@
 """What a command has to say, and how rows become columns. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from mcproxy.errors import McproxyError
 from mcproxy.types import JsonObject
@@ -14,13 +15,12 @@ class WrongUsage(McproxyError):
     """What was typed makes no sense; the exit status is ``USAGE``."""
 
 
-@dataclass(frozen=True, slots=True)
-class CommandReport:
+class CommandReport(msgspec.Struct, frozen=True):
     """Lines for people, the same as facts for ``--json``, and the exit status."""
 
     lines: tuple[str, ...]
     status: int = GOOD
-    facts: JsonObject = field(default_factory=dict)
+    facts: JsonObject = msgspec.field(default_factory=dict)
 
     @property
     def text(self) -> str:

@@ -9,9 +9,10 @@ in, since starting servers is not for a command to know.
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
+
+import msgspec
 
 from mcproxy.cancellation import checkpoint
 from mcproxy.commands.files import replace_file
@@ -42,20 +43,18 @@ _STUBS: Mapping[Language, tuple[str, Callable[[Manifest, Returns], str]]] = {
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class WhatIsLearned:
+class WhatIsLearned(msgspec.Struct, frozen=True):
     """``returns``: what tools were seen to return; ``changes``: how often that has changed, by
     server."""
 
     returns: Returns = unlearned
-    changes: Mapping[str, int] = field(default_factory=dict)
+    changes: Mapping[str, int] = msgspec.field(default_factory=dict)
 
 
 NOTHING_LEARNED = WhatIsLearned()
 
 
-@dataclass(frozen=True, slots=True)
-class StubFile:
+class StubFile(msgspec.Struct, frozen=True):
     """One file: where it is, what it is about, and in which language."""
 
     path: Path

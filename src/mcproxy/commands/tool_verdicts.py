@@ -5,10 +5,11 @@ No server is started: the tools are those that each had when it last ran, where 
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
+
+import msgspec
 
 from mcproxy.config.load import Loaded
 from mcproxy.config.model import Config
@@ -33,8 +34,7 @@ _WRITING = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Verdicts:
+class Verdicts(msgspec.Struct, frozen=True):
     """Of one endpoint: the tools of servers that rules concern, ``SERVER.TOOL`` each; ``unknown``
     are such servers of which no tools are known."""
 

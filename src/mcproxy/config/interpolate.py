@@ -7,7 +7,8 @@ depends on the place, which this file does not know.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from mcproxy.config.jsonc import Steps
 from mcproxy.config.secrets import is_secret
@@ -19,16 +20,14 @@ _VARIABLE = re.compile(
 _OTHER_FORM = re.compile(r"(?<!\$)\$\{[^}]*\}")
 
 
-@dataclass(frozen=True, slots=True)
-class FoundVariable:
+class FoundVariable(msgspec.Struct, frozen=True):
     """Something that stays as it is written: a missing variable's name, or an unknown ``${…}``."""
 
     steps: Steps
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Filled:
+class Filled(msgspec.Struct, frozen=True):
     """A document with its variables filled in.
 
     ``secrets`` are the values that came from variables, to be hidden in logs; ``unread`` are the

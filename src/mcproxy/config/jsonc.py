@@ -11,8 +11,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NoReturn, TypeAlias
+
+import msgspec
 
 from mcproxy.errors import Problem
 from mcproxy.types import Json
@@ -58,8 +59,7 @@ _HINTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(msgspec.Struct, frozen=True):
     """The document and its problems; ``value`` is None when the syntax is broken."""
 
     value: Json

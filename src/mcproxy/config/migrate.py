@@ -6,7 +6,8 @@ start with ``_``) stay where they are, and a key that v2 does not know becomes s
 """
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from mcproxy.config.fields import MAX_NAME_CHARS
 from mcproxy.config.jsonc import written
@@ -18,8 +19,7 @@ RENAMED = {"type": "transport", "timeout": "timeout_secs", "tool_timeout": "time
 TRANSPORTS = {"streamable-http": "http", "streamable_http": "http", "streamableHttp": "http"}
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(msgspec.Struct, frozen=True):
     """The document in the form of v2, with what was changed on the way and what cannot be."""
 
     document: JsonObject

@@ -5,8 +5,8 @@ that one slip in a key does not hide an unknown server three sections further do
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
+import msgspec
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -20,8 +20,7 @@ from mcproxy.types import Json, JsonObject
 _NAMED_SECTIONS = ("servers", "namespaces", "groups")
 
 
-@dataclass(frozen=True, slots=True)
-class Validated:
+class Validated(msgspec.Struct, frozen=True):
     """The configuration, None when not even a part of it could be read, and all problems."""
 
     config: Config | None

@@ -13,9 +13,9 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
+import msgspec
 from starlette.types import ASGIApp
 
 from mcproxy.frontends.http_connection import HttpConnection
@@ -27,8 +27,7 @@ LOG_SECS = 10.0  # what is closed is told at most so often, with the number of t
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
+class ConnectionLimits(msgspec.Struct, frozen=True):
     """Of all connections, and of each."""
 
     in_all: int = 4096

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -48,16 +47,14 @@ Work = Callable[[], Awaitable[Response | Failure | None]]
 Stay = Callable[[Request, ClientSession | None], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyTo:
+class ReplyTo(msgspec.Struct, frozen=True):
     """Where a request's answer goes: what is said on the way, and the reply (None: cancelled)."""
 
     notices: Stream
     reply: Callable[[Response | Failure | None], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(msgspec.Struct, frozen=True):
     """What a client's requests take, and of whose share: ``requests`` counts them, ``body_bytes``
     what they carry."""
 

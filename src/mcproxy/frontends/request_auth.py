@@ -5,10 +5,10 @@ foreign page is, ``policy.origins`` knows."""
 import math
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias, get_args
 
+import msgspec
 from msgspec.structs import replace
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -56,8 +56,7 @@ _JSON_TYPES = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(msgspec.Struct, frozen=True):
     """What the routes need: the gateway, the gate, the sessions, what ``/health`` and ``/metrics``
     tell a caller, where it listens, what verifies an issuer's tokens, and the other gateways, where
     state is shared."""

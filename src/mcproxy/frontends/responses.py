@@ -13,7 +13,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import NoReturn, TypeVar
 
 import msgspec
@@ -255,15 +254,14 @@ class Answer:
         self.stream.end(encode(reply) if reply else None)
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseOptions:
+class ResponseOptions(msgspec.Struct, frozen=True):
     """How an answer may be sent: whether the client reads event streams, and wants one at once;
     the HTTP status for JSON-RPC error codes; ``opening`` and ``resumable`` as in ``EventStream``.
     """
 
     streams: bool
     at_once: bool = False
-    statuses: Mapping[int, int] = field(default_factory=dict)
+    statuses: Mapping[int, int] = msgspec.field(default_factory=dict)
     opening: bytes = b""
     resumable: bool = False
     quiet_secs: float = HEARTBEAT_SECS

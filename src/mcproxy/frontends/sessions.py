@@ -15,10 +15,10 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+import msgspec
 from msgspec.structs import replace
 
 from mcproxy.errors import McproxyError
@@ -40,8 +40,7 @@ _ENTRY_BYTES = 2 << 10  # what a kept stream costs beside its messages
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Whose:
+class Whose(msgspec.Struct, frozen=True):
     """Whose a session is. ``owner`` is the caller's name: nobody else may use the session, whoever
     knows its id. ``share``: whose share of what the gateway can carry it takes."""
 
@@ -157,8 +156,7 @@ class Session:
                 stream.end()
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(msgspec.Struct, frozen=True):
     """What clients may take and leave behind, all together; one of them alone half of what a
     ``Budget`` counts. A session is idle while no request of it is being answered and no stream of
     it is open."""

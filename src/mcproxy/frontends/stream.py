@@ -8,8 +8,9 @@ come back and read on from where it was. Knows neither HTTP nor JSON-RPC.
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from weakref import WeakSet
+
+import msgspec
 
 KEPT_MESSAGES = 256  # that were read, or that nobody reads: more than a reconnection misses
 KEPT_BYTES = 1 << 20
@@ -20,8 +21,7 @@ _COUNTED_BYTES = 16 << 10  # smaller streams are not worth counting: a thousand 
 CROWDED_MESSAGES, CROWDED_BYTES = QUEUED_MESSAGES // 2, QUEUED_BYTES // 2
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """A message and its number in the stream, from 1."""
 
     number: int

@@ -9,8 +9,9 @@ the same session, never for other arguments.
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from weakref import WeakKeyDictionary
+
+import msgspec
 
 from mcproxy import mcp
 from mcproxy.call_errors import ApprovalNeeded, Declined
@@ -24,8 +25,7 @@ from mcproxy.policy.audit import Actor, AuditLog, Decision
 from mcproxy.types import Json, JsonObject, ToolRef
 
 
-@dataclass(frozen=True, slots=True)
-class _AskedCall:
+class _AskedCall(msgspec.Struct, frozen=True):
     """A call that waits for an answer; ``source``: the rule that wants it."""
 
     context: RequestContext

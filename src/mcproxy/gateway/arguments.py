@@ -5,8 +5,10 @@ that, all else is an ``ArgumentFault`` whose text lets the model mend its call.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
+
+import msgspec
+from msgspec.structs import fields
 
 from mcproxy.errors import McproxyError
 from mcproxy.manifest.bounds import DEFAULT_DEPTH, MAX_DEPTH, MAX_LIMIT
@@ -25,8 +27,7 @@ class ArgumentFault(McproxyError):
     """A meta-tool's arguments that cannot be used; answered as a result with ``isError``."""
 
 
-@dataclass(frozen=True, slots=True)
-class SearchArguments:
+class SearchArguments(msgspec.Struct, frozen=True):
     """``search``: what to look for, how much to tell (0-3), how many tools (1-50; None: as many as
     are worth reading)."""
 
@@ -36,8 +37,7 @@ class SearchArguments:
     limit: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ExecuteArguments:
+class ExecuteArguments(msgspec.Struct, frozen=True):
     """``execute``: the script (at most 50 KiB), its time limit in seconds if one was asked, whether
     it is only to be read, the handle of the session that it belongs to, and the execution that it
     resumes, with what to do about calls whose outcome is unknown."""
@@ -51,8 +51,7 @@ class ExecuteArguments:
     resume_unknown: OnUnknown = "refuse"
 
 
-@dataclass(frozen=True, slots=True)
-class CallArguments:
+class CallArguments(msgspec.Struct, frozen=True):
     """``call``: a tool by its server's name and its own, and what it is given."""
 
     server: str

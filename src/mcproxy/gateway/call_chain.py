@@ -13,7 +13,6 @@ rules under a running script.
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from functools import partial
 
 import msgspec
@@ -55,8 +54,7 @@ Renewed = Callable[[RequestContext], RequestContext]
 """The same request by the rules of now. Raises AccessDenied."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallServices:
+class CallServices(msgspec.Struct, frozen=True):
     """What a call passes on its way: ``take`` and ``enter`` hold callers back, ``audit`` keeps the
     record, ``approvals`` asks a person; ``call`` is the way to a server's tools and ``read`` to its
     resources; ``activity`` is for whoever looks on, ``learning`` sees what tools give.

@@ -8,9 +8,9 @@ import contextlib
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
+import msgspec
 from msgspec.structs import replace
 
 from mcproxy import mcp
@@ -61,8 +61,7 @@ from mcproxy.wire.message import Failure, Message, Notification, Request, Respon
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
+class Services(msgspec.Struct, frozen=True):
     """What the gateway uses and is handed: the runner of scripts, what calls of tools pass, what
     else servers have, what is kept for the next script and of tasks, what is counted, and what
     states are signed with."""

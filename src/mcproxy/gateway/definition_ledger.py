@@ -10,12 +10,12 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from mcproxy import mcp
 from mcproxy.call_errors import StateUnavailable
@@ -60,8 +60,7 @@ Heard: TypeAlias = Callable[[str, Notification, None], None]
 """Takes what a server says to everybody."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(msgspec.Struct, frozen=True):
     """What is judged: a server with its tools, or its prompts. ``parts`` are what its definitions
     are read from; the same objects say the same."""
 

@@ -10,9 +10,9 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+import msgspec
 from msgspec.structs import replace
 
 from mcproxy.call_errors import InvalidArguments, NotKept
@@ -37,8 +37,7 @@ _MAX_NAME_CHARS = 200
 _MAX_HANDLES = 1000  # with processes of their own; of more, those of the oldest end
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(msgspec.Struct, frozen=True):
     """Whose something is: ``key`` in the store, ``handle`` where a request has to name it."""
 
     key: str

@@ -60,8 +60,7 @@ class _Result(msgspec.Struct):
     structured: msgspec.Raw = msgspec.field(default=_NULL, name="structuredContent")
 
 
-@dataclass(slots=True)
-class _Known:
+class _Known(msgspec.Struct):
     """A tool of which results were seen, or are known from before; ``count`` those since the
     start."""
 

@@ -6,7 +6,6 @@ honoured; every message names the subscription, which is the request's id.
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -30,8 +29,7 @@ _KINDS = {
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Listening:
+class Listening(msgspec.Struct, frozen=True):
     """An open subscription; ``meta`` is the ``_meta`` of all that is sent for it.
 
     Hold it as long as it is open: with it its subscriptions to resources go.

@@ -11,9 +11,10 @@ subscribes. Where clients have instances of their own, each hears of its own one
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TypeAlias
 from weakref import WeakSet
+
+import msgspec
 
 from mcproxy import mcp
 from mcproxy.call_errors import CallError
@@ -29,8 +30,7 @@ OnChange = Callable[[str], None]
 """Is given the method of a notification; must not wait."""
 
 
-@dataclass(frozen=True, slots=True)
-class _WatchedList:
+class _WatchedList(msgspec.Struct, frozen=True):
     """What a subscriber looks at: an endpoint, by a surface."""
 
     endpoint: str
@@ -94,13 +94,12 @@ log = logging.getLogger(__name__)
 _Key: TypeAlias = tuple[str, str, Tenant | None]
 
 
-@dataclass(slots=True)
-class _Watched:
+class _Watched(msgspec.Struct):
     """``turn`` is held while the server is asked, and whoever holds it looks first whether anybody
     listens: so what it is asked last is what is wanted, however requests overlap."""
 
-    listeners: WeakSet[ClientSession] = field(default_factory=WeakSet)
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    listeners: WeakSet[ClientSession] = msgspec.field(default_factory=WeakSet)
+    turn: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
 
 
 class Watching:

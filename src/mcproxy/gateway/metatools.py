@@ -5,7 +5,6 @@ of ``call_chain`` for the script's calls.
 """
 
 import asyncio
-import dataclasses
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -271,11 +270,11 @@ def _limits(arguments: ExecuteArguments, namespace: Namespace) -> Limits:
             f"timeout_secs is at most {limits.timeout_secs:g} in namespace {namespace.name!r}; it "
             "can be left out."
         )
-    return dataclasses.replace(limits, timeout_secs=secs)
+    return msgspec.structs.replace(limits, timeout_secs=secs)
 
 
 def _noted(outcome: Outcome, note: str) -> Outcome:
-    return dataclasses.replace(outcome, notes=(note, *outcome.notes))
+    return msgspec.structs.replace(outcome, notes=(note, *outcome.notes))
 
 
 def _not_kept(fault: StateUnavailable) -> str:

@@ -7,9 +7,9 @@ under a reference, which the reply then tells.
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 
 import msgspec
+from msgspec.structs import asdict
 
 from mcproxy.types import CallRecord, Json, JsonObject, Outcome
 from mcproxy.wire.message import UNREADABLE, is_deep
@@ -26,8 +26,7 @@ _MESSAGE, _HINT, _TRACEBACK, _CALLS, _NOTES, _OUTPUT = 4, 1, 2, 3, 2, 4
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class References:
+class References(msgspec.Struct, frozen=True):
     """Where the whole is of what is not shown whole; ``session`` has to be named to get at it."""
 
     result: str | None = None

@@ -13,7 +13,6 @@ one says it with each request. Sessions are held weakly: what is known of one go
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -43,8 +42,7 @@ class _Head(msgspec.Struct):
 _head = msgspec.json.Decoder(_Head)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One request's parameters, read once, and the era that it belongs to."""
 
     params: JsonObject

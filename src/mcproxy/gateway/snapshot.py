@@ -1,7 +1,6 @@
 """What a request sees of the gateway's state: frozen, taken once, kept until it is answered."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import TypeAlias
@@ -47,8 +46,7 @@ class Outlines:
         return self._written[id(part.tools)][1]
 
 
-@dataclass(frozen=True)
-class View:
+class View(msgspec.Struct, frozen=True, dict=True):
     """One namespace's part of the manifest.
 
     ``asked``: the tools of which each call is asked for, with the place that says so;
@@ -133,8 +131,7 @@ class View:
         return {alias: tools[item] for alias, item in aliases(tools, self.bare, reserved).items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """The rules and the tools at one moment; swapped as a whole, never changed."""
 
     policy: Policy

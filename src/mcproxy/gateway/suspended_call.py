@@ -4,9 +4,9 @@ client is asked, or has the call as a task."""
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from itertools import count
 
+import msgspec
 from msgspec.structs import replace
 
 from mcproxy import mcp
@@ -24,8 +24,7 @@ def can_be_asked(exchange: Exchange) -> bool:
     return any(name in exchange.capabilities for name in mcp.ASKABLE.values())
 
 
-@dataclass(frozen=True, slots=True)
-class _Input:
+class _Input(msgspec.Struct, frozen=True):
     method: str
     params: JsonObject
     answer: asyncio.Future[JsonObject]

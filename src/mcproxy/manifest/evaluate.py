@@ -8,7 +8,8 @@ measured is how well the rest of the words tells a tool from its neighbours.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from mcproxy.manifest.find import find
 from mcproxy.manifest.index import identifier_words
@@ -26,8 +27,7 @@ GENERIC_TOOLS, GENERIC_SHARE = 10, 0.05
 MAX_INSTEAD = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluated:
+class Evaluated(msgspec.Struct, frozen=True):
     """What became of one tool. ``reason``: why it is not found, empty where it is; ``instead``:
     what stands in its place, best first."""
 

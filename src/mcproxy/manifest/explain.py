@@ -5,16 +5,16 @@ the shares of a tool add up to its score.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from mcproxy.manifest.lexicon import Lexicon
 from mcproxy.manifest.rank import earnings, name_factor, query_words, spoken
 from mcproxy.manifest.text import stem
 
 
-@dataclass(frozen=True, slots=True)
-class WordShare:
+class WordShare(msgspec.Struct, frozen=True):
     """What a word of the query gave a tool: ``share`` of its score (0-1), by ``meaning``, which the
     tool itself has, or its server only. A share of 0: the tool has nothing of the word."""
 
@@ -29,8 +29,7 @@ class WordShare:
         return bool(self.meaning) and self.meaning != stem(self.word)
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(msgspec.Struct, frozen=True):
     """``words``: in the order of the query. ``of_name``: how much of the tool's own name the query
     speaks of (0-1); what it does not lowers the score."""
 

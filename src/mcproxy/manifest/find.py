@@ -5,8 +5,10 @@ Owns what counts as an exact name. ``rank`` rates words, ``names`` knows the for
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from itertools import islice
+
+import msgspec
+from msgspec.structs import replace
 
 from mcproxy.manifest.bounds import MAX_NAMES, MAX_QUERY_CHARS
 from mcproxy.manifest.model import Manifest, ServerPart
@@ -24,8 +26,7 @@ _NAME_LIKE = re.compile(r"\w+(?:[.:/_-]+\w+)+|[a-z0-9]+[A-Z]\w*")
 _AROUND_A_NAME = "`'\"()[]{}<>,;.:!?"
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(msgspec.Struct, frozen=True):
     """One tool to show, with its score (0-1)."""
 
     part: ServerPart
@@ -33,8 +34,7 @@ class Hit:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class FoundTool:
+class FoundTool(msgspec.Struct, frozen=True):
     """``hits``: best first; ``total``: how many tools match, listed or not. ``bare``: servers that
     the query names and that have no tools now.
 

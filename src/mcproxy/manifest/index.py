@@ -6,7 +6,8 @@ re-indexes that server only, and every namespace shares the same parts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from mcproxy.manifest.parameters import properties
 from mcproxy.manifest.text import STOP_WORDS, parts, stem, words
@@ -21,8 +22,7 @@ MAX_PARAMETER_CHARS = 120
 _EMPTY_NAME_WORDS = frozenset({"mcp", "server", "service", "tool"})
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """What one occurrence counts, how many words are usual, and how much length costs (0-1)."""
 
     weight: float
@@ -43,8 +43,7 @@ SERVER_SUBJECT = 0.6
 SUBJECT_SHARE, SUBJECT_TOOLS = 0.3, 2
 
 
-@dataclass(frozen=True, slots=True)
-class ServerIndex:
+class ServerIndex(msgspec.Struct, frozen=True):
     """Read-only. Tools are numbered in the server's order.
 
     ``postings``: stem -> tool number -> weight. ``server_terms``: stems of the server itself,

@@ -15,7 +15,6 @@ others are forgotten when a schema is made, where an object has so many that the
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -76,8 +75,7 @@ class ResultShape(msgspec.Struct, frozen=True, omit_defaults=True):
     places: dict[str, PlaceInShape] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Learned:
+class Learned(msgspec.Struct, frozen=True):
     """What is told of a shape of so many results: as a JSON Schema, which all of them satisfy, and
     as a type in a few words, as ``written_type`` writes it."""
 
@@ -138,13 +136,12 @@ def learned_from(shape: ResultShape) -> Learned:
     return Learned(shape.seen, schema, written_type(schema))
 
 
-@dataclass(slots=True)
-class _Tally:
+class _Tally(msgspec.Struct):
     """A place while one result is looked at."""
 
-    kinds: Counter[Kind] = field(default_factory=Counter)
+    kinds: Counter[Kind] = msgspec.field(default_factory=Counter)
     opened: int = 0
-    texts: set[str] | None = field(default_factory=set)
+    texts: set[str] | None = msgspec.field(default_factory=set)
 
     def place(self) -> PlaceInShape:
         choices = None if self.texts is None else tuple(sorted(self.texts))

@@ -8,8 +8,9 @@ no score of a tool.
 import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import product
+
+import msgspec
 
 from mcproxy.manifest.index import ServerIndex
 from mcproxy.manifest.neighbours import Neighbours, shipped
@@ -33,8 +34,7 @@ MIN_LONG = 6
 MAX_MEANINGS = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(msgspec.Struct, frozen=True):
     """One stem. ``tools``: what it earns the tools that have it themselves, 0-1, by number;
     ``servers``: what it earns every other tool of a server, by the server's number."""
 
@@ -43,8 +43,7 @@ class Term:
     servers: Mapping[int, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Lexicon:
+class Lexicon(msgspec.Struct, frozen=True):
     """Of one set of servers. A tool's number counts over all servers in their order.
 
     ``postings``: stem -> (the server's number, the server's own postings). ``server_terms``: stem
@@ -61,7 +60,7 @@ class Lexicon:
     name_stems: Sequence[frozenset[str]]
     spellings: Mapping[tuple[int, str], Sequence[tuple[int, str]]]
     neighbours: Neighbours
-    terms: dict[str, Term] = field(default_factory=dict)
+    terms: dict[str, Term] = msgspec.field(default_factory=dict)
 
     def meanings(self, word: str) -> dict[str, float]:
         """Stems that ``word`` may mean, with how much each is trusted (0-1): only its own stem

@@ -5,9 +5,11 @@ the slices that namespaces see, which share the parts. Knows no ranking and no r
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import is_
+
+import msgspec
+from msgspec.structs import replace
 
 from mcproxy.call_errors import UnknownServer, UnknownTool
 from mcproxy.foreign_text import bounded, clean, label
@@ -28,8 +30,7 @@ MAX_TOOLS_ABOUT = 5
 MAX_LABEL_CHARS = 100  # of a name in a note, which may be why there is one
 
 
-@dataclass(frozen=True, slots=True)
-class ServerPart:
+class ServerPart(msgspec.Struct, frozen=True):
     """All that depends on one server alone.
 
     ``source``: the view as it came in. ``view``: the same with mended tools, without those that
@@ -60,8 +61,7 @@ class ServerPart:
         return tuple(f"{ref.tool}: {note}" for ref, note in self.notes.items())
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(msgspec.Struct, frozen=True, dict=True):
     """Servers in the order given, their parts by name. Make it with ``build``.
 
     What concerns all servers together is derived at first use and kept, and so are the slices that

@@ -8,7 +8,8 @@ import json
 import keyword
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from mcproxy.manifest.parameters import properties, required
 from mcproxy.manifest.text import snake
@@ -25,8 +26,7 @@ MAX_ASKED_CHARS = 1000  # of a name; real ones have 128 at most, and a few signs
 Forms = Mapping[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Ambiguous:
+class Ambiguous(msgspec.Struct, frozen=True):
     """Several tools have this name in one form or another; only the exact name tells them apart."""
 
     names: tuple[str, ...]

@@ -9,17 +9,17 @@ import struct
 import sys
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
 from itertools import accumulate
+
+import msgspec
 
 HEAD = struct.Struct("<III")  # stems, bytes of their list, neighbours
 FULL = 255  # how a closeness of 1 is written
 
 
-@dataclass(frozen=True)
-class Neighbours:
+class Neighbours(msgspec.Struct, frozen=True, dict=True):
     """Stems by number, of phrases those of their words; those near stem N stand at
     ``starts[N]:starts[N + 1]``, nearest first."""
 

@@ -9,9 +9,10 @@ JSON.
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from heapq import nlargest
 from itertools import islice
+
+import msgspec
 
 from mcproxy.manifest.bounds import MAX_MATCHES, MAX_QUERY_WORDS
 from mcproxy.manifest.lexicon import Lexicon
@@ -33,16 +34,14 @@ HARDLY_KNOWN, FLOOR_OF_UNKNOWN = 0.7, 0.22
 MAX_PHRASE, MAX_PHRASED_WORDS = 4, 4 * MAX_QUERY_WORDS
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(msgspec.Struct, frozen=True):
     """One tool by its number in the lexicon; ``score`` is 0-1."""
 
     number: int
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranking(msgspec.Struct, frozen=True):
     """Best first. ``total``: how many tools share a word with the query, which may be more than
     are listed. ``real`` False: they share a word with it, no more."""
 
@@ -51,8 +50,7 @@ class Ranking:
     real: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AskedWord:
+class AskedWord(msgspec.Struct, frozen=True):
     """One word of the query: what it earns tools that have it themselves, and all other tools of
     servers that have it; the most that it could earn; how far its reading is trusted."""
 

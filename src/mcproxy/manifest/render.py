@@ -6,8 +6,9 @@ tools before the best. Gets groups that are already ranked; knows no query and n
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import repeat, takewhile
+
+import msgspec
 
 from mcproxy.manifest.bounds import (
     BYTES_OF_NAMES,
@@ -47,8 +48,7 @@ HINTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Detail:
+class Detail(msgspec.Struct, frozen=True):
     """How much a server's entry says. ``None`` leaves the member out."""
 
     description: int | None = None  # bytes
@@ -56,8 +56,7 @@ class Detail:
     state: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(msgspec.Struct, frozen=True):
     """The entries that fit, and of how many: servers at depth 0 and 1, else tools."""
 
     entries: list[Json]

@@ -10,8 +10,9 @@ example or a pattern that has it is left out, since it would be another one. Wha
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from urllib.parse import unquote
+
+import msgspec
 
 from mcproxy import mcp
 from mcproxy.foreign_text import bounded, clean, hides, imitated, is_seen, label
@@ -76,13 +77,12 @@ _CONTAINS_TEXT = (str, list, dict)
 _HIDDEN = "control or invisible characters"
 
 
-@dataclass(slots=True)
-class _Case:
+class _Case(msgspec.Struct):
     """One definition under repair: what was wrong so far, whether ``items`` may be a list, and
     whether a call would have to repeat what hides."""
 
     tuples: bool
-    faults: list[str] = field(default_factory=list)
+    faults: list[str] = msgspec.field(default_factory=list)
     unrepeatable: bool = False
 
 

@@ -6,7 +6,9 @@ here can tell about the rest.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from mcproxy.manifest.bounds import (
     BUDGETS,
@@ -75,8 +77,7 @@ def search(
     return _filled(reply, max_depth, show_tools(best, max_depth, room, returns))
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True):
     query: str
     namespace: str
     max_depth: int

@@ -6,14 +6,14 @@ Knows nothing of search. Sizes are bytes of compact UTF-8 JSON.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from mcproxy.manifest.text import brief
 from mcproxy.types import Json, JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(msgspec.Struct, frozen=True):
     """How much is left of a schema: levels of schemas, bytes of a text, members of an object."""
 
     levels: int

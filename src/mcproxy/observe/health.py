@@ -1,7 +1,8 @@
 """What ``GET /health`` tells. Pure."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 import mcproxy
 from mcproxy.types import JsonObject, SandboxReport, ServerHealth, ServerState
@@ -9,8 +10,7 @@ from mcproxy.types import JsonObject, SandboxReport, ServerHealth, ServerState
 _ILL: Collection[ServerState] = ("failed", "restarting", "unconfigured")
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(msgspec.Struct, frozen=True):
     """The program's own part of the report; ``uptime_secs`` since its start, ``config_error``: why
     the changed configuration is not in force."""
 

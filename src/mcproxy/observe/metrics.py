@@ -15,9 +15,10 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from mcproxy.call_errors import NO_SUCH_TOOL, CallTimeout, failure_code
 from mcproxy.cancellation import finish
@@ -61,8 +62,7 @@ _SHOWS_THE_TOOL = (None, "tool_error", CallTimeout.code)  # the tool exists, sin
 _OWN_ENDINGS = ("Timeout", "MemoryLimit", "ResultLimit", "CheckError", "SandboxError")
 
 
-@dataclass(frozen=True, slots=True)
-class MetricFacts:
+class MetricFacts(msgspec.Struct, frozen=True):
     """How the gateway is at this moment.
 
     ``servers`` are those that whoever asks may see, and ``queues`` the namespaces with limits that
@@ -72,7 +72,7 @@ class MetricFacts:
     uptime_secs: float
     servers: Mapping[str, ServerHealth]
     pool: PoolStats
-    queues: Mapping[str, Load] = field(default_factory=dict)
+    queues: Mapping[str, Load] = msgspec.field(default_factory=dict)
 
 
 class InFlight:

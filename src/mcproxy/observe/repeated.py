@@ -9,8 +9,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 SHOWN = 20  # in WINDOW_SECS: enough to see what it is about
 WINDOW_SECS = 60.0
@@ -20,8 +21,7 @@ MAX_KINDS = 1000  # texts are ours and servers are configured: a gateway has som
 _Kind: TypeAlias = tuple[str, str, str]
 
 
-@dataclass(slots=True)
-class _Window:
+class _Window(msgspec.Struct):
     """What was logged of one kind since ``began``; ``latest`` is the last that was held back, and
     ``timer`` has it told."""
 

@@ -13,13 +13,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from mcproxy.config.jsonc import Steps
 from mcproxy.config.secrets import is_secret
 from mcproxy.types import Json
 
 
-@dataclass(frozen=True, slots=True)
-class SecretShape:
+class SecretShape(msgspec.Struct, frozen=True):
     """One form of token.
 
     A text that has none of ``anchors`` has no such token, which is found out a hundred times

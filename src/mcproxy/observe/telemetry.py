@@ -11,8 +11,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
+import msgspec
 from msgspec.structs import replace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -49,8 +49,7 @@ DURATIONS: Mapping[Kind, tuple[str, str]] = {
 _propagator = TraceContextTextMapPropagator()
 
 
-@dataclass(slots=True)
-class _TracedSpan:
+class _TracedSpan(msgspec.Struct):
     """A span that is open."""
 
     span: Span

@@ -5,7 +5,6 @@ given.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
@@ -42,8 +41,7 @@ _RUN: Collection[ServerState] = ("ready", "idle", "starting", "restarting", "fai
 Mask = Callable[[str], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(msgspec.Struct, frozen=True):
     """How everything is that the viewer may see, as ``/health`` tells it."""
 
     status: Status
@@ -61,8 +59,7 @@ class Health:
         return sum(server.tools for server in self.servers.values())
 
 
-@dataclass(frozen=True, slots=True)
-class ServerRow:
+class ServerRow(msgspec.Struct, frozen=True):
     """A server in the table; ``tone`` is its state's colour, ``offers`` what can be done: one that
     the configuration does not run can only be changed there."""
 
@@ -75,8 +72,7 @@ class ServerRow:
     offers: Literal["enable", "restart", ""]
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(msgspec.Struct, frozen=True):
     """Something that wants the operator's attention, and what can be done about it."""
 
     what: str
@@ -84,8 +80,7 @@ class Trouble:
     tone: str = "bad"
 
 
-@dataclass(frozen=True, slots=True)
-class HeldDefinition:
+class HeldDefinition(msgspec.Struct, frozen=True):
     """A definition that waits for a person, against the one that counts."""
 
     source: str
@@ -96,8 +91,7 @@ class HeldDefinition:
     difference: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(msgspec.Struct, frozen=True):
     """One call in the time line: where it begins and how long it is, in units of ``WIDTH``."""
 
     x: float
@@ -105,8 +99,7 @@ class Bar:
     tone: str
 
 
-@dataclass(frozen=True, slots=True)
-class ClientRow:
+class ClientRow(msgspec.Struct, frozen=True):
     """What one client's model was sent, in tokens, beside what direct mode would have sent it."""
 
     name: str

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+import msgspec
+from msgspec.structs import replace
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,8 +37,7 @@ TABS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Console:
+class Console(msgspec.Struct, frozen=True):
     """What the page shows and can do: the state in force, ``/health`` of a caller, what happens,
     the configuration's ``notes``, with secrets hidden by ``mask``; a server restarted, turned off
     and on; calls and definitions that wait for a person; what tools were seen to return."""
@@ -55,8 +55,7 @@ class Console:
     returns: Returns
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(msgspec.Struct, frozen=True):
     """One request of a viewer."""
 
     console: Console

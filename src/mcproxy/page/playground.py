@@ -1,6 +1,6 @@
 """What a model gets for a query, what it costs, and why. Pure."""
 
-from dataclasses import dataclass
+import msgspec
 
 from mcproxy.manifest.bounds import TOOLS
 from mcproxy.manifest.explain import Explanation, explain
@@ -17,8 +17,7 @@ from mcproxy.types import Tool
 SHOWN = 20  # tools that are explained, whether the model sees them or not
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A tool that matches. ``visible``: the model gets it; ``exact``: the query is its name."""
 
     tool: Tool
@@ -29,8 +28,7 @@ class Candidate:
     why: Explanation
 
 
-@dataclass(frozen=True, slots=True)
-class Played:
+class Played(msgspec.Struct, frozen=True):
     """``text`` is the reply as a model gets it, of about so many ``tokens``."""
 
     text: str

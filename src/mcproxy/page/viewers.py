@@ -12,7 +12,8 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from mcproxy.observe.activity import SeenExecution
 from mcproxy.policy.access import Policy, identify, operates, usable
@@ -24,8 +25,7 @@ SESSION_SECS = 12 * 3600  # since the last use
 MAX_SESSIONS = 256  # the one that was not used for longest goes first
 
 
-@dataclass(frozen=True, slots=True)
-class Viewer:
+class Viewer(msgspec.Struct, frozen=True):
     """Whoever looks: its name as a caller, and what it may use. ``everything``: all there is; then
     it sees what others do too. ``operator``: it settles what waits for a person. ``csrf``: what its
     changes must be sent with."""

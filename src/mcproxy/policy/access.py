@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from mcproxy.config.auth import JwtConfig
 from mcproxy.config.model import ANONYMOUS, ANY, Config, Surface
 from mcproxy.errors import McproxyError
@@ -39,8 +41,7 @@ class TokenRefused(McproxyError):
     """A token proves nothing; the text says why, in words that follow "this token is not valid"."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """A caller's name for logs and rate limits, and the guarded namespaces that it may use."""
 
     name: str
@@ -59,8 +60,7 @@ class Identity:
 _NOBODY = Identity(ANONYMOUS)
 
 
-@dataclass(frozen=True, slots=True)
-class Identities:
+class Identities(msgspec.Struct, frozen=True):
     """What callers can show themselves by."""
 
     tokens: tuple[Token, ...] = ()
@@ -105,18 +105,16 @@ def _issued(rules: JwtConfig, claims: Claims) -> Identity | None:
     return Identity(ISSUED + claims.name, frozenset({*opened, *rules.namespaces}))
 
 
-@dataclass(frozen=True, slots=True)
-class SurfaceRules:
+class SurfaceRules(msgspec.Struct, frozen=True):
     """What decides which tools a client sees: by its name, and by what the tools cost; and what
     stands before the names of the gateway's own."""
 
-    hosts: Mapping[str, Surface] = field(default_factory=dict)
+    hosts: Mapping[str, Surface] = msgspec.field(default_factory=dict)
     direct_tokens: int = 0
     prefix: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     """One configuration's rules: endpoints (namespaces and groups) by name, and who callers are.
 
     ``bare`` are the servers whose tools keep their own names in direct mode; ``allowed_hosts`` are
@@ -139,8 +137,7 @@ class Policy:
         return bool(self.identities) or guarded
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """The verdict that ``caller`` may use ``namespace``, and its ``name``. Holds for the policy and
     for what was asked, no more; ``asked`` None is the default namespace."""
 

@@ -8,8 +8,9 @@ all else. Only what is new counts: a server's words that a person has accepted d
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+import msgspec
 
 from mcproxy.foreign_text import imitated
 from mcproxy.policy.instructing import foreign, reasons, sentences
@@ -30,8 +31,7 @@ _TURNING = frozenset({"not", "no", "never", "without", "only", "cannot", "don", 
 _ABOUT_TEXT = frozenset({"description", "title", "summary"})
 
 
-@dataclass(frozen=True, slots=True)
-class Grade:
+class Grade(msgspec.Struct, frozen=True):
     """``reasons`` of one that is dangerous, in words without anything of the definition."""
 
     level: Level

@@ -12,10 +12,9 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import msgspec
-from msgspec.structs import replace as altered
+from msgspec.structs import replace
 
 from mcproxy.config.model import Trust
 from mcproxy.foreign_text import is_seen, label, one_line
@@ -57,8 +56,7 @@ Definitions = Mapping[str, str]
 """What a source says now: JSON by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True):
     """By what is judged: ``names`` gives for a tool's name another server that has it;
     ``by_annotation``: some namespace has ``read_only`` or ``ask_for``."""
 
@@ -68,8 +66,7 @@ class Rules:
     by_annotation: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(msgspec.Struct, frozen=True):
     """The record as it is now, the names that are held, and what is to be told: names with their
     grade, of those that changed."""
 
@@ -172,7 +169,7 @@ def accepted(record: Record, shown: Mapping[str, str]) -> Record:
     """The record once a person accepted these names, each as it was ``shown_as``: what waits by
     now, and is something else, still does."""
     return {
-        name: altered(seen, accepted=seen.waiting, waiting=None, reasons=())
+        name: replace(seen, accepted=seen.waiting, waiting=None, reasons=())
         if seen.waiting is not None and shown.get(name) == shown_as(seen)
         else seen
         for name, seen in record.items()
@@ -200,11 +197,11 @@ def _newer(stored: SeenDefinition | None, ours: SeenDefinition) -> SeenDefinitio
 def _as_known(seen: SeenDefinition, definition: str, rules: Rules) -> SeenDefinition:
     """One that is as it was: accepted, or still waiting where things are held."""
     if rules.now - seen.last_seen > SEEN_SECS:
-        seen = altered(seen, last_seen=rules.now)
+        seen = replace(seen, last_seen=rules.now)
     if seen.waiting is None:
         return seen
     if definition == seen.accepted or rules.trust not in _HOLDING:
-        return altered(seen, accepted=definition, waiting=None, reasons=())
+        return replace(seen, accepted=definition, waiting=None, reasons=())
     return seen
 
 

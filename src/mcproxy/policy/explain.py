@@ -4,8 +4,8 @@ The values are those of ``resolve``, which decides; this file only looks for who
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from pydantic import BaseModel
 
 from mcproxy.config.auth import openers
@@ -38,8 +38,7 @@ _STRICTEST_COUNTS = ("require_auth", "read_only", "ask_for")
 _GLOBAL_ONLY = ("level", "min_level", "default_namespace", "pool_size", "uv_path")
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(msgspec.Struct, frozen=True):
     """One effective value; ``source`` is ``namespace NAME``, ``server NAME``, ``sandbox`` (the
     global section), ``auth`` or ``default``."""
 
@@ -48,16 +47,14 @@ class Setting:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(msgspec.Struct, frozen=True):
     """A server that can be reached; ``source`` is the namespace that it belongs to."""
 
     server: str
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class NamespaceStory:
+class NamespaceStory(msgspec.Struct, frozen=True):
     """One namespace; ``ancestors`` nearest first."""
 
     name: str
@@ -67,8 +64,7 @@ class NamespaceStory:
     settings: tuple[Setting, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class GroupStory:
+class GroupStory(msgspec.Struct, frozen=True):
     """One group, its members as resolved; settings are the strictest of all of them."""
 
     name: str
@@ -77,8 +73,7 @@ class GroupStory:
     settings: tuple[Setting, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ServerStory:
+class ServerStory(msgspec.Struct, frozen=True):
     """One server: where its settings come from, and the endpoints through which it is reached."""
 
     name: str
@@ -87,8 +82,7 @@ class ServerStory:
     settings: tuple[Setting, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Story:
+class Story(msgspec.Struct, frozen=True):
     """The whole configuration, resolved."""
 
     namespaces: Mapping[str, NamespaceStory]

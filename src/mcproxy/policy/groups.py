@@ -6,7 +6,6 @@ member would be a way out for what another one keeps in.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 
 from mcproxy.config.model import Config
@@ -14,8 +13,7 @@ from mcproxy.config.sandbox import Filesystem, Network, Sandbox
 from mcproxy.policy.namespaces import Namespace, limits_of
 
 
-@dataclass(frozen=True, slots=True)
-class Group(Namespace):
+class Group(Namespace, frozen=True):
     """Several namespaces as one endpoint, members in the order of the configuration."""
 
     parts: tuple[Namespace, ...] = ()

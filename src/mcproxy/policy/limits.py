@@ -13,8 +13,9 @@ itself.
 import json
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+import msgspec
 
 from mcproxy.policy.access import Policy
 from mcproxy.types import Capacity
@@ -36,8 +37,7 @@ Take: TypeAlias = Callable[[str, str, int], Awaitable[float | None]]
 """As ``RateLimiter.take``, wherever the buckets are. Raises StateUnavailable."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(msgspec.Struct, frozen=True):
     """How many calls were left at one moment; ``at`` is in seconds of the clock."""
 
     calls: float

@@ -5,7 +5,8 @@ Callers and tokens are ``access``'s matter.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from mcproxy.config.inherit import all_namespaces, lineage, merged_sandbox, parents
 from mcproxy.config.model import AskFor, Concurrency, Config, Mode, NamespaceConfig
@@ -14,8 +15,7 @@ from mcproxy.policy.tool_rules import NO_RULES, ToolRules, rules_of
 from mcproxy.types import Limits
 
 
-@dataclass(frozen=True, slots=True)
-class Namespace:
+class Namespace(msgspec.Struct, frozen=True):
     """A set of servers and the terms for using them.
 
     ``servers`` are the reachable ones, its own first. ``rate_limit`` is in upstream calls a minute

@@ -11,9 +11,10 @@ that is known to be the gateway's (or an address, which nobody can rebind) makes
 import ipaddress
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
+
+import msgspec
 
 from mcproxy.addresses import LOCALHOST, is_loopback
 from mcproxy.config.hosts import one_form
@@ -31,16 +32,14 @@ _PARTS = re.compile(
 _OPAQUE = "null"  # the Origin of files and of sandboxed pages
 
 
-@dataclass(frozen=True, slots=True)
-class Bind:
+class Bind(msgspec.Struct, frozen=True):
     """What the gateway listens on: a name or an address, as in ``one_form``."""
 
     name: str
     loopback: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True):
     """How a request came: what its head says, and between which addresses its connection is.
 
     ``host`` is empty, and ``origin`` None, where there is no such header. ``forwarded``: a proxy
@@ -58,8 +57,7 @@ class Arrival:
     forwarded_for: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class OriginVerdict:
+class OriginVerdict(msgspec.Struct, frozen=True):
     """What to make of a request.
 
     ``refusal``: why it is refused, whatever it asks for. ``foreign``: why it is refused where no

@@ -15,8 +15,9 @@ manifest (``decide``), so that a call only looks it up. The order in which rules
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+import msgspec
 
 from mcproxy.config.jsonc import written
 from mcproxy.config.model import AskFor, Config, NamespaceConfig, ServerConfig, Verdict
@@ -28,8 +29,7 @@ _WILDCARD = re.compile(r"\[!?\]?[^\]]*\]|[*?]")
 _DEFAULT = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(msgspec.Struct, frozen=True):
     """What a tool comes to; ``source``: the place in the configuration that says so."""
 
     verdict: Verdict
@@ -47,8 +47,7 @@ def stricter(one: Ruling, other: Ruling | None) -> Ruling:
     return other
 
 
-@dataclass(frozen=True, slots=True)
-class ToolRule:
+class ToolRule(msgspec.Struct, frozen=True):
     """One pattern, of one server's own rules or of a namespace's; ``exact`` and ``literals`` say
     how specific it is."""
 
@@ -79,8 +78,7 @@ class ToolRule:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ToolRules:
+class ToolRules(msgspec.Struct, frozen=True):
     """The rules of one namespace, those of its ancestors and of its servers among them.
 
     ``read_only`` and ``asking`` are the places that say so, empty where none does.

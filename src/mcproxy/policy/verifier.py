@@ -6,7 +6,7 @@ The part that verifies needs an extra, and is loaded only where ``auth.jwt`` is 
 import asyncio
 import logging
 import sys
-from dataclasses import replace
+from dataclasses import replace  # noqa: TID251  of what hides a field
 from typing import TYPE_CHECKING
 
 from mcproxy.config.load import Loaded

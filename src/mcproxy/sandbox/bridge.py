@@ -13,9 +13,9 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from mcproxy.call_errors import CallError, CallLimit, TooLarge
 from mcproxy.foreign_text import label

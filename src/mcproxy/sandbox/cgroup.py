@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 _EXIT_SECS = 2.0  # SIGKILL works at once; what is left then, the next gateway removes
 _ASK_EVERY_SECS = 0.01
@@ -21,8 +22,7 @@ _LIMIT = {1: "memory.limit_in_bytes", 2: "memory.max"}
 _SWAP = {1: "memory.swappiness", 2: "memory.swap.max"}
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """A folder in which groups can be made. ``version`` is that of the hierarchy, 1 or 2."""
 
     folder: Path

@@ -13,8 +13,9 @@ import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from mcproxy.cancellation import begin, finish
 from mcproxy.shortage import lacking, need_descriptors
@@ -41,8 +42,7 @@ class InstallFailed(Exception):
         super().__init__(reason)
 
 
-@dataclass(frozen=True, slots=True)
-class Installer:
+class Installer(msgspec.Struct, frozen=True):
     """``uv`` is the path of uv; None means pip. ``environment`` is what its process gets."""
 
     uv: str | None

@@ -2,8 +2,9 @@
 
 import errno
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from mcproxy.sandbox.zygote_process import ZygoteReady
 from mcproxy.types import LEVELS, Level
@@ -36,8 +37,7 @@ _CURES = (  # (how the failure begins, errno or None for any, the cure)
 _ANY_CURE = "See docs/sandbox.md, and `mcproxy doctor` for the whole self-test"
 
 
-@dataclass(frozen=True, slots=True)
-class LevelFailure:
+class LevelFailure(msgspec.Struct, frozen=True):
     """Why ``level`` is out of reach: the step or probe, and the kernel's ``errno`` if it said."""
 
     level: Level

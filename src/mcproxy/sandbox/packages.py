@@ -20,11 +20,12 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
-from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Self
+
+import msgspec
 
 from mcproxy.sandbox.installer import Installer, InstallFailed
 from mcproxy.shortage import when_possible
@@ -39,8 +40,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 log = logging.getLogger("mcproxy.packages")
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
+class Installed(msgspec.Struct, frozen=True):
     """The folders to import from, and the modules in them that were asked for."""
 
     path: tuple[str, ...] = ()

@@ -9,9 +9,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Self
+
+import msgspec
+from msgspec.structs import replace
 
 from mcproxy.cancellation import finish
 from mcproxy.errors import ConfigError, SandboxUnavailable
@@ -51,8 +53,7 @@ _EXECUTE = ToolRef("", "execute")
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class PoolSettings:
+class PoolSettings(msgspec.Struct, frozen=True):
     """``size``: workers kept ready for each profile. ``package_path``: folders with requests, httpx
     and the like, seen by profiles that have a network. ``capacity``: scripts at once, over all
     profiles. ``withhold`` is for tests."""

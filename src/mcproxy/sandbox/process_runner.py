@@ -12,8 +12,9 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from mcproxy.cancellation import begin, finish
 from mcproxy.exit_status import signal_name

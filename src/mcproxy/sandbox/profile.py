@@ -7,8 +7,9 @@ Namespaces with equal profiles share their workers.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+
+import msgspec
 
 from mcproxy.config.sandbox import Sandbox
 from mcproxy.errors import Problem
@@ -20,11 +21,10 @@ _NEVER = ("/proc", "/sys", "/dev")
 _CPU_SPARE_SECS = 2  # over the wall-clock limit: for starting, and because the gateway kills first
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(msgspec.Struct, frozen=True):
     """What one script may use. No ``allowed_hosts``: no network. Paths are absolute."""
 
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = msgspec.field(default_factory=Limits)
     allowed_hosts: tuple[str, ...] = ()
     read_only: tuple[str, ...] = ()
     read_write: tuple[str, ...] = ()

@@ -14,8 +14,10 @@ import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
 
 from mcproxy.call_errors import CallError
 from mcproxy.cancellation import finish
@@ -133,8 +135,7 @@ _NOT_PROMISED: Mapping[Level, frozenset[str]] = {
 MakeSeat = Callable[[], Awaitable[WorkerSlot]]
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
+class Findings(msgspec.Struct, frozen=True):
     """What the probes saw: by guarantee, what was possible; where scratch is, if anywhere.
 
     ``watched``: the memory of a worker is seen from outside (not where /proc hides processes).
@@ -147,8 +148,7 @@ class Findings:
     fault: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """``guarantees`` as in ``SandboxReport``; ``broken``: what this level promises and lacks."""
 
     guarantees: Mapping[str, str]

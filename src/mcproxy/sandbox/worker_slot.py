@@ -20,9 +20,10 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
+
+import msgspec
 
 from mcproxy.sandbox.jail.walls import Walls
 from mcproxy.sandbox.zygote_process import EXIT_SECS, Exit, Worker
@@ -96,8 +97,7 @@ class Dials(Protocol):
         """Answer each byte on ``dial`` with a connected AF_UNIX stream (SCM_RIGHTS)."""
 
 
-@dataclass(slots=True)
-class WorkerSlot:
+class WorkerSlot(msgspec.Struct):
     """One worker. ``over``: the limit for which it was killed, if it was."""
 
     worker: Worker

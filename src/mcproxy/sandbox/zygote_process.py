@@ -16,11 +16,12 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from mcproxy.cancellation import begin, finish
 from mcproxy.sandbox.cgroup import MemoryGroup
@@ -64,8 +65,7 @@ class ZygoteFailed(Exception):
         return lacking(self.errno) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(msgspec.Struct, frozen=True):
     """How a worker ended: its exit code, or minus the signal; the most memory it had, in KiB, and
     the processor time that it used."""
 
@@ -74,8 +74,7 @@ class Exit:
     cpu_secs: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class ZygoteReady:
+class ZygoteReady(msgspec.Struct, frozen=True):
     """What a zygote found: Landlock's version, its user, packages that are not installed, the size
     of its own data, which each worker begins with; the version of the memory cgroup that it is in,
     0 for none."""

@@ -8,16 +8,16 @@ Owners and keys are opaque here: who may use what is decided before.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
+
+import msgspec
 
 Update: TypeAlias = Callable[[bytes | None], bytes]
 """The next value of an item, from the one that it has (None: there is no such item). Pure: it may
 be asked more than once."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoreBounds:
+class StoreBounds(msgspec.Struct, frozen=True):
     """How much is kept. Bytes count values; ``owner_items`` bounds what many small ones cost."""
 
     owner_bytes: int = 64 << 20

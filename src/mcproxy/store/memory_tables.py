@@ -3,16 +3,16 @@
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+
+import msgspec
 
 from mcproxy.store.interface import StoreBounds, Update
 
 
-@dataclass(slots=True)
-class _Item:
+class _Item(msgspec.Struct):
     ttl_secs: float
     used: float
-    parts: list[bytes] = field(default_factory=list)
+    parts: list[bytes] = msgspec.field(default_factory=list)
     size: int = 0
 
     def add(self, part: bytes) -> None:

@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from mcproxy.config.load import Loaded
 from mcproxy.config.state import STORE_FILE, state_directory
 from mcproxy.errors import ConfigError, Problem
@@ -66,8 +68,7 @@ class SharedStores:
     gateway: str = field(default_factory=lambda: secrets.token_hex(_NAME_BYTES))
 
 
-@dataclass(frozen=True, slots=True)
-class Stores:
+class Stores(msgspec.Struct, frozen=True):
     """``kept`` is what scripts leave, ``decisions`` what people decided."""
 
     kept: OpenedStore

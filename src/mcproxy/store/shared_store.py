@@ -17,11 +17,11 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeAlias
 from weakref import WeakValueDictionary
 
+import msgspec
 from valkey.asyncio import Valkey
 from valkey.exceptions import (
     AuthenticationError,
@@ -66,8 +66,7 @@ _Answer: TypeAlias = bytes | int | list[bytes] | None
 _Argument: TypeAlias = bytes | str | float
 
 
-@dataclass(frozen=True, slots=True)
-class _AskedOfStore:
+class _AskedOfStore(msgspec.Struct, frozen=True):
     """What is asked of the script, and who waits for the answer; None: nobody does."""
 
     arguments: tuple[_Argument, ...]

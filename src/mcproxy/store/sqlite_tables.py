@@ -10,8 +10,9 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from mcproxy.store.interface import StoreBounds, Update
 
@@ -38,8 +39,7 @@ class ForeignSchema(sqlite3.DatabaseError):
     """The file was made by a later version of this program."""
 
 
-@dataclass(slots=True)
-class _Growing:
+class _Growing(msgspec.Struct):
     """The item that entries are added to, in one transaction: its last entry's number, and the
     bytes that were added."""
 

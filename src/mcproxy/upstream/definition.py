@@ -7,11 +7,12 @@ before a start changes without.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePath
 
 import msgspec
+from msgspec.structs import replace
 
 from mcproxy.config.environment import child_environment
 from mcproxy.config.inherit import env_isolated

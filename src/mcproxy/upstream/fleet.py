@@ -9,8 +9,9 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
+
+import msgspec
 
 from mcproxy.call_errors import CallError, ServerDown, UnknownServer
 from mcproxy.config.load import Loaded
@@ -36,8 +37,7 @@ def _unheard(server: str, note: Notification, tenant: Tenant | None) -> None:
     """For those who do not want to hear of servers' notifications."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """What a configuration asks for: servers that are to run, and those that are not, by name."""
 
     running: Mapping[str, Definition]

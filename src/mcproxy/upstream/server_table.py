@@ -13,9 +13,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from mcproxy.exchange import Exchange, Tenant
 from mcproxy.types import Change, Json, JsonObject, ServerHealth, ToolRef, ToolResult
@@ -35,8 +37,7 @@ OnEvent: TypeAlias = Callable[[str, Notification, Tenant | None], None]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Around:
+class Around(msgspec.Struct, frozen=True):
     """Who hears of all servers, and the extensions, see ``Surroundings``; the folder of their
     memories.
 
@@ -46,7 +47,7 @@ class Around:
     on_change: Callable[[Change], None]
     on_event: OnEvent
     memories: Path
-    extensions: Mapping[str, JsonObject] = field(default_factory=dict)
+    extensions: Mapping[str, JsonObject] = msgspec.field(default_factory=dict)
 
 
 class Serving(Protocol):
@@ -145,8 +146,7 @@ class ServerEntry:
         self._around.on_event(server, note, None)
 
 
-@dataclass(frozen=True, slots=True)
-class TablePlan:
+class TablePlan(msgspec.Struct, frozen=True):
     """What to do about which server, by name."""
 
     start: frozenset[str] = frozenset()

@@ -13,16 +13,16 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+import msgspec
 
 TURN_MESSAGES = 32  # a millisecond, where each is a fault that is logged
 TURN_BYTES = 1 << 20  # some milliseconds of reading JSON
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class UnreadLimits:
+class UnreadLimits(msgspec.Struct, frozen=True):
     """What a peer may leave unread. A busy one catches up on less; none needs more."""
 
     messages: int = 4096

@@ -14,7 +14,6 @@ a value (masking, comparing) takes several frames a level, of which there are 10
 import re
 import string
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
@@ -266,8 +265,7 @@ MAX_LINE_BYTES = 16 << 20
 EDGE_BYTES = 1024  # enough to find "id" at either end of a message
 
 
-@dataclass(frozen=True, slots=True)
-class Overlong:
+class Overlong(msgspec.Struct, frozen=True):
     """A line that exceeded the limit; ``size`` in bytes, ``edges`` its beginning and its end."""
 
     size: int

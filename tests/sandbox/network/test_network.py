@@ -6,11 +6,12 @@ import json
 import sysconfig
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from mcproxy.errors import SandboxUnavailable
 from mcproxy.sandbox.network.dialling import Caps

@@ -8,11 +8,11 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from mcproxy.call_errors import CallTimeout, ServerDown, UpstreamError
 from mcproxy.cancellation import Clock

@@ -11,9 +11,10 @@ the gateway can pass on to any client.
 
 import math
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
+
+import msgspec
 
 from mcproxy import mcp
 from mcproxy.call_errors import CallError, UpstreamError
@@ -38,8 +39,7 @@ Answer: TypeAlias = Callable[[Call, RequestContext], Awaitable[bytes]]
 """Answers a method. Raises RpcError."""
 
 
-@dataclass(frozen=True, slots=True)
-class Extension:
+class Extension(msgspec.Struct, frozen=True):
     """One extension that the gateway understands.
 
     ``offer`` gives the settings with which a client is offered it, by those with which the servers
@@ -56,7 +56,7 @@ class Extension:
 
     id: str
     offer: Callable[[RequestContext, Mapping[str, JsonObject]], JsonObject | None]
-    methods: Mapping[str, Answer] = field(default_factory=dict)
+    methods: Mapping[str, Answer] = msgspec.field(default_factory=dict)
     in_script: Callable[[JsonObject | None], JsonObject | None] = lambda _: None
     result_types: frozenset[str] = frozenset()
     schemes: frozenset[str] = frozenset()

@@ -7,9 +7,10 @@ under another one, with its server's name in it: neither can take the place of t
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
+
+import msgspec
 
 from mcproxy.types import Json, JsonObject, Tool, ToolRef
 
@@ -22,8 +23,7 @@ def for_models(tool: Tool) -> bool:
     return _MODEL in _visibility(tool)
 
 
-@dataclass(frozen=True)
-class Pages:
+class Pages(msgspec.Struct, frozen=True, dict=True):
     """The pages behind tools; make it with ``pages_of``."""
 
     tools: tuple[Tool, ...]

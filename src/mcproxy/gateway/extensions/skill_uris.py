@@ -8,8 +8,9 @@ so that no skill takes another's place.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
+
+import msgspec
 
 from mcproxy.foreign_text import hides, is_seen
 from mcproxy.gateway.resources import OwnedResource
@@ -75,8 +76,7 @@ def named(uri: str, servers: Collection[str]) -> Sequence[OwnedResource]:
     return OwnedResource(server, uri), OwnedResource(server, f"{SCHEME}{rest}")
 
 
-@dataclass(frozen=True)
-class ListedSkills:
+class ListedSkills(msgspec.Struct, frozen=True, dict=True):
     """The skills that servers list, each with its server, sound ones only; ``servers`` are all that
     have any."""
 

@@ -12,7 +12,6 @@ import json
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -59,8 +58,7 @@ class TaskRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     error: JsonObject = {}
 
 
-@dataclass(frozen=True, slots=True)
-class FoundTask:
+class FoundTask(msgspec.Struct, frozen=True):
     """A task, with its call while that runs here, or its result once it has one."""
 
     record: TaskRecord
@@ -68,8 +66,7 @@ class FoundTask:
     result: bytes = b""
 
 
-@dataclass(slots=True, eq=False)
-class RunningTask:
+class RunningTask(msgspec.Struct, eq=False):
     """A task whose call runs in this process, until what became of it is noted (``over``); one
     request at a time may ask its client (``asking``)."""
 
@@ -77,8 +74,8 @@ class RunningTask:
     record: TaskRecord
     call: SuspendedCall | None = None
     timer: asyncio.TimerHandle | None = None
-    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
-    over: asyncio.Event = field(default_factory=asyncio.Event)
+    asking: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+    over: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
 
 Settle: TypeAlias = Callable[[SuspendedCall], bytes | RpcError]

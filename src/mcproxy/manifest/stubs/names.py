@@ -8,7 +8,8 @@ this walk over names finds: each method once, with the types of what it takes an
 import keyword
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from mcproxy.manifest.learned import Returns
 from mcproxy.manifest.results import value_schema
@@ -19,8 +20,7 @@ from mcproxy.types import Tool
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(msgspec.Struct, frozen=True):
     """A tool as a script calls it. ``path`` is ``server.tool``, ``summary`` one sentence."""
 
     path: str
@@ -29,20 +29,18 @@ class Method:
     result: Shape
 
 
-@dataclass(slots=True)
-class Branch:
+class Branch(msgspec.Struct):
     """Methods below one attribute: by their own names, by further attributes, and the odd ones."""
 
-    methods: dict[str, Method] = field(default_factory=dict)
-    branches: dict[str, "Branch"] = field(default_factory=dict)
-    odd: dict[str, Method] = field(default_factory=dict)
+    methods: dict[str, Method] = msgspec.field(default_factory=dict)
+    branches: dict[str, "Branch"] = msgspec.field(default_factory=dict)
+    odd: dict[str, Method] = msgspec.field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class TypeNames:
+class TypeNames(msgspec.Struct):
     """Gives every type a name of its own."""
 
-    taken: set[str] = field(default_factory=set)
+    taken: set[str] = msgspec.field(default_factory=set)
 
     def new(self, *words: str) -> str:
         """A name in capitals made of the words: ``GithubReposList``; with a number if need be."""

@@ -10,8 +10,9 @@ itself become ``server["Any"]``.
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import chain
+
+import msgspec
 
 from mcproxy.manifest.learned import Returns, unlearned
 from mcproxy.manifest.model import Manifest
@@ -111,13 +112,12 @@ def _servers(protocols: Mapping[str, str]) -> Iterator[str]:
     yield f"{_INDENT}def server(self, name: str) -> Any: ..."
 
 
-@dataclass(slots=True)
-class _Stub:
+class _Stub(msgspec.Struct):
     """The types written so far: each before those that use it. ``words`` are names of tools."""
 
     words: Collection[str]
     names: TypeNames
-    lines: list[str] = field(default_factory=list)
+    lines: list[str] = msgspec.field(default_factory=list)
 
     def protocol(self, path: str, branch: Branch, description: str = "") -> str:
         name = self.names.new(path)

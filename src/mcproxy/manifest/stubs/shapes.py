@@ -6,8 +6,9 @@ allows too little is in the way.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
+
+import msgspec
 
 from mcproxy.manifest.parameters import properties, required
 from mcproxy.manifest.schema import pointed_at
@@ -19,43 +20,37 @@ MAX_TYPES: Final = 5_000  # of one schema: definitions that refer to each other 
 PlainName: TypeAlias = Literal["string", "integer", "number", "boolean", "null", "anything"]
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
+class Plain(msgspec.Struct, frozen=True):
     """A type without parts."""
 
     name: PlainName
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """One of these strings, integers, booleans or null."""
 
     values: tuple[str | int | bool | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Array:
+class Array(msgspec.Struct, frozen=True):
     """A list of items of one type."""
 
     item: "Shape"
 
 
-@dataclass(frozen=True, slots=True)
-class Map:
+class Map(msgspec.Struct, frozen=True):
     """An object with any keys."""
 
     value: "Shape"
 
 
-@dataclass(frozen=True, slots=True)
-class Either:
+class Either(msgspec.Struct, frozen=True):
     """A union, without doubles."""
 
     options: tuple["Shape", ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(msgspec.Struct, frozen=True):
     """One member of a record."""
 
     name: str
@@ -64,8 +59,7 @@ class Member:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """An object with named members, in the order declared."""
 
     members: tuple[Member, ...]
@@ -82,8 +76,7 @@ _PLAIN: Mapping[str, Plain] = {
 }
 
 
-@dataclass(slots=True)
-class _Reading:
+class _Reading(msgspec.Struct):
     """A schema that is being read: references are to ``root``; ``left`` types are still made."""
 
     root: JsonObject

@@ -10,10 +10,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import NoReturn, TypeAlias
 
+import msgspec
 from jwt import PyJWK
+from msgspec.structs import replace
 
 from mcproxy.config.auth import JwtConfig
 from mcproxy.policy.access import TokenRefused
@@ -32,8 +33,7 @@ Keys: TypeAlias = tuple[PyJWK, ...]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """The last keys that were had, ``since`` when, and when they were last asked for.
 
     Times are in seconds of the clock.

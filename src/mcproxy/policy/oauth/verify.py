@@ -7,9 +7,9 @@ the token. Needs PyJWT with ``cryptography``; importing this file raises ImportE
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import jwt
+import msgspec
 from jwt.algorithms import has_crypto
 
 from mcproxy.config.auth import JwtConfig
@@ -43,8 +43,7 @@ if not has_crypto:
     raise ImportError("PyJWT is installed without cryptography")
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
+class Heading(msgspec.Struct, frozen=True):
     """What a token says of its signature; not verified."""
 
     algorithm: str

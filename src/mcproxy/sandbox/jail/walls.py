@@ -43,7 +43,7 @@ class Walls:
         return self.namespaces or self.landlock
 
     def encode(self) -> bytes:
-        return json.dumps(dataclasses.asdict(self)).encode()
+        return json.dumps(dataclasses.asdict(self)).encode()  # noqa: TID251
 
     @classmethod
     def decode(cls, text: bytes) -> "Walls":

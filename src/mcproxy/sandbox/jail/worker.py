@@ -11,7 +11,7 @@ import mmap
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, replace  # noqa: TID251
 
 from mcproxy.sandbox.jail.channel import Channel
 from mcproxy.sandbox.jail.script import running as script

@@ -11,7 +11,8 @@ import contextlib
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from mcproxy.addresses import is_public
 from mcproxy.sandbox.network.relay import ByteStream
@@ -35,8 +36,7 @@ async def dial(address: str, port: int) -> ByteStream:
     return ByteStream(*await asyncio.open_connection(address, port))
 
 
-@dataclass(frozen=True, slots=True)
-class Net:
+class Net(msgspec.Struct, frozen=True):
     """The way to the outside."""
 
     look_up: Callable[[str, int], Sequence[str]] = look_up
@@ -121,8 +121,7 @@ async def _public_addresses(
     return addresses
 
 
-@dataclass(frozen=True, slots=True)
-class Caps:
+class Caps(msgspec.Struct, frozen=True):
     """Per execution. ``at_once`` is above what ``Limits.open_files`` lets a script have;
     ``moved_bytes`` counts both directions."""
 

@@ -8,10 +8,10 @@ was decided before.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 
 import h11
+import msgspec
 
 IDLE_SECS = 120.0  # neither side has sent anything, longer than slow services think
 _CHUNK_BYTES = 1 << 16
@@ -28,8 +28,7 @@ Headers = Iterable[Header]
 Spend = Callable[[int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class ByteStream:
+class ByteStream(msgspec.Struct, frozen=True):
     """Both directions of one connection."""
 
     reader: asyncio.StreamReader

@@ -7,7 +7,8 @@ was allowed is the only thing that the operator has vouched for.
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+
+import msgspec
 
 HTTPS_PORT, HTTP_PORT = 443, 80
 
@@ -25,8 +26,7 @@ class Refused(Exception):
         super().__init__(reason)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """A host in lower case without its final dot, a port, and for plain HTTP the path."""
 
     host: str

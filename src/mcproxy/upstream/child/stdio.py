@@ -16,9 +16,10 @@ import subprocess
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
+
+import msgspec
 
 from mcproxy.cancellation import finish
 from mcproxy.errors import PeerClosed, RpcError
@@ -53,8 +54,7 @@ STOP_SECS = STDIN_CLOSE_SECS + TERM_SECS + KILL_SECS + 2.0  # and the processor'
 _NO_COMMAND = "there is no command {!r}; is it installed, and in the PATH of the gateway?"
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """What to start. ``env`` is the child's whole environment, see ``config.environment``."""
 
     argv: Sequence[str]

@@ -8,9 +8,10 @@ a dead process are given to another parent. Pure but for ``processes``; empty wh
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
+
+import msgspec
 
 PROC = Path("/proc")
 PAGE_BYTES = (
@@ -23,8 +24,7 @@ _ZOMBIE = b"Z"
 _STAT_BYTES = 4096  # some 400 are the most
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(msgspec.Struct, frozen=True):
     """One process; ``started`` (in clock ticks since boot) tells it from a later one of its id."""
 
     pid: int

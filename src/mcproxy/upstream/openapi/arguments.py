@@ -7,8 +7,9 @@ the gateway sends by itself (credentials, configured headers) is never an argume
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+import msgspec
 
 from mcproxy.types import Json, JsonObject
 from mcproxy.upstream.openapi.document import Document, Unusable, listed, objects, text
@@ -43,8 +44,7 @@ _WHOLE: Mapping[BodyKind, JsonObject] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ApiParameter:
+class ApiParameter(msgspec.Struct, frozen=True):
     """Where an argument goes; ``name`` is that of the API. ``as_json``: its text is JSON."""
 
     name: str
@@ -54,8 +54,7 @@ class ApiParameter:
     as_json: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(msgspec.Struct, frozen=True):
     """How a body is written; ``whole`` is the argument that is all of it, empty where the arguments
     whose place it is are its members. ``files`` are those members that are bytes, ``deep`` those
     that are written as ``name[key]``."""

@@ -8,7 +8,6 @@ is fetched for one. Knows no tool. Pure.
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from urllib.parse import unquote
 
 import msgspec
@@ -109,8 +108,7 @@ def _key(key: object) -> str:
     return key if isinstance(key, str) else json.dumps(key, default=str)
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(msgspec.Struct, frozen=True):
     """A description; ``root`` is the whole of it."""
 
     root: JsonObject

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+import msgspec
+
 from mcproxy.types import Json, JsonObject
 from mcproxy.upstream.openapi.arguments import (
     ApiParameter,
@@ -33,8 +35,7 @@ _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)")
 _TAGS = re.compile(r"</?[A-Za-z][^<>]{0,200}>")
 
 
-@dataclass(frozen=True, slots=True)
-class OperationChoice:
+class OperationChoice(msgspec.Struct, frozen=True):
     """Which operations are wanted (patterns; with a leading ``!``: which are not), and what the
     gateway sends with each by itself: header names in small letters, and the names of security
     schemes that it has credentials for."""
@@ -60,8 +61,7 @@ class Operation:
     definition: JsonObject = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Operations:
+class Operations(msgspec.Struct, frozen=True):
     """By the names of their tools; and those that are left out, ``METHOD PATH: REASON``."""
 
     by_tool: Mapping[str, Operation]

@@ -7,7 +7,6 @@ that says so, with the head of what the API said.
 
 import base64
 from collections.abc import Collection
-from dataclasses import dataclass
 from http import HTTPStatus
 
 import msgspec
@@ -25,8 +24,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
-@dataclass(frozen=True, slots=True)
-class ApiReply:
+class ApiReply(msgspec.Struct, frozen=True):
     """What the API answered; ``uri`` is its address without what was asked."""
 
     status: int

@@ -7,7 +7,6 @@ Asks ``server/discover`` first (MCP 2026-07-28, "Discovery"); whoever does not k
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -51,8 +50,7 @@ class HandshakeFailed(McproxyError):
     """The server runs but does not speak MCP as it should; the text says what it answered."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerInfo:
+class ServerInfo(msgspec.Struct, frozen=True):
     """What a server says of itself in the handshake."""
 
     protocol: str

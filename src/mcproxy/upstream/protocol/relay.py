@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -99,14 +98,13 @@ _object = msgspec.json.Decoder(dict[str, Json])
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class _Passage:
+class _Passage(msgspec.Struct, frozen=True):
     """One request under way: its client, and the server's requests that it answers."""
 
     exchange: Exchange
     tasks: asyncio.TaskGroup
-    asked: dict[RequestId, asyncio.Task[None]] = field(default_factory=dict)
-    elicitations: set[str] = field(default_factory=set)
+    asked: dict[RequestId, asyncio.Task[None]] = msgspec.field(default_factory=dict)
+    elicitations: set[str] = msgspec.field(default_factory=set)
 
 
 class Relay:

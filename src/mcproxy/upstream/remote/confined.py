@@ -10,9 +10,9 @@ import asyncio
 import socket
 import urllib.request
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 import httpx2
+import msgspec
 
 from mcproxy.addresses import is_public
 from mcproxy.config.hosts import is_public_host
@@ -32,8 +32,7 @@ async def resolve(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-@dataclass(frozen=True, slots=True)
-class AddressRules:
+class AddressRules(msgspec.Struct, frozen=True):
     """What names resolve to, best first (raises OSError), and which addresses are outside."""
 
     resolve: Callable[[str, int], Awaitable[Sequence[str]]] = resolve

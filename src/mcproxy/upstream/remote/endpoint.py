@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import httpx
+import msgspec
 
 from mcproxy.cancellation import finish
 from mcproxy.config.hosts import is_public_host
@@ -41,8 +42,7 @@ class RemoteTarget:
     auth: httpx.Auth | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorResponse:
+class ErrorResponse(msgspec.Struct, frozen=True):
     """A response that is none of success; ``retry_after`` in seconds, where the server says."""
 
     status: int

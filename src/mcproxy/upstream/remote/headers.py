@@ -9,7 +9,6 @@ they carry what the session agreed on from request to request.
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import httpx
@@ -86,8 +85,7 @@ FIRST_VERSION = "2025-03-26"  # of Streamable HTTP
 _VISIBLE = re.compile(r"[!-~]+")  # what a session id may consist of; sent back in a header
 
 
-@dataclass(frozen=True, slots=True)
-class Agreed:
+class Agreed(msgspec.Struct, frozen=True):
     """What ``initialize`` agreed on; ``session_id`` is empty where the server keeps no session."""
 
     session_id: str

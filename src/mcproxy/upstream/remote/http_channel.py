@@ -8,8 +8,9 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import Context
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from mcproxy.errors import McproxyError, PeerClosed
 from mcproxy.types import Cause
@@ -69,8 +70,7 @@ async def running_tasks(name: str) -> AsyncIterator[ConnectionTasks]:
         raise failure
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """One connection: its peer and its tasks.
 
     ``lose`` ends it with a reason, ``renewed`` tells that the server knows nothing of what was
@@ -82,8 +82,10 @@ class Line:
     tasks: ConnectionTasks
     lose: Callable[[str, Cause | None], None]
     renewed: Callable[[], None]
-    _unread: Unread = field(default_factory=Unread)
-    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(TOLD_AT_ONCE))
+    _unread: Unread = msgspec.field(default_factory=Unread)
+    _turns: asyncio.Semaphore = msgspec.field(
+        default_factory=lambda: asyncio.Semaphore(TOLD_AT_ONCE)
+    )
 
     def tell(self, work: Coroutine[None, None, None], size: int) -> None:
         """Have ``work`` send what has no reply, of that size; a server that leaves too much of it

@@ -9,10 +9,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import httpx
+import msgspec
 
 from mcproxy.cancellation import checkpoint
 from mcproxy.errors import PeerClosed
@@ -34,8 +34,7 @@ log = logging.getLogger(__name__)
 Opener: TypeAlias = Callable[[Replies], AbstractAsyncContextManager[httpx.Response]]
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """How the stream is opened, and what to do about a lost session and a server that is gone.
 
     ``listed`` tells whether there is something that may have changed before the stream was open.

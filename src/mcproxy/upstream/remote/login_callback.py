@@ -13,11 +13,11 @@ import contextlib
 import hmac
 import re
 import socket
-from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
 import h11
+import msgspec
 
 from mcproxy.errors import McproxyError
 
@@ -33,8 +33,7 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LoginAnswer:
+class LoginAnswer(msgspec.Struct, frozen=True):
     """A code, or ``refusal``: why there is none, in words. ``iss`` as in RFC 9207."""
 
     code: str = ""

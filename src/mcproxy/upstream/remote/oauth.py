@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -26,6 +25,7 @@ from mcp.shared.auth import (
     OAuthMetadata,
     OAuthToken,
 )
+from msgspec.structs import replace
 from pydantic import AnyUrl, ValidationError
 
 from mcproxy import mcp
@@ -59,8 +59,7 @@ class LoginFailed(McproxyError):
     """The login came to nothing; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(msgspec.Struct, frozen=True):
     """Who logs in. The browser ends at ``redirect``; ``show`` opens a URL in one, or prints it;
     ``login_answer`` waits for what the browser, or the person, brings back for a ``state``."""
 

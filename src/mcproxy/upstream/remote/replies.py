@@ -8,9 +8,9 @@ that the call it answers can fail by name.
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 
 import httpx
+import msgspec
 
 from mcproxy.errors import RpcError
 from mcproxy.upstream.remote.endpoint import read_body
@@ -31,8 +31,7 @@ from mcproxy.wire.message import (
 _BOM = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
-class ServerSentEvent:
+class ServerSentEvent(msgspec.Struct, frozen=True):
     """One event. ``data`` is empty where the server only gave an ``id`` or a ``retry_ms``.
 
     ``id`` and ``retry_ms`` are None where the event does not change them.

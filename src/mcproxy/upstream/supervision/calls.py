@@ -13,8 +13,10 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from mcproxy import mcp
 from mcproxy.call_errors import CallError, CallTimeout, ServerDown, UpstreamError
@@ -34,8 +36,7 @@ T = TypeVar("T")
 Work: TypeAlias = Callable[[ServerSession, Exchange], Awaitable[T]]
 
 
-@dataclass(frozen=True, slots=True)
-class CallTimes:
+class CallTimes(msgspec.Struct, frozen=True):
     """How long a call may take, in seconds: any tool, some by name, and at most ``bound``."""
 
     default: float
@@ -48,8 +49,7 @@ class CallTimes:
         return secs if self.bound is None else min(secs, self.bound)
 
 
-@dataclass(frozen=True, slots=True)
-class Breaker:
+class Breaker(msgspec.Struct, frozen=True):
     """How many calls in a row got no answer; refuses until ``until`` (seconds of the clock)."""
 
     failures: int = 0
@@ -76,8 +76,7 @@ class Breaker:
 CLOSED = Breaker()
 
 
-@dataclass(frozen=True, slots=True)
-class GuardedCall:
+class GuardedCall(msgspec.Struct, frozen=True):
     """What is called, within how many seconds, and the way back to the client behind it; the time
     during which the client is asked does not count. ``safe``: it may be done twice."""
 

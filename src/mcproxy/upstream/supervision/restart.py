@@ -10,8 +10,10 @@ can be known of it, and worth more than a guess.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from mcproxy.shortage import SCARCE_SECS, lacking
 from mcproxy.types import Cause
@@ -29,8 +31,7 @@ _CAUSES: Sequence[tuple[type[OSError], Cause]] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RestartPolicy:
+class RestartPolicy(msgspec.Struct, frozen=True):
     """Seconds before the first, second … restart in a row; ``endless`` repeats the last one.
 
     ``on_demand``: it is started again when it is called, and only then.
@@ -46,31 +47,27 @@ REMOTE = RestartPolicy((1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0), endless=True)
 ON_DEMAND = RestartPolicy((), on_demand=True)
 
 
-@dataclass(frozen=True, slots=True)
-class RestartState:
+class RestartState(msgspec.Struct, frozen=True):
     """How many restarts in a row there were, and how many in all."""
 
     in_a_row: int = 0
     total: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Restart:
+class Restart(msgspec.Struct, frozen=True):
     """Start again after ``delay`` seconds."""
 
     delay: float
     state: RestartState
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUp:
+class GiveUp(msgspec.Struct, frozen=True):
     """Leave the server down until somebody asks for it."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
+class Rest(msgspec.Struct, frozen=True):
     """Start again when somebody calls."""
 
 

@@ -13,8 +13,10 @@ for a processor, so after a while it no longer counts.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from mcproxy.config.model import Affinity
 from mcproxy.types import Cause, Change, JsonObject
@@ -26,8 +28,7 @@ from mcproxy.upstream.supervision.tool_cache import Memory
 from mcproxy.wire.message import Notification
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessLimits:
+class ProcessLimits(msgspec.Struct, frozen=True):
     """Limits of one process: MiB of it and all that it started, its age, the time since its last
     call; None: no limit."""
 
@@ -36,8 +37,7 @@ class ProcessLimits:
     idle_secs: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(msgspec.Struct, frozen=True):
     """How a process is: the same three, and the calls under way."""
 
     memory_mb: float
@@ -46,8 +46,7 @@ class Condition:
     calls: int
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(msgspec.Struct, frozen=True):
     """End it at once."""
 
     reason: str
@@ -139,16 +138,14 @@ Connect: TypeAlias = Callable[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Connector:
+class Connector(msgspec.Struct, frozen=True):
     """How a server is reached, and how often that is tried."""
 
     connect: Connect
     policy: RestartPolicy = CHILD
 
 
-@dataclass(frozen=True, slots=True)
-class Sharing:
+class Sharing(msgspec.Struct, frozen=True):
     """Who shares an instance of a server; how many there are at a time, at most, beside the one
     that tells the tools; for how many seconds one may be unused."""
 
@@ -157,8 +154,7 @@ class Sharing:
     idle_secs: float = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
+class ServerLimits(msgspec.Struct, frozen=True):
     """What a configuration says of a server that holds without starting it anew.
 
     ``start_secs``: for the handshake. ``dwell_secs``: between that and the reading of its tools.
@@ -168,7 +164,7 @@ class ServerLimits:
     description: str = ""
     start_secs: float = 60.0
     dwell_secs: float = 0.0
-    upkeep: ProcessLimits = field(default_factory=ProcessLimits)
+    upkeep: ProcessLimits = msgspec.field(default_factory=ProcessLimits)
     sharing: Sharing = Sharing()
 
     def of_instance(self) -> "ServerLimits":
@@ -177,8 +173,7 @@ class ServerLimits:
         return replace(self, upkeep=upkeep)
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(msgspec.Struct, frozen=True):
     """Who hears of changes of a server's state or tools (``on_change``) and, with its name, of
     what else it tells (``on_event``); turns to start; its memory; the extensions that it is offered
     when it starts, with their settings."""
@@ -187,4 +182,4 @@ class Surroundings:
     on_event: Callable[[str, Notification], None]
     turns: StartSlots
     memory: Memory
-    extensions: Mapping[str, JsonObject] = field(default_factory=dict)
+    extensions: Mapping[str, JsonObject] = msgspec.field(default_factory=dict)

@@ -7,7 +7,7 @@ loop over a written list. What has two meanings, or one that only a run can tell
 import ast
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, replace  # noqa: TID251
 from typing import TypeAlias
 
 from mcproxy.sandbox.jail.script.api import OFFERED

@@ -143,7 +143,7 @@ class _Conversion:
         if isinstance(value, Iterable) and isinstance(value, _LISTED):
             return self._noted([self.convert(item) for item in value], _kind(value, "list"))
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            names = [field.name for field in dataclasses.fields(value)]
+            names = [field.name for field in dataclasses.fields(value)]  # noqa: TID251
             fields: dict[object, object] = {name: getattr(value, name, None) for name in names}
             return self._noted(self._object(fields), _kind(value, "dict"))
         return self._scalar(value)
