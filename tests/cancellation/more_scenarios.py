@@ -5,9 +5,11 @@ import json
 import os
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from dataclasses import replace  # noqa: TID251  of what hides a field
 from pathlib import Path
+
+import pytest
 
 from mcproxy import serve
 from mcproxy.config.load import Loaded, load_document
@@ -21,12 +23,14 @@ from mcproxy.sandbox.installer import Installer
 from mcproxy.sandbox.packages import Packages, PackagesUnavailable
 from mcproxy.store.interface import StoreBounds
 from mcproxy.store.local_store import LocalStore
+from mcproxy.store.shared_store import SharedStore
 from mcproxy.types import Json, JsonObject, ServerView, Tool, ToolRef, ToolResult
 from tests.cancellation.driver import Part
 from tests.cancellation.scenarios import LOOK_SECS, READY_SECS, fleet
 from tests.frontends.serving import Served, request, script, serving
 from tests.frontends.test_stateless import META, headers
 from tests.frontends.test_tasks import TaskClient
+from tests.shared_state import COMMAND, state_server
 from tests.upstream.fleets import BEHIND, Watched, server
 
 _TOOL = Tool(ToolRef("x", "t"), {"name": "t"})
@@ -93,6 +97,36 @@ def ledger() -> AbstractAsyncContextManager[Part]:
                     await accepted.wait()
 
             yield Part(made.run, use)
+
+    return scenario()
+
+
+def shared() -> AbstractAsyncContextManager[Part]:
+    """Values are kept in a store that gateways share, and read again."""
+    if COMMAND is None:
+        pytest.skip("no valkey-server and no redis-server is here")
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Part]:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            contextmanager(state_server)(Path(folder)) as server,
+        ):
+            store = SharedStore(server.url, "test", StoreBounds())
+            opened = asyncio.Event()
+
+            async def run() -> None:
+                async with store:
+                    opened.set()
+                    await asyncio.Event().wait()
+
+            async def use() -> None:
+                await opened.wait()
+                for value in (b"1", b"2"):
+                    await store.put("owner", "key", value, 60)
+                    assert await store.get("owner", "key") == value
+
+            yield Part(run, use)
 
     return scenario()
 

@@ -61,6 +61,8 @@ TARGETS: list[tuple[Scenario, str]] = [
     (more_scenarios.tasked, "SuspendedCall._run"),
     (more_scenarios.awaited, "await_a_task"),
     (more_scenarios.awaited, "_ask_client"),
+    (more_scenarios.shared, "SharedStore._run"),
+    (more_scenarios.shared, "SharedStore._keep_purging"),
     (more_scenarios.relayed, "Relay._ask"),
     (more_scenarios.relayed, "Supervisor.answers"),
     (more_scenarios.packages, "Packages._install"),
@@ -78,13 +80,14 @@ TARGETS: list[tuple[Scenario, str]] = [
 
 # What such a task runs, by the place that begins it; the names in ``BRIEF`` are not driven.
 SITES: dict[str, tuple[str, ...]] = {
-    "app.py App running": (
+    "app.py App _running_on_stores": (
         *("Fleet.run", "Verifier.run", "StubWriter.run", "Learning.run"),
         *("Live.run", "Reloader.run", "Activity.run", "DefinitionLedger.run"),
     ),
     "cancellation.py begin": ("create_subprocess_exec", "connect_read_pipe"),
     "cancellation.py finish": ("finish",),
     "frontends/http_connection.py HttpConnection _begin": ("HttpRequest.run",),
+    "frontends/peers.py _Relayed __call__": ("_Relayed._write", "disconnected"),
     "frontends/plain.py answer_batch": ("answer_batch.<locals>.work",),
     "frontends/responses.py while_connected": ("_raise_when_gone",),
     "frontends/responses.py EventStream __call__": (
@@ -94,7 +97,9 @@ SITES: dict[str, tuple[str, ...]] = {
     ),
     "frontends/sessions.py Sessions running": ("Sessions._keep_sweeping",),
     "frontends/sessions.py Sessions _run": ("_answer_request",),
+    "frontends/shared_routing.py SharedSite running": ("SharedSessions.run",),
     "frontends/stdio.py _serve": ("_Output.write_all", "_Output.fail_when_lost"),
+    "gateway/extensions/skills.py _Skills _having": ("_Skills._having.<locals>.has",),
     "gateway/server_requests.py items": ("of",),
     "gateway/suspended_call.py SuspendedCall start": ("SuspendedCall._run",),
     "manifest/live.py Live run": ("Live._answer_bursts",),
@@ -113,6 +118,10 @@ SITES: dict[str, tuple[str, ...]] = {
     "sandbox/worker_slot.py WorkerSlot attended": ("WorkerSlot._watch", "Egress.serve_dials"),
     "serve.py serve_http": ("Connections.run",),
     "serve.py serve_stdio": ("serve", "StopSignal.wait"),
+    "store/shared_store.py SharedStore __aenter__": (
+        "SharedStore._run",
+        "SharedStore._keep_purging",
+    ),
     "trial.py _running": ("Fleet.run",),
     "upstream/fleet.py Fleet check": ("Supervisor.answers",),
     "upstream/supervisor_tasks.py SupervisorTasks begin": ("Supervisor.run", "_run_until"),
@@ -137,6 +146,9 @@ BRIEF: dict[str, str] = {
     "finish": "bounds the work that it runs itself; its own tests cancel it",
     "_raise_when_gone": "waits for one event of its request, holds nothing",
     "Event.wait": "waits for one event of its stream, holds nothing",
+    "_Relayed._write": "hands on what one request is answered with, and ends with it",
+    "SharedSessions.run": "waits, and asks the store, which is driven",
+    "_Skills._having.<locals>.has": "asks one server, bounded by it",
     "of": "one list of a server, bounded by it",
     "_answer": "a command for a person",
     "Authority.run": "needs an issuer; waits and asks, holds nothing",
