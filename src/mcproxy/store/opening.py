@@ -74,7 +74,7 @@ class Stores(msgspec.Struct, frozen=True):
     kept: OpenedStore
     decisions: OpenedStore
     shared: SharedStores | None = None
-    secret: Secret = field(default_factory=Secret)
+    secret: Secret = msgspec.field(default_factory=Secret)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
