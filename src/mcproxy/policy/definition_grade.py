@@ -2,7 +2,8 @@
 
 ``harmless``: spelling, white space, or shorter. ``dangerous``: it instructs the model or hides from
 the user, has characters that hide, takes a name that stands for another server's tool, asks for
-secrets or files by a new parameter, or is not any more what it was annotated to be. ``notable``:
+secrets or files by a new parameter, or is not any more what it was annotated to be. Words that were
+added later are read more strictly (``changed_words``). ``notable``:
 all else. Only what is new counts: a server's words that a person has accepted do not count again.
 """
 
@@ -13,6 +14,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from mcproxy.foreign_text import imitated
+from mcproxy.policy import changed_words
 from mcproxy.policy.instructing import foreign, reasons, sentences
 from mcproxy.types import Json
 
@@ -59,6 +61,8 @@ def grade(
     if before is not None and _is_in_another_language(before, text):
         found["has words in another language than before"] = None
     found |= dict.fromkeys(reasons(text))
+    if before is not None:
+        found |= dict.fromkeys(sign for one in sentences(text) for sign in changed_words.signs(one))
     if found:
         return Grade("dangerous", tuple(found))
     if before is not None and _is_harmless(before, after):
@@ -111,7 +115,8 @@ def _of_parameters(before: Definition, after: Definition) -> Iterator[str]:
     was, now = (_parameters(each) for each in (before, after))
     for name in now.keys() - was.keys():
         plain = _HUMP.sub("_", name).lower().replace("-", "_")
-        if _SECRET.search(plain):
+        about = " ".join(_texts(_object(now[name])))
+        if _SECRET.search(plain) or changed_words.asks_for_secrets(about):
             yield "has a new parameter that asks for a secret"
         if _FILE.search(plain) or _LOCAL.search(plain):
             yield "has a new parameter that asks for a file"

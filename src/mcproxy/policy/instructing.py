@@ -20,7 +20,8 @@ _WITH_DIGITS = re.compile(r"\b(?=\w*[a-z])(?=\w*\d)\w+")
 _LIKE_LETTERS = str.maketrans("01345", "oieas")
 _WORD = re.compile(r"\w+")
 _FOREIGN_WORDS = 3  # a name or two ("São Paulo") are no sentence
-_FOREIGN_CHARS = 16  # of a language that has no spaces
+_FOREIGN_CHARS = 8  # of a language that has no spaces
+_LAST_LATIN = 0x24F  # of the blocks that European languages take their letters from
 
 
 def _words(text: str) -> str:
@@ -280,7 +281,8 @@ def foreign(piece: str) -> bool:
         return False
     words = _WORD.findall(piece)
     odd = [word for word in words if not word.isascii() and _has_letters(word)]
-    return len(odd) >= _FOREIGN_WORDS or sum(map(len, odd)) >= _FOREIGN_CHARS
+    not_latin = sum(ord(letter) > _LAST_LATIN and letter.isalpha() for letter in piece)
+    return len(odd) >= _FOREIGN_WORDS or not_latin >= _FOREIGN_CHARS
 
 
 def _has_letters(word: str) -> bool:
