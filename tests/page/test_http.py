@@ -303,8 +303,14 @@ def test_what_is_held_is_accepted_on_the_page(opened: Running) -> None:
     held = re.findall(r'data-held="([^"]+)"', page)
     assert "markup.backwards" in held
     assert "\u202e" not in page
-    number = {"csrf_token": csrf(page), "name": "backwards"}
-    assert opened.http.post("/ui/trust/markup", data=number).status_code == 303
+    entry = page[page.index('data-held="markup.backwards"') :]
+    action = re.search(r'action="(/ui/trust/[^"]+)"', entry)
+    assert action
+    form = {"csrf_token": csrf(page), "source": "markup", "name": "backwards"}
+    old = opened.http.post("/ui/trust/0", data=form)  # not what was shown
+    assert old.status_code == 303
+    assert 'data-held="markup.backwards"' in opened.http.get("/").text
+    assert opened.http.post(action[1], data=form).status_code == 303
     until = time.monotonic() + BOUND_SECS
     while True:
         said = opened.run("api.server('markup').backwards()")

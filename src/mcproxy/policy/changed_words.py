@@ -65,7 +65,7 @@ _SENT = re.compile(
 _OTHERS = re.compile(
     r"\b(?:other|another|any|every|all|each|previous|earlier|subsequent|following|next) "
     r"(?:\w+ ){0,2}?(?:tools?|servers?|calls?|instructions?|rules)\b|"
-    r"\b(?:every|each|all) (?:\w+ )?(?:e-?mails?|messages?|commits?)\b"
+    r"\b(?:every|each|all) (?:\w+ )?(?:(?:e-?)?mails?|messages?|commits?)\b"
 )
 _ALONE = re.compile(
     _one_of(
