@@ -40,10 +40,10 @@ async def connect(
     from mcproxy.upstream.remote.endpoint import opened  # noqa: PLC0415
 
     session = ServerSession(name, wake)
-    api = ApiServer(name, server)
-    target = await api.load()
+    served = ApiServer(name, server)
+    target = await served.load()
     async with opened(target) as remote, running_tasks(name) as tasks:
-        channel = _Channel(api, remote, tasks)
+        channel = _Channel(served, remote, tasks)
         peer = Peer(
             channel.post,
             _room,
@@ -53,7 +53,7 @@ async def connect(
         )
         channel.peer = peer
         session.attach(peer)
-        tasks.start(_follow(api, peer, session))
+        tasks.start(_follow(served, peer, session))
         try:
             yield session, NoProcess()
         finally:
@@ -64,11 +64,11 @@ async def _room() -> None:
     """Each request is a task of its own: there is nothing to wait for."""
 
 
-async def _follow(api: "ApiServer", peer: Peer, session: ServerSession) -> None:
+async def _follow(served: "ApiServer", peer: Peer, session: ServerSession) -> None:
     """Tell of new descriptions, as a server tells of new tools."""
     try:
         while True:
-            await api.changed()
+            await served.changed()
             peer.receive(Notification(mcp.TOOLS_CHANGED))
     except PeerClosed as error:
         peer.close(error.reason, error.cause)
