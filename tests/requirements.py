@@ -342,6 +342,10 @@ REQUIREMENTS: dict[str, str] = {
     "state.fails_closed": "without its shared store a gateway refuses what needs it, and goes on",
     "state.any_gateway": "any of the gateways that share a store serves any request of a session",
     "state.resumed_streams": "a stream is resumed at any of the gateways that share a store",
+    "state.affinity": (
+        "what a server keeps for a session follows it over gateways; where it is gone, a call is "
+        "told so"
+    ),
     "state.rolling": "a gateway that stops ends what runs; its sessions go on at the others",
     "preflight.check_only": "check_only reads a script and runs nothing",
     "execute.where": "a time-out tells the line where the script was, and its values so far",

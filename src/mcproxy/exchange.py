@@ -24,12 +24,14 @@ class Tenant(msgspec.Struct, frozen=True):
     """Whose state a server keeps apart from that of others: one caller's, in one namespace, until
     ``ended`` is set, which is when the client's session or, without one, the request has ended.
 
-    Equal ones share their state; two of different sessions or requests are never equal.
+    Equal ones share their state; two of different sessions or requests are never equal. ``moved``:
+    the session was at another gateway before, and what servers kept for it is gone.
     """
 
     ended: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     caller: str = ""
     namespace: str = ""
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -38,12 +40,18 @@ class ClientSession:
 
     ``notify`` sends a notification that belongs to no request, and never waits. ``ended`` is set by
     the transport when the connection is over. ``id`` is the same wherever the session goes on, and
-    empty where it ends with this process.
+    empty where it ends with this process; ``moved``: it was at another gateway before.
     """
 
     notify: Callable[[str, JsonObject], None]
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     id: str = field(default="", repr=False)
+    moved: bool = False
+
+    @property
+    def tenant(self) -> Tenant:
+        """Whose state servers keep for it; caller and namespace are those of each request."""
+        return Tenant(self.ended, moved=self.moved)
 
 
 class Negotiated(msgspec.Struct, frozen=True):

@@ -159,6 +159,8 @@ async def serve_http(
         with announced(state, url_of(host, port), loaded.source, mcproxy.__version__):
             log.info("listening on http://%s:%d", named, port)
             await stop.wait()
+        if shared:  # a balancer tries another gateway then, and not after a reply of 503
+            connections.accept_no_more()
         page.viewings.close()
         await app.gate.drain()
         sessions.close()

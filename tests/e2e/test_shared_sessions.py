@@ -3,6 +3,7 @@ began at one goes on at the other, also where the one is killed."""
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import pytest
 
 from mcproxy import mcp
 from mcproxy.types import JsonObject
-from tests.e2e.gateways import PATIENT, STOP_SECS, Running, echo, gateway
+from tests.e2e.gateways import LOOK_SECS, NO_TLS, PATIENT, STOP_SECS, Running, echo, gateway
 from tests.shared_state import NEEDED, StateServer, state_server
 
 pytestmark = NEEDED
@@ -36,8 +37,8 @@ def configuration(store: StateServer) -> JsonObject:
         for name in ("ann", "bob")
     ]
     return {
-        "servers": {"echo": echo()},
-        "namespaces": {"public": {"servers": ["echo"], "mode": "both"}, "asked": ASKED},
+        "servers": {"echo": echo(), "keeper": {**echo(), "affinity": "client"}},
+        "namespaces": {"public": {"servers": ["echo", "keeper"], "mode": "both"}, "asked": ASKED},
         "auth": {"tokens": [*tokens]},
         "state": {"url": store.url},
         "manifests": PATIENT,
@@ -174,6 +175,26 @@ def test_a_session_outlives_its_gateway(both: tuple[Running, Running]) -> None:
     assert "a session of another gateway goes on here" in two.logged.text
 
 
+@pytest.mark.requirement("state.affinity")
+def test_what_a_server_keeps_for_a_session_follows_it_and_ends_with_its_gateway(
+    both: tuple[Running, Running],
+) -> None:
+    """A call without that state is refused once, so that nobody goes on as if it were there."""
+    one, two = both
+    client = Handshake()
+    client.begin(one)
+    code = "try:\n    r = api.server('keeper').counter()['count']\nexcept ToolError as e:\n    "
+    code += "r = [e.code, e.retryable]\nr"
+
+    def counted(at: Running) -> Any:
+        return client.call(at, "execute", code=code)["result"]["structuredContent"]["result"]
+
+    assert [counted(at) for at in (one, two, two, one)] == [1, 2, 3, 4]
+    kill(one)
+    assert counted(two) == ["server_down", True]
+    assert [counted(two), counted(two)] == [1, 2]
+
+
 @pytest.mark.requirement("state.any_gateway")
 def test_a_session_is_its_callers_at_every_gateway(both: tuple[Running, Running]) -> None:
     one, two = both
@@ -298,6 +319,22 @@ def test_a_stateless_call_goes_on_at_any_gateway(both: tuple[Running, Running]) 
     assert "requestState is not valid" in gone["error"]["message"]
 
 
+def refused_at(running: Running) -> None:
+    """Return once it takes no connections, which a balancer gives to another gateway; bounded.
+    Until then nobody is told that it stops, which a balancer would pass on."""
+    until = time.monotonic() + STOP_SECS
+    while time.monotonic() < until:
+        try:
+            with httpx.Client(trust_env=False, verify=NO_TLS) as new:
+                ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+                told = new.post(running.http.base_url.join("/message"), json=ping)
+                assert told.status_code == 200, told.text
+        except httpx.ConnectError:
+            return
+        time.sleep(LOOK_SECS)
+    raise AssertionError("it still takes connections")
+
+
 @pytest.mark.requirement("state.rolling")
 def test_what_runs_ends_and_the_session_goes_on_when_a_gateway_stops(
     both: tuple[Running, Running],
@@ -305,9 +342,10 @@ def test_what_runs_ends_and_the_session_goes_on_when_a_gateway_stops(
     one, two = both
     client = Handshake()
     client.begin(one)
-    with client.calling(two, "echo__sleep", secs=2) as events:
+    with client.calling(two, "echo__sleep", secs=4) as events:
         assert events.next()["method"] == mcp.PROGRESS
         one.process.send_signal(signal.SIGTERM)
+        refused_at(one)
         replies = [message for message in events.rest() if "id" in message]
         assert "result" in replies[0]
     assert client.post(two, {"id": 1, "method": "ping"}).json()["result"] == {}

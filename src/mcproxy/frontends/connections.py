@@ -138,11 +138,15 @@ class Connections:
         """A client has read what was written, or is gone."""
         self._unread.discard(connection)
 
+    def accept_no_more(self) -> None:
+        """Refuse new connections; those that there are go on."""
+        if self._server:
+            self._server.close()
+
     async def close(self, secs: float) -> None:
         """Take no new connections, and let each go once it has its answer and has read it; those
         that have not within so many seconds are ended."""
-        if self._server:
-            self._server.close()
+        self.accept_no_more()
         for connection in list(self._open):
             connection.close()
         with suppress(TimeoutError):

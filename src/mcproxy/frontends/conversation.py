@@ -87,7 +87,8 @@ class Account(msgspec.Struct, frozen=True):
 class Conversation:
     """One client's requests under way. ``run`` makes a task of each, and owns it.
 
-    ``home`` carries what belongs to no request; without it, that is lost. ``session`` is its id.
+    ``home`` carries what belongs to no request; without it, that is lost. ``session`` is that of
+    ``session_on`` this home; without one the requests belong to none.
     """
 
     def __init__(
@@ -97,14 +98,14 @@ class Conversation:
         run: Run,
         account: Account,
         home: Stream | None = None,
-        session: str = "",
+        session: ClientSession | None = None,
     ) -> None:
         self._account = account
         self._gateway = gateway
         self._gate = gate
         self._run = run
         self.home = home or Stream()
-        self._session = ClientSession(_notify(home), id=session) if home else None
+        self._session = session
         self._asking = Asking()
         self._capabilities: JsonObject = {}
         self._client = ""
@@ -216,6 +217,11 @@ async def _answer_request(request: Request, work: Work, way: ReplyTo) -> None:
         error = RpcError(RpcError.INTERNAL_ERROR, "internal error; the log has the details")
         reply = Failure(request.id, error)
     way.reply(reply)
+
+
+def session_on(home: Stream, id_: str = "", *, moved: bool = False) -> ClientSession:
+    """The session of a client that is told on ``home`` what belongs to no request."""
+    return ClientSession(_notify(home), id=id_, moved=moved)
 
 
 def _notify(stream: Stream) -> Callable[[str, JsonObject], None]:

@@ -22,7 +22,8 @@ import msgspec
 from msgspec.structs import replace
 
 from mcproxy.errors import McproxyError
-from mcproxy.frontends.conversation import Account, Conversation, ReplyTo
+from mcproxy.exchange import ClientSession
+from mcproxy.frontends.conversation import Account, Conversation, ReplyTo, session_on
 from mcproxy.frontends.responses import HEARTBEAT_SECS, Answer
 from mcproxy.frontends.stream import BACKLOG_BYTES, Backlog, Event, Stream
 from mcproxy.gateway.core import Gateway
@@ -233,7 +234,7 @@ class Sessions:
             end()
 
     def conversation(
-        self, owner: str, home: Stream | None = None, session: str = ""
+        self, owner: str, home: Stream | None = None, session: ClientSession | None = None
     ) -> Conversation:
         """A conversation whose tasks belong here; without a session it ends with its request.
         ``owner``: whose share its requests take."""
@@ -263,7 +264,8 @@ class Sessions:
         name = self._gateway.identify(source)
         id_ = id_ or secrets.token_urlsafe(24)
         new_stream = partial(self.stream, share)
-        conversation = self.conversation(share, new_stream(HOME), id_)
+        home = new_stream(HOME)
+        conversation = self.conversation(share, home, session_on(home, id_, moved=turn > 0))
         whose = Whose(kind, replace(source, admitted=None), name, share)
         session = Session(id_, whose, conversation, new_stream, turn)
         session.last_use = self._now()

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from mcproxy import mcp
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession
-from mcproxy.frontends.conversation import Account, Conversation, ReplyTo
+from mcproxy.frontends.conversation import Account, Conversation, ReplyTo, session_on
 from mcproxy.frontends.stream import QUEUED_BYTES, Stream
 from mcproxy.gateway.core import Gateway
 from mcproxy.gateway.listen import listen
@@ -62,7 +62,9 @@ async def _serve(gateway: Gateway, gate: Gate, chunks: AsyncIterator[bytes], wri
         async with asyncio.TaskGroup() as tasks:
             account = Account.of_the_only_client()
             run = tasks.create_task
-            conversation = Conversation(gateway, gate, run, account, output.stream)
+            conversation = Conversation(
+                gateway, gate, run, account, output.stream, session_on(output.stream)
+            )
             client = _Client(gateway, conversation)
             await _read(chunks, client, output)
             await asyncio.sleep(0)  # what came last has begun by then

@@ -211,7 +211,7 @@ class Clients:
             heard = mcp.LOG_LEVELS[mcp.LOG_LEVELS.index(level) if level else 0 :]
         notify = _heard(given, heard)
         # Without a session, state is kept for this request only.
-        tenant = Tenant(given.session.ended) if given.session else Tenant()
+        tenant = given.session.tenant if given.session else Tenant()
         return replace(
             given,
             notify=notify,
@@ -235,7 +235,7 @@ class Clients:
 
 def listener(session: ClientSession) -> Exchange:
     """The exchange of a client that only listens."""
-    return Exchange(drop, _refuse, session, tenant=Tenant(session.ended))
+    return Exchange(drop, _refuse, session, tenant=session.tenant)
 
 
 def can_be_told(exchange: Exchange) -> bool:

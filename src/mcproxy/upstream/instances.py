@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
+from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
 
@@ -73,6 +74,8 @@ class Instances:
         self._of: dict[Tenant, Supervisor] = {}
         self._changed = asyncio.Event()
         self._closed = False
+        # The namespaces in which a session that was moved here was told so, by what ends it.
+        self._told: WeakKeyDictionary[asyncio.Event, set[str]] = WeakKeyDictionary()
 
     def up(self) -> Sequence[ServerHealth]:
         """How the instances are that have a process, or are about to have one."""
@@ -133,10 +136,24 @@ class Instances:
         """The tenant's instance, or one for this call alone."""
         this_call = Tenant()
         whose = this_call if self._terms.sharing.affinity == "call" else tenant
+        if whose.moved:
+            self._tell_moved(ref, whose)
         try:
             yield (await self._granted(ref, whose)).calls
         finally:
             this_call.ended.set()
+
+    def _tell_moved(self, ref: ToolRef, tenant: Tenant) -> None:
+        """Refuse the first call of a session whose state is gone, so that nobody goes on as if it
+        were there. Raises ServerDown."""
+        told = self._told.setdefault(tenant.ended, set())
+        if tenant.namespace not in told:
+            told.add(tenant.namespace)
+            text = (
+                "the gateway that had this session is gone, and with it what the server kept for "
+                "it; call again to begin anew"
+            )
+            raise ServerDown(ref, text, how="has lost its state")
 
     async def _granted(self, ref: ToolRef, tenant: Tenant) -> Supervisor:
         """The tenant's instance, which is to be called at once: that is what keeps its place."""
