@@ -10,7 +10,7 @@ import importlib
 import sys
 
 NAMES = ("gateway", "search", "intents", "execute", "reload", "trace", "replies")
-SLOW = ("ablation",)
+SLOW = ("ablation", "scale")
 RESULTS = ("measure", "results")
 
 

@@ -50,6 +50,12 @@ class Session:
         self.welcome = result(body)
         await self.exchange(self._post({"jsonrpc": "2.0", "method": "notifications/initialized"}))
 
+    async def through(self, port: int) -> "Session":
+        """The same session, on a connection of its own to another port."""
+        other = Session(*await asyncio.open_connection(HOST, port, limit=READ_BYTES), self._path)
+        other._headers = self._headers
+        return other
+
     def prepared(self, method: str, params: JsonObject) -> bytes:
         """A request as bytes, to be sent any number of times."""
         return self._post({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})

@@ -346,6 +346,10 @@ REQUIREMENTS: dict[str, str] = {
         "what a server keeps for a session follows it over gateways; where it is gone, a call is "
         "told so"
     ),
+    "state.balanced": (
+        "behind a balancer that knows no sessions, while gateways are killed and replaced and the "
+        "store is restarted, nothing acknowledged is lost, done twice, or beyond the rate limit"
+    ),
     "state.rolling": "a gateway that stops ends what runs; its sessions go on at the others",
     "preflight.check_only": "check_only reads a script and runs nothing",
     "execute.where": "a time-out tells the line where the script was, and its values so far",
@@ -734,6 +738,7 @@ REQUIREMENTS: dict[str, str] = {
     "deploy.unit": "systemd accepts the unit, and finds it well confined",
     "deploy.unit_runs": "systemd starts it, reloads it, has it back when killed, and stops it",
     "deploy.manifests": "the Kubernetes manifests are valid",
+    "deploy.replicas": "those of several gateways too, and the image has the client of their store",
     "deploy.seccomp": "the seccomp profile says why for each call that it adds",
     "deploy.dockerfile": "hadolint finds nothing in the Dockerfile",
 }

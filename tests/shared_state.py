@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+import psutil
 import pytest
 
 COMMAND = shutil.which("valkey-server") or shutil.which("redis-server")
@@ -24,6 +25,12 @@ class StateServer:
             self.port: int = probe.getsockname()[1]
         self.url = f"valkey://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def cpu_ms(self) -> float:
+        """What it has used since its start."""
+        assert self._process
+        return 1000 * sum(psutil.Process(self._process.pid).cpu_times()[:2])
 
     def start(self) -> Self:
         """Return when it answers."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,31 @@ def test_the_kubernetes_manifests_are_valid() -> None:
     told = checked(KUBERNETES_VALIDATE, "kubernetes-validate", "--strict", "deploy/kubernetes.yaml")
     for kind in ("configmap", "deployment", "service", "networkpolicy"):
         assert f"passed for resource {kind}/mcproxy" in told
+
+
+@pytest.mark.requirement("deploy.replicas")
+def test_the_manifests_of_replicas_are_valid(tmp_path: Path) -> None:
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("no kubectl, which puts them together")
+    built = tmp_path / "replicas.yaml"
+    built.write_text(
+        subprocess.run(
+            [kubectl, "kustomize", "deploy"], capture_output=True, text=True, check=True, cwd=ROOT
+        ).stdout
+    )
+    told = checked(KUBERNETES_VALIDATE, "kubernetes-validate", "--strict", str(built))
+    for each in (
+        *("configmap/mcproxy", "deployment/mcproxy", "poddisruptionbudget/mcproxy"),
+        *("statefulset/mcproxy-store", "service/mcproxy-store"),
+        *("networkpolicy/mcproxy", "networkpolicy/mcproxy-replicas", "networkpolicy/mcproxy-store"),
+    ):
+        assert f"passed for resource {each} " in told
+
+
+@pytest.mark.requirement("deploy.replicas")
+def test_the_image_has_the_client_of_the_store() -> None:
+    assert re.search(r"^valkey==", (ROOT / "deploy/requirements.txt").read_text(), re.MULTILINE)
 
 
 @pytest.mark.requirement("deploy.seccomp")
