@@ -245,9 +245,11 @@ def test_a_stream_goes_on_at_another_gateway(both: tuple[Running, Running]) -> N
 
 
 @pytest.mark.requirement("state.resumed_streams")
+@pytest.mark.parametrize("unkept", [0, 3])
 def test_who_comes_back_for_a_call_of_a_dead_gateway_is_told(
-    both: tuple[Running, Running],
+    both: tuple[Running, Running], unkept: int
 ) -> None:
+    """Also where the client has had more than the gateway had kept."""
     one, two = both
     client = Handshake()
     client.begin(one)
@@ -259,7 +261,8 @@ def test_who_comes_back_for_a_call_of_a_dead_gateway_is_told(
         kill(one)
         with pytest.raises(httpx.HTTPError):
             events.rest()
-    with client.listening(two, before) as more:
+    stream, _, number = before.rpartition("-")
+    with client.listening(two, f"{stream}-{int(number) + unkept}") as more:
         said = [message for message in more.rest() if "id" in message]
     assert "the gateway that answered this request has ended" in said[0]["error"]["message"]
 

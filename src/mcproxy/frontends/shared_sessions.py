@@ -210,7 +210,8 @@ class SharedSessions:
         name, _, number = last.partition("-")
         if not number.isdecimal() or len(number) > MAX_DIGITS:
             return None
-        if name == HOME:  # the gateway that died had sent more than it had kept
+        # The gateway that died may have sent more than it had kept: what is said now comes after.
+        if name == HOME:
             session.home.restore((), int(number))
             return session.home, int(number)
         kept = await self._events(session, name)
@@ -219,6 +220,7 @@ class SharedSessions:
         stream = session.restored(name, kept[1:])
         id_: wire.RequestId = msgspec.json.decode(kept[0].message, type=wire.RequestId)
         if not any(_answers(one.message, id_) for one in kept[1:]):
+            stream.restore((), int(number))
             stream.put(wire.encode(lost(id_)))
         stream.end()
         return stream, int(number)
