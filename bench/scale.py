@@ -215,17 +215,28 @@ def configuration(store: StateServer, folder: Path) -> JsonObject:
     }
 
 
-async def measured(plan: Plan, folder: Path) -> Seen:
-    """Do it all; ``folder`` is empty."""
+@asynccontextmanager
+async def sharing(folder: Path) -> AsyncIterator[tuple[StateServer, Sequence[Gateway]]]:
+    """A store, and two gateways that share it, until this is left; ``folder`` is empty."""
     store = StateServer(_made(folder / "store"))
-    await asyncio.to_thread(store.start)
     config = folder / "mcproxy.json"
     config.write_text(json.dumps(configuration(store, folder)), "utf-8")
     gateways = [Gateway(folder / name, config) for name in ("one", "two")]
-    account = Account()
-    killed = 0
     try:
+        await asyncio.to_thread(store.start)
         await asyncio.gather(*(each.start() for each in gateways))
+        yield store, gateways
+    finally:
+        try:
+            await asyncio.gather(*(each.end(kill=False) for each in gateways))
+        finally:
+            store.stop()
+
+
+async def measured(plan: Plan, folder: Path) -> Seen:
+    """Do it all; ``folder`` is empty."""
+    account = Account()
+    async with sharing(folder) as (store, gateways):
         ports = [each.port for each in gateways]
         async with balanced(_made(folder / "nginx"), ports) as port, _http(port) as http:
             begun = time.monotonic()
@@ -237,10 +248,6 @@ async def measured(plan: Plan, folder: Path) -> Seen:
                 killed = await _harm(plan, gateways, store)
                 over.set()
             secs = time.monotonic() - begun
-    finally:
-        for each in gateways:
-            await each.end(kill=False)
-        store.stop()
     ledger, limited = ((folder / name).read_text("utf-8").split() for name in ("ledger", "limited"))
     complained = [line for each in gateways for line in complaints(each.logged)]
     return Seen(account, ledger, limited, complained, secs, killed, plan.replaced - killed)
@@ -249,13 +256,8 @@ async def measured(plan: Plan, folder: Path) -> Seen:
 async def _harm(plan: Plan, gateways: Sequence[Gateway], store: StateServer) -> int:
     """Replace gateways in turns, every other one killed; the store's restarts lie between. How many
     were killed."""
-    restarts = dict(
-        zip(
-            (plan.replaced * (number + 1) // (len(plan.away_secs) + 1) for number in range(9)),
-            plan.away_secs,
-            strict=False,
-        )
-    )
+    parts = len(plan.away_secs) + 1
+    restarts = {plan.replaced * part // parts: secs for part, secs in enumerate(plan.away_secs, 1)}
     killed = 0
     for number in range(plan.replaced):
         await asyncio.sleep(plan.between_secs)
@@ -274,17 +276,11 @@ async def _harm(plan: Plan, gateways: Sequence[Gateway], store: StateServer) -> 
 
 async def costs(folder: Path, calls: int = CALLS) -> Table:
     """The CPU that a request costs, at the gateway that has its session and carried there."""
-    store = StateServer(_made(folder / "store"))
-    store.start()
-    config = folder / "mcproxy.json"
-    config.write_text(json.dumps(configuration(store, folder)), "utf-8")
-    gateways = [Gateway(folder / name, config) for name in ("one", "two")]
     rows: list[tuple[Cell, ...]] = []
-    try:
-        for each in gateways:
-            await each.start()
+    async with sharing(folder) as (store, gateways):
         here = await Place(gateways[0].port).connect()
         carried = await here.through(gateways[1].port)
+        all_three: Sequence[Gateway | StateServer] = (*gateways, store)
         kept = "api.stash['n'] = api.server('echo').add(a=1, b=2)"
         for name, request, times in (
             ("direct call", here.call("echo__add", {"a": 1, "b": 2}), calls),
@@ -292,20 +288,14 @@ async def costs(folder: Path, calls: int = CALLS) -> Table:
         ):
             for way, session in (("session is there", here), ("carried", carried)):
                 await session.exchange(request)
-                before = [each.cpu_ms for each in gateways], store.cpu_ms
+                before = [each.cpu_ms for each in all_three]
                 for _ in range(times):
                     await session.exchange(request)
-                used = [
-                    rounded((each.cpu_ms - was) / times)
-                    for each, was in zip(gateways, before[0], strict=True)
-                ]
-                rows.append((f"{name}, {way}", *used, rounded((store.cpu_ms - before[1]) / times)))
+                after = [each.cpu_ms for each in all_three]
+                used = [(now - was) / times for was, now in zip(before, after, strict=True)]
+                rows.append((f"{name}, {way}", *map(rounded, used)))
         here.close()
         carried.close()
-    finally:
-        for each in gateways:
-            await each.end(kill=False)
-        store.stop()
     columns = ("request", "gateway of the session", "the other gateway", "store")
     return Table("costs", "CPU of a request, ms", "measured", columns, tuple(rows))
 
