@@ -14,7 +14,7 @@ from pathlib import Path
 import coverage
 import pytest
 
-from mcproxy.sandbox import jail, zygote_process
+from mcproxy.sandbox import jail, zygote_launch
 
 FILES = sorted(map(str, Path(jail.__file__).parent.rglob("*.py")))
 HALF = 512  # above every line number; coverage.py names a way in or out by a negative one
@@ -64,7 +64,7 @@ def followed(measured: coverage.Coverage) -> Iterator[None]:
     with tempfile.NamedTemporaryFile() as marks, pytest.MonkeyPatch.context() as patch:
         marks.truncate(len(FILES) * SIDE**2)
         tracer = _TRACER.format(marks=marks.name, files=FILES, half=HALF, side=SIDE)
-        patch.setattr(zygote_process, "_BOOT", f"exec({tracer!r}); {zygote_process._BOOT}")
+        patch.setattr(zygote_launch, "_BOOT", f"exec({tracer!r}); {zygote_launch._BOOT}")
         yield
         measured.get_data().add_arcs(_arcs(Path(marks.name).read_bytes()))
 

@@ -431,6 +431,7 @@ REQUIREMENTS: dict[str, str] = {
     "sandbox.queue": "scripts beyond those that may run wait, bounded in number and time",
     "sandbox.profiles": "new limits apply at once; running scripts keep theirs",
     "sandbox.leaves-nothing": "no process of the sandbox survives, even if the gateway is killed",
+    "sandbox.ahead": "a zygote that imports before its walls are known serves, or is ended unused",
     "sandbox.none": "level none is noted in every result",
     "sandbox.min-level": "below min_level the gateway refuses to start, with the cure",
     "sandbox.report": "only what was probed is reported as enforced",

@@ -190,6 +190,7 @@ def _log_form(arguments: argparse.Namespace) -> LogForm:
 def _serve_logging(arguments: argparse.Namespace, stream: "Unblocked", form: LogForm) -> int:
     from mcproxy.config.state import state_directory
     from mcproxy.observe import log_files, logs
+    from mcproxy.sandbox.zygote_launch import ahead
 
     ends = _take_stdio() if arguments.stdio else None
     loaded = load_chosen(config_path(arguments))
@@ -203,10 +204,11 @@ def _serve_logging(arguments: argparse.Namespace, stream: "Unblocked", form: Log
             configure(redactor=redactor)
             files.mask(redactor)
 
-        if ends:
-            _serve_stdio(arguments, loaded, mask, ends)
-        else:
-            _serve_http(arguments, loaded, mask, stream)
+        with ahead() if loaded.config.sandbox.level != "none" else contextlib.nullcontext():
+            if ends:
+                _serve_stdio(arguments, loaded, mask, ends)
+            else:
+                _serve_http(arguments, loaded, mask, stream)
     return 0
 
 

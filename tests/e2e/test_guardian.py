@@ -143,3 +143,11 @@ def test_a_gateway_that_does_not_stop_is_killed(asked: int) -> None:
     assert process.returncode == 128 + signal.SIGKILL
     assert said == "mcproxy: not stopped after 0.2 s, killed\n"
     assert not own.is_running()
+
+
+@pytest.mark.requirement("sandbox.ahead")
+def test_without_walls_no_zygote_is_started(tmp_path: Path) -> None:
+    without: JsonObject = {"servers": {}, "sandbox": {"level": "none", "min_level": "none"}}
+    with gateway(tmp_path, without) as running:
+        (own,) = psutil.Process(running.process.pid).children()
+        assert own.children() == []

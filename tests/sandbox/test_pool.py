@@ -16,6 +16,7 @@ from mcproxy.errors import ConfigError, SandboxUnavailable
 from mcproxy.exchange import Exchange, drop
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile
+from mcproxy.sandbox.zygote_launch import ahead
 from mcproxy.types import (
     Capacity,
     Job,
@@ -357,3 +358,21 @@ def _is_alive(pid: int) -> bool:
     except OSError:
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.requirement("sandbox.ahead")
+async def test_the_first_zygote_may_be_there_before_its_walls() -> None:
+    with ahead():
+        (early,) = descendants()
+        async with pool_at("strict") as pool:
+            assert early in descendants()
+            assert (await run(pool, "result = 1")).value == 1
+        assert not descendants()
+
+
+@pytest.mark.requirement("sandbox.ahead")
+def test_a_zygote_that_nobody_needed_is_ended() -> None:
+    with contextlib.suppress(LookupError), ahead():
+        assert descendants()
+        raise LookupError
+    assert not descendants()

@@ -4,6 +4,7 @@ attempt, and a script is told so."""
 import asyncio
 import errno
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -70,14 +71,14 @@ async def test_no_attempt_of_a_zygote_is_counted() -> None:
 async def test_what_the_whole_machine_lacks_for_a_zygote_is_told(
     monkeypatch: pytest.MonkeyPatch, number: int, words: str
 ) -> None:
-    async def refused(*_: object, **__: object) -> None:
+    def refused(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
     async with pool_at("hardened", size=0) as pool:
         (lane,) = pool._lanes.values()
         await lane._end_life()
         with monkeypatch.context() as scarce:
-            scarce.setattr(asyncio, "create_subprocess_exec", refused)
+            scarce.setattr(subprocess, "Popen", refused)
             for _ in range(STARTS + 1):
                 outcome = await run(pool, "1")
                 assert outcome.error

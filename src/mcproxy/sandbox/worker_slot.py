@@ -26,7 +26,8 @@ from typing import Literal, Protocol
 import msgspec
 
 from mcproxy.sandbox.jail.walls import Walls
-from mcproxy.sandbox.zygote_process import EXIT_SECS, Exit, Worker
+from mcproxy.sandbox.zygote_launch import EXIT_SECS
+from mcproxy.sandbox.zygote_process import Exit, Worker
 
 LOOK_EVERY_SECS = 0.05  # at 1 GB/s a writer is 50 MB over before it is stopped
 MOST_ENTRIES = 1024  # files and folders; also what bounds the time of one look

@@ -13,30 +13,23 @@ import os
 import select
 import signal
 import socket
-import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from mcproxy.cancellation import begin, finish
+from mcproxy.cancellation import finish
 from mcproxy.sandbox.cgroup import MemoryGroup
 from mcproxy.sandbox.jail.walls import Own, Walls
-from mcproxy.shortage import lacking, need_descriptors
+from mcproxy.sandbox.zygote_launch import EXIT_SECS, Launched, launched
+from mcproxy.shortage import lacking
 
 START_SECS = 20.0  # importing the library on a busy machine
 SPAWN_SECS = 10.0  # a fork and the lock-down, 5 ms when idle
-EXIT_SECS = 2.0  # SIGKILL works at once; this bounds the report of it
 
-# What it imports forms no garbage; ``prepare`` turns the search for it on again.
-_BOOT = "import gc, sys; gc.disable(); library = sys.path[:]; sys.path.append(sys.argv[2]); " + (
-    "from mcproxy.sandbox.jail import zygote; zygote.main(int(sys.argv[1]), library)"
-)
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 _MOST_BYTES = 1 << 16
 _STDERR_BYTES = 4000
 _READY = b"R"
@@ -119,17 +112,16 @@ class Zygote:
 
     def __init__(
         self,
-        process: asyncio.subprocess.Process,
-        control: socket.socket,
+        launched: Launched,
         on_gone: Callable[[], None],
     ) -> None:
-        self._process, self._control, self._on_gone = process, control, on_gone
+        self._launched, self._control, self._on_gone = launched, launched.control, on_gone
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[ZygoteReady] = self._loop.create_future()
         self._asked: deque[asyncio.Future[Forked]] = deque()
         self._workers: dict[int, asyncio.Future[Exit | None]] = {}
         self.gone = asyncio.Event()
-        self._loop.add_reader(control, self._on_readable)
+        self._loop.add_reader(self._control, self._on_readable)
 
     @classmethod
     async def start(
@@ -138,15 +130,14 @@ class Zygote:
         """Start one, in ``group`` if that can be; raises ZygoteFailed with the step that this
         machine refused."""
         try:
-            ours, process = await _connected()
+            zygote = cls(launched(), on_gone)
         except OSError as error:
             raise ZygoteFailed.of(error) from error
-        zygote = cls(process, ours, on_gone)
         try:
             async with asyncio.timeout(START_SECS):
                 is_within = group is not None and await zygote._enter(group)
                 with contextlib.suppress(ConnectionError):  # it has died: what it sent tells more
-                    ours.send(walls.encode())
+                    zygote._control.send(walls.encode())
                 ready = await zygote._started
                 return zygote, replace(ready, cgroup=group.version if group and is_within else 0)
         except ZygoteFailed as error:
@@ -189,19 +180,14 @@ class Zygote:
 
     async def close(self) -> str:
         """End the zygote and, with it, every worker; wait for that. Gives its last words."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        self._launched.kill()
         self._lost()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(EXIT_SECS):
-                _, stderr = await self._process.communicate()
-                return f": {stderr[-_STDERR_BYTES:].decode(errors='replace')}" if stderr else ""
-        return ""
+        return await asyncio.to_thread(self._launched.last_words)
 
     async def _enter(self, group: MemoryGroup) -> bool:
         """Before its orders are sent: what it forks then is in the group too."""
         try:
-            await asyncio.to_thread(group.add, self._process.pid)
+            await asyncio.to_thread(group.add, self._launched.process.pid)
         except OSError:
             return False
         return True
@@ -290,43 +276,6 @@ class Zygote:
             exited.set_result(None)
         self._workers.clear()
         self._on_gone()
-
-
-async def _connected() -> tuple[socket.socket, asyncio.subprocess.Process]:
-    """A process, and our end of the line to it. Raises OSError."""
-    need_descriptors()
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.setblocking(False)
-    try:
-        with theirs:
-            return ours, await begin(_execute(theirs), _end, SPAWN_SECS)
-    except BaseException:
-        ours.close()
-        raise
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
-    await process.communicate()
-
-
-async def _execute(control: socket.socket) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", _BOOT),
-        *(str(control.fileno()), _PACKAGE_ROOT),
-        pass_fds=(control.fileno(),),
-        env=_environment(),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-
-
-def _environment() -> dict[str, str]:
-    """The zygote's whole environment. Numeric libraries must not start threads at import."""
-    single = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-    return {"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2", **dict.fromkeys(single, "1")}
 
 
 def _close_unclaimed(answer: asyncio.Future[Forked]) -> None:

@@ -57,8 +57,11 @@ def main(control_fd: int, library: Sequence[str]) -> NoReturn:
     """Run until the gateway goes. ``library``: the import path without the gateway's own code."""
     os.setsid()
     control = Control(control_fd)
-    order, _ = control.receive()
     sys.path[:] = library
+    preload.preload(preload.COMMON)  # the order may be a while in coming
+    order, _ = control.receive()
+    if not order:
+        os._exit(0)
     try:
         prepared, found = prepare(Walls.decode(order))
     except OSError as error:
