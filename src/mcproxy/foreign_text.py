@@ -13,7 +13,7 @@ written in tag characters.
 
 import re
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 # ECMA-48: control sequences, strings (OSC and the like) up to their end, other escapes. A string
@@ -39,7 +39,6 @@ _UNJOINED = (
     f"|(?<=[{_SYMBOLS}\ufe0f])\u200d(?![{_SYMBOLS}])|(?<![#*0-9{_SYMBOLS}])[\ufe0e\ufe0f]"
 )
 _SUSPECT = re.compile(f"[{_CONTROLS}{_HIDDEN}\u200c\u200d\ufe0e\ufe0f]")
-_BAD = re.compile(f"[{_CONTROLS}{_HIDDEN}]|{_UNJOINED}")
 _MARK: Final = "…"
 _NAMES = 1024  # short ones that are remembered
 
@@ -50,11 +49,17 @@ _LATIN_LIKE = str.maketrans(
 )
 
 
+@cache
+def _bad() -> re.Pattern[str]:
+    """Compiled at first use, as it takes milliseconds and few texts need it."""
+    return re.compile(f"[{_CONTROLS}{_HIDDEN}]|{_UNJOINED}")
+
+
 def clean(text: str) -> str:
     """The text without what acts or hides; its lines stay lines, ended by ``\\n``."""
     if not hides(text) and "\r" not in text:
         return text
-    return _BAD.sub("", _LINE_END.sub("\n", without_sequences(text)))
+    return _bad().sub("", _LINE_END.sub("\n", without_sequences(text)))
 
 
 def without_sequences(text: str) -> str:
@@ -69,7 +74,7 @@ def hides(text: str) -> bool:
             return False
         return not text.replace("\n", "").replace("\r", "").replace("\t", "").isprintable()
     text = text.replace("\r", "\n")
-    return _SUSPECT.search(text) is not None and _BAD.search(text) is not None
+    return _SUSPECT.search(text) is not None and _bad().search(text) is not None
 
 
 def one_line(text: str, most: int | None = None) -> str:
