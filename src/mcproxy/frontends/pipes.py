@@ -9,6 +9,7 @@ import contextlib
 import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import IO, Literal
 
 from mcproxy.cancellation import begin
 
@@ -39,7 +40,7 @@ async def reading(fd: int) -> AsyncIterator[AsyncIterator[bytes]]:
         return
     reader = asyncio.StreamReader()
     connecting = asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb", buffering=0)
+        lambda: asyncio.StreamReaderProtocol(reader), _end(fd, "rb")
     )
     transport, _ = await begin(connecting, _close, CONNECT_SECS)
     try:
@@ -65,9 +66,7 @@ async def writing(fd: int) -> AsyncIterator[Write]:
             os.close(fd)
         return
     loop = asyncio.get_running_loop()
-    connecting = loop.connect_write_pipe(
-        asyncio.streams.FlowControlMixin, os.fdopen(fd, "wb", buffering=0)
-    )
+    connecting = loop.connect_write_pipe(asyncio.streams.FlowControlMixin, _end(fd, "wb"))
     transport, protocol = await begin(connecting, _close, CONNECT_SECS)
     writer = asyncio.StreamWriter(transport, protocol, None, loop)
 
@@ -81,6 +80,14 @@ async def writing(fd: int) -> AsyncIterator[Write]:
         yield write
     finally:
         transport.close()
+
+
+def _end(fd: int, mode: Literal["rb", "wb"]) -> IO[bytes]:
+    """The descriptor as what the event loop takes. uvloop closes it by itself, then the file: were
+    that to close it too, it would close what another thread had opened under that number between.
+    """
+    by_file = isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop)
+    return os.fdopen(fd, mode, buffering=0, closefd=by_file)
 
 
 async def _close(connected: tuple[asyncio.BaseTransport, object]) -> None:
