@@ -18,7 +18,6 @@ from starlette.routing import Route
 from mcproxy.call_errors import StateUnavailable
 from mcproxy.frontends.request_auth import Site, caller, denied, foreign, recognise, stopping
 from mcproxy.frontends.responses import http_error, json, refusal
-from mcproxy.gateway.approval_records import STATES
 from mcproxy.page.parts import Console
 from mcproxy.policy.access import AccessDenied, operates
 
@@ -72,11 +71,9 @@ async def _calls(console: Console, request: Request) -> Response:
 
 
 async def _settle(console: Console, request: Request) -> Response:
-    said = STATES.get(request.path_params["said"])
-    record = await console.approvals.settle(request.path_params["id"], said) if said else None
+    record = await console.settle(request.path_params["id"], request.path_params["said"])
     if record is None:
         return http_error(request, HTTPException(404))
-    console.activity.touch()
     return json({"settled": msgspec.to_builtins(record)})
 
 
@@ -85,9 +82,7 @@ async def _definitions(console: Console, request: Request) -> Response:
 
 
 async def _accept(console: Console, request: Request) -> Response:
-    """Accept one, as it was shown; what waits by now, and is something else, still does."""
     asked = request.query_params
-    shown = {asked.get("name", ""): request.path_params["mark"]}
-    await console.ledger.accept(asked.get("source", ""), shown)
-    console.activity.touch()
+    mark = request.path_params["mark"]
+    await console.accept(asked.get("source", ""), asked.get("name", ""), mark)
     return json({})

@@ -13,7 +13,7 @@ from starlette.responses import Response
 import mcproxy
 from mcproxy.foreign_text import one_line
 from mcproxy.frontends.responses import http_error, json, unavailable
-from mcproxy.gateway.approval_records import ApprovalRecords
+from mcproxy.gateway.approval_records import STATES, ApprovalRecord, ApprovalRecords
 from mcproxy.gateway.definition_ledger import DefinitionLedger
 from mcproxy.gateway.snapshot import Snapshot
 from mcproxy.manifest.bounds import MAX_QUERY_CHARS
@@ -53,6 +53,21 @@ class Console(msgspec.Struct, frozen=True):
     approvals: ApprovalRecords
     ledger: DefinitionLedger
     returns: Returns
+
+    async def settle(self, id_: str, action: str) -> ApprovalRecord | None:
+        """Approve or refuse a call that waits (``action`` is a key of ``STATES``); None where none
+        waits so. Only an operator may: no token of an agent approves the agent's own calls."""
+        said = STATES.get(action)
+        record = await self.approvals.settle(id_, said) if said else None
+        if record is not None:
+            self.activity.touch()
+        return record
+
+    async def accept(self, source: str, name: str, shown: str) -> None:
+        """Accept a definition that is held, as it was ``shown_as``; one that is something else by
+        now still waits. Only an operator may."""
+        await self.ledger.accept(source, {name: shown})
+        self.activity.touch()
 
 
 class Look(msgspec.Struct, frozen=True):

@@ -82,22 +82,18 @@ class Page:
         return _back(request, "/")
 
     async def _settle(self, request: Request, viewer: Viewer, form: Form) -> Response:
-        """Approve or refuse a call that waits; for operators only, so that no token of an agent
-        approves the agent's own calls."""
-        said = STATES.get(request.path_params["said"])
-        if said is None or not viewer.operator:
+        """Approve or refuse a call that waits; for operators only."""
+        said = request.path_params["said"]
+        if said not in STATES or not viewer.operator:
             return http_error(request, HTTPException(404))
-        await self.console.approvals.settle(request.path_params["id"], said)
-        self.console.activity.touch()
+        await self.console.settle(request.path_params["id"], said)
         return _back(request, "/")
 
     async def _accept(self, request: Request, viewer: Viewer, form: Form) -> Response:
-        """Accept a definition that is held, as it was shown; for whom ``_settle`` is for."""
+        """Accept a definition that is held, as it was shown; for operators only."""
         if not viewer.operator or not {"source", "name"} <= form.keys():
             return http_error(request, HTTPException(404))
-        shown = {form["name"]: request.path_params["mark"]}
-        await self.console.ledger.accept(form["source"], shown)
-        self.console.activity.touch()
+        await self.console.accept(form["source"], form["name"], request.path_params["mark"])
         return _back(request, "/")
 
     async def _login(self, request: Request) -> Response:

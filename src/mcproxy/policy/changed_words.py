@@ -9,10 +9,12 @@ of somewhere to send things is worth a person's look, though a first definition 
 import re
 from collections.abc import Iterator
 
+from mcproxy.policy.instructing import one_of
+
 
 def _one_of(text: str) -> str:
-    """One of these words, which may be patterns; ``_`` stands for a space."""
-    return rf"\b(?:{'|'.join(text.split()).replace('_', ' ')})\b"
+    """One of these whole words."""
+    return rf"{one_of(text)}\b"
 
 
 _MODEL = re.compile(

@@ -8,7 +8,7 @@ all else. Only what is new counts: a server's words that a person has accepted d
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -58,11 +58,12 @@ def grade(
     if before is not None:
         found |= dict.fromkeys((*_of_annotations(before, after), *_of_parameters(before, after)))
     text = _new_text(before or {}, after)
-    if before is not None and _is_in_another_language(before, text):
+    new = sentences(text)
+    if before is not None and _is_in_another_language(before, new):
         found["has words in another language than before"] = None
     found |= dict.fromkeys(reasons(text))
     if before is not None:
-        found |= dict.fromkeys(sign for one in sentences(text) for sign in changed_words.signs(one))
+        found |= dict.fromkeys(sign for one in new for sign in changed_words.signs(one))
     if found:
         return Grade("dangerous", tuple(found))
     if before is not None and _is_harmless(before, after):
@@ -79,10 +80,10 @@ def _new_text(before: Definition, after: Definition) -> str:
     return "\n".join(piece for text in texts for piece in sentences(text) if piece not in known)
 
 
-def _is_in_another_language(before: Definition, text: str) -> bool:
-    """Texts of a language that nobody looks for here, or that whoever accepted the tool may not
+def _is_in_another_language(before: Definition, new: Sequence[str]) -> bool:
+    """Sentences of a language that nobody looks for here, or that whoever accepted the tool may not
     read."""
-    if not any(map(foreign, sentences(text))):
+    if not any(map(foreign, new)):
         return False
     return not any(foreign(piece) for was in _texts(before) for piece in sentences(was))
 

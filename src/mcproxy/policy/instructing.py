@@ -24,7 +24,7 @@ _FOREIGN_CHARS = 8  # of a language that has no spaces
 _LAST_LATIN = 0x24F  # of the blocks that European languages take their letters from
 
 
-def _words(text: str) -> str:
+def one_of(text: str) -> str:
     """One of these words, of languages that have spaces; ``*`` stands for an ending."""
     return rf"\b(?:{'|'.join(text.split()).replace('*', '[^ ]*').replace('_', ' ')})"
 
@@ -34,17 +34,17 @@ def _marks(text: str) -> str:
     return f"(?:{'|'.join(text.split())})"
 
 
-_IGNORE = _words(
+_IGNORE = one_of(
     "ignor* disregard* forget* override overlook vergiss* missacht* olvida* oubli* esque[cç]* "
     "dimentica* negeer* vergeet* zignoruj* игнорир* забудь* ігноруй* yok_say* görmezden* bortse* "
     "abaikan lupakan bỏ_qua αγνόησε* αγνοήστε* figyelmen_kívül void"
 )
-_ORDERS = _words(
+_ORDERS = one_of(
     "instruction* prompt* guideline* rules directive* told anweisung* instrucci* instruç* "
     "istruzion* instructies instrukcj* инструкци* інструкці* talimat* guardrail* restriction* "
     "instruktion* instruksi perintah hướng_dẫn οδηγί* pokyn* instrucțiun* utasítás*"
 )
-_OF_BEFORE = _words(
+_OF_BEFORE = one_of(
     "previous* prior above earlier preceding all any other your system safety before bisherig* "
     "vorherig* anterior* précédent* preceden* vorige poprzedn* предыдущ* попередн* önceki* todas* "
     "tidigare sebelumnya semua trước προηγούμεν* předchozí korábbi"
@@ -131,9 +131,9 @@ _SIGNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ),
         (
             "nobody no_one anyone nikomu niemand nadie personne nessuno никому",
-            _words("never not nie don't nicht no ne non не"),
-            _words("mention* tell* wspomina* mów* sag* erwähn* dig* parle* dire говор*"),
-            _words("nobody no_one anyone nikomu niemand* nadie personne nessuno никому"),
+            one_of("never not nie don't nicht no ne non не"),
+            one_of("mention* tell* wspomina* mów* sag* erwähn* dig* parle* dire говор*"),
+            one_of("nobody no_one anyone nikomu niemand* nadie personne nessuno никому"),
         ),
         ("hide conceal", r"\b(?:hide|conceal)\b", r"\bfrom the (?:user|human)\b"),
         ("keep_", r"\bkeep (?:this|it|that)\b", r"\b(?:secret|confidential|hidden)\b"),
@@ -142,34 +142,34 @@ _SIGNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
             "secretly silently covertly discreetly",
             rf"\b(?:secretly|silently|covertly|discreetly)\s+(?:\w+\s+){{0,2}}?{_TAKE}",
         ),
-        ("nutzer anwender", _words("nicht* niemals ohne"), _words("erwähn* sag* mitteil* zeig*")),
-        ("utilisateur", r"\b(?:n'|ne )", _words("parle* dis* dit* informe* montr*")),
+        ("nutzer anwender", one_of("nicht* niemals ohne"), one_of("erwähn* sag* mitteil* zeig*")),
+        ("utilisateur", r"\b(?:n'|ne )", one_of("parle* dis* dit* informe* montr*")),
         (
             "usuario usuário",
-            _words("no não nunca jamás sin sem"),
-            _words("dig* inform* mencion* cont*"),
+            one_of("no não nunca jamás sin sem"),
+            one_of("dig* inform* mencion* cont*"),
         ),
-        ("utente", _words("non senza"), _words("dir* dic* inform* mostr* menzion*")),
-        ("gebruiker", _words("niet nooit zonder"), _words("vertel* zeg* meld* toon*")),
+        ("utente", one_of("non senza"), one_of("dir* dic* inform* mostr* menzion*")),
+        ("gebruiker", one_of("niet nooit zonder"), one_of("vertel* zeg* meld* toon*")),
         (
             "пользовател користувач",
-            _words("не ни без ні"),
-            _words("сообщ* говор* показ* кажи*"),
+            one_of("не ни без ні"),
+            one_of("сообщ* говор* показ* кажи*"),
         ),
-        ("użytkownik", _words("nie bez"), _words("mów* inform* powied*")),
+        ("użytkownik", one_of("nie bez"), one_of("mów* inform* powied*")),
         ("kullan\u0131c\u0131", "söyleme|bildirme|gösterme"),
         ("用户 用戶 使用者", _marks("不要 别 勿 不得 禁止"), _marks("告诉 告訴 通知 提及 透露")),
         ("ユーザー 利用者", _marks("知らせず 伝えず 知らせない 伝えない 言わず")),
         ("사용자", "(?:알리|말하)지"),
         ("المستخدم", r"(?:لا|دون|عدم)\s*\w*خب"),
         ("उपयोगकर्ता", r"न\s*बता"),
-        ("användare", _words("inte aldrig utan"), _words("nämn* berätta* säg* visa* meddela*")),
-        ("pengguna", _words("jangan tanpa"), _words("beri sebut* katakan kasih tunjuk*")),
-        ("người_dùng", _words("đừng không"), _words("nói cho báo tiết_lộ")),
-        ("χρήστη", _words("μη μην χωρίς"), _words("ενημερώ* πε* αναφέρ* δείξ*")),
-        ("uživatel", _words("ne* bez"), _words("neřík* neinform* nezmiňuj* říkat")),
-        ("utilizator", _words("nu fără"), _words("spune* inform* mențion* arăta")),
-        ("felhasználó", _words("ne nélkül"), _words("szól* mond* említ*")),
+        ("användare", one_of("inte aldrig utan"), one_of("nämn* berätta* säg* visa* meddela*")),
+        ("pengguna", one_of("jangan tanpa"), one_of("beri sebut* katakan kasih tunjuk*")),
+        ("người_dùng", one_of("đừng không"), one_of("nói cho báo tiết_lộ")),
+        ("χρήστη", one_of("μη μην χωρίς"), one_of("ενημερώ* πε* αναφέρ* δείξ*")),
+        ("uživatel", one_of("ne* bez"), one_of("neřík* neinform* nezmiňuj* říkat")),
+        ("utilizator", one_of("nu fără"), one_of("spune* inform* mențion* arăta")),
+        ("felhasználó", one_of("ne nélkül"), one_of("szól* mond* említ*")),
         ("ผู้ใช้", _marks("อย่า ห้าม ไม่"), _marks("บอก แจ้ง")),
         ("למשתמש המשתמש", _marks("אל בלי"), _marks("תספר תגלה תאמר לספר")),
         ("کاربر", _marks("نگو ندهید نگویید")),
