@@ -22,13 +22,13 @@ from mcproxy.config.jsonc import parse
 from mcproxy.config.model import ServerConfig
 from mcproxy.errors import RpcError
 from mcproxy.exchange import extensions_in
+from mcproxy.gateway.arguments import faults_of_written as faults
 from mcproxy.gateway.call_question import described
 from mcproxy.gateway.extensions.pages import for_models, pages_of
 from mcproxy.gateway.extensions.skill_uris import ListedSkills, is_sound
 from mcproxy.manifest.model import build
 from mcproxy.manifest.schema import repair
 from mcproxy.manifest.tool_schema import ToolSchema
-from mcproxy.manifest.written_calls import faults_of_written as faults
 from mcproxy.policy.access import TokenRefused
 from mcproxy.policy.definition_grade import grade
 from mcproxy.policy.oauth.verify import heading, keys_in

@@ -37,9 +37,8 @@ from mcproxy.hooks import Hooks
 from mcproxy.manifest.live import Live
 from mcproxy.manifest.model import Manifest, build, published
 from mcproxy.manifest.refreshes import Refreshes
-from mcproxy.observe.activity import Activity
+from mcproxy.observe.activity import Activity, own_memory_mb
 from mcproxy.observe.health import Status, report
-from mcproxy.observe.history import own_memory_mb
 from mcproxy.observe.metrics import MetricFacts, Metrics, ended, telemetry_of
 from mcproxy.observe.redact import Redactor, secrets_of
 from mcproxy.page.facts import Health

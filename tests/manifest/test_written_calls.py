@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcproxy.gateway.arguments import MAX_FAULTS, faults_of_written
 from mcproxy.manifest.model import build
-from mcproxy.manifest.written_calls import MAX_FAULTS, faults_of_written
 from mcproxy.types import Json, ServerView, Tool, ToolRef
 
 SCHEMA: Json = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}

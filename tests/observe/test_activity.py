@@ -7,14 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcproxy.call_errors import CallError, ServerDown
-from mcproxy.observe.activity import KEPT_CALLS, KEPT_EXECUTIONS, Activity, SeenExecution
-from mcproxy.observe.history import (
+from mcproxy.observe.activity import (
     BUCKET_SECS,
     BUCKETS,
     BYTES_A_TOKEN,
+    KEPT_CALLS,
+    KEPT_EXECUTIONS,
     MAX_CLIENTS,
     OTHER,
+    Activity,
     History,
+    SeenExecution,
     ShownTokens,
 )
 from mcproxy.types import CallTool, JsonObject, ToolRef, ToolResult

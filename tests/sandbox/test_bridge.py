@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from mcproxy.sandbox import bridge
 from mcproxy.types import Job, Json, Limits, Outcome, ScriptError, ToolRef, ToolResult
-from mcproxy.wire.flow_control import TURN_MESSAGES
+from mcproxy.wire.peer import TURN_MESSAGES
 
 LIMITS = Limits(
     timeout_secs=5,

@@ -11,7 +11,7 @@ import pytest
 
 from mcproxy.call_errors import ServerDown
 from mcproxy.upstream.remote.http_channel import TOLD_AT_ONCE
-from mcproxy.wire.flow_control import TURN_MESSAGES, UnreadLimits
+from mcproxy.wire.peer import TURN_MESSAGES, UnreadLimits
 from tests.servers.remote_odd import Odd, serving
 from tests.upstream.fleets import WAIT_SECS, running, server
 

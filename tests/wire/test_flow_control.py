@@ -5,7 +5,7 @@ import asyncio
 
 import pytest
 
-from mcproxy.wire.flow_control import TURN_BYTES, TURN_MESSAGES, Outbox, Pace, Paced, UnreadLimits
+from mcproxy.wire.peer import TURN_BYTES, TURN_MESSAGES, Outbox, Pace, Paced, UnreadLimits
 
 
 class Pipe:

@@ -21,7 +21,6 @@ from mcproxy.gateway.request import RequestSource
 from mcproxy.policy.access import AccessDenied
 from mcproxy.queues import Gate
 from mcproxy.types import Caller
-from mcproxy.wire.flow_control import Pace
 from mcproxy.wire.message import (
     MAX_LINE_BYTES,
     Failure,
@@ -35,6 +34,7 @@ from mcproxy.wire.message import (
     encode,
     encode_batch,
 )
+from mcproxy.wire.peer import Pace
 
 FLUSH_SECS = 5.0  # at the end, a client that still reads has taken what is queued by then
 

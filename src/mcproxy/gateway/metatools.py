@@ -21,6 +21,7 @@ from mcproxy.gateway.arguments import (
     ArgumentFault,
     ExecuteArguments,
     SearchArguments,
+    faults_of_written,
     read_search,
 )
 from mcproxy.gateway.call_chain import CallServices, Renewed, script_chain
@@ -32,9 +33,7 @@ from mcproxy.gateway.spans import execution_spans
 from mcproxy.manifest.model import schema
 from mcproxy.manifest.reply_text import as_text, in_plain_words
 from mcproxy.manifest.search import BadSearch, search
-from mcproxy.manifest.written_calls import faults_of_written
-from mcproxy.observe.activity import SeenExecution
-from mcproxy.observe.history import Kind
+from mcproxy.observe.activity import Kind, SeenExecution
 from mcproxy.policy.audit import Actor, actor, ending_of
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import (

@@ -10,7 +10,7 @@ import msgspec
 from mcproxy.gateway.extensions.pages import Pages, for_models, pages_of
 from mcproxy.gateway.names import aliases
 from mcproxy.manifest.model import Manifest, ServerPart, outline
-from mcproxy.observe.history import estimate
+from mcproxy.observe.activity import estimate
 from mcproxy.observe.redact import Redactor
 from mcproxy.policy.access import Policy
 from mcproxy.policy.namespaces import Namespace

@@ -14,9 +14,8 @@ from mcproxy.gateway.snapshot import Snapshot, View
 from mcproxy.manifest.learned import Returns
 from mcproxy.manifest.model import Manifest
 from mcproxy.manifest.names import call_line
-from mcproxy.observe.activity import Activity, SeenExecution
+from mcproxy.observe.activity import Activity, ClientTokens, SeenExecution, estimate
 from mcproxy.observe.health import Status, in_a_word
-from mcproxy.observe.history import ClientTokens, estimate
 from mcproxy.page.viewers import Viewer
 from mcproxy.policy.definition_records import SeenDefinition, difference, name_of, shown_as
 from mcproxy.types import Json, SandboxReport, ServerHealth, ServerState, Tool

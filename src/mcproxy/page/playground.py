@@ -11,7 +11,7 @@ from mcproxy.manifest.names import call_line
 from mcproxy.manifest.render import worth_reading
 from mcproxy.manifest.reply_text import as_text
 from mcproxy.manifest.search import search
-from mcproxy.observe.history import estimate
+from mcproxy.observe.activity import estimate
 from mcproxy.types import Tool
 
 SHOWN = 20  # tools that are explained, whether the model sees them or not

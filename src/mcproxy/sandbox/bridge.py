@@ -35,8 +35,8 @@ from mcproxy.types import (
     ToolRef,
     ToolResult,
 )
-from mcproxy.wire.flow_control import UnreadLimits
 from mcproxy.wire.message import UNREADABLE
+from mcproxy.wire.peer import UnreadLimits
 
 _MAX_NAME_CHARS = 200  # of a name in a record, which a script has chosen
 _MAX_ARGUMENT_CHARS = 200  # of a call that did not succeed, in its record

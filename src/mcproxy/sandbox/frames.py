@@ -14,8 +14,8 @@ import msgspec
 
 from mcproxy.sandbox.jail.script.preview import is_block
 from mcproxy.types import Job, Json, JsonObject, Limits, Wrapping
-from mcproxy.wire.flow_control import Pace, Unread, UnreadLimits
 from mcproxy.wire.message import MAX_DEPTH, UNREADABLE, is_deep
+from mcproxy.wire.peer import Pace, Unread, UnreadLimits
 
 _LENGTH = struct.Struct("<I")
 _CHUNK_BYTES = 1 << 18

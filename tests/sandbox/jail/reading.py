@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from mcproxy.gateway.arguments import faults_of_written
 from mcproxy.manifest.model import Manifest
-from mcproxy.manifest.written_calls import faults_of_written
 from mcproxy.sandbox.jail.script.reading import Finding, findings, notes, refusal
 from mcproxy.sandbox.jail.script.reading import read as read_tree
 

@@ -29,7 +29,6 @@ from mcproxy.upstream.child.pipes import Incoming, Outgoing, on_end
 from mcproxy.upstream.child.tree import Family, Table, family, marks, processes
 from mcproxy.upstream.protocol.session import ServerSession
 from mcproxy.upstream.serverlog import ServerLog, log_stderr
-from mcproxy.wire.flow_control import Outbox, Paced
 from mcproxy.wire.message import (
     MAX_LINE_BYTES,
     LineSplitter,
@@ -39,7 +38,7 @@ from mcproxy.wire.message import (
     stand_in,
     tail,
 )
-from mcproxy.wire.peer import Peer
+from mcproxy.wire.peer import Outbox, Paced, Peer
 
 STDERR_LINES = 20  # kept for error messages
 STDERR_LINE_BYTES = 2000

@@ -15,9 +15,8 @@ import msgspec
 from mcproxy.errors import McproxyError, PeerClosed
 from mcproxy.types import Cause
 from mcproxy.upstream.serverlog import ServerLog
-from mcproxy.wire.flow_control import Unread
 from mcproxy.wire.message import Message
-from mcproxy.wire.peer import Peer
+from mcproxy.wire.peer import Peer, Unread
 
 TOLD_AT_ONCE = 32  # messages without a reply on their way: each has a connection of its own
 

@@ -15,7 +15,6 @@ import msgspec
 from mcproxy.errors import RpcError
 from mcproxy.upstream.remote.endpoint import read_body
 from mcproxy.upstream.serverlog import ServerLog
-from mcproxy.wire.flow_control import Pace
 from mcproxy.wire.message import (
     EDGE_BYTES,
     MAX_LINE_BYTES,
@@ -27,6 +26,7 @@ from mcproxy.wire.message import (
     head,
     stand_in,
 )
+from mcproxy.wire.peer import Pace
 
 _BOM = b"\xef\xbb\xbf"
 
