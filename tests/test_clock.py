@@ -35,12 +35,19 @@ def person() -> Person:
     return Person()
 
 
-def asked(person: Person, *clocks: Clock) -> Exchange:
-    """The way to the person from within these limits, the outer one first."""
-    exchange = Exchange(drop, person.ask)
-    for clock in clocks:
-        exchange = exchange.within(clock)
-    return exchange
+def asked(person: Person, clock: Clock) -> Exchange:
+    """The way to the person from within a limit."""
+    return Exchange(drop, person.ask, clock=clock)
+
+
+@pytest.mark.requirement("upstream.patience")
+async def test_a_limit_that_stands_still_for_itself_leaves_the_one_around_it() -> None:
+    outer = Clock()
+    inner = Clock(outer)
+    async with outer.limit(AMPLE_SECS), inner.limit(AMPLE_SECS):
+        with inner.stopped():
+            assert inner.secs_left() is None
+            assert outer.secs_left()
 
 
 @pytest.mark.requirement("upstream.patience")
@@ -51,7 +58,7 @@ async def test_a_limit_runs_on_once_the_last_of_several_questions_is_answered(
     async with asyncio.TaskGroup() as tasks, clock.limit(AMPLE_SECS):
         before = clock.secs_left()
         assert before
-        ask = asked(person, clock).ask
+        ask = asked(person, clock).question
         questions = {name: tasks.create_task(_of(ask(name, {}))) for name in ("one", "two")}
         await person.is_asked("one", "two")
         assert clock.secs_left() is None
@@ -65,13 +72,14 @@ async def test_a_limit_runs_on_once_the_last_of_several_questions_is_answered(
 
 
 async def test_limits_within_one_another_stand_still_together(person: Person) -> None:
-    outer, inner = Clock(), Clock()
+    outer = Clock()
+    inner = Clock(outer)
     async with (
         asyncio.TaskGroup() as tasks,
         outer.limit(AMPLE_SECS),
         inner.limit(AMPLE_SECS),
     ):
-        question = tasks.create_task(_of(asked(person, outer, inner).ask("one", {})))
+        question = tasks.create_task(_of(asked(person, inner).question("one", {})))
         await person.is_asked("one")
         assert (outer.secs_left(), inner.secs_left()) == (None, None)
         person.answers["one"].set()
@@ -84,7 +92,7 @@ async def test_a_question_that_outlives_its_block_moves_nothing(person: Person) 
     clock = Clock()
     async with asyncio.TaskGroup() as tasks:
         async with clock.limit(AMPLE_SECS):
-            question = tasks.create_task(_of(asked(person, clock).ask("one", {})))
+            question = tasks.create_task(_of(asked(person, clock).question("one", {})))
             await person.is_asked("one")
         person.answers["one"].set()
         assert await question == {"answer": "one"}
@@ -97,7 +105,7 @@ async def test_what_is_left_counts_after_the_answer(person: Person) -> None:
 
     async def work() -> None:
         async with clock.limit(SHORT_SECS):
-            await asked(person, clock).ask("one", {})
+            await asked(person, clock).question("one", {})
             await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):

@@ -9,12 +9,11 @@ import contextlib
 import logging
 import sysconfig
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeAlias, TypeVar
+from typing import TypeAlias
 
-from mcproxy.call_errors import CallError
 from mcproxy.commands.stubs import StubWriter, WhatIsLearned
 from mcproxy.config.config_warnings import of_the_next_start
 from mcproxy.config.hooks import RefreshHooks
@@ -23,7 +22,7 @@ from mcproxy.config.state import state_directory
 from mcproxy.exchange import Tenant, Upstream
 from mcproxy.gateway.approval_records import ApprovalRecords
 from mcproxy.gateway.approvals import Approvals
-from mcproxy.gateway.call_chain import CallServices
+from mcproxy.gateway.call_chain import CallServices, discreet_faults
 from mcproxy.gateway.core import Gateway, Services
 from mcproxy.gateway.definition_ledger import DefinitionLedger
 from mcproxy.gateway.extensions.known import OFFERED_TO_SERVERS
@@ -31,7 +30,7 @@ from mcproxy.gateway.keeping import Keeping
 from mcproxy.gateway.learning import Learning
 from mcproxy.gateway.resources import resource_reader
 from mcproxy.gateway.signed_state import Signing
-from mcproxy.gateway.snapshot import Snapshot, take_snapshot
+from mcproxy.gateway.snapshot import Published, take_snapshot
 from mcproxy.gateway.spans import call_spans
 from mcproxy.hooks import Hooks
 from mcproxy.manifest.live import Live
@@ -70,9 +69,6 @@ log = logging.getLogger(__name__)
 
 Noted: TypeAlias = Callable[[Mapping[str, ServerHealth]], None]
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 
 class App:
     """One gateway: its servers, its rules, and what it answers.
@@ -99,7 +95,7 @@ class App:
         self._policy = policy_of(loaded.config)
         self._verifier = Verifier(authority_of(loaded))
         self._manifest = build(())
-        self._snapshot = take_snapshot(self._policy, self._manifest)
+        self._published = Published(take_snapshot(self._policy, self._manifest))
         self._fleet = Fleet(loaded, self._on_change, self._on_event, OFFERED_TO_SERVERS)
         hooks = Hooks(fleet_actions(self._fleet), loaded.environment)
         self._refreshes = Refreshes(hooks, self._refresh_hooks)
@@ -134,11 +130,11 @@ class App:
         self._audit = AuditLog(loaded.config.audit, _folder(loaded), self._masked)
         fleet = self._fleet.upstream
         upstream = Upstream(
-            self._discreet(fleet.request),
-            self._ledger.listing(self._discreet(fleet.list)),
+            discreet_faults(self._masked_json, fleet.request),
+            self._ledger.listing(discreet_faults(self._masked_json, fleet.list)),
             fleet.whose,
-            self._discreet(fleet.watch),
-            self._discreet(fleet.unwatch),
+            discreet_faults(self._masked_json, fleet.watch),
+            discreet_faults(self._masked_json, fleet.unwatch),
         )
         results = loaded.config.results
         own, shared = own_rates(RateLimiter(time.monotonic)), self.stores.shared
@@ -151,7 +147,9 @@ class App:
             self._queues.entered,
             self._audit,
             Approvals(ApprovalRecords(self._decisions), keeping, self._audit),
-            self._discreet(call_spans(begin, self._metrics.measured(self._fleet.call))),
+            discreet_faults(
+                self._masked_json, call_spans(begin, self._metrics.measured(self._fleet.call))
+            ),
             resource_reader(upstream),
             self.activity,
             self._learning,
@@ -160,7 +158,7 @@ class App:
         run = self._metrics.counted(self._pool.run)
         signing = Signing(self.stores.secret, shared.gateway if shared else "")
         services = Services(run, calls, upstream, keeping, kept, self._metrics, signing)
-        self.gateway = Gateway(self._current, services)
+        self.gateway = Gateway(self._published, services)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -263,7 +261,7 @@ class App:
         """What the page shows, and does."""
         fleet = self._fleet
         return Console(
-            self._current,
+            self._published,
             lambda caller: Health(*self._health(caller)),
             self._masked,
             self.activity,
@@ -310,21 +308,9 @@ class App:
     def _visible(self, caller: Caller) -> Mapping[str, ServerHealth]:
         """Its servers, of their tools those that it may use somewhere."""
         places, health = usable(self._policy, caller), self._fleet.health().items()
-        views = [self._snapshot.views[place.name].manifest for place in places]
+        views = [self._published.snapshot.views[place.name].manifest for place in places]
         visible = {name for place in places for name in place.servers}
         return {name: published(views, name, one) for name, one in health if name in visible}
-
-    def _discreet(self, work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-        """The same work; what it fails with, above all a server's last words, has no secrets."""
-
-        async def discreet_work(*given: P.args, **named: P.kwargs) -> T:
-            try:
-                return await work(*given, **named)
-            except CallError as error:
-                error.reword(self._redactor.json)
-                raise
-
-        return discreet_work
 
     def _memory_mb(self) -> float:
         """What the gateway and its servers hold, in MiB."""
@@ -334,14 +320,14 @@ class App:
     def _masked(self, text: str) -> str:
         return self._redactor.text(text)
 
+    def _masked_json(self, value: Json) -> Json:
+        return self._redactor.json(value)
+
     def _install(self, policy: Policy) -> None:
         """Begin to install the packages that scripts may import."""
         for profile in profiles_of(policy).values():
             if profile.packages:
                 self._packages.begin(profile.packages)
-
-    def _current(self) -> Snapshot:
-        return self._snapshot
 
     def _on_change(self, change: Change) -> None:
         self._live.changed(change)
@@ -353,8 +339,9 @@ class App:
 
     def _publish(self, manifest: Manifest) -> None:
         self._manifest = manifest
-        before = self._snapshot
-        self._snapshot = take_snapshot(self._policy, manifest, self._redactor, before)
+        before = self._published.snapshot
+        after = take_snapshot(self._policy, manifest, self._redactor, before)
+        self._published.snapshot = after
         self.gateway.changed(before)
         self._learning.follow(manifest.visible_to(learned_servers(self._loaded.config)))
         self._show_stubs()
@@ -363,7 +350,7 @@ class App:
     def _show_stubs(self) -> None:
         settings = self._loaded.config.manifests.typed_stub_generation
         learned = WhatIsLearned(self._learning.returns, self._learning.changes)
-        self._stubs.show(settings, self._manifest, self._snapshot.parts(), learned)
+        self._stubs.show(settings, self._manifest, self._published.snapshot.parts(), learned)
 
 
 def _folder(loaded: Loaded) -> Path:

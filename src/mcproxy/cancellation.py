@@ -8,13 +8,13 @@ not be left half begun (``begin``).
 
 The limits of a call and of a script stand still (``Clock``) while a person, or a model, is asked on
 behalf of what they bound, so that an answer that takes its time costs neither. How long the answer
-may take is bounded by whoever asks (``Exchange.ask``). Knows neither calls nor scripts.
+may take is bounded by whoever asks (``Exchange.question``). Knows neither calls nor scripts.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -92,9 +92,11 @@ async def _over(task: asyncio.Task[Any], secs: float) -> bool:
 
 
 class Clock:
-    """The clock of one limit; it runs while none of the questions asked within it is open."""
+    """The clock of one limit; it runs while none of the questions asked within it is open.
+    ``outer``: the clock of the limit around it."""
 
-    def __init__(self) -> None:
+    def __init__(self, outer: Self | None = None) -> None:
+        self._outer = outer
         self._secs = 0.0
         self._limit: asyncio.Timeout | None = None
         self._open = 0
@@ -134,6 +136,12 @@ class Clock:
             self._open -= 1
             if self._running and not self._open:
                 self._running.reschedule(now() + self._left)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Stand still within the block, and let the clocks around do so."""
+        with self.stopped(), self._outer.asking() if self._outer else nullcontext():
+            yield
 
     def secs_left(self) -> float | None:
         """Until the limit runs out; None before and after it, and while the clock stands still."""

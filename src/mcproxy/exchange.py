@@ -7,12 +7,11 @@ as a dataclass it costs twenty times as much.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 import msgspec
-from msgspec.structs import replace
 
 from mcproxy import mcp
 from mcproxy.cancellation import Clock
@@ -38,20 +37,15 @@ class Tenant(msgspec.Struct, frozen=True):
 class ClientSession:
     """A client's connection that outlives one request; as long as it is held, it is open.
 
-    ``notify`` sends a notification that belongs to no request, and never waits. ``ended`` is set by
-    the transport when the connection is over. ``id`` is the same wherever the session goes on, and
-    empty where it ends with this process; ``moved``: it was at another gateway before.
+    ``notify`` sends a notification that belongs to no request, and never waits. ``tenant``: whose
+    state servers keep for it (caller and namespace are those of each request); the transport sets
+    its ``ended`` when the connection is over. ``id`` is the same wherever the session goes on, and
+    empty where it ends with this process.
     """
 
     notify: Callable[[str, JsonObject], None]
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    tenant: Tenant = field(default_factory=Tenant)
     id: str = field(default="", repr=False)
-    moved: bool = False
-
-    @property
-    def tenant(self) -> Tenant:
-        """Whose state servers keep for it; caller and namespace are those of each request."""
-        return Tenant(self.ended, moved=self.moved)
 
 
 class Negotiated(msgspec.Struct, frozen=True):
@@ -144,14 +138,10 @@ class Exchange(msgspec.Struct, frozen=True):
     negotiated: Negotiated = NOTHING
     lasting: Lasting | None = None
 
-    def within(self, clock: Clock) -> "Exchange":
-        """The exchange of what a limit bounds: its clock stands still while the client is asked."""
-
-        async def ask(method: str, params: JsonObject) -> JsonObject:
-            with clock.stopped():
-                return await self.ask(method, params)
-
-        return replace(self, ask=ask, clock=clock)
+    async def question(self, method: str, params: JsonObject) -> JsonObject:
+        """Ask the client; the limits around what wants to know stand still. Raises RpcError."""
+        with self.clock.asking() if self.clock else nullcontext():
+            return await self.ask(method, params)
 
 
 def not_declared(method: str) -> RpcError:

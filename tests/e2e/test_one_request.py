@@ -4,7 +4,7 @@ import pytest
 
 from bench.trace import SCRIPT, Calls, configuration, files, traced
 
-MOST_FILES = 55
+MOST_FILES = 48
 TEN_CALLS = f"for _ in range(10): {SCRIPT}"
 
 

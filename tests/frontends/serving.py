@@ -31,7 +31,7 @@ from mcproxy.gateway.keeping import Keeping
 from mcproxy.gateway.learning import Learning
 from mcproxy.gateway.progress import QUIET_SECS
 from mcproxy.gateway.request import RequestSource
-from mcproxy.gateway.snapshot import Snapshot, take_snapshot
+from mcproxy.gateway.snapshot import Published, take_snapshot
 from mcproxy.manifest.model import build
 from mcproxy.observe.activity import Activity
 from mcproxy.observe.metrics import Metrics
@@ -153,7 +153,7 @@ class World:
         keep_secs: float = KEEP_SECS,
     ) -> None:
         self.policy: Policy = policy_of(load_document(config).config)
-        self.snapshot: Snapshot = take_snapshot(self.policy, build([STARTING]))
+        self.published = Published(take_snapshot(self.policy, build([STARTING])))
         upstream = Upstream(_nothing, _nothing, lambda *_: None, _nothing, _nothing)
         audit = AuditLog(Audit(), Path())
         self.store = LocalStore(None, StoreBounds())
@@ -164,14 +164,14 @@ class World:
         held_back = (rates, Queues().entered, audit, approvals)
         calls = CallServices(*held_back, scripts.serve, _nothing, Activity(), learning)
         services = Services(scripts.run, calls, upstream, keeping, self.store, Metrics())
-        self.gateway = Gateway(lambda: self.snapshot, services, quiet_secs, keep_secs)
+        self.gateway = Gateway(self.published, services, quiet_secs, keep_secs)
 
     def publish(self, *tools: str) -> None:
         """Let the server ``echo`` have these tools from now on."""
         listed = tuple(Tool(ToolRef("echo", name), {"name": name}) for name in tools)
-        before = self.snapshot
+        before = self.published.snapshot
         manifest = build([ServerView("echo", "ready", tools=listed)])
-        self.snapshot = take_snapshot(self.policy, manifest)
+        self.published.snapshot = take_snapshot(self.policy, manifest)
         self.gateway.changed(before)
 
 

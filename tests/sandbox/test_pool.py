@@ -148,10 +148,10 @@ async def asked(pool: Pool, source: str, secs: float, client: Client) -> Outcome
     """Run a script whose tool asks the client, within ``secs``."""
 
     job = Job(source, replace(SMALL, timeout_secs=secs))
-    exchange = Exchange(drop, client.ask).within(job.clock)
+    exchange = Exchange(drop, client.ask, clock=job.clock)
 
     async def tool(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        await exchange.ask("elicitation/create", {})
+        await exchange.question("elicitation/create", {})
         return await echo(ref, arguments)
 
     return await pool.run(job, tool)

@@ -13,7 +13,7 @@ import msgspec
 
 from mcproxy import mcp
 from mcproxy.errors import RpcError
-from mcproxy.exchange import ClientSession, Exchange
+from mcproxy.exchange import ClientSession, Exchange, Tenant
 from mcproxy.frontends.asking import Asking
 from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.core import Gateway
@@ -169,7 +169,7 @@ class Conversation:
     def cancel_all(self) -> None:
         """Stop everything; the client is gone, and with it what it subscribed to."""
         if self._session:
-            self._session.ended.set()
+            self._session.tenant.ended.set()
         self._session = None
         for task in self._running:
             task.cancel()
@@ -221,7 +221,7 @@ async def _answer_request(request: Request, work: Work, way: ReplyTo) -> None:
 
 def session_on(home: Stream, id_: str = "", *, moved: bool = False) -> ClientSession:
     """The session of a client that is told on ``home`` what belongs to no request."""
-    return ClientSession(_notify(home), id=id_, moved=moved)
+    return ClientSession(_notify(home), Tenant(moved=moved), id_)
 
 
 def _notify(stream: Stream) -> Callable[[str, JsonObject], None]:

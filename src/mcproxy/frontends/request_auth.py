@@ -174,7 +174,7 @@ async def recognise(site: Site, request: Request) -> None:
     found, seen = verdict(request), _carried(site, request)
     local = seen.local if seen else found.local
     shown = Caller(bearer, request.headers.get("origin"), local, bool(found.foreign))
-    request.scope["state"]["caller"] = await site.verified(shown)
+    request.scope["state"]["caller"] = await site.verified(shown) if bearer else shown
 
 
 def _carried(site: Site, request: Request) -> "Carried | None":

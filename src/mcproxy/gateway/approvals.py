@@ -78,7 +78,7 @@ class Approvals:
             if ruling.verdict != "ask":
                 return
             call = _AskedCall(context, owner, ref, arguments, ruling.source)
-            with exchange.clock.stopped() if exchange.clock else contextlib.nullcontext():
+            with exchange.clock.asking() if exchange.clock else contextlib.nullcontext():
                 async with turn:
                     decision = await self._known(call)
                     if decision is None and answers:
@@ -108,7 +108,7 @@ class Approvals:
         lasting = owner.handle is None or owner.named
         asked = question(call.words, call.source, lasting=lasting)
         try:
-            answer = await call.context.exchange.ask(mcp.ELICIT, asked)
+            answer = await call.context.exchange.question(mcp.ELICIT, asked)
         except RpcError:
             return None
         decision = read_answer(answer)

@@ -22,9 +22,9 @@ from mcproxy.errors import McproxyError
 from mcproxy.manifest.bounds import DEFAULT_DEPTH, MAX_DEPTH, MAX_LIMIT
 from mcproxy.manifest.model import Manifest, find_tool
 from mcproxy.manifest.names import call_line
-from mcproxy.manifest.parameters import properties, required
 from mcproxy.manifest.spelling import near
-from mcproxy.types import Json, JsonObject, Tool, ToolRef
+from mcproxy.manifest.tool_schema import ToolSchema
+from mcproxy.types import Json, JsonObject, ToolRef
 
 MAX_CODE_BYTES = 50 << 10
 _SHOWN_CHARS = 100  # of what a client sent, in a refusal of it
@@ -271,23 +271,20 @@ def _faults(call: WrittenCall, manifest: Manifest) -> Iterator[CallFault]:
     if tool.held:
         yield CallFault(call.line, ToolHeld(tool.ref, tool.held).message, certain=not call.guarded)
         return
-    others = manifest.schema(tool.ref).unknown(call.arguments)
-    problems = list(itertools.islice(_problems(tool, call, others), _MAX_PROBLEMS))
+    problems = list(itertools.islice(_problems(manifest.schema(tool.ref), call), _MAX_PROBLEMS))
     if problems:
         told = "; ".join(problems)
         what = f"{tool.ref.server}.{tool.ref.tool}: {told}{'' if told.endswith('?') else '.'}"
         yield CallFault(call.line, what, f"Use: {call_line(tool)}", not call.guarded)
 
 
-def _problems(tool: Tool, call: WrittenCall, unknown: list[str]) -> Iterator[str]:
-    schema = tool.definition.get("inputSchema")
-    declared = properties(schema)
-    missing = sorted(required(schema) - call.arguments.keys()) if call.whole else []
+def _problems(schema: ToolSchema, call: WrittenCall) -> Iterator[str]:
+    missing = sorted(schema.required - call.arguments.keys()) if call.whole else []
     if missing:
         yield f"missing {', '.join(map(repr, missing))}"
-    yield from unknown
+    yield from schema.unknown(call.arguments)
     for name, value in call.arguments.items():
-        wanted = declared.get(name)
+        wanted = schema.properties.get(name)
         if isinstance(wanted, dict) and (problem := _problem(wanted, value)):
             yield f"{name!r} {problem}"
 

@@ -4,22 +4,29 @@ Each link does one thing and knows only the next: ``audited`` keeps the record; 
 name that was asked into the tool that is meant, holds the arguments against its schema, or refuses;
 ``checked`` does the latter for a tool that is known; ``recorded`` keeps what a call did
 (``journal``); ``queued`` holds a place in the namespace; ``limited`` takes a token from the
-caller's bucket; ``learned`` lets it be seen what tools give; ``discreet`` masks what a tool
-refuses with;
-``announced`` tells the client which of a script's calls makes progress. A script's chain is built
-once for each execution, from the snapshot that it began with, so that a reload never changes the
-rules under a running script.
+caller's bucket; ``learned`` lets it be seen what tools give; ``discreet`` masks what a tool refuses
+with, ``discreet_faults`` what a call fails with; ``announced`` tells the client which of a script's
+calls makes progress. A script's chain is built once for each execution, from the snapshot that it
+began with, so that a reload never changes the rules under a running script.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from typing import ParamSpec, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from mcproxy import mcp
-from mcproxy.call_errors import InvalidArguments, RateLimited, TooLarge, ToolHeld, UnknownTool
+from mcproxy.call_errors import (
+    CallError,
+    InvalidArguments,
+    RateLimited,
+    TooLarge,
+    ToolHeld,
+    UnknownTool,
+)
 from mcproxy.exchange import BeginSpan, Exchange, ServerCall
 from mcproxy.foreign_text import one_line
 from mcproxy.gateway.approvals import Approvals
@@ -41,6 +48,8 @@ _MAX_PROGRESS_CHARS = 300
 READ_RESOURCE = "read_resource"  # of the gateway's own services
 
 _encode = msgspec.json.Encoder().encode
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Enter = Callable[[ToolRef, Collection[str], str], AbstractAsyncContextManager[None]]
 """Holds a place in each of these namespaces on behalf of a caller, for what the first names. Waits
@@ -222,6 +231,21 @@ def discreet(redactor: Redactor, call: CallTool) -> CallTool:
         return replace(result, raw=redactor.json_text(result.raw))
 
     return discreet_call
+
+
+def discreet_faults(
+    mask: Callable[[Json], Json], work: Callable[P, Awaitable[T]]
+) -> Callable[P, Awaitable[T]]:
+    """The same work; what it fails with, above all a server's last words, has no secrets."""
+
+    async def discreet_work(*given: P.args, **named: P.kwargs) -> T:
+        try:
+            return await work(*given, **named)
+        except CallError as error:
+            error.reword(mask)
+            raise
+
+    return discreet_work
 
 
 def announced(exchange: Exchange, call: ServerCall) -> CallTool:

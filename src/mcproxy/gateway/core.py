@@ -46,7 +46,7 @@ from mcproxy.gateway.request import (
 )
 from mcproxy.gateway.server_requests import page
 from mcproxy.gateway.signed_state import ALONE, Signing
-from mcproxy.gateway.snapshot import PREFIX, Snapshot
+from mcproxy.gateway.snapshot import PREFIX, Published, Snapshot
 from mcproxy.gateway.spans import request_spans
 from mcproxy.gateway.surfaces import OWN_TOOLS, SurfaceChoices, choose
 from mcproxy.gateway.suspended_call import SuspendedCall
@@ -80,18 +80,18 @@ Scoped = Callable[[Call, RequestContext], Awaitable[bytes]]
 
 
 class Gateway:
-    """The MCP server side. ``snapshot`` gives the rules and tools in force; who asked for progress
+    """The MCP server side. ``published`` has the rules and tools in force; who asked for progress
     hears of it after ``quiet_secs`` of silence; what takes longer than ``keep_secs`` may become a
     task. Usable while ``running``."""
 
     def __init__(
         self,
-        snapshot: Callable[[], Snapshot],
+        published: Published,
         services: Services,
         quiet_secs: float = QUIET_SECS,
         keep_secs: float = KEEP_SECS,
     ) -> None:
-        self._snapshot = snapshot
+        self._published = published
         self._quiet_secs = quiet_secs
         self._metrics = services.metrics
         self._tokens = services.calls.activity.tokens
@@ -146,11 +146,11 @@ class Gateway:
 
     def shares(self, source: RequestSource) -> bool:
         """May a page of the caller's origin read what is answered there? As ``access.shares``."""
-        return shares(self._snapshot().policy, source.caller, source.asked)
+        return shares(self._published.snapshot.policy, source.caller, source.asked)
 
     def allowed_hosts(self) -> frozenset[str]:
         """The names under which clients reach the gateway, beside those of its address."""
-        return self._snapshot().policy.allowed_hosts
+        return self._published.snapshot.policy.allowed_hosts
 
     def input_schema(self, source: RequestSource, tool: Json) -> JsonObject:
         """The schema of the arguments of a server's tool, by the name that the client sees; empty
@@ -164,14 +164,14 @@ class Gateway:
 
     def identify(self, source: RequestSource) -> str:
         """The caller's name. Raises AccessDenied for a token that is wrong."""
-        policy, known = self._snapshot().policy, source.admitted
+        policy, known = self._published.snapshot.policy, source.admitted
         if known and known.answers(policy, source.caller, known.asked):
             return known.name
         return identify(policy, source.caller)
 
     def issuer(self) -> JwtConfig | None:
         """The issuer whose tokens are taken too, where there is one."""
-        return self._snapshot().policy.identities.jwt
+        return self._published.snapshot.policy.identities.jwt
 
     def subscribe(self, source: RequestSource, on_change: OnChange) -> Callable[[], None]:
         """Call ``on_change`` with a notification's method whenever what the endpoint offers has
@@ -188,7 +188,7 @@ class Gateway:
 
     def changed(self, before: Snapshot) -> None:
         """Tell the subscribers of what differs from the snapshot that was in force before."""
-        self._changes.tell(before, self._snapshot())
+        self._changes.tell(before, self._published.snapshot)
 
     def heard(self, server: str, note: Notification, tenant: Tenant | None = None) -> None:
         """Tell clients what a server told of its prompts and resources, or of what an extension
@@ -196,14 +196,14 @@ class Gateway:
         if self._passing.heard(server, note, tenant):
             return
         if note.method in (mcp.PROMPTS_CHANGED, mcp.RESOURCES_CHANGED):
-            self._changes.announce(note.method, server, self._snapshot())
+            self._changes.announce(note.method, server, self._published.snapshot)
         else:
             self._extensions.heard(server, note, tenant)
 
     def renewed(self, context: RequestContext) -> RequestContext:
         """The same request by the rules of now, as it is where they are the same: after a wait it
         is these that count. Raises AccessDenied."""
-        if context.snapshot is self._snapshot():
+        if context.snapshot is self._published.snapshot:
             return context
         return self._enter(context.source, context.exchange, context.argument)
 
@@ -322,7 +322,7 @@ class Gateway:
         return own_tool(call.params.get("name"), own, self._prefixes()) == "execute"
 
     def _prefixes(self) -> Sequence[str]:
-        return PREFIX, self._snapshot().policy.surfaces.prefix
+        return PREFIX, self._published.snapshot.policy.surfaces.prefix
 
     def _own_tools(self, source: RequestSource, exchange: Exchange) -> Sequence[str]:
         """The gateway's own tools that the client is shown. A namespace that the caller may not use
@@ -335,7 +335,7 @@ class Gateway:
 
     def _surface(self, source: RequestSource, exchange: Exchange, namespace: Namespace) -> Surface:
         """What the client is shown of the namespace; the reason is kept for the operator."""
-        snapshot = self._snapshot()
+        snapshot = self._published.snapshot
         wanted = source.mode or namespace.mode
         if wanted != "auto":
             return wanted
@@ -361,7 +361,7 @@ class Gateway:
         return RequestContext(
             source,
             argument,
-            self._snapshot(),
+            self._published.snapshot,
             name,
             namespace,
             self._surface(source, exchange, namespace),
@@ -369,7 +369,7 @@ class Gateway:
         )
 
     def _admitted(self, source: RequestSource, asked: str | None) -> Admitted:
-        policy, known = self._snapshot().policy, source.admitted
+        policy, known = self._published.snapshot.policy, source.admitted
         if known and known.answers(policy, source.caller, asked):
             return known
         return admit(policy, source.caller, asked)

@@ -70,10 +70,10 @@ async def listen(
         if opened:  # the acknowledgement comes first
             notify(method, params)
 
-    session = ClientSession(updated, connection.ended) if connection else ClientSession(updated)
+    session = ClientSession(updated, connection.tenant) if connection else ClientSession(updated)
     with contextlib.ExitStack() as closing:
         if connection is None:
-            closing.callback(session.ended.set)
+            closing.callback(session.tenant.ended.set)
         if uris := _uris(wanted.get("resourceSubscriptions")):
             honoured["resourceSubscriptions"] = [*await gateway.watch(source, uris, session)]
         closing.callback(gateway.subscribe(source, tell))

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from mcproxy import mcp
 from mcproxy.call_errors import Busy, InvalidArguments, StateUnavailable
+from mcproxy.cancellation import Clock
 from mcproxy.exchange import NOTHING, Exchange, RunningScript
 from mcproxy.gateway.arguments import (
     ArgumentFault,
@@ -144,7 +145,7 @@ class MetaTools:
             handle = partial(self._keeping.handle, owner, context)
             await lasting.script(RunningScript(who.execution, handle))
         exchange = self._keeping.apart(owner, context.exchange)
-        context = replace(context, exchange=_within_script(exchange).within(job.clock))
+        context = replace(context, exchange=_within_script(exchange, job.clock))
         try:
             chain = self._chain(context, who, seen, journal, kept)
             for each in watches:
@@ -315,13 +316,15 @@ def _log_refusal(error: ScriptError, namespace: str) -> None:
     )
 
 
-def _within_script(exchange: Exchange) -> Exchange:
+def _within_script(exchange: Exchange, clock: Clock) -> Exchange:
     """The exchange for a script's calls: of the request's ``_meta`` they have the progress token
     and the trace only, and what they want to know is asked while the script waits."""
     kept = ((key, exchange.meta.get(key)) for key in _SCRIPT_META)
     meta: JsonObject = {key: value for key, value in kept if value is not None}
     negotiated = exchange.negotiated.in_script or NOTHING
-    return replace(exchange, meta=meta, retry=None, negotiated=negotiated, lasting=None)
+    return replace(
+        exchange, meta=meta, retry=None, negotiated=negotiated, lasting=None, clock=clock
+    )
 
 
 def fault_result(text: str, retry_after: int | None = None) -> JsonObject:

@@ -49,16 +49,18 @@ class Outlines:
 class View(msgspec.Struct, frozen=True, dict=True):
     """One namespace's part of the manifest.
 
-    ``asked``: the tools of which each call is asked for, with the place that says so;
-    ``asks``: there may be any, among those that are not known too. ``bare`` are
-    the servers whose tools and prompts keep their own names in direct mode; ``prefix`` stands
-    before the names of the gateway's own tools. Each client has a process of its own of the
-    servers ``per_client``. ``whole`` is the manifest with the tools that are for pages alone, and
-    for no model: ``manifest`` has none of them.
+    ``asked``: the tools of which each call is asked for, with the place that says so; ``asks``:
+    there may be any, among those that are not known too. ``bare`` are the servers whose tools and
+    prompts keep their own names in direct mode; ``prefix`` stands before the names of the gateway's
+    own tools. ``redactor`` masks all but a server's own results: what is told of servers, their
+    errors. Each client has a process of its own of the servers ``per_client``. ``whole`` is the
+    manifest with the tools that are for pages alone, and for no model: ``manifest`` has none of
+    them.
     """
 
     manifest: Manifest
     whole: Manifest
+    redactor: Redactor
     outlines: Outlines
     namespace: Namespace
     asked: Mapping[ToolRef, Ruling]
@@ -66,11 +68,6 @@ class View(msgspec.Struct, frozen=True, dict=True):
     bare: frozenset[str] = frozenset()
     prefix: str = ""
     per_client: frozenset[str] = frozenset()
-
-    @property
-    def redactor(self) -> Redactor:
-        """What masks all but a server's own results: what is told of servers, their errors."""
-        return self.outlines.redactor
 
     @cached_property
     def manifest_json(self) -> bytes:
@@ -143,6 +140,12 @@ class Snapshot(msgspec.Struct, frozen=True):
         return {name: view.manifest for name, view in self.views.items()}
 
 
+class Published(msgspec.Struct):
+    """Where the snapshot in force is found: a request takes it once, and again after a wait."""
+
+    snapshot: Snapshot
+
+
 def take_snapshot(
     policy: Policy,
     manifest: Manifest,
@@ -174,6 +177,7 @@ def take_snapshot(
         views[name] = View(
             visible,
             whole,
+            redactor,
             outlines,
             namespace,
             asked,

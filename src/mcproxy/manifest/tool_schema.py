@@ -20,6 +20,7 @@ from mcproxy import mcp
 from mcproxy.foreign_text import bounded, clean
 from mcproxy.manifest.parameters import (
     properties,
+    required,
     unknown_parameters,
     without_defaults_required,
 )
@@ -72,9 +73,19 @@ class ToolSchema:
         """The type of its results in short, as it is declared; empty where it is not."""
         return written_type(value_schema(self._definition.get("outputSchema")))
 
+    @cached_property
+    def properties(self) -> Mapping[str, Json]:
+        """The parameters that it declares, see ``parameters``."""
+        return properties(self._definition.get("inputSchema"))
+
+    @cached_property
+    def required(self) -> frozenset[str]:
+        """Those that have to be given, see ``parameters``."""
+        return required(self._definition.get("inputSchema"))
+
     def unknown(self, arguments: Collection[str]) -> list[str]:
         """What is to be said of arguments that the tool does not have, see ``parameters``."""
-        if self._declared.issuperset(arguments):
+        if self.properties.keys() >= set(arguments):
             return []
         return unknown_parameters(self._definition.get("inputSchema"), arguments)
 
@@ -97,10 +108,6 @@ class ToolSchema:
         errors = validator.iter_errors(arguments)
         told = chain.from_iterable(_faults(error, schema) for error in errors)
         return list(islice(told, _MAX_FAULTS))
-
-    @cached_property
-    def _declared(self) -> frozenset[str]:
-        return frozenset(properties(self._definition.get("inputSchema")))
 
     @cached_property
     def _weight(self) -> int:

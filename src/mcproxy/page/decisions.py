@@ -58,7 +58,7 @@ async def _refused(site: Site, console: Console, request: Request) -> Response |
         return stopping(site, request)
     await recognise(site, request)
     try:
-        if operates(console.snapshot().policy, caller(request)):
+        if operates(console.published.snapshot.policy, caller(request)):
             return None
     except AccessDenied as fault:
         return denied(site, request, fault)

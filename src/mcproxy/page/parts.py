@@ -15,7 +15,7 @@ from mcproxy.foreign_text import one_line
 from mcproxy.frontends.responses import http_error, json, unavailable
 from mcproxy.gateway.approval_records import STATES, ApprovalRecord, ApprovalRecords
 from mcproxy.gateway.definition_ledger import DefinitionLedger
-from mcproxy.gateway.snapshot import Snapshot
+from mcproxy.gateway.snapshot import Published
 from mcproxy.manifest.bounds import MAX_QUERY_CHARS
 from mcproxy.manifest.learned import Returns
 from mcproxy.observe.activity import Activity
@@ -42,7 +42,7 @@ class Console(msgspec.Struct, frozen=True):
     the configuration's ``notes``, with secrets hidden by ``mask``; a server restarted, turned off
     and on; calls and definitions that wait for a person; what tools were seen to return."""
 
-    snapshot: Callable[[], Snapshot]
+    published: Published
     health: Callable[[Caller], facts.Health]
     mask: facts.Mask
     activity: Activity
@@ -80,7 +80,7 @@ class Look(msgspec.Struct, frozen=True):
 
     def again(self) -> "Look":
         """The same by the rules of now. Raises AccessDenied."""
-        policy, viewer = self.console.snapshot().policy, self.viewer
+        policy, viewer = self.console.published.snapshot.policy, self.viewer
         return replace(self, viewer=viewer_of(policy, viewer.caller, viewer.csrf))
 
     def shown(self, template: str, told: Mapping[str, object], status: int = 200) -> Response:
@@ -180,7 +180,7 @@ async def _execution(look: Look) -> Response:
 
 
 async def _search(look: Look) -> Response:
-    snapshot, viewer = look.console.snapshot(), look.viewer
+    snapshot, viewer = look.console.published.snapshot, look.viewer
     found = facts.view_of(snapshot, viewer, look.asked("namespace"))
     query = look.asked("q")
     told = played(found[1].manifest, found[0], query) if found and query else None
@@ -194,7 +194,7 @@ async def _search(look: Look) -> Response:
 
 
 async def _tools(look: Look) -> Response:
-    found = facts.view_of(look.console.snapshot(), look.viewer, look.asked("namespace"))
+    found = facts.view_of(look.console.published.snapshot, look.viewer, look.asked("namespace"))
     words = look.asked("q")
     tools, total = facts.tools_like(found[1].manifest, words) if found else ([], 0)
     told = {
@@ -208,7 +208,7 @@ async def _tools(look: Look) -> Response:
 
 
 async def _tool(look: Look) -> Response:
-    found = facts.view_of(look.console.snapshot(), look.viewer, look.asked("namespace"))
+    found = facts.view_of(look.console.published.snapshot, look.viewer, look.asked("namespace"))
     ref = ToolRef(look.request.path_params["server"], look.request.path_params["tool"])
     part = found[1].manifest.parts.get(ref.server) if found else None
     tool = part.tools.get(ref.tool) if part else None
@@ -221,7 +221,7 @@ async def _tool(look: Look) -> Response:
 
 async def _tokens(look: Look) -> Response:
     shown = await look.console.activity.tokens.counted() if look.viewer.everything else {}
-    snapshot = look.console.snapshot()
+    snapshot = look.console.published.snapshot
     listed = {name for one in shown.values() for name in one.lists}
     direct = {name: snapshot.views[name].direct_tokens for name in listed if name in snapshot.views}
     rows = facts.client_rows(shown, direct)

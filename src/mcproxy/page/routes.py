@@ -105,7 +105,7 @@ class Page:
         shown = replace(await self._caller(request), token=token or None)
         try:
             known = await self.site.verified(shown)
-            viewer_of(self.console.snapshot().policy, known, "")
+            viewer_of(self.console.published.snapshot.policy, known, "")
         except AccessDenied as fault:
             return _ask(str(fault))
         if not token:
@@ -160,7 +160,7 @@ class Page:
         refused = self._refused(request)
         if refused:
             return refused
-        known, policy = await self._caller(request), self.console.snapshot().policy
+        known, policy = await self._caller(request), self.console.published.snapshot.policy
         if known.token is None and policy.has_auth:
             return _ask("")
         if known.token is None and not (known.local and verdict(request).base):

@@ -174,7 +174,7 @@ async def test_a_start_that_takes_long_says_what_it_does_and_has_its_own_limit()
     slow = server("unruly.py", "--never", start_timeout_secs=3)
     async with running_at_once(slow=slow) as watched:
         clock = Clock()
-        behind = NOBODY.within(clock)  # as a script's limit does, it counts for the call
+        behind = replace(NOBODY, clock=clock)  # as a script's limit does, it counts for the call
         with pytest.raises(ServerDown, match="it is still starting") as caught:
             async with clock.limit(1.5):
                 await watched.fleet.call(behind, ToolRef("slow", "add"), {})

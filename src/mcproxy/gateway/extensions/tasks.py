@@ -262,7 +262,7 @@ async def _until_ended(task: RunningTask, call: SuspendedCall, exchange: Exchang
                 if isinstance(asked, dict) and isinstance(asked["params"], dict):
                     params = {**asked["params"], "_meta": _relation(task.record.id)}
                     try:
-                        call.give({key: await exchange.ask(str(asked["method"]), params)})
+                        call.give({key: await exchange.question(str(asked["method"]), params)})
                     except RpcError as error:
                         call.refuse(key, error)
         await task.over.wait()

@@ -236,7 +236,7 @@ class Relay:
 
     async def _ask(self, passage: _Passage, request: Request, params: JsonObject) -> None:
         try:
-            answer = await passage.exchange.ask(request.method, params)
+            answer = await passage.exchange.question(request.method, params)
             self._reply(Response(request.id, _encode(answer)))
         except RpcError as error:
             self._reply(Failure(request.id, error))
@@ -313,7 +313,7 @@ async def answers(exchange: Exchange, wanted: Mapping[str, Json]) -> JsonObject:
 
 
 async def _ask_client(exchange: Exchange, method: str, params: JsonObject) -> JsonObject:
-    return await exchange.ask(method, params)
+    return await exchange.question(method, params)
 
 
 def _question(request: Json) -> tuple[str, JsonObject]:

@@ -126,10 +126,10 @@ class CallGuard:
                 self._empty.set()
 
     async def _bounded(self, call: GuardedCall, session: ServerSession, work: Work[T]) -> T:
-        ref, clock = call.ref, Clock()
+        ref, clock = call.ref, Clock(call.exchange.clock)
         try:
             async with clock.limit(call.secs):
-                result = await work(session, call.exchange.within(clock))
+                result = await work(session, replace(call.exchange, clock=clock))
         except TimeoutError as error:
             await self._doubt(session)
             raise CallTimeout(ref, call.secs, safe=call.safe) from error
