@@ -9,7 +9,7 @@ import argparse
 import importlib
 import sys
 
-NAMES = ("gateway", "search", "intents", "execute", "reload", "trace", "replies")
+NAMES = ("gateway", "search", "intents", "execute", "reload", "trace", "stalls", "replies")
 SLOW = ("ablation", "scale")
 RESULTS = ("measure", "results")
 

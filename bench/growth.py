@@ -64,7 +64,7 @@ async def _tools(sizes: Sequence[int], secs: float) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
-            servers = _catalogue(Path(folder), size)
+            servers = catalogue(Path(folder), size)
             async with our_gateway({"servers": servers}) as program:
                 direct = Place(program.place.port, "/mcp?mode=direct")
                 there = program.start_secs + await tools_there(direct, size, READY_SECS)
@@ -181,7 +181,7 @@ def _times(one: Load, many: Load) -> tuple[float, float]:
     return statistics.median(one.ms), many.rate
 
 
-def _catalogue(folder: Path, size: int) -> JsonObject:
+def catalogue(folder: Path, size: int) -> JsonObject:
     """Servers with so many tools in all."""
     servers: JsonObject = {}
     for number, start in enumerate(range(0, size, TOOLS_EACH)):

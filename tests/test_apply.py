@@ -36,7 +36,7 @@ async def test_what_one_part_fails_at_keeps_no_other_from_following() -> None:
         mask.fails = True
         named: JsonObject = {"new": {"command": "x", "enabled": False}}
         with pytest.raises(OSError, match="the log is gone"):
-            app.apply(load_document({**OPEN, "servers": named}))
+            app.apply(load_document({**OPEN, "servers": named}), frozenset())
         assert isinstance(shown := servers(app), dict)
         assert list(shown) == ["new"]
 
@@ -50,5 +50,5 @@ async def test_what_this_machine_cannot_enforce_changes_nothing() -> None:
             "servers": {"new": {"command": "x", "enabled": False}},
         }
         with pytest.raises(ConfigError):
-            app.apply(load_document(walled))
+            app.apply(load_document(walled), frozenset())
         assert servers(app) == {}

@@ -214,7 +214,8 @@ class App:
     async def _refresh(self, loaded: Loaded, causes: Collection[Event]) -> None:
         """Go by another configuration, with the hooks around it. Raises HookFailed, as ``apply``
         raises ConfigError."""
-        await self._refreshes.run(causes, lambda: self.apply(loaded))
+        secrets = await asyncio.to_thread(secrets_of, loaded)
+        await self._refreshes.run(causes, lambda: self.apply(loaded, secrets))
 
     def _refresh_hooks(self) -> RefreshHooks:
         return self._loaded.config.manifests.refresh_event_hooks
@@ -229,8 +230,9 @@ class App:
         """Is there anything that needs a token?"""
         return self._policy.has_auth
 
-    def apply(self, loaded: Loaded) -> None:
-        """Go by another configuration from now on; what runs ends as it began.
+    def apply(self, loaded: Loaded, secrets: frozenset[str]) -> None:
+        """Go by another configuration, whose ``secrets_of`` are these, from now on; what runs ends
+        as it began.
 
         All that may be refused is decided first: raises ConfigError, having changed nothing, where
         this machine cannot enforce it. Then every part follows, whatever happens to another: half
@@ -238,8 +240,9 @@ class App:
         """
         policy, authority = policy_of(loaded.config), authority_of(loaded)
         profiles, servers, places = profiles_of(policy), wanted(loaded), capacities(policy)
-        secrets = self._secrets | secrets_of(loaded)
-        redactor = Redactor(secrets)
+        secrets |= self._secrets
+        # With the same one, all that was told without secrets is kept.
+        redactor = self._redactor if secrets == self._secrets else Redactor(secrets)
         self._pool.refuse_unenforceable(profiles)
         for setting in of_the_next_start(self._loaded.config, loaded.config):
             log.warning("%s has changed: it counts from the next start on", setting)

@@ -97,7 +97,7 @@ class Reloader:
             log.info("there is no configuration file to load anew: this is the bundled demo")
             return
         try:
-            loaded = load(self._source)
+            loaded = await asyncio.to_thread(load, self._source)
             await self._apply(loaded, causes)
         except (ConfigError, HookFailed) as error:
             self.error = str(error)

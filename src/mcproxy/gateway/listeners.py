@@ -56,7 +56,7 @@ class Changes:
     def tell(self, before: Snapshot, after: Snapshot) -> None:
         """Tell those whose tools are others now."""
         places = {place for place, _ in self._subscribers.values()}
-        changed = {place for place in places if _tools(before, place) != _tools(after, place)}
+        changed = {place for place in places if _offer(before, place) != _offer(after, place)}
         self._tell(mcp.TOOLS_CHANGED, changed)
 
     def announce(self, method: str, server: str, snapshot: Snapshot) -> None:
@@ -76,12 +76,12 @@ class Changes:
                 on_change(method)
 
 
-def _tools(snapshot: Snapshot, place: _WatchedList) -> list[JsonObject] | None:
-    """What ``tools/list`` gives there; None where the endpoint does not exist."""
+def _offer(snapshot: Snapshot, place: _WatchedList) -> listings.ToolOffer | None:
+    """What ``tools/list`` is made of there; None where the endpoint does not exist."""
     namespace = snapshot.policy.endpoints.get(place.endpoint)
     if namespace is None:
         return None
-    return listings.tools(snapshot.views[place.endpoint], place.surface, namespace.limits)
+    return listings.tool_offer(snapshot.views[place.endpoint], place.surface, namespace.limits)
 
 
 MAX_WATCHED = 1000  # resources, of all clients; a server is told of each one again at its restart

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from mcproxy.config.model import Surface
 from mcproxy.gateway import descriptions, own_resources
 from mcproxy.gateway.snapshot import View
@@ -22,13 +24,29 @@ def direct_tools(view: View, surface: Surface) -> Mapping[str, Tool]:
             return {}
 
 
+class ToolOffer(msgspec.Struct, frozen=True):
+    """What a list of tools is made of: the meta-tools as they are told, those of servers by the
+    names that clients see, and the URIs of their pages. Equal ones make the same list; to compare
+    them takes little where the tools are the same objects."""
+
+    own: list[JsonObject]
+    servers: Mapping[str, Tool]
+    pages: Mapping[tuple[str, str], str]
+
+
+def tool_offer(view: View, surface: Surface, limits: Limits) -> ToolOffer:
+    """What ``tools`` is made of."""
+    own = descriptions.definitions(OWN_TOOLS[surface], view.tool_counts(), limits, view.prefix)
+    servers = direct_tools(view, surface)
+    return ToolOffer(own, servers, view.pages.shown if servers else {})
+
+
 def tools(view: View, surface: Surface, limits: Limits) -> list[JsonObject]:
     """The tools as ``tools/list`` gives them: the meta-tools, and those of servers as these declare
     them but for the name, and for the URI of a page that two have chosen alike."""
-    own = descriptions.definitions(OWN_TOOLS[surface], view.tool_counts(), limits, view.prefix)
-    servers = direct_tools(view, surface).items()
-    shown = view.pages.definition
-    return own + [{**shown(tool), "name": name} for name, tool in servers if not tool.held]
+    offer = tool_offer(view, surface, limits)
+    shown, servers = view.pages.definition, offer.servers.items()
+    return offer.own + [{**shown(tool), "name": name} for name, tool in servers if not tool.held]
 
 
 def instructions(view: View, surface: Surface) -> str:

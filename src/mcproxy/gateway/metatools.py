@@ -54,6 +54,7 @@ OWN = ""  # the server name under which a script reaches the gateway's own servi
 _SCRIPT_META = (mcp.META_PROGRESS_TOKEN, *mcp.META_TRACE)
 RETRY_AFTER = "mcproxy/retryAfter"  # in the ``_meta`` of a refusal: whole seconds
 _EXECUTE = ToolRef(OWN, "execute")
+SEARCHED_AT_ONCE = 2_000  # tools; a search of so many takes some 4 ms
 _BLOCKED = re.compile(r"\b((?:import of |os\.)\w{1,40}) is not available in scripts")
 
 log = logging.getLogger(__name__)
@@ -230,17 +231,19 @@ class MetaTools:
 
     async def _search(self, arguments: SearchArguments, context: RequestContext) -> JsonObject:
         manifest = context.view.manifest
-        if not manifest.searchable:  # the first search of these servers: nobody else waits for it
-            await asyncio.to_thread(manifest.make_searchable)
+        work = partial(
+            search,
+            manifest,
+            arguments.query,
+            namespace=context.namespace.name,
+            max_depth=arguments.max_depth,
+            limit=arguments.limit,
+            returns=self._services.learning.returns,
+        )
+        # A search of many tools, and the first of any, takes long: nobody else waits for it.
+        apart = not manifest.searchable or manifest.tool_count > SEARCHED_AT_ONCE
         try:
-            found = search(
-                manifest,
-                arguments.query,
-                namespace=context.namespace.name,
-                max_depth=arguments.max_depth,
-                limit=arguments.limit,
-                returns=self._services.learning.returns,
-            )
+            found = await asyncio.to_thread(work) if apart else work()
         except BadSearch as fault:
             raise ArgumentFault(str(fault)) from fault
         self._searched()

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from itertools import chain
-from typing import TypeAlias
 
 import msgspec
 
@@ -21,29 +20,52 @@ META_TOOLS = ("search", "execute", "call")  # on one surface or another, see ``s
 PREFIX = "mcproxy_"  # some clients put the server's name before the tool's
 _SHAPES_ONLY = Redactor()
 _LISTED: Collection[ServerState] = ("ready", "idle")  # the others may have tools we do not know
-Tools: TypeAlias = Mapping[str, Tool]
+
+
+class ServerOutline(msgspec.Struct, frozen=True, dict=True):
+    """What is told of a server's tools, as some namespace sees them; made when first asked for."""
+
+    part: ServerPart
+    redactor: Redactor
+
+    @cached_property
+    def json(self) -> bytes:
+        """What ``api.manifest()`` tells of it, without secrets."""
+        return msgspec.json.encode(self.redactor.prose(outline(self.part)))
+
+    @cached_property
+    def direct(self) -> Mapping[str, Tool]:
+        """The tools by the names that they have in direct mode, unless others have them too."""
+        tools = self.part.tools
+        items = [(self.part.view.name, name) for name in tools]
+        return {alias: tools[name] for alias, (_, name) in aliases(items).items()}
+
+    @cached_property
+    def size(self) -> int:
+        """The bytes of a list of its tools."""
+        return sum(len(msgspec.json.encode(tool.definition)) for tool in self.part.tools.values())
 
 
 class Outlines:
-    """What ``api.manifest()`` tells of each server, as JSON without secrets: written when it is
-    first asked for, for all namespaces that see the same of it, and kept while that stays."""
+    """The outline of each server, the same one for all namespaces that see the same of it, and kept
+    while that stays."""
 
-    def __init__(self, redactor: Redactor, written: Iterable[tuple[Tools, bytes]] = ()) -> None:
+    def __init__(self, redactor: Redactor, made: Iterable[ServerOutline] = ()) -> None:
         self.redactor = redactor
         # By the tools themselves: they are another object wherever they are others.
-        self._written = {id(tools): (tools, text) for tools, text in written}
+        self._made = {id(one.part.tools): one for one in made}
 
     def kept(self, parts: Iterable[ServerPart]) -> "Outlines":
         """The same without those that are of none of these parts."""
         ids = {id(part.tools) for part in parts}
-        return Outlines(self.redactor, (self._written[id_] for id_ in ids & self._written.keys()))
+        return Outlines(self.redactor, (self._made[id_] for id_ in ids & self._made.keys()))
 
-    def of(self, part: ServerPart) -> bytes:
+    def of(self, part: ServerPart) -> ServerOutline:
         """The outline of what a namespace sees of a server."""
-        if id(part.tools) not in self._written:
-            text = msgspec.json.encode(self.redactor.prose(outline(part)))
-            self._written[id(part.tools)] = (part.tools, text)
-        return self._written[id(part.tools)][1]
+        key = id(part.tools)
+        if key not in self._made:
+            self._made[key] = ServerOutline(part, self.redactor)
+        return self._made[key]
 
 
 class View(msgspec.Struct, frozen=True, dict=True):
@@ -73,7 +95,7 @@ class View(msgspec.Struct, frozen=True, dict=True):
     def manifest_json(self) -> bytes:
         """The JSON text behind ``api.manifest()``."""
         servers = b",".join(
-            b"%b:%b" % (msgspec.json.encode(name), self.outlines.of(part))
+            b"%b:%b" % (msgspec.json.encode(name), self.outlines.of(part).json)
             for name, part in self.manifest.parts.items()
         )
         name = msgspec.json.encode(self.namespace.name)
@@ -99,8 +121,8 @@ class View(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def direct_tokens(self) -> int:
         """About how many tokens a list of the tools themselves is."""
-        size = sum(len(msgspec.json.encode(tool.definition)) for tool in self.manifest.tools)
-        return int(estimate(size))
+        parts = self.manifest.parts.values()
+        return int(estimate(sum(self.outlines.of(part).size for part in parts)))
 
     def ruling(self, ref: ToolRef) -> Ruling:
         """What a tool comes to here, by its exact name. One that nobody knows, whose server may
@@ -124,6 +146,14 @@ class View(msgspec.Struct, frozen=True, dict=True):
         return self.whole.parts[server].tools.keys() - self.manifest.parts[server].tools.keys()
 
     def _named(self, reserved: Collection[str]) -> Mapping[str, Tool]:
+        parts = self.manifest.parts
+        if self.bare.isdisjoint(parts):  # then nearly always no server's names depend on another's
+            named: dict[str, Tool] = {}
+            for part in parts.values():
+                named |= self.outlines.of(part).direct
+            alone = len(named) == sum(len(part.tools) for part in parts.values())
+            if alone and named.keys().isdisjoint(reserved):
+                return named
         tools = {(tool.ref.server, tool.ref.tool): tool for tool in self.manifest.tools}
         return {alias: tools[item] for alias, item in aliases(tools, self.bare, reserved).items()}
 
