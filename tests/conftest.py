@@ -3,6 +3,7 @@
 import gc
 import os
 import resource
+import sys
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator
 
@@ -28,6 +29,7 @@ SPENT = pytest.StashKey[float]()
 # Bytecode is kept, whatever the environment says: the tests start thousands of interpreters, and
 # each would else compile all that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # How fast examples come is the machine's matter: a busy one must not fail a property.
 hypothesis.settings.register_profile(

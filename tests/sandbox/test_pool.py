@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 from mcproxy.call_errors import Busy
 from mcproxy.errors import ConfigError, SandboxUnavailable
 from mcproxy.exchange import Exchange, drop
+from mcproxy.sandbox.jail import zygote
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile
 from mcproxy.sandbox.zygote_launch import ahead
@@ -368,6 +370,20 @@ async def test_the_first_zygote_may_be_there_before_its_walls() -> None:
             assert early in descendants()
             assert (await run(pool, "result = 1")).value == 1
         assert not descendants()
+
+
+@pytest.fixture
+def compiled_anew() -> Iterator[None]:
+    compiled = Path(importlib.util.cache_from_source(zygote.__file__))
+    compiled.unlink(missing_ok=True)
+    yield
+    assert compiled.exists()
+
+
+@pytest.mark.usefixtures("compiled_anew")
+async def test_the_code_of_workers_is_kept_compiled_and_that_of_scripts_is_not() -> None:
+    async with pool_at("hardened") as pool:
+        assert (await run(pool, "import sys\nresult = sys.dont_write_bytecode")).value is True
 
 
 @pytest.mark.requirement("sandbox.ahead")

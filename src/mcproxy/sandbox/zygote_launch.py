@@ -14,9 +14,11 @@ from typing import NamedTuple
 
 EXIT_SECS = 2.0  # SIGKILL works at once; this bounds the report of it
 
-# What it imports forms no garbage; ``prepare`` turns the search for it on again.
+# What it imports forms no garbage; ``prepare`` turns the search for it on again. Its own code is
+# kept compiled, as the gateway's is: not every installer does so. Of what scripts import, nothing.
 _BOOT = "import gc, sys; gc.disable(); library = sys.path[:]; sys.path.append(sys.argv[2]); " + (
-    "from mcproxy.sandbox.jail import zygote; zygote.main(int(sys.argv[1]), library)"
+    "from mcproxy.sandbox.jail import zygote; sys.dont_write_bytecode = True; "
+    "zygote.main(int(sys.argv[1]), library)"
 )
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 _STDERR_BYTES = 4000
@@ -79,9 +81,10 @@ def _launch() -> Launched:
 
 
 def _execute(control: int) -> subprocess.Popen[bytes]:
+    kept = ["-B"] if sys.dont_write_bytecode else []
     return subprocess.Popen(
         [
-            *(sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", _BOOT),
+            *(sys.executable, "-I", "-S", *kept, "-X", "utf8", "-c", _BOOT),
             *(str(control), _PACKAGE_ROOT),
         ],
         pass_fds=(control,),
