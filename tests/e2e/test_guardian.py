@@ -12,8 +12,10 @@ import pytest
 
 from mcproxy.types import Json, JsonObject
 from tests.e2e.gateways import MAIN, SERVERS, Running, gateway
+from tests.e2e.ledgers import until
 
 WITHIN_SECS = 2
+GUARDIAN_BYTES = 8 << 20  # a bare interpreter has half of it, what the gateway forks from twice
 
 
 def processes(running: Running, note: Path) -> list[psutil.Process]:
@@ -143,6 +145,14 @@ def test_a_gateway_that_does_not_stop_is_killed(asked: int) -> None:
     assert process.returncode == 128 + signal.SIGKILL
     assert said == "mcproxy: not stopped after 0.2 s, killed\n"
     assert not own.is_running()
+
+
+@pytest.mark.requirement("cli.guardian_size")
+def test_the_guardian_holds_nothing_of_the_gateway(tmp_path: Path) -> None:
+    with gateway(tmp_path, {"servers": {}}) as running:
+        guardian = psutil.Process(running.process.pid)
+        until(lambda: any(line.endswith("guardian.py") for line in guardian.cmdline()))
+        assert guardian.memory_full_info().uss < GUARDIAN_BYTES
 
 
 @pytest.mark.requirement("sandbox.ahead")
