@@ -11,18 +11,19 @@ Private-use characters stay, for they are seen. Flags of regions lose their lett
 written in tag characters.
 """
 
-import re
 import unicodedata
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Final
+
+from mcproxy.patterns import pattern
 
 # ECMA-48: control sequences, strings (OSC and the like) up to their end, other escapes. A string
 # without an end loses its beginning only.
-_SEQUENCE = re.compile(
+_SEQUENCE = pattern(
     "\x1b(?:\\[[0-?]*[ -/]*[@-~]|[\\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\\\)|[ -/]*[0-~])"
 )
-_BREAK = re.compile("[\n\r\t]")
-_LINE_END = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+_BREAK = pattern("[\n\r\t]")
+_LINE_END = pattern("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 
 _SYMBOLS = "\u00a9\u00ae\u203c-\u205f\u2070-\u27ff\u2900-\u3299\U0001f000-\U0001faff"
 _JOINING = "\u0590-\u109f\u1780-\u17b3\u17b6-\u180a\u1810-\u18af\ua800-\uabff\ufb1d-\ufdff"
@@ -38,7 +39,8 @@ _UNJOINED = (
     f"(?<![{_JOINING}])\u200c|(?<![{_JOINING}{_SYMBOLS}\ufe0f])\u200d"
     f"|(?<=[{_SYMBOLS}\ufe0f])\u200d(?![{_SYMBOLS}])|(?<![#*0-9{_SYMBOLS}])[\ufe0e\ufe0f]"
 )
-_SUSPECT = re.compile(f"[{_CONTROLS}{_HIDDEN}\u200c\u200d\ufe0e\ufe0f]")
+_SUSPECT = pattern(f"[{_CONTROLS}{_HIDDEN}\u200c\u200d\ufe0e\ufe0f]")
+_BAD = pattern(f"[{_CONTROLS}{_HIDDEN}]|{_UNJOINED}")
 _MARK: Final = "…"
 _NAMES = 1024  # short ones that are remembered
 
@@ -49,17 +51,11 @@ _LATIN_LIKE = str.maketrans(
 )
 
 
-@cache
-def _bad() -> re.Pattern[str]:
-    """Compiled at first use, as it takes milliseconds and few texts need it."""
-    return re.compile(f"[{_CONTROLS}{_HIDDEN}]|{_UNJOINED}")
-
-
 def clean(text: str) -> str:
     """The text without what acts or hides; its lines stay lines, ended by ``\\n``."""
     if not hides(text) and "\r" not in text:
         return text
-    return _bad().sub("", _LINE_END.sub("\n", without_sequences(text)))
+    return _BAD.sub("", _LINE_END.sub("\n", without_sequences(text)))
 
 
 def without_sequences(text: str) -> str:
@@ -74,7 +70,7 @@ def hides(text: str) -> bool:
             return False
         return not text.replace("\n", "").replace("\r", "").replace("\t", "").isprintable()
     text = text.replace("\r", "\n")
-    return _SUSPECT.search(text) is not None and _bad().search(text) is not None
+    return _SUSPECT.search(text) is not None and _BAD.search(text) is not None
 
 
 def one_line(text: str, most: int | None = None) -> str:

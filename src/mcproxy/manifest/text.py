@@ -7,13 +7,15 @@ sides, the catalogue and the query; that is all that matching rests on.
 
 import re
 import unicodedata
-from functools import cache
+
+from mcproxy.patterns import pattern
 
 # Kana, CJK, Hangul, Thai, Lao, Myanmar, Khmer: no spaces between words, so pairs of characters
 # stand for words there.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-_RUNS = re.compile(rf"[{_UNSPACED}]+|[^\W_{_UNSPACED}]+")
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_RUNS = pattern(rf"[{_UNSPACED}]+|[^\W_{_UNSPACED}]+")
+_HUMP = pattern(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_UNSPACED_RUN = pattern(rf"[{_UNSPACED}]")
 _LAST_LATIN = "\u024f"
 _FIRST_UNSPACED = "\u0e00"
 
@@ -40,7 +42,7 @@ def words(prose: str) -> list[str]:
     """The words of a sentence, in order: ``"List GitHub repos"`` -> ``list github repos``."""
     found: list[str] = []
     for run in _RUNS.findall(fold(prose)):
-        if run[0] >= _FIRST_UNSPACED and _unspaced().match(run):
+        if run[0] >= _FIRST_UNSPACED and _UNSPACED_RUN.match(run):
             found.extend(_pairs(run))
         else:
             found.append(run)
@@ -107,12 +109,6 @@ def first_sentence(text: str) -> str:
     line = next((line.strip("#*- \t") for line in text.splitlines() if line.strip("#*- \t")), "")
     sentence = re.split(r"(?<=[.!?])\s|(?<=[。！？])", line, maxsplit=1)[0]  # noqa: RUF001
     return " ".join(sentence.split()).rstrip(".")
-
-
-@cache
-def _unspaced() -> re.Pattern[str]:
-    """Compiled at first use, as it takes milliseconds and most catalogues have no such text."""
-    return re.compile(rf"[{_UNSPACED}]")
 
 
 def _pairs(run: str) -> list[str]:

@@ -17,6 +17,7 @@ import msgspec
 
 from mcproxy.config.jsonc import Steps
 from mcproxy.config.secrets import is_secret
+from mcproxy.patterns import pattern
 from mcproxy.types import Json
 
 
@@ -48,38 +49,36 @@ SHAPES = (
     # RFC 6750 and 7617; "Bearer authentication" has no token: those have digits or are long.
     SecretShape(
         ("earer", "EARER", "asic"),
-        re.compile(
+        pattern(
             rf"({_BEGINS}(?:Bearer|bearer|BEARER|Basic|basic)(?:\s|%20|\+){{1,4}})"
             r"(?=[A-Za-z0-9._~+/=-]{0,64}\d|[A-Za-z0-9._~+/=-]{24})[A-Za-z0-9._~+/=-]{8,}"
         ),
     ),
     SecretShape(  # OpenAI, Anthropic, Stripe, …
         ("sk-", "sk_", "rk_"),
-        re.compile(rf"{_BEGINS}[rs]k[-_](?=[A-Za-z0-9_-]{{0,64}}\d)[A-Za-z0-9_-]{{12,}}"),
+        pattern(rf"{_BEGINS}[rs]k[-_](?=[A-Za-z0-9_-]{{0,64}}\d)[A-Za-z0-9_-]{{12,}}"),
     ),
-    SecretShape(("gh",), re.compile(r"gh[opsur]_[A-Za-z0-9]{16,}")),  # GitHub
-    SecretShape(("github_pat_",), re.compile(r"github_pat_[A-Za-z0-9_]{16,}")),
-    SecretShape(("glpat-",), re.compile(r"glpat-[A-Za-z0-9_-]{16,}")),  # GitLab
-    SecretShape(("AKIA", "ASIA"), re.compile(r"A(?:KI|SI)A[A-Z0-9]{16}(?![A-Z0-9])")),  # AWS
-    SecretShape(("AIza",), re.compile(r"AIza[A-Za-z0-9_-]{30,}")),  # Google
-    SecretShape(("xox",), re.compile(r"xox[a-z]-[A-Za-z0-9-]{10,}")),  # Slack
-    SecretShape(("npm_", "hf_"), re.compile(rf"{_BEGINS}(?:npm|hf)_[A-Za-z0-9]{{20,}}")),
+    SecretShape(("gh",), pattern(r"gh[opsur]_[A-Za-z0-9]{16,}")),  # GitHub
+    SecretShape(("github_pat_",), pattern(r"github_pat_[A-Za-z0-9_]{16,}")),
+    SecretShape(("glpat-",), pattern(r"glpat-[A-Za-z0-9_-]{16,}")),  # GitLab
+    SecretShape(("AKIA", "ASIA"), pattern(r"A(?:KI|SI)A[A-Z0-9]{16}(?![A-Z0-9])")),  # AWS
+    SecretShape(("AIza",), pattern(r"AIza[A-Za-z0-9_-]{30,}")),  # Google
+    SecretShape(("xox",), pattern(r"xox[a-z]-[A-Za-z0-9-]{10,}")),  # Slack
+    SecretShape(("npm_", "hf_"), pattern(rf"{_BEGINS}(?:npm|hf)_[A-Za-z0-9]{{20,}}")),
     SecretShape(  # JWT (RFC 7519): header and body both begin with {" in base64url
         ("eyJ",),
-        re.compile(
+        pattern(
             rf"(?:{_AFTER_ESCAPE}|(?<![A-Za-z0-9_-]))"
             r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?"
         ),
     ),
     SecretShape(  # PEM (RFC 7468); line breaks may be escaped, and the end may have been cut off
         ("-----BEGIN",),
-        re.compile(
-            r"(-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY-----)(?:[A-Za-z0-9+/=\s\\:,]|-(?!----))*"
-        ),
+        pattern(r"(-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY-----)(?:[A-Za-z0-9+/=\s\\:,]|-(?!----))*"),
     ),
     SecretShape(  # … its last lines, where the beginning was cut off
         ("PRIVATE KEY-----",),
-        re.compile(
+        pattern(
             rf"{_WORD_BEGINS}(?:[A-Za-z0-9+/]{{4,}}+={{0,2}}+(?:[ \t\r]|\\r)*+(?:\n|\\n)){{1,100}}"
             r"(?=-----END [A-Z0-9 ]{0,30}PRIVATE KEY-----)"
         ),
@@ -87,44 +86,42 @@ SHAPES = (
     # … and one of its lines alone: 64 characters, 70 in OpenSSH's; a hash is in one case.
     SecretShape(
         ("",),
-        re.compile(
+        pattern(
             rf"(?=[A-Za-z0-9+/]{{64}}){_WORD_BEGINS}"
             r"(?=[a-z0-9+/]*+[A-Z])(?=[A-Z0-9+/]*+[a-z])(?=[A-Za-z+/]*+[0-9])"
             r"(?:[A-Za-z0-9+/]{70}|[A-Za-z0-9+/]{64})(?![A-Za-z0-9+/=])"
         ),
     ),
-    SecretShape(
-        ("://",), re.compile(r"(://[^\s/:@\"'\\]*:)[^\s/@\"'\\]+(?=@)")
-    ),  # password in a URL
+    SecretShape(("://",), pattern(r"(://[^\s/:@\"'\\]*:)[^\s/@\"'\\]+(?=@)")),  # password in a URL
     SecretShape(  # … in one that is part of another
         ("%3A//", "%3A%2F%2F"),
-        re.compile(r"(%3A(?://|%2F%2F)[^\s/:@\"'\\%]*%3A)[^\s/@\"'\\]+?(?=%40)"),
+        pattern(r"(%3A(?://|%2F%2F)[^\s/:@\"'\\%]*%3A)[^\s/@\"'\\]+?(?=%40)"),
     ),
     SecretShape(  # … in a connection string
         ("assword", "ASSWORD", "wd", "WD"),
-        re.compile(rf"({_BEGINS}(?i:password|pwd){_IS})[^\s;&\"'\\]+"),
+        pattern(rf"({_BEGINS}(?i:password|pwd){_IS})[^\s;&\"'\\]+"),
     ),
     SecretShape(  # … and in a query
         ("=", "%3D"),
-        re.compile(
+        pattern(
             r"((?:[?&]|%3F|%26)(?i:[a-z_-]{0,24}(?:key|token|secret|password|signature))"
             rf"{_IS})[^\s&#\"'\\]+"
         ),
     ),
 )
 
-_SECRET_NAME = re.compile(
+_SECRET_NAME = pattern(
     r"(?:^|_)(?:(?:api|access|secret|private|auth)?key|token|secret|password|passwd|passphrase"
     r"|pwd|credential|authorization|auth|cookie|pat|jwt|dsn)s?(?:_(?:value|\d+))?$"
 )
 # Under these names any word is secret; under the others (SORT_KEY, AUTH) a plain word is none.
-_STRONG_NAME = re.compile(r"token|secret|pass|pwd|api_?key|private_?key|authorization|cookie")
-_WORDS = re.compile(r"[a-z]+(?:[ _-][a-z]+)*")
-_OPEN_VALUE = re.compile(r"[~.]{0,2}/.*|<.*>|(?i:true|false|none|null|enabled|disabled)")
+_STRONG_NAME = pattern(r"token|secret|pass|pwd|api_?key|private_?key|authorization|cookie")
+_WORDS = pattern(r"[a-z]+(?:[ _-][a-z]+)*")
+_OPEN_VALUE = pattern(r"[~.]{0,2}/.*|<.*>|(?i:true|false|none|null|enabled|disabled)")
 # Names that end like one and hold nothing secret.
-_OPEN_NAME = re.compile(r"(?:public_?key|max_tokens?|token_limit|use_auth|key_id|client_id)$")
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_RANDOM = re.compile(
+_OPEN_NAME = pattern(r"(?:public_?key|max_tokens?|token_limit|use_auth|key_id|client_id)$")
+_HUMP = pattern(r"(?<=[a-z0-9])(?=[A-Z])")
+_RANDOM = pattern(
     r"(?=[^\s]*\d)(?=[^\s]*[A-Za-z])(?:[0-9a-f]{32,}|[0-9A-F]{32,}"
     r"|(?=[^\s]*[a-z])(?=[^\s]*[A-Z])[A-Za-z0-9_+=-]{24,})"
 )
@@ -162,9 +159,9 @@ def _plain(name: str) -> str:
     return re.sub(r"[.\s-]+", "_", _HUMP.sub("_", name)).strip("_").lower()
 
 
-_SCHEME = re.compile(r"(?i:bearer|basic|token)\s+(?=\S)")
+_SCHEME = pattern(r"(?i:bearer|basic|token)\s+(?=\S)")
 # NAME=value, --name=value, Name: value
-_ASSIGNED = re.compile(r"(?P<name>-{0,2}[A-Za-z][A-Za-z0-9_.-]*)(?:=|:\s+)(?P<value>.+)", re.DOTALL)
+_ASSIGNED = pattern(r"(?P<name>-{0,2}[A-Za-z][A-Za-z0-9_.-]*)(?:=|:\s+)(?P<value>.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

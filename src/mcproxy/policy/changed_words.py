@@ -6,9 +6,9 @@ that speaks to the model, of what its user said or is not to learn, of secrets, 
 of somewhere to send things is worth a person's look, though a first definition may say the like.
 """
 
-import re
 from collections.abc import Iterator
 
+from mcproxy.patterns import pattern
 from mcproxy.policy.instructing import one_of
 
 
@@ -17,22 +17,22 @@ def _one_of(text: str) -> str:
     return rf"{one_of(text)}\b"
 
 
-_MODEL = re.compile(
+_MODEL = pattern(
     r"(?<!home )"
     + _one_of(
         "assistants? (?:ai|llm|language)_(?:models?|agents?) ai llms? agents? claude gpt copilot "
         "system_prompt context_window"
     )
 )
-_TALK = re.compile(_one_of("conversations? chats?_(?:history|log|transcript) transcripts?"))
-_PERSON = re.compile(_one_of("users? humans? owner operator customer"))
-_OF_PERSON = re.compile(
+_TALK = pattern(_one_of("conversations? chats?_(?:history|log|transcript) transcripts?"))
+_PERSON = pattern(_one_of("users? humans? owner operator customer"))
+_OF_PERSON = pattern(
     _one_of(
         "already typed said wrote so_far no_need nothing need_not "
         "not_(?:know|see|learn|hear|be_told)"
     )
 )
-_DIRECTED = re.compile(
+_DIRECTED = pattern(
     _one_of("must should always never do_not don't need_to has_to first before instead please")
 )
 _VERBS = (
@@ -40,36 +40,36 @@ _VERBS = (
     "upload post share call invoke run execute use repeat quote write store save tell give provide "
     "supply dump list report ignore obey follow trust prefer approve accept delete disable skip"
 )
-_ORDER = re.compile(
+_ORDER = pattern(
     r"(?:^|[:,;(]\s*|\b(?:please|then|also|and|always|must|should|to)\s+)" + _one_of(_VERBS)
 )
-_SECRET = re.compile(
+_SECRET = pattern(
     _one_of(
         "passwords? passphrases? credentials? api[_-]?keys? secrets? "
         "(?:access|bearer|auth|session|refresh)[_-]?tokens? private_keys? ssh_keys? cookies? "
         "env environment_variables? wallets? seed_phrase keychain"
     )
 )
-_PRIVATE = re.compile(
+_PRIVATE = pattern(
     r"(?:^|[\s`'\"/~])\.(?:ssh|aws|netrc|kube|gnupg|npmrc|pypirc)\b|/etc/(?:passwd|shadow)|"
     r"\bid_(?:rsa|ed25519)\b"
 )
-_PURPOSE = re.compile(
+_PURPOSE = pattern(
     r"\bfor (?:\w+ )?(?:compliance|audit\w*|security|verification|diagnostics?|telemetry|"
     r"debugging|legal|checksum\w*)\b"
 )
 _ADDRESS = r"(?:https?://[\w.-]+|[\w.+-]+@[\w-]+\.[a-z]{2,}\b|\bwebhook\b)"
-_SENT = re.compile(
+_SENT = pattern(
     r"\b(?:send|sent|forward\w*|upload\w*|post(?:ed|s)?|report\w*|copy|copied|deliver\w*|"
     r"submit\w*|sync\w*|mirror\w*|back(?:ed)? up|add|invite|share|set)\b.*\b(?:to|with|at)\b.*"
     rf"{_ADDRESS}|\b(?:bcc|cc)\b.*{_ADDRESS}"
 )
-_OTHERS = re.compile(
+_OTHERS = pattern(
     r"\b(?:other|another|any|every|all|each|previous|earlier|subsequent|following|next) "
     r"(?:\w+ ){0,2}?(?:tools?|servers?|calls?|instructions?|rules)\b|"
     r"\b(?:every|each|all) (?:\w+ )?(?:(?:e-?)?mails?|messages?|commits?)\b"
 )
-_ALONE = re.compile(
+_ALONE = pattern(
     _one_of(
         "quietly (?<!of_)silently secretly discreetly covertly unnoticed confidential "
         "(?:system|security|safety)_overrides? obey jailbreak elevated_privileges? god_mode "
@@ -82,11 +82,11 @@ _ALONE = re.compile(
         "(?:do_not|don't|never|no_need_to)_(?:ask|mention|tell|reveal|warn|confirm|verify)"
     )
 )
-_SHOUTED = re.compile(r"\b(?:SYSTEM|ADMIN|SECURITY|OPERATOR|ROOT)\b\W+[A-Z]{4,}")
-_ENCODED = re.compile(r"(?<![\w/+=-])(?=[\w+/]*[A-Z])(?=[\w+/]*[a-z])[A-Za-z0-9+/]{32,}={0,2}")
+_SHOUTED = pattern(r"\b(?:SYSTEM|ADMIN|SECURITY|OPERATOR|ROOT)\b\W+[A-Z]{4,}")
+_ENCODED = pattern(r"(?<![\w/+=-])(?=[\w+/]*[A-Z])(?=[\w+/]*[a-z])[A-Za-z0-9+/]{32,}={0,2}")
 
 # Words of other languages in Latin letters, none of them an English one.
-_STRANGE = re.compile(
+_STRANGE = pattern(
     _one_of(
         "der das und nicht ist dem den von wird werden keine? niemals immer dass ohne muss darf "
         "nutzer el los las que esta este por para una usuario siempre nunca debe antes mencione "
@@ -97,7 +97,7 @@ _STRANGE = re.compile(
     )
 )
 _STRANGE_SHARE = 4  # one word of so many, and two in all
-_WORD = re.compile(r"\w+")
+_WORD = pattern(r"\w+")
 
 
 def signs(sentence: str) -> Iterator[str]:

@@ -12,13 +12,14 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 
 from mcproxy.foreign_text import clean, hides, imitated
+from mcproxy.patterns import pattern
 
 MAX_READ_CHARS = 200_000  # of one definition; more is a reason of its own
-_SENTENCE = re.compile("(?<=[.!?;])\\s+|[\n\r\u3002\uff01\uff1f\u0964\u061f]+")
-_SPACED_OUT = re.compile(r"\b(?:\w ){3,}\w\b")
-_WITH_DIGITS = re.compile(r"\b(?=\w*[a-z])(?=\w*\d)\w+")
+_SENTENCE = pattern("(?<=[.!?;])\\s+|[\n\r\u3002\uff01\uff1f\u0964\u061f]+")
+_SPACED_OUT = pattern(r"\b(?:\w ){3,}\w\b")
+_WITH_DIGITS = pattern(r"\b(?=\w*[a-z])(?=\w*\d)\w+")
 _LIKE_LETTERS = str.maketrans("01345", "oieas")
-_WORD = re.compile(r"\w+")
+_WORD = pattern(r"\w+")
 _FOREIGN_WORDS = 3  # a name or two ("São Paulo") are no sentence
 _FOREIGN_CHARS = 8  # of a language that has no spaces
 _LAST_LATIN = 0x24F  # of the blocks that European languages take their letters from
@@ -243,8 +244,8 @@ _SIGNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     ),
     "has text to be decoded": (("decode", r"\bdecode\b", r"[a-z0-9+/]{40,}"),),
 }
-_COMPILED = tuple(
-    (reason, tuple(one.replace("_", " ") for one in first.split()), tuple(map(re.compile, parts)))
+_LOOKED_FOR = tuple(
+    (reason, tuple(one.replace("_", " ") for one in first.split()), tuple(map(pattern, parts)))
     for reason, signs in _SIGNS.items()
     for first, *parts in signs
 )
@@ -260,7 +261,7 @@ def reasons(text: str) -> Iterator[str]:
     yield from dict.fromkeys(
         reason
         for version in _versions(text)
-        for reason, words, parts in _COMPILED
+        for reason, words, parts in _LOOKED_FOR
         if any(word in version for word in words) and _in_a_sentence(parts, version)
     )
 
