@@ -19,7 +19,8 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 
 from mcproxy import mcp
-from mcproxy.errors import PeerClosed, RpcError
+from mcproxy.cancellation import GRACE_SECS, finish
+from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange, Tenant, may_own
 from mcproxy.types import Json, JsonObject
 from mcproxy.upstream.serverlog import ServerLog
@@ -102,7 +103,6 @@ class _Passage(msgspec.Struct, frozen=True):
     """One request under way: its client, and the server's requests that it answers."""
 
     exchange: Exchange
-    tasks: asyncio.TaskGroup
     asked: dict[RequestId, asyncio.Task[None]] = msgspec.field(default_factory=dict)
     elicitations: set[str] = msgspec.field(default_factory=set)
 
@@ -127,28 +127,23 @@ class Relay:
         Raises what ``reply`` raises. What the server asks meanwhile is answered within; what is
         still open when the reply comes is given up.
         """
-        outcome: bytes | RpcError | PeerClosed
+        passage = self._passages[id_] = _Passage(exchange)
         answered = False
-        async with asyncio.TaskGroup() as tasks:
-            passage = self._passages[id_] = _Passage(exchange, tasks)
-            try:
-                outcome = await reply
-                answered = True
-            except RpcError as error:
-                outcome = error  # as a value: a TaskGroup would wrap the exception
-                answered = True
-            except PeerClosed as error:
-                outcome = error
-            finally:
-                del self._passages[id_]
-                if answered:
-                    self._others.answered(exchange.tenant, _now())
-                else:
-                    self._others.gave_up(id_, exchange.tenant, _now())
-                self._withdraw_all(passage)
-        if isinstance(outcome, bytes):
-            return outcome
-        raise outcome
+        try:
+            result = await reply
+            answered = True
+        except RpcError:
+            answered = True
+            raise
+        finally:
+            del self._passages[id_]
+            if answered:
+                self._others.answered(exchange.tenant, _now())
+            else:
+                self._others.gave_up(id_, exchange.tenant, _now())
+            if passage.asked:
+                await self._withdraw_all(passage)
+        return result
 
     def answered_late(self, id_: RequestId) -> None:
         """A request was answered that nobody waited for any more."""
@@ -231,8 +226,9 @@ class Relay:
         params = _read(request.params)
         if isinstance(elicitation := params.get("elicitationId"), str):
             passage.elicitations.add(elicitation)
-        asking = self._ask(passage, request, params)
-        passage.asked[request.id] = passage.tasks.create_task(asking)
+        # In no TaskGroup: each call would pay for one, and hardly any is asked something.
+        asking = asyncio.get_running_loop().create_task(self._ask(passage, request, params))
+        passage.asked[request.id] = asking
 
     async def _ask(self, passage: _Passage, request: Request, params: JsonObject) -> None:
         try:
@@ -240,15 +236,21 @@ class Relay:
             self._reply(Response(request.id, _encode(answer)))
         except RpcError as error:
             self._reply(Failure(request.id, error))
+        except Exception:
+            self._log.exception("%s could not be passed on", request.method)
+            fault = RpcError(RpcError.INTERNAL_ERROR, "a fault of the gateway; its log has it")
+            self._reply(Failure(request.id, fault))
         finally:
             passage.asked.pop(request.id, None)
 
-    def _withdraw_all(self, passage: _Passage) -> None:
+    async def _withdraw_all(self, passage: _Passage) -> None:
         """Ask no more for a request that is over; the server may wait for an answer."""
         text = "the request that this belongs to is over"
-        for id_, task in passage.asked.items():
+        asking = list(passage.asked.items())
+        for id_, task in asking:
             task.cancel()
             self._reply(Failure(id_, RpcError(RpcError.INVALID_REQUEST, text)))
+        await finish(asyncio.wait([task for _, task in asking]), GRACE_SECS)
 
     def _progress(self, params: JsonObject, within: RequestId | None) -> None:
         ours = params.get(mcp.META_PROGRESS_TOKEN)
