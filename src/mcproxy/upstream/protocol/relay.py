@@ -236,7 +236,7 @@ class Relay:
             self._reply(Response(request.id, _encode(answer)))
         except RpcError as error:
             self._reply(Failure(request.id, error))
-        except Exception:
+        except Exception:  # noqa: BLE001 - the log has it, and the server an answer
             self._log.exception("%s could not be passed on", request.method)
             fault = RpcError(RpcError.INTERNAL_ERROR, "a fault of the gateway; its log has it")
             self._reply(Failure(request.id, fault))
