@@ -77,7 +77,7 @@ def test_a_server_that_is_killed_turns_its_row(page: Page, running: Running) -> 
 def test_a_script_and_its_calls_appear_while_it_runs(page: Page, running: Running) -> None:
     page.goto("/ui/executions")
     before = page.locator("tr[data-execution]").count()
-    code = "api.server('echo').add(a=1, b=2)\napi.server('echo').sleep(secs=3)"
+    code = "api.server('echo').add(a=1, b=2)\napi.server('echo').sleep(secs=10)"
     script = threading.Thread(target=running.run, args=(code,))
     script.start()
     try:

@@ -3,7 +3,7 @@
 Standard library only; run as ``sys.executable unruly.py [OPTIONS]``. Tools:
 
 - ``add``: a well tool, to see whether the server works
-- ``hog`` (``mb``): keeps that much memory
+- ``hog`` (``mb``, ``silent``): keeps that much memory; then, if it is to be silent, answers nothing
 - ``detach`` (``file``): starts ``sleep 1000`` in a session of its own, its id into the file
 - ``mute``: answers nothing any more, this call included
 - ``hold``: its answer comes after that of the next call
@@ -108,6 +108,8 @@ class Unruly:
         match name:
             case "hog" | "doze" | "pester" | "flood":
                 self._strain(name, given)
+                if given.get("silent"):
+                    return
             case "detach":
                 sleeper = subprocess.Popen(("sleep", "1000"), start_new_session=True)
                 Path(str(given["file"])).write_text(str(sleeper.pid), "utf-8")
