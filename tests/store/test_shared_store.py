@@ -219,3 +219,27 @@ async def test_what_nobody_waits_for_is_written_in_order_and_on_leaving(
             assert await other.entries("a", "j") == [b"one", b"two", b"three"]
             store.append_later("a", "j", b"four", TTL)
         assert (await other.entries("a", "j"))[3:] == [b"four"]
+
+
+@pytest.mark.requirement("state.fails_closed")
+async def test_who_waits_when_the_store_is_left_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcproxy.store.shared_store._CLOSE_SECS", 0.1)
+    reached = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        reached.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        async with opened(f"valkey://127.0.0.1:{port}") as store:
+            sent = asyncio.create_task(store.put("a", "k", b"1", TTL))
+            await reached.wait()
+            queued = asyncio.create_task(store.put("a", "j", b"1", TTL))
+            await asyncio.sleep(0)
+        async with asyncio.timeout(BOUND_SECS):
+            for each in (sent, queued):
+                with pytest.raises(StateUnavailable, match="ended before"):
+                    await each

@@ -61,6 +61,8 @@ _PASSING = (
 )  # fmt: skip
 _LASTING = (AuthenticationError, NoPermissionError)  # connection errors, as the client sorts them
 
+_ENDED = "it was ended before all was written"
+
 log = logging.getLogger(__name__)
 _Answer: TypeAlias = bytes | int | list[bytes] | None
 _Argument: TypeAlias = bytes | str | float
@@ -218,30 +220,37 @@ class SharedStore:
         self._news.set()
 
     async def _run(self) -> None:
-        """Do what is asked for, until the end."""
-        while self._asked or not self._ending:
-            cancellation.checkpoint()
-            if not self._asked:
-                await self._news.wait()
-                self._news.clear()
-            batch = [self._asked.popleft() for _ in range(min(_BATCH, len(self._asked)))]
-            if batch:
-                await self._done(batch)
+        """Do what is asked for, until the end; where that is cut short, nobody waits on."""
+        try:
+            while self._asked or not self._ending:
+                cancellation.checkpoint()
+                if not self._asked:
+                    await self._news.wait()
+                    self._news.clear()
+                batch = [self._asked.popleft() for _ in range(min(_BATCH, len(self._asked)))]
+                if batch:
+                    await self._done(batch)
+        finally:
+            self._ending = True
+            for operation in self._asked:
+                operation.settle(StateUnavailable(_ENDED))
+            self._asked.clear()
 
     async def _done(self, batch: Sequence[_AskedOfStore]) -> None:
         """Do these together, or let them all fail."""
         self._batches += 1
+        answers: Sequence[object] = [StateUnavailable(_ENDED)] * len(batch)
         try:
-            answers: Sequence[object] = await self._tried(batch)
+            answers = await self._tried(batch)
         except (ValkeyError, OSError) as fault:
             answers = [self._unavailable(fault)] * len(batch)
         else:
             self._back()
         finally:
             self._waiting_bytes -= sum(operation.size for operation in batch)
-        for operation, answer in zip(batch, answers, strict=True):
-            lost = isinstance(answer, ResponseError)
-            operation.settle(self._unavailable(answer) if lost else answer)  # type: ignore[arg-type]
+            for operation, answer in zip(batch, answers, strict=True):
+                lost = isinstance(answer, ResponseError)
+                operation.settle(self._unavailable(answer) if lost else answer)  # type: ignore[arg-type]
 
     async def _tried(self, batch: Sequence[_AskedOfStore]) -> Sequence[object]:
         """The answers, after as many attempts as there is time for; one, where the store was away
