@@ -91,25 +91,68 @@ async def _over(task: asyncio.Task[Any], secs: float) -> bool:
     return cancelled
 
 
-class Clock:
+class Stoppable:
+    """A block that is ended from outside, once, with the exception that ``stop`` is given: what
+    runs in it is cancelled for that. ``asyncio.timeout`` does the like for time alone."""
+
+    __slots__ = ("_cancelling", "_task", "_why")
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelling = 0
+        self._why: Exception | None = None
+
+    def __enter__(self) -> Self:
+        self._task = asyncio.current_task()
+        self._cancelling = self._task.cancelling() if self._task else 0
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        task, self._task = self._task, None
+        if self._why is None or task is None:
+            return
+        # Where the task was cancelled beside, that counts for more (``asyncio.Task.uncancel``).
+        if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise self._why from error
+
+    @property
+    def running(self) -> bool:
+        """Whether the block is entered, and neither left nor stopped."""
+        return self._task is not None and self._why is None
+
+    def stop(self, why: Exception) -> None:
+        """Have the block raise this; nothing where it does not run."""
+        if self._task is not None and self._why is None:
+            self._why = why
+            self._task.cancel()
+
+
+class Clock(Stoppable):
     """The clock of one limit; it runs while none of the questions asked within it is open.
     ``outer``: the clock of the limit around it."""
 
-    def __init__(self, outer: Self | None = None) -> None:
+    __slots__ = ("_left", "_open", "_outer", "_timer")
+
+    def __init__(self, outer: "Clock | None" = None) -> None:
+        super().__init__()
         self._outer = outer
-        self._secs = 0.0
-        self._limit: asyncio.Timeout | None = None
         self._open = 0
         self._left = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     def limit(self, secs: float) -> Self:
         """``asyncio.timeout`` of ``secs`` by this clock, once. Raises TimeoutError."""
-        self._secs = secs
+        self._left = secs
         return self
 
     async def __aenter__(self) -> None:
-        self._limit = asyncio.timeout(self._secs)
-        await self._limit.__aenter__()
+        self.__enter__()
+        self._go_on()
 
     async def __aexit__(
         self,
@@ -117,25 +160,25 @@ class Clock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        limit, self._limit = self._limit, None
-        if limit:
-            await limit.__aexit__(kind, error, trace)
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        self.__exit__(kind, error, trace)
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """Stand still within the block. One that is left after the limit moves nothing."""
-        now = asyncio.get_running_loop().time
-        until = self._running.when() if self._running else None
-        if self._running and until is not None:
-            self._left = until - now()
-            self._running.reschedule(None)
+        if self._timer:
+            self._left = self._timer.when() - asyncio.get_running_loop().time()
+            self._timer.cancel()
+            self._timer = None
         self._open += 1
         try:
             yield
         finally:
             self._open -= 1
-            if self._running and not self._open:
-                self._running.reschedule(now() + self._left)
+            if self.running and not self._open:
+                self._go_on()
 
     @contextmanager
     def asking(self) -> Iterator[None]:
@@ -145,9 +188,11 @@ class Clock:
 
     def secs_left(self) -> float | None:
         """Until the limit runs out; None before and after it, and while the clock stands still."""
-        until = self._limit.when() if self._limit else None
-        return None if until is None else until - asyncio.get_running_loop().time()
+        return self._timer.when() - asyncio.get_running_loop().time() if self._timer else None
 
-    @property
-    def _running(self) -> asyncio.Timeout | None:
-        return None if self._limit is None or self._limit.expired() else self._limit
+    def _go_on(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._left, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        self.stop(TimeoutError())

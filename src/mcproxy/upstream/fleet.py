@@ -18,10 +18,10 @@ from mcproxy.config.load import Loaded
 from mcproxy.config.state import state_directory
 from mcproxy.exchange import Exchange, Tenant, Upstream
 from mcproxy.hooks import Action, Occasion
-from mcproxy.types import Change, Json, JsonObject, ServerHealth, ServerView, ToolRef, ToolResult
+from mcproxy.types import Change, Json, JsonObject, ServerHealth, ServerView, ToolRef
 from mcproxy.upstream.child.tree import processes
 from mcproxy.upstream.definition import Definition, definitions, not_running
-from mcproxy.upstream.server_table import Around, OnEvent, ServerEntry, ServerTable
+from mcproxy.upstream.server_table import Around, OnEvent, ServerTable
 from mcproxy.upstream.serverlog import ServerLog
 from mcproxy.upstream.supervision.supervisor import Supervisor
 from mcproxy.wire.message import Notification
@@ -50,9 +50,9 @@ def wanted(loaded: Loaded) -> Wanted:
 
 
 class Fleet:
-    """The configured servers. ``run`` keeps them up; ``on_change`` is told each change,
-    ``on_event`` with a server's name, what else it tells, and to whom; ``extensions`` are those
-    that servers are offered when they start, with their settings."""
+    """The configured servers. ``run`` keeps them up, ``call`` calls their tools (a ``ServerCall``);
+    ``on_change`` is told each change, ``on_event`` with a server's name, what else it tells, and to
+    whom; ``extensions`` are those that servers are offered when they start, with their settings."""
 
     def __init__(
         self,
@@ -66,7 +66,8 @@ class Fleet:
         self._off: set[str] = set()
         memories = state_directory(loaded.environment) / "tools"
         around = Around(on_change, on_event, memories, extensions)
-        self._roster = ServerTable(self._wanted.running, around)
+        self._roster = ServerTable(self._wanted.running, around, self._absent)
+        self.call = self._roster.call
 
     async def run(self) -> None:
         """Start all servers and keep them up; cancelled, stop them all."""
@@ -110,12 +111,6 @@ class Fleet:
                 self._roster.begin(self._wanted.running[name])
             self._on_change("tools_changed")
 
-    async def call(
-        self, exchange: Exchange, ref: ToolRef, arguments: Mapping[str, Json]
-    ) -> ToolResult:
-        """A ``ServerCall``: the reference names server and tool exactly. Raises CallError."""
-        return await self._of(ref).serving.call(exchange, ref, arguments)
-
     @property
     def upstream(self) -> Upstream:
         """What else can be asked of servers. Raises CallError, as ``call`` does."""
@@ -123,21 +118,21 @@ class Fleet:
         async def request(
             exchange: Exchange, server: str, method: str, params: Mapping[str, Json]
         ) -> bytes:
-            serving = self._of(ToolRef(server, method)).serving
+            serving = self._roster.of(ToolRef(server, method)).serving
             return await serving.request(exchange, method, dict(params))
 
         async def list_(server: str, method: str) -> Sequence[JsonObject]:
-            return await self._of(ToolRef(server, method)).supervisor.calls.list(method)
+            return await self._roster.of(ToolRef(server, method)).supervisor.calls.list(method)
 
         def whose(server: str, tenant: Tenant) -> Tenant | None:
             member = self._roster.find(server)
             return tenant if member and member.apart else None
 
         async def watch(exchange: Exchange, server: str, uri: str, whose: Tenant | None) -> None:
-            await self._of(ToolRef(server, uri)).serving.watch(exchange, uri, whose)
+            await self._roster.of(ToolRef(server, uri)).serving.watch(exchange, uri, whose)
 
         async def unwatch(server: str, uri: str, whose: Tenant | None) -> None:
-            await self._of(ToolRef(server, uri)).serving.unwatch(uri, whose)
+            await self._roster.of(ToolRef(server, uri)).serving.unwatch(uri, whose)
 
         return Upstream(request, list_, whose, watch, unwatch)
 
@@ -205,12 +200,6 @@ class Fleet:
     def _supervisors(self) -> Sequence[Supervisor]:
         """Those that know the tools."""
         return [member.supervisor for member in self._roster.serving()]
-
-    def _of(self, ref: ToolRef) -> ServerEntry:
-        member = self._roster.find(ref.server)
-        if member is None:
-            raise self._absent(ref)
-        return member
 
     def _absent(self, ref: ToolRef) -> CallError:
         """Why a server takes no calls: it is not up, was taken away, or never was."""

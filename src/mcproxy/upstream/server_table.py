@@ -12,13 +12,14 @@ replaced or removed may end its calls first. Knows no configuration.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
 
+from mcproxy.call_errors import CallError
 from mcproxy.exchange import Exchange, Tenant
 from mcproxy.types import Change, Json, JsonObject, ServerHealth, ToolRef, ToolResult
 from mcproxy.upstream.definition import Definition
@@ -69,7 +70,8 @@ class Serving(Protocol):
 
 
 class ServerEntry:
-    """A server under one definition; ``key`` tells it from the same server under another one."""
+    """A server under one definition; ``key`` tells it from the same server under another one.
+    ``serving`` takes its calls; its lists are the supervisor's in any case."""
 
     def __init__(
         self, definition: Definition, around: Around, turns: StartSlots, lives: SupervisorTasks
@@ -83,16 +85,12 @@ class ServerEntry:
             definition.name, definition.way, definition.terms, surroundings
         )
         self._instances = self._no_instances()
+        self.serving = self._who_serves()
 
     @property
     def apart(self) -> bool:
         """Whether clients have instances of their own."""
         return self._definition.terms.sharing.affinity != "shared"
-
-    @property
-    def serving(self) -> Serving:
-        """What takes its calls; its lists are the supervisor's in any case."""
-        return self._instances if self.apart else self.supervisor.calls
 
     @property
     def health(self) -> ServerHealth:
@@ -117,6 +115,7 @@ class ServerEntry:
         self._instances.adopt(definition.way, definition.terms)
         if before.terms.sharing.affinity != definition.terms.sharing.affinity:
             old, self._instances = self._instances, self._no_instances()
+            self.serving = self._who_serves()
             self._lives.spawn(self._lives.end(old.close()))
 
     async def drained(self) -> None:
@@ -127,6 +126,9 @@ class ServerEntry:
     def close(self) -> Sequence[Supervisor]:
         """Take no new clients; gives all that is to end with the server."""
         return [self.supervisor, *self._instances.close()]
+
+    def _who_serves(self) -> Serving:
+        return self._instances if self.apart else self.supervisor.calls
 
     def _no_instances(self) -> Instances:
         definition = self._definition
@@ -168,10 +170,16 @@ def plan(running: Mapping[str, str], wanted: Mapping[str, str]) -> TablePlan:
 
 
 class ServerTable:
-    """The running servers by name; ``apply`` changes them while ``running``."""
+    """The running servers by name; ``apply`` changes them while ``running``. ``absent`` is what is
+    raised for one that is not there."""
 
-    def __init__(self, definitions: Mapping[str, Definition], around: Around) -> None:
-        self._around = around
+    def __init__(
+        self,
+        definitions: Mapping[str, Definition],
+        around: Around,
+        absent: Callable[[ToolRef], CallError],
+    ) -> None:
+        self._around, self._absent = around, absent
         self._turns = StartSlots()
         self._lives = SupervisorTasks()
         self._serving = {name: self._member(one) for name, one in definitions.items()}
@@ -198,6 +206,19 @@ class ServerTable:
     def find(self, name: str) -> ServerEntry | None:
         """The one that takes the calls of a server."""
         return self._serving.get(name)
+
+    def of(self, ref: ToolRef) -> ServerEntry:
+        """The same where it has to be there. Raises CallError."""
+        entry = self._serving.get(ref.server)
+        if entry is None:
+            raise self._absent(ref)
+        return entry
+
+    def call(
+        self, exchange: Exchange, ref: ToolRef, arguments: Mapping[str, Json]
+    ) -> Coroutine[None, None, ToolResult]:
+        """A ``ServerCall``: the reference names server and tool exactly. Raises CallError."""
+        return self.of(ref).serving.call(exchange, ref, arguments)
 
     def was_removed(self, name: str) -> bool:
         """Whether there was such a server under an earlier configuration."""

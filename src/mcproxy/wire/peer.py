@@ -89,8 +89,8 @@ class Peer:
         error reply, PeerClosed when the connection ends first.
         """
         await self._room()  # before it is written down: a slow peer holds back who calls it
-        if ended := self.closed:
-            raise ended
+        if self._closed is not None:
+            raise PeerClosed(self._closed, cause=self._cause)
         id_ = self.new_id() if id_ is None else id_
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._pending[id_] = reply

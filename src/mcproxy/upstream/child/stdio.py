@@ -95,7 +95,8 @@ class Child:
 
     ``exited`` is set, and ``on_exit`` called, once it can say no more: its output has ended, or it
     has. ``on_stderr`` is given each line for people. ``rss_mb`` is what the last ``look`` found,
-    None where there was nothing to see.
+    None where there was nothing to see. ``room`` waits while the child does not read what was
+    written.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Child:
         self._stderr_rest = b""
         self._process: subprocess.Popen[bytes] | None = None
         self._outbox = Outbox(self._write, self.kill)
+        self.room = self._outbox.room
         self._in: Outgoing | None = None
         self._out: tuple[Incoming, ...] = ()
         self._gone = asyncio.Event()
@@ -192,10 +194,6 @@ class Child:
             raise PeerClosed(self.obituary, cause=self.cause)
         else:
             self._end_soon()
-
-    async def room(self) -> None:
-        """Wait while the child does not read what was written."""
-        await self._outbox.room()
 
     def look(self, table: Table) -> float:
         """Take note of what the child has started; MiB that they and the child hold."""

@@ -236,7 +236,7 @@ class Relay:
             self._reply(Response(request.id, _encode(answer)))
         except RpcError as error:
             self._reply(Failure(request.id, error))
-        except Exception:  # noqa: BLE001 - the log has it, and the server an answer
+        except Exception:  # noqa: BLE001 - logged, and no reason to leave the server waiting
             self._log.exception("%s could not be passed on", request.method)
             fault = RpcError(RpcError.INTERNAL_ERROR, "a fault of the gateway; its log has it")
             self._reply(Failure(request.id, fault))
@@ -274,6 +274,8 @@ def request_meta(own: Mapping[str, Json], exchange: Exchange, token: int) -> Jso
     What the client sent goes through, but for what concerns its own hop: ``own`` is what our
     session says of itself (nothing in the handshake era), the progress token is ours.
     """
+    if not (own or exchange.meta):
+        return {}
     meta = {key: value for key, value in exchange.meta.items() if key not in _OF_ONE_HOP}
     if mcp.META_PROGRESS_TOKEN in exchange.meta:
         meta[mcp.META_PROGRESS_TOKEN] = token

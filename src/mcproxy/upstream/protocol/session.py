@@ -68,6 +68,7 @@ class ServerSession:
     ) -> None:
         self.name = name
         self.info = ServerInfo("", name, "", "", {})
+        self.modern = False  # whether the server is of the stateless era
         self.tools_changed = False
         self._wake = wake
         self.closed = False
@@ -79,11 +80,6 @@ class ServerSession:
         self._events: list[Notification] = []
         self._log_level: str | None = None
         self._fresh = True
-
-    @property
-    def modern(self) -> bool:
-        """Whether the server is of the stateless era."""
-        return self.info.protocol == mcp.STATELESS_VERSION
 
     @property
     def end(self) -> PeerClosed:
@@ -100,6 +96,7 @@ class ServerSession:
         Raises HandshakeFailed, PeerClosed or TimeoutError.
         """
         self.info = await shake_hands(self.name, self._send, secs, extensions)
+        self.modern = self.info.protocol == mcp.STATELESS_VERSION
         self._relay.declared = frozenset(extensions_in(self.info.capabilities))
         if self.modern:
             self._meta = own_meta(extensions)
@@ -195,8 +192,10 @@ class ServerSession:
 
     async def _rounds(self, exchange: Exchange, method: str, params: JsonObject) -> bytes:
         """The reply to a request, in as many rounds as the server wants input."""
-        await self._raise_log_level(exchange.log_level)
-        params = {**params, **(exchange.retry or {})}
+        if exchange.log_level is not None and self._is_quieter(exchange.log_level):
+            await self._raise_log_level(exchange.log_level)
+        if exchange.retry:
+            params = {**params, **exchange.retry}
         for _ in range(MAX_ROUNDS):
             raw = await self._carry(exchange, method, params)
             wanted = _wanted(raw) if self.modern and exchange.retry is None else None
@@ -300,16 +299,18 @@ class ServerSession:
         if self._peer:
             self._peer.post(message)
 
-    async def _raise_log_level(self, wanted: str | None) -> None:
-        """Have a server of the handshake era send what the most curious client wants to hear."""
-        if wanted is None or self.modern or "logging" not in self.info.capabilities:
-            return
-        if self._log_level is None or mcp.LOG_LEVELS.index(wanted) < mcp.LOG_LEVELS.index(
-            self._log_level
-        ):
-            self._log_level = wanted
-            with contextlib.suppress(RpcError):
-                await self._request(mcp.SET_LOG_LEVEL, {"level": wanted})
+    def _is_quieter(self, wanted: str) -> bool:
+        """Whether a server of the handshake era sends less than a client wants to hear."""
+        if self.modern or "logging" not in self.info.capabilities:
+            return False
+        known, level = self._log_level, mcp.LOG_LEVELS.index
+        return known is None or level(wanted) < level(known)
+
+    async def _raise_log_level(self, wanted: str) -> None:
+        """Have it send what the most curious client wants to hear."""
+        self._log_level = wanted
+        with contextlib.suppress(RpcError):
+            await self._request(mcp.SET_LOG_LEVEL, {"level": wanted})
 
 
 def _head_of_result(raw: bytes) -> _CallHead:

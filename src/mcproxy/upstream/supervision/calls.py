@@ -1,8 +1,8 @@
 """What can be asked of one server: its tools, its lists, its resources, each through the guard, by
 which calls are counted, bounded in time, and errors translated.
 
-What stands behind the guard may change between two calls (a restart, a server that sleeps); who
-gives the session is handed in. A server that has fallen silent is closed off by a circuit breaker.
+What stands behind the guard may change between two calls (a restart, a server that sleeps): it is
+looked at with each. A server that has fallen silent is closed off by a circuit breaker.
 Only silence counts (a call that timed out, a connection that broke); whatever the server answers,
 an error too, shows that it lives. While the breaker is open, one call in ``OPEN_SECS`` is let
 through to see whether the server is back. Nothing here knows whether the server runs, or of its
@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -86,11 +86,22 @@ class GuardedCall(msgspec.Struct, frozen=True):
     safe: bool = True
 
 
-class CallGuard:
-    """The calls of one server. ``session`` waits, bounded, for a session; it raises ServerDown."""
+class Served(Protocol):
+    """A server as it is now: its session, where it has one, its tools, how long calls may take."""
 
-    def __init__(self, session: Callable[[ToolRef, Exchange], Awaitable[ServerSession]]) -> None:
-        self._session = session
+    session: ServerSession | None
+    tools: Mapping[str, Tool]
+    times: CallTimes
+
+    async def started(self, ref: ToolRef, exchange: Exchange) -> ServerSession:
+        """Wait, bounded, for a session. Raises ServerDown."""
+
+
+class CallGuard:
+    """The calls of one server."""
+
+    def __init__(self, server: Served) -> None:
+        self._server = server
         self._breaker = CLOSED
         self._last_use = time.monotonic()
         self._empty = asyncio.Event()
@@ -104,7 +115,9 @@ class CallGuard:
 
     async def empty(self) -> None:
         """Return once no call is under way."""
-        await self._empty.wait()
+        while self.calls:
+            self._empty.clear()
+            await self._empty.wait()
 
     def reset(self) -> None:
         """There is a new session: what the last one did does not count against it."""
@@ -114,41 +127,45 @@ class CallGuard:
     async def through(self, call: GuardedCall, work: Work[T]) -> T:
         """Do ``work`` with the session. Raises ServerDown, CallTimeout or UpstreamError."""
         self.calls += 1
-        self._empty.clear()
         try:
-            session = await self._session(call.ref, call.exchange)
-            self._admit(call.ref)
-            return await self._bounded(call, session, work)
+            server = self._server
+            session = server.session or await server.started(call.ref, call.exchange)
+            if self._breaker is not CLOSED:
+                self._admit(call.ref)
+            clock = Clock(call.exchange.clock)
+            try:
+                async with clock.limit(call.secs):
+                    result = await work(session, replace(call.exchange, clock=clock))
+            except (TimeoutError, PeerClosed, RpcError, *UNREADABLE) as error:
+                raise await self._failed(call, session, error) from error
+            self._breaker = CLOSED
+            return result
         finally:
             self.calls -= 1
             self._last_use = time.monotonic()
             if not self.calls:
                 self._empty.set()
 
-    async def _bounded(self, call: GuardedCall, session: ServerSession, work: Work[T]) -> T:
-        ref, clock = call.ref, Clock(call.exchange.clock)
-        try:
-            async with clock.limit(call.secs):
-                result = await work(session, replace(call.exchange, clock=clock))
-        except TimeoutError as error:
+    async def _failed(
+        self, call: GuardedCall, session: ServerSession, error: Exception
+    ) -> CallError:
+        """What a call's failure is to its caller, and what it says of the server."""
+        ref, busy_secs = call.ref, error.retry_after if isinstance(error, PeerClosed) else None
+        if isinstance(error, TimeoutError | PeerClosed) and busy_secs is None:
             await self._doubt(session)
-            raise CallTimeout(ref, call.secs, safe=call.safe) from error
-        except PeerClosed as error:
-            if error.retry_after is not None:
-                self._breaker = CLOSED  # it lives, and says when
-                raise ServerDown(
-                    ref, error.reason, how="is busy", retry_after=error.retry_after
-                ) from error
-            await self._doubt(session)
-            raise ServerDown(ref, error.reason, unanswered=True) from error
-        except RpcError as error:
-            self._breaker = CLOSED
-            raise UpstreamError(ref, error) from error
-        except UNREADABLE as error:
-            odd = RpcError(RpcError.INTERNAL_ERROR, f"its answer is odd: {error}")
-            raise UpstreamError(ref, odd) from error
-        self._breaker = CLOSED
-        return result
+        else:
+            self._breaker = CLOSED  # it lives
+        match error:
+            case TimeoutError():
+                return CallTimeout(ref, call.secs, safe=call.safe)
+            case PeerClosed(retry_after=None):
+                return ServerDown(ref, error.reason, unanswered=True)
+            case PeerClosed():
+                return ServerDown(ref, error.reason, how="is busy", retry_after=busy_secs)
+            case RpcError():
+                return UpstreamError(ref, error)
+        odd = RpcError(RpcError.INTERNAL_ERROR, f"its answer is odd: {error}")
+        return UpstreamError(ref, odd)
 
     def _admit(self, ref: ToolRef) -> None:
         now = time.monotonic()
@@ -168,18 +185,10 @@ class CallGuard:
 
 
 class ServerCalls:
-    """The requests to the server ``name``. ``tools`` are those that it has now, ``times`` tells how
-    long calls may take now."""
+    """The requests to the server ``name``, through its guard."""
 
-    def __init__(
-        self,
-        name: str,
-        guard: CallGuard,
-        tools: Callable[[], Mapping[str, Tool]],
-        times: Callable[[], CallTimes],
-    ) -> None:
-        self._name, self._guard = name, guard
-        self._tools, self._times = tools, times
+    def __init__(self, name: str, guard: CallGuard, server: Served) -> None:
+        self._name, self._guard, self._server = name, guard, server
         self._watched: dict[str, bool] = {}  # False: it is not certain that the server knows
 
     async def call(
@@ -190,14 +199,14 @@ class ServerCalls:
         Raises ServerDown, CallTimeout or UpstreamError.
         """
 
-        tool = self._tools().get(ref.tool)
+        tool = self._server.tools.get(ref.tool)
         definition = tool.definition if tool else {}
 
         async def work(session: ServerSession, exchange: Exchange) -> ToolResult:
             return await session.call_tool(exchange, ref.tool, arguments, definition)
 
         safe = mcp.is_repeatable(definition.get("annotations"))
-        bound = GuardedCall(ref, self._times().of(ref.tool), exchange, safe=safe)
+        bound = GuardedCall(ref, self._server.times.of(ref.tool), exchange, safe=safe)
         return await self._guard.through(bound, work)
 
     async def request(self, exchange: Exchange, method: str, params: JsonObject) -> bytes:
@@ -248,7 +257,7 @@ class ServerCalls:
             raise
 
     def _bound(self, method: str, exchange: Exchange) -> GuardedCall:
-        return GuardedCall(ToolRef(self._name, method), self._times().of(method), exchange)
+        return GuardedCall(ToolRef(self._name, method), self._server.times.of(method), exchange)
 
     async def renew(self, session: ServerSession) -> None:
         """Watch with a new session what was watched with the last one. Raises PeerClosed."""

@@ -52,7 +52,8 @@ log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Keeps one server running while ``run`` runs; ``calls`` is what can be asked of it."""
+    """Keeps one server running while ``run`` runs; ``calls`` is what can be asked of it. As
+    ``Served`` has them: ``session``, ``tools``, ``times``."""
 
     def __init__(
         self, name: str, way: Connector, terms: ServerLimits, around: Surroundings
@@ -61,11 +62,12 @@ class Supervisor:
         title = f"an instance of {name}" if way.policy.on_demand else name
         self._log = ServerLog(log, name, title)
         self._way, self._terms, self._around = way, terms, around
+        self.times = terms.times
         self._state: ServerState = "starting"
         self._offer = around.memory.read() or Offer()
         self._listed = self._offer.tools_of(name)
-        self._tools = by_name(self._listed)
-        self._session: ServerSession | None = None
+        self.tools = by_name(self._listed)
+        self.session: ServerSession | None = None
         self._child: ServerProcess | None = None
         self._last_error: str | None = None
         self._cause: Cause | None = None
@@ -78,8 +80,8 @@ class Supervisor:
         self._decided = asyncio.Event()
         self._wanted = asyncio.Event()
         self._attention = asyncio.Event()
-        self._guard = CallGuard(self._open_session)
-        self.calls = ServerCalls(name, self._guard, lambda: self._tools, lambda: self._terms.times)
+        self._guard = CallGuard(self)
+        self.calls = ServerCalls(name, self._guard, self)
 
     @property
     def state(self) -> ServerState:
@@ -96,7 +98,7 @@ class Supervisor:
     def health(self) -> ServerHealth:
         """How the server is."""
         pid, rss_mb = (self._child.pid, self._child.rss_mb) if self._child else (None, None)
-        tools, total = len(self._tools), self._restarts.total
+        tools, total = len(self.tools), self._restarts.total
         late = self._still_starting
         error, cause = (late, None) if late else (self._last_error, self._cause)
         return ServerHealth(self._state, tools, total, pid, error, rss_mb=rss_mb, cause=cause)
@@ -120,13 +122,13 @@ class Supervisor:
 
     async def answers(self, secs: float) -> bool:
         """Whether the server reacts; one that sleeps is well."""
-        if self._session:
-            return await self._session.answers(secs)
+        if self.session:
+            return await self.session.answers(secs)
         return self._state == "idle"
 
     def adopt(self, way: Connector, terms: ServerLimits) -> None:
         """Live by other terms from now on, and go that way when it starts again."""
-        self._way, self._terms = way, terms
+        self._way, self._terms, self.times = way, terms, terms.times
 
     def revive(self) -> None:
         """Start the server if it was given up, with a clean slate."""
@@ -184,16 +186,17 @@ class Supervisor:
             return None
         return self._start.words(time.monotonic(), self._child.last_words)
 
-    async def _open_session(self, ref: ToolRef, exchange: Exchange) -> ServerSession:
+    async def started(self, ref: ToolRef, exchange: Exchange) -> ServerSession:
+        """Wait, bounded, for a session; one that sleeps starts. Raises ServerDown."""
         if self._state == "idle":
             self._wake_up()
-        if not self._session and self._state in ("starting", "restarting"):
-            await self._started(ref, exchange.clock)
-        if not self._session:
+        if not self.session and self._state in ("starting", "restarting"):
+            await self._start_settled(ref, exchange.clock)
+        if not self.session:
             raise ServerDown(ref, self._last_error or f"it is {self._state}")
-        return self._session
+        return self.session
 
-    async def _started(self, ref: ToolRef, clock: Clock | None) -> None:
+    async def _start_settled(self, ref: ToolRef, clock: Clock | None) -> None:
         """Wait for the start, but not so long that the script behind the call ends with it."""
         left = clock.secs_left() if clock else None
         secs = START_WAIT_SECS if left is None else min(START_WAIT_SECS, left * START_WAIT_SHARE)
@@ -237,7 +240,7 @@ class Supervisor:
                 self._fault = self._last_error
                 log.exception("%s: %s", self.name, self._fault, extra=self._log.extra)
         finally:
-            self._session = self._child = self._start = None
+            self.session = self._child = self._start = None
             if self._ready_at is None:
                 self._settled.set()  # the start failed; who waits for it is told
         return "down"
@@ -262,7 +265,7 @@ class Supervisor:
     def _publish(self, session: ServerSession, tools: Sequence[Tool]) -> None:
         before, info = self.view, session.info
         self._offer = offer_of(tools, info.capabilities, info.instructions or info.name)
-        self._listed, self._tools = tuple(tools), by_name(tools)
+        self._listed, self.tools = tuple(tools), by_name(tools)
         self._around.memory.write(self._offer)
         if self._ready_at is None:
             self._ready_at = time.monotonic()
@@ -270,7 +273,7 @@ class Supervisor:
             took = self._start.secs(self._ready_at) if self._start else 0.0
             about = f"{info.name} {info.version}".strip()
             self._log.info("ready in %.1f s: %s, %d tools", took, about, len(tools))
-        self._session = session
+        self.session = session
         self._last_error = self._cause = None
         if self.view != before:
             self._around.on_change("tools_changed")
@@ -315,12 +318,12 @@ class Supervisor:
         self._attention.set()
         for event in session.take_events():
             self._around.on_event(self.name, event)
-        if session.closed and self._session is session:
+        if session.closed and self.session is session:
             self._let_go("idle" if self._way.policy.on_demand else "restarting")
 
     def _let_go(self, state: ServerState) -> None:
         """Take the session from the guard; calls wait for the next one."""
-        self._session = None
+        self.session = None
         self._settled.clear()
         self._become(state)
 
