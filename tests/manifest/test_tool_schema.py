@@ -1,14 +1,12 @@
 """How much work a comparison with a schema is, and that no schema stops the gateway."""
 
-from collections.abc import Mapping
-
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mcproxy.call_errors import InvalidArguments
-from mcproxy.gateway.call_chain import checked
+from mcproxy.gateway.call_chain import check_arguments
 from mcproxy.manifest.model import build
 from mcproxy.manifest.tool_schema import ToolSchema, effort, most_values, weight
 from mcproxy.types import Json, JsonObject, ServerView, Tool, ToolRef, ToolResult
@@ -17,14 +15,12 @@ DONE = ToolResult(b"{}")
 MOST = 1000
 
 
-async def _answer(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-    return DONE
-
-
 async def call(schema: JsonObject, arguments: JsonObject) -> ToolResult:
     tool = Tool(ToolRef("server", "tool"), {"name": "tool", "inputSchema": schema})
     manifest = build([ServerView("server", "ready", tools=(tool,))])
-    return await checked(manifest, tool, lambda _: "as it says", _answer)(tool.ref, arguments)
+    sent = msgspec.json.encode(arguments)
+    check_arguments(manifest.schema(tool.ref), tool, arguments, sent, lambda _: "as it says")
+    return DONE
 
 
 def doubling(keyword: str, *, by: str = "$ref") -> JsonObject:

@@ -2,12 +2,13 @@
 
 Each link does one thing and knows only the next: ``audited`` keeps the record; ``scoped`` turns the
 name that was asked into the tool that is meant, holds the arguments against its schema, or refuses;
-``checked`` does the latter for a tool that is known; ``recorded`` keeps what a call did
-(``journal``); ``queued`` holds a place in the namespace; ``limited`` takes a token from the
-caller's bucket; ``learned`` lets it be seen what tools give; ``discreet`` masks what a tool refuses
-with, ``discreet_faults`` what a call fails with; ``announced`` tells the client which of a script's
-calls makes progress. A script's chain is built once for each execution, from the snapshot that it
-began with, so that a reload never changes the rules under a running script.
+``recorded`` keeps what a call did (``journal``); ``queued`` holds a place in the namespace;
+``limited`` takes a token from the caller's bucket; ``learned`` lets it be seen what tools give;
+``discreet`` masks what a tool refuses with, ``discreet_faults`` what a call fails with;
+``announced`` tells the client which of a script's calls makes progress. A script's chain is built
+once for each execution, from the snapshot that it began with, so that a reload never changes the
+rules under a running script. What a client calls itself passes the same in one function
+(``ClientCalls``): a chain for one call would cost more than what its links do.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -58,6 +59,9 @@ for it, bounded; raises Busy."""
 
 Usage = Callable[[Tool], str]
 """How a tool is called, in words; only a refusal asks."""
+
+Named = Callable[[RequestContext], Tool]
+"""The tool that a client means, by the rules of this context; refuses where it may not."""
 
 Renewed = Callable[[RequestContext], RequestContext]
 """The same request by the rules of now. Raises AccessDenied."""
@@ -111,35 +115,56 @@ def script_chain(
     return services.activity.around(seen, services.audit.around(who, routed), spared)
 
 
-def client_chain(
-    context: RequestContext,
-    services: CallServices,
-    named: Callable[[RequestContext], Tool],
-    usage: str,
-    renewed: Renewed,
-) -> CallTool:
-    """What a client's own call goes through. ``named`` finds its tool, or refuses, by the rules of
-    the context that it is given, which are asked again after the wait for a place; ``usage`` tells
-    how to call it."""
-    who = actor(context.caller, context.namespace.name)
+class ClientCalls:
+    """The calls that clients make themselves, each from its refusal or its wait for a place to the
+    server and back. ``renewed``: the rules are asked again after a wait."""
 
-    async def in_place(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        now = renewed(context)
-        tool = _usable(named(now))
+    def __init__(self, services: CallServices, renewed: Renewed) -> None:
+        self._services, self._renewed = services, renewed
+
+    async def call(
+        self, context: RequestContext, tool: Tool, named: Named, usage: str, arguments: JsonObject
+    ) -> ToolResult:
+        """Call ``tool``; ``named`` finds it, or refuses, by the rules of the context that it is
+        given, and ``usage`` tells how to call it. Raises CallError, and what ``named`` raises."""
+        ref, services = _usable(tool).ref, self._services
+        who = actor(context.caller, context.namespace.name)
+        schema = context.view.whole.schema(ref)
+
+        async def checked_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+            check_arguments(schema, tool, arguments, _encode(arguments), lambda _: usage)
+            place = context.view.through(ref.server).name
+            async with services.enter(ref, (place,), context.caller):
+                return await self._in_place(context, tool, named, who, arguments)
+
+        seen = SeenExecution(who.execution, who.caller, who.namespace, script=False)
+        noted = services.activity.around(seen, services.audit.around(who, checked_call))
+        return await noted(ref, arguments)
+
+    async def _in_place(
+        self,
+        context: RequestContext,
+        tool: Tool,
+        named: Named,
+        who: Actor,
+        arguments: Mapping[str, Json],
+    ) -> ToolResult:
+        services, now = self._services, self._renewed(context)
+        if now is not context:
+            tool = _usable(named(now))
         if now.view.asks:
             permit = await services.approvals.of_client(now, who)
             await permit(tool.ref, arguments)
-            now = renewed(context)
+            now = self._renewed(context)
             if _usable(named(now)).ref != tool.ref:
-                raise UnknownTool(ref, (), "Tools changed while the user was asked; call it again.")
-        sent = partial(services.call, now.exchange)
-        call = learned(now.namespace, now.view.manifest, services.learning, sent)
-        return await limited(now.caller, now.namespace, services.take, call)(tool.ref, arguments)
-
-    call = queued(context.caller, context.namespace, services.enter, in_place)
-    call = checked(context.view.whole, _usable(named(context)), lambda _: usage, call)
-    seen = SeenExecution(who.execution, who.caller, who.namespace, script=False)
-    return services.activity.around(seen, services.audit.around(who, call))
+                text = "Tools changed while the user was asked; call it again."
+                raise UnknownTool(tool.ref, (), text)
+        ref, within = tool.ref, now.view.through(tool.ref.server)
+        if within.rate_limit is not None:  # hardly ever: it is a wait less
+            await _take_token(services.take, now.caller, within, ref)
+        result = await services.call(now.exchange, ref, arguments)
+        _see(services.learning, within, now.view.manifest, ref, result)
+        return result
 
 
 def _usable(tool: Tool) -> Tool:
@@ -173,7 +198,7 @@ def scoped(view: View, argument_bytes: int, call: CallTool) -> CallTool:
         unknown = schema.unknown(arguments)
         if unknown:
             raise InvalidArguments(tool.ref, unknown, call_line(tool))
-        _check(schema, tool, arguments, sent, call_line)
+        check_arguments(schema, tool, arguments, sent, call_line)
         result = await call(tool.ref, arguments)
         return replace(result, ref=tool.ref, wrapping=schema.wrapping)
 
@@ -184,14 +209,19 @@ def limited(caller: str, namespace: Namespace, take: Take, call: CallTool) -> Ca
     """Let through what the caller's bucket allows, in the namespace through which it calls."""
 
     async def limited_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        within = namespace.through(ref.server)
-        if within.rate_limit is not None:
-            wait = await take(caller, within.name, within.rate_limit)
-            if wait is not None:
-                raise RateLimited(ref, within.name, within.rate_limit, wait)
+        await _take_token(take, caller, namespace.through(ref.server), ref)
         return await call(ref, arguments)
 
     return limited_call
+
+
+async def _take_token(take: Take, caller: str, within: Namespace, ref: ToolRef) -> None:
+    """Count a call where calls are limited. Raises RateLimited."""
+    if within.rate_limit is None:
+        return
+    wait = await take(caller, within.name, within.rate_limit)
+    if wait is not None:
+        raise RateLimited(ref, within.name, within.rate_limit, wait)
 
 
 def queued(caller: str, namespace: Namespace, enter: Enter, call: CallTool) -> CallTool:
@@ -211,13 +241,20 @@ def learned(
 
     async def learned_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
         result = await call(ref, arguments)
-        if ref.server in namespace.through(ref.server).learned:
-            tool = manifest.parts[ref.server].tools.get(ref.tool)
-            if tool is not None:
-                learning.see(tool, result)
+        _see(learning, namespace.through(ref.server), manifest, ref, result)
         return result
 
     return learned_call
+
+
+def _see(
+    learning: Learning, within: Namespace, manifest: Manifest, ref: ToolRef, result: ToolResult
+) -> None:
+    """Let it be seen what a tool gave, where it may be learned of its server."""
+    if ref.server in within.learned:
+        tool = manifest.parts[ref.server].tools.get(ref.tool)
+        if tool is not None:
+            learning.see(tool, result)
 
 
 def discreet(redactor: Redactor, call: CallTool) -> CallTool:
@@ -271,18 +308,7 @@ def _named(ref: ToolRef, params: JsonObject) -> JsonObject:
     return {**params, "message": text}
 
 
-def checked(manifest: Manifest, tool: Tool, usage: Usage, call: CallTool) -> CallTool:
-    """Let through arguments that the schema of ``tool`` takes; ``usage`` tells how to call it."""
-    schema = manifest.schema(tool.ref)
-
-    async def checked_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        _check(schema, tool, arguments, _encode(arguments), usage)
-        return await call(ref, arguments)
-
-    return checked_call
-
-
-def _check(
+def check_arguments(
     schema: ToolSchema, tool: Tool, arguments: Mapping[str, Json], sent: bytes, usage: Usage
 ) -> None:
     """Hold arguments, which are ``sent`` as JSON, against the tool's schema. Raises

@@ -16,7 +16,7 @@ from mcproxy.gateway.arguments import (
     read_execute,
     read_search,
 )
-from mcproxy.gateway.call_chain import CallServices, Renewed, client_chain
+from mcproxy.gateway.call_chain import CallServices, ClientCalls, Renewed
 from mcproxy.gateway.listings import direct_tools
 from mcproxy.gateway.metatools import MetaTools, fault_result
 from mcproxy.gateway.request import Call, RequestContext
@@ -44,8 +44,7 @@ class ToolCalls:
     ) -> None:
         self._meta = meta
         self._more = more
-        self._services = services
-        self._renewed = renewed
+        self._client = ClientCalls(services, renewed)
 
     async def answer(
         self, call: Call, own: Sequence[str], prefixes: Sequence[str], enter: Enter
@@ -100,9 +99,8 @@ class ToolCalls:
         usage = plain_call(tool)
         if unknown:
             raise InvalidArguments(tool.ref, unknown, usage)
-        through = client_chain(context, self._services, meant, usage, self._renewed)
         try:
-            result = await through(tool.ref, wanted.arguments)
+            result = await self._client.call(context, tool, meant, usage, wanted.arguments)
         except UpstreamError as error:
             return call.result(fault_result(error.message))
         return call.passed(result.raw)
@@ -114,9 +112,8 @@ class ToolCalls:
         if not isinstance(arguments, dict):
             return call.result(fault_result(f"the arguments of {name} must be a JSON object"))
         usage = f"the inputSchema of {name} in tools/list"
-        through = client_chain(context, self._services, named, usage, self._renewed)
         try:
-            result = await through(tool.ref, arguments)
+            result = await self._client.call(context, tool, named, usage, arguments)
         except UpstreamError as error:
             raise error.rpc from error
         return call.passed(result.raw)

@@ -16,6 +16,7 @@ import math
 import mmap
 import time
 import warnings
+from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ class Interval(msgspec.Struct):
     calls: int = 0
     failed: int = 0
     executions: int = 0
-    durations: bytearray | None = None
+    durations: "array[int] | None" = None
     memory_mb: float | None = None
 
 
@@ -72,9 +73,8 @@ class History:
         bucket.calls += 1
         bucket.failed += failed
         if bucket.durations is None:
-            bucket.durations = bytearray(4 * _SLOTS)
-        counts = memoryview(bucket.durations).cast("I")
-        counts[_slot(ms)] += 1
+            bucket.durations = array("I", bytes(4 * _SLOTS))
+        bucket.durations[_slot(ms)] += 1
 
     def execution(self) -> None:
         """Count a script that has ended."""
@@ -121,9 +121,8 @@ def _quantile(bucket: Interval, share: float) -> float | None:
     """The upper bound of the slot in which it lies."""
     if not bucket.calls or bucket.durations is None:
         return None
-    counts: Sequence[int] = memoryview(bucket.durations).cast("I")
     wanted, seen = share * bucket.calls, 0
-    for slot, count in enumerate(counts):
+    for slot, count in enumerate(bucket.durations):
         seen += count
         if seen >= wanted:
             return round(_STEP**slot, 1)
@@ -353,9 +352,8 @@ class Activity:
         self.version += 1
 
     def _began(self, who: SeenExecution, ref: ToolRef, arguments: Mapping[str, Json]) -> SeenCall:
-        server, tool = (
-            short_name(name[:_MAX_NAME_CHARS], _MAX_NAME_CHARS) for name in (ref.server, ref.tool)
-        )
+        server = short_name(ref.server[:_MAX_NAME_CHARS], _MAX_NAME_CHARS)
+        tool = short_name(ref.tool[:_MAX_NAME_CHARS], _MAX_NAME_CHARS)
         seen = SeenCall(server, tool, time.monotonic() - who.started)
         if self.values:
             text = _encode(arguments)[: 4 * _MAX_ARGUMENT_CHARS].decode(errors="replace")
@@ -367,10 +365,11 @@ class Activity:
         return seen
 
     def _answered(self, who: SeenExecution, seen: SeenCall) -> None:
-        self.history.call(seen.ms or 0.0, failed=seen.failed)
+        failed = seen.failed
+        self.history.call(seen.ms or 0.0, failed=failed)
         if seen.outcome not in NO_SUCH_TOOL:  # their names are whatever was asked
             self._calls[seen.server] += 1
-        who.failures += seen.failed
+        who.failures += failed
         if not who.script:
             who.outcome, who.ms = seen.outcome, seen.ms
         self.touch()
@@ -378,4 +377,5 @@ class Activity:
     def _forget_one(self) -> None:
         """The oldest that has ended; where all run, the oldest."""
         ended = (id_ for id_, one in self._executions.items() if one.outcome is not None)
-        del self._executions[next(ended, next(iter(self._executions)))]
+        oldest = next(ended, None) or next(iter(self._executions))
+        del self._executions[oldest]

@@ -21,7 +21,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from secrets import token_hex
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -120,7 +119,7 @@ Record: TypeAlias = AuditedExecution | AuditedCall | AuditedDecision
 
 def actor(caller: str, namespace: str) -> Actor:
     """Whoever begins an execution now."""
-    return Actor(caller, namespace, token_hex(6))
+    return Actor(caller, namespace, os.urandom(6).hex())
 
 
 def audited(
