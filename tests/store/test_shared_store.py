@@ -232,14 +232,18 @@ async def test_who_waits_when_the_store_is_left_is_told(monkeypatch: pytest.Monk
         await reader.read()
         writer.close()
 
-    async with await asyncio.start_server(silent, "127.0.0.1", 0) as listening:
+    async def told(store: SharedStore, key: str) -> None:
+        with pytest.raises(StateUnavailable, match="ended before"):
+            await store.put("a", key, b"1", TTL)
+
+    async with (
+        asyncio.timeout(BOUND_SECS),
+        await asyncio.start_server(silent, "127.0.0.1", 0) as listening,
+        asyncio.TaskGroup() as waiting,
+    ):
         port = listening.sockets[0].getsockname()[1]
         async with opened(f"valkey://127.0.0.1:{port}") as store:
-            sent = asyncio.create_task(store.put("a", "k", b"1", TTL))
+            waiting.create_task(told(store, "sent"))
             await reached.wait()
-            queued = asyncio.create_task(store.put("a", "j", b"1", TTL))
+            waiting.create_task(told(store, "queued"))
             await asyncio.sleep(0)
-        async with asyncio.timeout(BOUND_SECS):
-            for each in (sent, queued):
-                with pytest.raises(StateUnavailable, match="ended before"):
-                    await each
