@@ -244,3 +244,24 @@ async def test_of_several_schemas_the_nearest_is_told(
     assert [fault.startswith(words) for fault, words in zip(faults, told, strict=False)] == [
         True
     ] * len(told), faults
+
+
+@pytest.mark.requirement("habits.understood")
+@pytest.mark.parametrize(
+    ("declared", "given", "meant"),
+    [
+        ("from to", "from_ to", "from to"),
+        ("from from_", "from_", "from_"),  # the tool's own
+        ("from", "from_ from", "from_ from"),  # which of the two is meant?
+        ("to", "from_", "from_"),
+        ("name", "name_", "name_"),  # no word of Python
+        ("class if", "class_ if_", "class if"),
+    ],
+)
+def test_a_word_of_python_is_written_with_an_underscore(
+    declared: str, given: str, meant: str
+) -> None:
+    schema = ToolSchema({"inputSchema": {"properties": {key: {} for key in declared.split()}}})
+    arguments = {name: index for index, name in enumerate(given.split())}
+    expected = {name: index for index, name in enumerate(meant.split())}
+    assert schema.respelled(arguments) == expected

@@ -70,6 +70,10 @@ TOOLS: dict[str, tuple[JsonObject, Answer]] = {
         _tool("assign", ("number", "person"), number=INTEGER, person=PERSON),
         lambda given: {**_said(json.dumps(given)), "structuredContent": given},
     ),
+    "move": (
+        _tool("move", ("from", "to"), **{"from": TEXT, "to": TEXT, "except": INTEGER}),
+        lambda given: {**_said(json.dumps(given)), "structuredContent": given},
+    ),
     "whoami": (_tool("whoami"), lambda given: _said("Error: Bad credentials (401)")),
     "close": (
         _tool("close", ("number",), number=INTEGER),

@@ -279,11 +279,12 @@ def _faults(call: WrittenCall, manifest: Manifest) -> Iterator[CallFault]:
 
 
 def _problems(schema: ToolSchema, call: WrittenCall) -> Iterator[str]:
-    missing = sorted(schema.required - call.arguments.keys()) if call.whole else []
+    arguments = schema.respelled(call.arguments)
+    missing = sorted(schema.required - arguments.keys()) if call.whole else []
     if missing:
         yield f"missing {', '.join(map(repr, missing))}"
-    yield from schema.unknown(call.arguments)
-    for name, value in call.arguments.items():
+    yield from schema.unknown(arguments)
+    for name, value in arguments.items():
         wanted = schema.properties.get(name)
         if isinstance(wanted, dict) and (problem := _problem(wanted, value)):
             yield f"{name!r} {problem}"

@@ -195,9 +195,11 @@ def scoped(view: View, argument_bytes: int, call: CallTool) -> CallTool:
             return await call(fault.ref, arguments)
         _usable(tool)
         schema = manifest.schema(tool.ref)
-        unknown = schema.unknown(arguments)
-        if unknown:
-            raise InvalidArguments(tool.ref, unknown, call_line(tool))
+        if schema.unknown(arguments):
+            arguments = schema.respelled(arguments)
+            sent = _encode(arguments)
+            if unknown := schema.unknown(arguments):
+                raise InvalidArguments(tool.ref, unknown, call_line(tool))
         check_arguments(schema, tool, arguments, sent, call_line)
         result = await call(tool.ref, arguments)
         return replace(result, ref=tool.ref, wrapping=schema.wrapping)

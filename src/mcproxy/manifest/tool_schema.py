@@ -11,7 +11,8 @@ walk: their weight, found out once, is enough.
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from itertools import chain, islice
-from typing import TypeAlias
+from keyword import iskeyword
+from typing import TypeAlias, TypeVar
 
 import jsonschema_rs
 import msgspec
@@ -28,6 +29,7 @@ from mcproxy.manifest.results import value_schema, wrapping, written_type
 from mcproxy.manifest.schema import pointed_at
 from mcproxy.types import Json, JsonObject, Wrapping
 
+T = TypeVar("T")
 MAX_STEPS = 10_000  # of a comparison with a schema, some 0.1 s; a call has some tens
 MAX_STEPS_FOR_ALL = 2_000  # to find all faults takes much longer than to find one
 MAX_WEIGHT = 1_000  # steps for one value; of a heavier schema each comparison is walked through
@@ -82,6 +84,17 @@ class ToolSchema:
     def required(self) -> frozenset[str]:
         """Those that have to be given, see ``parameters``."""
         return required(self._definition.get("inputSchema"))
+
+    def respelled(self, arguments: Mapping[str, T]) -> Mapping[str, T]:
+        """Arguments whose names are words of Python, so that a script has written ``from_`` for
+        ``from`` (PEP 8, "Function and Method Arguments"), by the names that the tool has."""
+        known = self.properties
+        words = {f"{word}_": word for word in known if iskeyword(word)}
+        meant = words.keys() - known.keys()
+        return {
+            words[name] if name in meant and words[name] not in arguments else name: value
+            for name, value in arguments.items()
+        }
 
     def unknown(self, arguments: Collection[str]) -> list[str]:
         """What is to be said of arguments that the tool does not have, see ``parameters``."""

@@ -8,6 +8,7 @@ that is what was meant; names of JavaScript that a script does not have are its 
 import ast
 import builtins
 import json
+import keyword
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +33,8 @@ _JS = re.compile(
     rf"(?s:({_STRING}))|(?m:^(?P<declared>[ \t]*)(?:const|let|var)[ \t]+(?=[\w, \[\]()]+=(?!=)))"
     r"|(?m:(?P<comment>^[ \t]*|;[ \t]*)//)|(?P<sign>[!=]==|&&|\|\|)"
 )
+_KEYWORDS = "|".join(keyword.kwlist)
+_KEYWORD_GIVEN = re.compile(rf"(?s:({_STRING}|#[^\n]*))|(?<=[(,])(\s*(?:{_KEYWORDS}))(?=\s*=(?!=))")
 _SIGNS = {"===": "==", "!==": "!=", "&&": " and ", "||": " or "}
 _LITERALS: Mapping[str, bool | None] = {
     "true": True,
@@ -148,12 +151,18 @@ def _of_javascript(text: str) -> str:
     return _JS.sub(mended, text)
 
 
+def _renamed(text: str) -> str:
+    """``f(from=1)`` as ``f(from_=1)``, which the gateway understands."""
+    return _KEYWORD_GIVEN.sub(lambda found: found[1] or f"{found[2]}_", text)
+
+
 _ESCAPES = r"read \n between statements as new lines"
 _REPAIRS: tuple[tuple[Callable[[str], str], str], ...] = (
     (_dedented, ""),
     (_unescaped, _ESCAPES),
     (_decoded, _ESCAPES),
     (_of_javascript, "read JavaScript's signs and declarations as Python"),
+    (_renamed, "read from= as from_="),
 )
 
 
