@@ -10,7 +10,6 @@ next, are pure functions.
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import lru_cache
@@ -57,12 +56,15 @@ class _Ticket(msgspec.Struct, eq=False):
 class _Place(msgspec.Struct):
     """``running`` counts by caller. Nobody waits while there is room."""
 
-    running: Counter[str] = msgspec.field(default_factory=Counter)
+    running: dict[str, int] = msgspec.field(default_factory=dict)
     waiting: list[_Ticket] = msgspec.field(default_factory=list)
 
     @property
     def load(self) -> Load:
-        return Load(self.running.total(), len(self.waiting))
+        return Load(sum(self.running.values()), len(self.waiting))
+
+    def enter(self, caller: str) -> None:
+        self.running[caller] = self.running.get(caller, 0) + 1
 
 
 class Queues:
@@ -99,18 +101,23 @@ class Queues:
         # All go in the same order, so that two who hold places never wait for each other.
         return _Held(self, ref, sorted(set(names)), caller)
 
-    async def enter(self, name: str, ref: ToolRef, caller: str, until: float) -> None:
-        """Take a place, or wait for it; ``leave`` gives it back. Raises Busy."""
+    def take(self, name: str, ref: ToolRef, caller: str) -> bool:
+        """Take a place, which ``leave`` gives back; False where it is to be waited for. Raises
+        Busy."""
         place = self._places.get(name)
         if place is None:
             place = self._places[name] = _Place()
         capacity = self._capacities.get(name)
         decision = "enter" if capacity is None else decide(capacity, place.load)
-        if capacity is None or decision == "enter":
-            place.running[caller] += 1
-            return
-        if decision == "refuse":
+        if capacity and decision == "refuse":
             raise Busy(ref, capacity, RETRY_SECS)
+        if decision == "enter":
+            place.enter(caller)
+        return decision == "enter"
+
+    async def wait(self, name: str, ref: ToolRef, caller: str, until: float) -> None:
+        """Wait for a place that could not be taken. Raises Busy."""
+        capacity = self._capacities[name]
         try:
             async with asyncio.timeout_at(until):
                 await self._turn(name, caller)
@@ -136,7 +143,8 @@ class Queues:
         place.running[caller] -= 1
         if not place.running[caller]:
             del place.running[caller]
-        self._call(name)
+        if place.waiting:
+            self._call(name)
         if not place.running:
             del self._places[name]
 
@@ -146,7 +154,7 @@ class Queues:
         while place.waiting and decide(capacity, place.load) == "enter":
             callers = [ticket.caller for ticket in place.waiting]
             ticket = place.waiting.pop(next_in_line(callers, place.running))
-            place.running[ticket.caller] += 1
+            place.enter(ticket.caller)
             ticket.called.set()
 
 
@@ -158,10 +166,12 @@ class _Held(AbstractAsyncContextManager[None]):
         self._held: list[str] = []
 
     async def __aenter__(self) -> None:
-        until = asyncio.get_running_loop().time() + self._queues.wait_secs
+        queues, ref, caller, until = self._queues, self._ref, self._caller, 0.0
         try:
             for name in self._names:
-                await self._queues.enter(name, self._ref, self._caller, until)
+                if not queues.take(name, ref, caller):
+                    until = until or asyncio.get_running_loop().time() + queues.wait_secs
+                    await queues.wait(name, ref, caller, until)
                 self._held.append(name)
         except BaseException:
             self._leave()
@@ -203,7 +213,7 @@ class Budget:
     def __init__(self, in_all: int) -> None:
         self._in_all = in_all
         self.of_one = max(1, in_all // 2)
-        self._held: Counter[str] = Counter()
+        self._held: dict[str, int] = {}
         self._total = 0
 
     @property
@@ -214,7 +224,7 @@ class Budget:
     @property
     def largest(self) -> str:
         """The owner that holds most, "" where nobody holds anything."""
-        return self._held.most_common(1)[0][0] if self._held else ""
+        return max(self._held, key=self.held, default="")
 
     def held(self, owner: str) -> int:
         """What one owner holds."""
@@ -232,9 +242,11 @@ class Budget:
     def give(self, owner: str, amount: int = 1) -> None:
         """Give back what was taken."""
         self._total -= amount
-        self._held[owner] -= amount
-        if not self._held[owner]:
-            del self._held[owner]
+        left = self.held(owner) - amount
+        if left:
+            self._held[owner] = left
+        else:
+            self._held.pop(owner, None)
 
 
 class Gate:

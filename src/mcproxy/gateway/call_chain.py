@@ -63,6 +63,9 @@ Usage = Callable[[Tool], str]
 Named = Callable[[RequestContext], Tool]
 """The tool that a client means, by the rules of this context; refuses where it may not."""
 
+Through = Callable[[str], Namespace]
+"""The namespace in which a call to this server is made, and counted."""
+
 Renewed = Callable[[RequestContext], RequestContext]
 """The same request by the rules of now. Raises AccessDenied."""
 
@@ -96,9 +99,10 @@ def script_chain(
     the gateway itself, ``recorded`` keeps what they did, or has it from before, and lets through
     what may be sent."""
     namespace, manifest = context.namespace, context.view.manifest
-    limits = partial(limited, context.caller, namespace, services.take)
+    through = context.view.through
+    limits = partial(limited, context.caller, through, services.take)
     call = discreet(context.view.redactor, announced(context.exchange, services.call))
-    call = learned(namespace, manifest, services.learning, call)
+    call = learned(through, manifest, services.learning, call)
     call = scoped(context.view, namespace.limits.argument_bytes, recorded(limits(call)))
     read = limits(partial(services.read, context.exchange))
 
@@ -207,11 +211,11 @@ def scoped(view: View, argument_bytes: int, call: CallTool) -> CallTool:
     return scoped_call
 
 
-def limited(caller: str, namespace: Namespace, take: Take, call: CallTool) -> CallTool:
+def limited(caller: str, through: Through, take: Take, call: CallTool) -> CallTool:
     """Let through what the caller's bucket allows, in the namespace through which it calls."""
 
     async def limited_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        await _take_token(take, caller, namespace.through(ref.server), ref)
+        await _take_token(take, caller, through(ref.server), ref)
         return await call(ref, arguments)
 
     return limited_call
@@ -226,24 +230,22 @@ async def _take_token(take: Take, caller: str, within: Namespace, ref: ToolRef) 
         raise RateLimited(ref, within.name, within.rate_limit, wait)
 
 
-def queued(caller: str, namespace: Namespace, enter: Enter, call: CallTool) -> CallTool:
+def queued(caller: str, through: Through, enter: Enter, call: CallTool) -> CallTool:
     """Hold a place in the namespace through which it calls while a call is under way."""
 
     async def queued_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        async with enter(ref, (namespace.through(ref.server).name,), caller):
+        async with enter(ref, (through(ref.server).name,), caller):
             return await call(ref, arguments)
 
     return queued_call
 
 
-def learned(
-    namespace: Namespace, manifest: Manifest, learning: Learning, call: CallTool
-) -> CallTool:
+def learned(through: Through, manifest: Manifest, learning: Learning, call: CallTool) -> CallTool:
     """Let it be seen what tools give, of those servers of which it may be learned."""
 
     async def learned_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
         result = await call(ref, arguments)
-        _see(learning, namespace.through(ref.server), manifest, ref, result)
+        _see(learning, through(ref.server), manifest, ref, result)
         return result
 
     return learned_call

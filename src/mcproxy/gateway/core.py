@@ -46,9 +46,9 @@ from mcproxy.gateway.request import (
 )
 from mcproxy.gateway.server_requests import page
 from mcproxy.gateway.signed_state import ALONE, Signing
-from mcproxy.gateway.snapshot import PREFIX, Published, Snapshot
+from mcproxy.gateway.snapshot import Published, Snapshot
 from mcproxy.gateway.spans import request_spans
-from mcproxy.gateway.surfaces import OWN_TOOLS, SurfaceChoices, choose
+from mcproxy.gateway.surfaces import SurfaceChoices, choose
 from mcproxy.gateway.suspended_call import SuspendedCall
 from mcproxy.gateway.tool_calls import ToolCalls, own_tool
 from mcproxy.observe.metrics import Metrics
@@ -233,17 +233,7 @@ class Gateway:
     async def _answer(
         self, name: str, method: Method, call: Call, source: RequestSource, exchange: Exchange
     ) -> bytes:
-        async def work(exchange: Exchange) -> bytes:
-            try:
-                if mcp.META_PROGRESS_TOKEN not in exchange.meta:
-                    return await method(call, source, exchange)
-                script = name == mcp.CALL_TOOL and self._is_script(call, source, exchange)
-                with told_of_progress(exchange, self._quiet_secs, script=script) as told:
-                    return await method(call, source, told)
-            finally:
-                if exchange.session is None:
-                    exchange.tenant.ended.set()
-
+        work = partial(self._work, name, method, call, source)
         if name == mcp.CALL_TOOL and not call.modern and call.params.get(mcp.TASK) is not None:
             begin = partial(self._rounds.begin, exchange, work)
             context = self._enter(source, exchange)
@@ -254,6 +244,20 @@ class Gateway:
         if name == mcp.CALL_TOOL and mcp.TASKS in exchange.negotiated.declared:
             keep = self._tasks.keeper(call, self._enter(source, exchange), partial(_settled, call))
         return await self._rounds.answer(call, purpose, exchange, work, keep=keep)
+
+    async def _work(
+        self, name: str, method: Method, call: Call, source: RequestSource, exchange: Exchange
+    ) -> bytes:
+        try:
+            if mcp.META_PROGRESS_TOKEN not in exchange.meta:
+                return await method(call, source, exchange)
+            meant = self._own_tool(call, self._entered(source, exchange))
+            script = name == mcp.CALL_TOOL and meant == "execute"
+            with told_of_progress(exchange, self._quiet_secs, script=script) as told:
+                return await method(call, source, told)
+        finally:
+            if exchange.session is None:
+                exchange.tenant.ended.set()
 
     def _purpose(self, method: str, call: Call, source: RequestSource) -> tuple[str, ...]:
         what = str(call.params.get("uri", call.params.get("name")))
@@ -310,28 +314,25 @@ class Gateway:
         return call.result({})
 
     async def _call_tool(self, call: Call, source: RequestSource, exchange: Exchange) -> bytes:
+        entered = self._entered(source, exchange)
+
         def enter(argument: str | None) -> RequestContext:
-            return self._enter(source, exchange, argument)
+            return (not argument and entered) or self._enter(source, exchange, argument)
 
-        return await self._tools.answer(
-            call, self._own_tools(source, exchange), self._prefixes(), enter
-        )
+        return await self._tools.answer(call, self._own_tool(call, entered), enter)
 
-    def _is_script(self, call: Call, source: RequestSource, exchange: Exchange) -> bool:
-        own = self._own_tools(source, exchange)
-        return own_tool(call.params.get("name"), own, self._prefixes()) == "execute"
-
-    def _prefixes(self) -> Sequence[str]:
-        return PREFIX, self._published.snapshot.policy.surfaces.prefix
-
-    def _own_tools(self, source: RequestSource, exchange: Exchange) -> Sequence[str]:
-        """The gateway's own tools that the client is shown. A namespace that the caller may not use
-        has those of code mode, like one that does not exist; ``_enter`` refuses both."""
+    def _entered(self, source: RequestSource, exchange: Exchange) -> RequestContext | None:
         try:
-            namespace = self._admitted(source, source.asked).namespace
+            return self._enter(source, exchange)
         except AccessDenied:
-            return OWN_TOOLS["code"]
-        return OWN_TOOLS[self._surface(source, exchange, namespace)]
+            return None
+
+    def _own_tool(self, call: Call, context: RequestContext | None) -> str | None:
+        """Which of the gateway's own tools it means. A namespace that the caller may not use has
+        those of code mode, like one that does not exist; ``_enter`` refuses both."""
+        surface = context.surface if context else "code"
+        prefix = self._published.snapshot.policy.surfaces.prefix
+        return own_tool(call.params.get("name"), surface, prefix)
 
     def _surface(self, source: RequestSource, exchange: Exchange, namespace: Namespace) -> Surface:
         """What the client is shown of the namespace; the reason is kept for the operator."""

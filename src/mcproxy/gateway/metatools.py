@@ -111,7 +111,7 @@ class MetaTools:
         """
         who = actor(context.caller, context.namespace.name)
         seen = SeenExecution(who.execution, who.caller, who.namespace, script=True)
-        places = tuple(member.name for member in context.namespace.members())
+        places = tuple(member.name for member in context.namespace.members)
         try:
             async with self._services.enter(_EXECUTE, places, context.caller):
                 result = await self._run_script(arguments, self._renewed(context), who, seen)

@@ -199,7 +199,7 @@ class Clients:
 
         Raises RpcError for an unknown log level.
         """
-        given = given or Exchange(drop, _refuse)
+        given = given or _NO_WAY
         if call.modern:
             level = None if call.log_level is None else _level(call.log_level)
             heard = mcp.LOG_LEVELS[mcp.LOG_LEVELS.index(level) :] if level else ()
@@ -208,8 +208,8 @@ class Clients:
         else:
             level = self._levels.get(given.session) if given.session else None
             # One that never said gets what servers choose to send.
-            heard = mcp.LOG_LEVELS[mcp.LOG_LEVELS.index(level) if level else 0 :]
-        notify = _heard(given, heard)
+            heard = mcp.LOG_LEVELS[mcp.LOG_LEVELS.index(level) :] if level else mcp.LOG_LEVELS
+        notify = drop if given is _NO_WAY else _heard(given, heard)
         # Without a session, state is kept for this request only.
         tenant = given.session.tenant if given.session else Tenant()
         return replace(
@@ -272,3 +272,7 @@ async def _refuse(method: str, params: JsonObject) -> JsonObject:
         f"the client cannot be asked for {method}: its request came by a way that has no way back; "
         "connect by /mcp or --stdio",
     )
+
+
+_NO_WAY = Exchange(drop, _refuse)
+"""The exchange of a client whose transport has no way back to it."""

@@ -211,7 +211,7 @@ def take_snapshot(
     for name, (visible, whole, rulings) in seen.items():
         namespace = policy.endpoints[name]
         asked = {ref: ruling for ref, ruling in rulings.items() if ruling.verdict == "ask"}
-        asks = any(part.tools.may_ask() for part in namespace.members())
+        asks = any(part.tools.may_ask() for part in namespace.members)
         views[name] = View(
             visible,
             whole,

@@ -5,10 +5,11 @@ own JSON-RPC errors go through too. What the gateway itself refuses is a result 
 read.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from mcproxy.call_errors import InvalidArguments, UpstreamError
+from mcproxy.config.model import Surface
 from mcproxy.errors import RpcError
 from mcproxy.gateway.arguments import (
     ArgumentFault,
@@ -20,6 +21,7 @@ from mcproxy.gateway.call_chain import CallServices, ClientCalls, Renewed
 from mcproxy.gateway.listings import direct_tools
 from mcproxy.gateway.metatools import MetaTools, fault_result
 from mcproxy.gateway.request import Call, RequestContext
+from mcproxy.gateway.snapshot import PREFIX
 from mcproxy.gateway.surfaces import OWN_TOOLS
 from mcproxy.manifest.model import find_tool
 from mcproxy.manifest.names import plain_call
@@ -46,16 +48,13 @@ class ToolCalls:
         self._more = more
         self._client = ClientCalls(services, renewed)
 
-    async def answer(
-        self, call: Call, own: Sequence[str], prefixes: Sequence[str], enter: Enter
-    ) -> bytes:
-        """The result; ``own``: the gateway's own tools that the client sees, with one of the
-        ``prefixes`` before their names or none. Raises RpcError for an unknown tool, AccessDenied,
-        and CallError for what is refused."""
+    async def answer(self, call: Call, meant: str | None, enter: Enter) -> bytes:
+        """The result; ``meant``: which of the gateway's own tools is called, None where it is
+        another. Raises RpcError for an unknown tool, AccessDenied, and CallError for what is
+        refused."""
         name = call.params.get("name")
         if not isinstance(name, str):
             raise RpcError(RpcError.INVALID_PARAMS, 'tools/call needs "name", a string')
-        meant = own_tool(name, own, prefixes)
         if meant is None:
             return await self._direct(name, call, enter(None))
         if meant == "call":
@@ -119,9 +118,13 @@ class ToolCalls:
         return call.passed(result.raw)
 
 
-def own_tool(name: Json, own: Sequence[str], prefixes: Sequence[str]) -> str | None:
-    """Which of the gateway's own tools a client means by a name; some put the server's before."""
-    return {prefix + tool: tool for prefix in ("", *prefixes) for tool in own}.get(str(name))
+def own_tool(name: Json, surface: Surface, prefix: str) -> str | None:
+    """Which of the gateway's own tools a client means by a name, with ``prefix`` before it or none;
+    some put the server's before."""
+    for tool in OWN_TOOLS[surface]:
+        if name in (tool, prefix + tool, PREFIX + tool):
+            return tool
+    return None
 
 
 def _named(name: str, more: MoreTools, context: RequestContext) -> Tool:

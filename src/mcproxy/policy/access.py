@@ -229,7 +229,7 @@ def shares(policy: Policy, caller: Caller, name: str | None = None) -> bool:
 
 
 def _accepts(endpoint: Namespace, caller: Caller) -> bool:
-    return all(origin_allowed(part.allowed_origins, caller) for part in endpoint.members())
+    return all(origin_allowed(part.allowed_origins, caller) for part in endpoint.members)
 
 
 def _known(policy: Policy, caller: Caller) -> Identity:
@@ -247,7 +247,7 @@ def _known(policy: Policy, caller: Caller) -> Identity:
 
 
 def _opened(endpoint: Namespace, who: Identity) -> bool:
-    return all(not member.require_auth or who.opens(member.name) for member in endpoint.members())
+    return all(not member.require_auth or who.opens(member.name) for member in endpoint.members)
 
 
 def _usable(policy: Policy, caller: Caller, who: Identity) -> tuple[Namespace, ...]:

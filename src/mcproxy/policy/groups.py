@@ -6,7 +6,7 @@ member would be a way out for what another one keeps in.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
+from functools import cached_property, reduce
 
 from mcproxy.config.model import Config
 from mcproxy.config.sandbox import Filesystem, Network, Sandbox
@@ -18,6 +18,7 @@ class Group(Namespace, frozen=True):
 
     parts: tuple[Namespace, ...] = ()
 
+    @cached_property
     def members(self) -> tuple[Namespace, ...]:
         """The namespaces whose conditions a caller must all meet."""
         return self.parts

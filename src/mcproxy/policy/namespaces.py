@@ -5,6 +5,7 @@ Callers and tokens are ``access``'s matter.
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import msgspec
 
@@ -15,7 +16,7 @@ from mcproxy.policy.tool_rules import NO_RULES, ToolRules, rules_of
 from mcproxy.types import Limits
 
 
-class Namespace(msgspec.Struct, frozen=True):
+class Namespace(msgspec.Struct, frozen=True, dict=True):
     """A set of servers and the terms for using them.
 
     ``servers`` are the reachable ones, its own first. ``rate_limit`` is in upstream calls a minute
@@ -48,6 +49,7 @@ class Namespace(msgspec.Struct, frozen=True):
         """Of which tools that no pattern names each call is asked for."""
         return self.tools.ask_for
 
+    @cached_property
     def members(self) -> tuple["Namespace", ...]:
         """The namespaces whose conditions a caller must all meet."""
         return (self,)

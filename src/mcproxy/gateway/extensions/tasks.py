@@ -36,7 +36,6 @@ from mcproxy.gateway.input_rounds import Keep
 from mcproxy.gateway.listings import direct_tools
 from mcproxy.gateway.request import Call, RequestContext
 from mcproxy.gateway.server_requests import page
-from mcproxy.gateway.snapshot import PREFIX
 from mcproxy.gateway.surfaces import OWN_TOOLS
 from mcproxy.gateway.suspended_call import SuspendedCall
 from mcproxy.gateway.tool_calls import own_tool
@@ -198,8 +197,7 @@ def with_support(tools: Sequence[JsonObject], context: RequestContext) -> list[J
 
 
 def _may_be_a_task(name: Json, context: RequestContext) -> bool:
-    prefixes = (PREFIX, context.snapshot.policy.surfaces.prefix)
-    if own := own_tool(name, OWN_TOOLS[context.surface], prefixes):
+    if own := own_tool(name, context.surface, context.view.prefix):
         return own in _BY_ANY
     tool = direct_tools(context.view, context.surface).get(str(name))
     return tool is not None and _supports(tool.definition)
