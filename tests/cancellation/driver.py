@@ -2,8 +2,8 @@
 
 A task factory of the event loop sees every task that is begun, and wraps those of one function, the
 target. A first run, which is left alone, records where such a task waits: the functions and lines
-under its ``await``. Then there is a run for each of these places, in which the task is cancelled as
-it waits there, and again in the next waits where so many times are wanted. Each time all must end
+under its ``await``. Then there are two runs for each of these places: the task is cancelled as it
+waits there, in the second run again in its next wait. Each time all must end
 within a bound, and leave no task, no process and no descriptor behind.
 """
 
@@ -89,19 +89,21 @@ class Watched(Coroutine[Any, Any, Any]):
         return on
 
 
-async def check(scenario: Scenario, target: str, times: int) -> int:
-    """Drive the target through its places, or through some of the many; how many there were.
+async def check(scenario: Scenario, target: str) -> int:
+    """Drive the target through its places, or through some of the many, cancelled once and twice;
+    how many there were.
 
     Fails by assertion.
     """
     first = Plan(target)
     await _run(scenario, first)
     assert first.places, f"no task of {target} was begun"
-    for place in sample(first.places, times):
-        plan = Plan(target, place, times)
-        await _run(scenario, plan)
-        if plan.task:
-            assert plan.task.cancelled(), f"{target} went on at {place}: {plan.task!r}"
+    for times in (1, 2):
+        for place in sample(first.places, times):
+            plan = Plan(target, place, times)
+            await _run(scenario, plan)
+            if plan.task:
+                assert plan.task.cancelled(), f"{target} went on at {place}: {plan.task!r}"
     return len(first.places)
 
 

@@ -191,13 +191,19 @@ async def _decline(method: str, params: JsonObject) -> JsonObject:
     return {"action": "decline"}
 
 
+async def _name(method: str, params: JsonObject) -> JsonObject:
+    """Likewise, but it answers: the task asks until it knows."""
+    await asyncio.sleep(LOOK_SECS)
+    return {"action": "accept", "content": {"name": "ann"}}
+
+
 def awaited() -> AbstractAsyncContextManager[Part]:
     """A server makes a task of a call, and is asked how it is until that has ended; it asks the
     client."""
 
     async def use(watched: Watched) -> None:
         capabilities: JsonObject = {"elicitation": {}}
-        token = BEHIND.set(Exchange(lambda *_: None, _decline, capabilities=capabilities))
+        token = BEHIND.set(Exchange(lambda *_: None, _name, capabilities=capabilities))
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(await_a_task(watched))

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sysconfig
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -160,11 +159,7 @@ def scripts(level: Level) -> AbstractAsyncContextManager[Part]:
             async with origins(Path(name)) as outside:
                 profile = Profile(LIMITS, ("api.github.test",))
                 pool = Pool(
-                    PoolSettings(
-                        size=1,
-                        withhold=WITHHELD[level],
-                        package_path=(sysconfig.get_path("purelib"),),
-                    ),
+                    PoolSettings(size=1, withhold=WITHHELD[level]),
                     {"": profile},
                     lambda one: Egress(one.allowed_hosts, outside.net),
                 )

@@ -61,14 +61,15 @@ def is_running(pid: int) -> bool:
 def descendants() -> set[int]:
     """The processes below this one that are not dead."""
     parents: dict[int, int] = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
+    for name in os.listdir("/proc"):  # noqa: PTH208  looked at every few milliseconds
+        if name.isdigit():
             try:
-                state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+                with open(f"/proc/{name}/stat", "rb", buffering=0) as stat:  # noqa: PTH123
+                    state, parent = stat.read().rpartition(b")")[2].split(None, 2)[:2]
             except OSError:
                 continue
-            if state != "Z":
-                parents[int(folder.name)] = int(parent)
+            if state != b"Z":
+                parents[int(name)] = int(parent)
     found = {os.getpid()}
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= more
