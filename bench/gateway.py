@@ -1,178 +1,105 @@
-"""The gateway from outside: time to its first answer, requests a second, processor time, memory.
+"""The gateway from outside: requests a second, processor time, start and memory.
 
 Beside it, in the same run, what could not be less (``floors``): on a noisy machine the ratio to
-these is what counts.
+these is what counts. ``python -m bench measure peers`` has the programs of others too.
 """
 
 import asyncio
-import json
 import os
-import signal
 import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
-import psutil
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from bench import floors
+from bench.client import Load, Place, Session, load
+from bench.processes import (
+    ECHO,
+    ECHO_COMMAND,
+    Running,
+    free_port,
+    our_gateway,
+    running,
+    tools_there,
+)
 from mcproxy.types import Json, JsonObject
 
-ROOT = Path(__file__).parents[1]
-HOST, PORT = "127.0.0.1", 12019
-SECONDS = 3.0
-START_SECS = 20.0
+SECS, CLIENTS = 3.0, 16
+ECHO_TOOLS = 18
 
 
-def request(method: str, params: JsonObject, path: str = "/message") -> bytes:
-    """One HTTP request, as bytes on a kept connection."""
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, where it is sent to, and what stands in each right reply."""
+
+    name: str
+    request: Callable[[Session], bytes]
+    path: str = "/message"
+    answer: bytes = b"result"
 
 
-def tool(name: str, **arguments: Json) -> bytes:
-    """A call of a meta-tool."""
-    return request("tools/call", {"name": name, "arguments": {**arguments}})
+def _tool(name: str, tool: str, answer: bytes, path: str = "/message", **arguments: Json) -> Asked:
+    return Asked(name, lambda one: one.call(tool, {**arguments}), path, answer)
 
 
-async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes) -> None:
-    """Send one request, read its reply."""
-    writer.write(data)
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = next(
-        int(line.split(b":")[1])
-        for line in head.split(b"\r\n")
-        if line.lower().startswith(b"content-length")
-    )
-    await reader.readexactly(length)
+PING = Asked("ping", lambda one: one.prepared("ping", {}))
+DIRECT = _tool("direct mode, one call", "echo__add", b"sum", a=1, b=2)
+ASKED = (
+    PING,
+    Asked("tools/list", lambda one: one.prepared("tools/list", {}), answer=b"tools"),
+    DIRECT,
+    _tool("the same at /mcp", "echo__add", b"sum", "/mcp", a=1, b=2),
+    _tool("search", "search", b"echo", query="add two numbers"),
+    _tool("execute, no call", "execute", b"success", code="1 + 1"),
+    _tool("execute, one call", "execute", b"sum", code='api.server("echo").add(a=1, b=2)'),
+)
 
 
-async def client(data: bytes, until: float, times: list[float]) -> None:
-    """One client that calls without pause."""
-    reader, writer = await asyncio.open_connection(HOST, PORT, limit=1 << 24)
-    while time.perf_counter() < until:
-        started = time.perf_counter()
-        await exchange(reader, writer, data)
-        times.append(time.perf_counter() - started)
-    writer.close()
+async def _row(program: Running, asked: Asked, name: str = "") -> None:
+    """One line of the table: 1 client, then 16; the processor time is that of the program with all
+    that it starts, but for servers."""
+    place = Place(program.place.port, asked.path, shakes=asked.path == "/mcp")
+    one = await load(place.connect, asked.request, 1, SECS, asked.answer)
+    before = program.used().cpu_ms
+    many = await load(place.connect, asked.request, CLIENTS, SECS, asked.answer)
+    cpu = (program.used().cpu_ms - before) / len(many.ms)
+    assert not one.failed + many.failed, asked.name
+    print(f"| {name or asked.name} | {_times(one)} | {_times(many)} | {cpu:.3f} |")
 
 
-async def load(data: bytes, clients: int) -> tuple[float, float, float]:
-    """p50 and p99 in ms, and requests a second."""
-    times: list[float] = []
-    started = time.perf_counter()
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(clients):
-            tasks.create_task(client(data, started + SECONDS, times))
-    wall = time.perf_counter() - started
-    cuts = statistics.quantiles(times, n=100)
-    return statistics.median(times) * 1000, cuts[98] * 1000, len(times) / wall
+def _times(seen: Load) -> str:
+    p99 = statistics.quantiles(seen.ms, n=100)[98]
+    return f"{statistics.median(seen.ms):.2f} | {p99:.2f} | {seen.rate:.0f}"
 
 
-@contextmanager
-def serving(*command: str, cwd: str) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
-    """A server on PORT, and the seconds from its start to its first answer."""
-    started = time.perf_counter()
-    with subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        asyncio.run(first_answer())
-        try:
-            yield process, time.perf_counter() - started
-        finally:
-            process.send_signal(signal.SIGTERM)
-
-
-async def first_answer() -> None:
-    """Return when the server has answered."""
-    async with asyncio.timeout(START_SECS):
-        while True:
-            try:
-                reader, writer = await asyncio.open_connection(HOST, PORT)
-                await exchange(reader, writer, request("ping", {}))
-            except OSError:
-                await asyncio.sleep(0.01)
-            else:
-                writer.close()
-                return
-
-
-def memory(pid: int) -> str:
-    """PSS in MiB: the gateway, and its guardian and sandbox beside it."""
-    guardian = psutil.Process(pid)
-    (gateway,) = guardian.children()
-    rest = [guardian, *gateway.children(recursive=True)]
-    beside = sum(process.memory_full_info().pss for process in rest)
-    return f"{gateway.memory_full_info().pss / 2**20:.0f} + {beside / 2**20:.0f}"
-
-
-def used_ms(pid: int) -> float:
-    """Processor time that a process has used."""
-    used = psutil.Process(pid).cpu_times()
-    return (used.user + used.system) * 1000
-
-
-def row(name: str, data: bytes, pid: int) -> None:
-    """One line of the table: 1 client, then 16; the processor time is that of the process."""
-    one = asyncio.run(load(data, 1))
-    before = used_ms(pid)
-    many = asyncio.run(load(data, 16))
-    cpu = (used_ms(pid) - before) / (many[2] * SECONDS)
+async def _measured() -> None:
     print(
-        f"| {name} | {one[0]:.2f} | {one[1]:.2f} | {one[2]:.0f} "
-        f"| {many[0]:.2f} | {many[1]:.2f} | {many[2]:.0f} | {cpu:.3f} |"
+        "| request | p50 ms | p99 ms | a second | p50 ms (16) | p99 ms (16) | a second (16) "
+        "| CPU ms |\n|---|---|---|---|---|---|---|---|"
     )
-
-
-def gateway_pid(guardian: subprocess.Popen[bytes]) -> int:
-    """The process that answers."""
-    (gateway,) = psutil.Process(guardian.pid).children()
-    return gateway.pid
+    for command, asked, name in (
+        (floors.bare, PING, "bare ASGI application"),
+        (lambda port: floors.least(port, ECHO_COMMAND), DIRECT, "least gateway, one call"),
+    ):
+        port = free_port()
+        async with running(command(port), Place(port, shakes=False)) as program:
+            await _row(program, asked, name)
+    async with our_gateway({"servers": {}}) as program:
+        start_secs, idle = program.start_secs, program.used().own_mib
+    spaces: JsonObject = {"public": {"mode": "both", "servers": ["echo"]}}
+    async with our_gateway(
+        {"servers": {"echo": ECHO}, "namespaces": {"public": public}}
+    ) as program:
+        await tools_there(program.place, ECHO_TOOLS)
+        for asked in ASKED:
+            await _row(program, asked)
+        after = program.used().own_mib
+    print(f"\nA call over a server's pipe: {await floors.pipe_ms(ECHO_COMMAND):.2f} ms")
+    print(f"A fork of a small process, to its end: {floors.fork_ms():.2f} ms")
+    print(f"Start to first answer without servers: {start_secs * 1000:.0f} ms")
+    print(f"Memory (PSS) in MiB without servers: {idle:.0f}; after all this: {after:.0f}")
+    print(f"Load average: {os.getloadavg()[0]:.1f}")
 
 
 def main() -> None:
     """Print the tables."""
-    python, entry = sys.executable, str(ROOT / "main.py")
-    command = [python, str(ROOT / "tests/servers/echo.py")]
-    direct = tool("echo__add", a=1, b=2)
-    with tempfile.TemporaryDirectory() as cwd:
-        config = Path(cwd, "mcproxy.json")
-        echo: JsonObject = {"command": command[0], "args": [*command[1:]]}
-        print(
-            "| request | p50 ms | p99 ms | a second | p50 ms (16) | p99 ms (16) | a second (16) "
-            "| CPU ms |"
-        )
-        print("|---|---|---|---|---|---|---|---|")
-        with serving(*floors.bare(PORT), cwd=cwd) as (process, _):
-            row("bare ASGI application", request("ping", {}), process.pid)
-        with serving(*floors.least(PORT, command), cwd=cwd) as (process, _):
-            row("least gateway, one call", direct, process.pid)
-        config.write_text("{}")
-        with serving(python, entry, "--port", str(PORT), cwd=cwd) as (process, empty_secs):
-            idle = memory(process.pid)
-        public: JsonObject = {"mode": "both", "servers": ["echo"]}
-        config.write_text(json.dumps({"servers": {"echo": echo}, "namespaces": {"public": public}}))
-        with serving(python, entry, "--port", str(PORT), cwd=cwd) as (process, _):
-            gateway = gateway_pid(process)
-            row("ping", request("ping", {}), gateway)
-            row("tools/list", request("tools/list", {}), gateway)
-            row("direct mode, one call", direct, gateway)
-            row("the same at /mcp", direct.replace(b"/message", b"/mcp", 1), gateway)
-            row("search", tool("search", query="add two numbers"), gateway)
-            row("execute, no call", tool("execute", code="1 + 1"), gateway)
-            row(
-                "execute, one call",
-                tool("execute", code='api.server("echo").add(a=1, b=2)'),
-                gateway,
-            )
-            after = memory(process.pid)
-    print(f"\nA call over a server's pipe: {asyncio.run(floors.pipe_ms(command)):.2f} ms")
-    print(f"A fork of a small process, to its end: {floors.fork_ms():.2f} ms")
-    print(f"Start to first answer without servers: {empty_secs * 1000:.0f} ms")
-    print(f"Memory (PSS) in MiB, gateway + guardian, sandbox, servers: {idle}; loaded: {after}")
-    print(f"Load average: {os.getloadavg()[0]:.1f}")
+    asyncio.run(_measured())

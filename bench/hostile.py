@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.gateway import tool
+from bench.client import Place, Session
 from bench.hostile_server import HARMS
 from mcproxy.types import JsonObject
 
@@ -33,6 +33,7 @@ REPLY_SECS = 10.0  # a call that takes longer is lost
 LOOK_SECS = 0.25
 ALONE = 5  # of the time, one part in so many is for the client alone
 MIB = 1 << 20
+SUM = b'"sum":3'
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,39 +163,28 @@ async def _calls(port: int, secs: float) -> Measured:
     """Call without pause, on one connection as long as it lasts."""
     times: list[float] = []
     lost = 0
-    request = tool("echo__add", a=1, b=2)
+    place = Place(port, "/message", shakes=False)
     until = time.perf_counter() + secs
-    writer: asyncio.StreamWriter | None = None
+    session: Session | None = None
     while time.perf_counter() < until:
         started = time.perf_counter()
         try:
             async with asyncio.timeout(REPLY_SECS):
-                if writer is None:
-                    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.write(request)
-                good = await _is_sum(reader)
+                session = session or await place.connect()
+                _, body = await session.exchange(session.call("echo__add", {"a": 1, "b": 2}))
+                good = SUM in body.replace(b" ", b"")
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             good = False
-            if writer:
-                writer.transport.abort()
-            writer = None
+            if session:
+                session.close()
+            session = None
         if good:
             times.append((time.perf_counter() - started) * 1000)
         else:
             lost += 1
-    if writer:
-        writer.close()
+    if session:
+        session.close()
     return Measured(times, lost)
-
-
-async def _is_sum(reader: asyncio.StreamReader) -> bool:
-    head = await reader.readuntil(b"\r\n\r\n")
-    (length,) = (
-        int(line.split(b":")[1])
-        for line in head.lower().split(b"\r\n")
-        if b"content-length" in line
-    )
-    return b'"sum":3' in (await reader.readexactly(length)).replace(b" ", b"")
 
 
 async def _look(guardian: int, memory: list[float]) -> None:

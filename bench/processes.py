@@ -22,7 +22,8 @@ from mcproxy.types import JsonObject
 
 ROOT = Path(__file__).parents[1]
 SERVERS = ROOT / "tests/servers"
-ECHO: JsonObject = {"command": sys.executable, "args": [str(SERVERS / "echo.py")]}
+ECHO_COMMAND = (sys.executable, str(SERVERS / "echo.py"))
+ECHO: JsonObject = {"command": ECHO_COMMAND[0], "args": [*ECHO_COMMAND[1:]]}
 STOP_SECS = 15.0  # a gateway has 10 s for calls under way; then it is killed
 LOOK_SECS = 0.02
 MIB = 2**20

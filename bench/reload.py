@@ -22,14 +22,14 @@ from pathlib import Path
 
 import uvloop
 
-from bench.gateway import HOST, PORT, ROOT, request, serving
+from bench.client import HOST, Place
+from bench.processes import ECHO, ECHO_COMMAND, free_port, gateway, running
 from mcproxy.types import JsonObject
 
 CLIENTS = 16
 ALONE_SECS = 5.0
 SEEN_SECS = 20.0  # a reload that is not seen in /health by then has failed
 LOOK_SECS = 0.1
-CALL = request("tools/call", {"name": "same__add", "arguments": {"a": 1, "b": 2}})
 SUM = b'"sum":3'
 
 
@@ -48,36 +48,32 @@ class Calls:
         return f"| {name} | {len(self.times)} | {self.failed} | {cells} |"
 
 
-async def client(calls: Calls, stop: asyncio.Event) -> None:
+async def client(place: Place, calls: Calls, stop: asyncio.Event) -> None:
     """Call without pause until told to stop."""
-    reader, writer = await asyncio.open_connection(HOST, PORT)
+    session = await place.connect()
+    call = session.call("same__add", {"a": 1, "b": 2})
     while not stop.is_set():
         started = time.perf_counter()
-        writer.write(CALL)
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-        body = await reader.readexactly(length)
+        _, body = await session.exchange(call)
         calls.times.append((time.perf_counter() - started) * 1000)
         calls.failed += SUM not in body.replace(b" ", b"")
-    writer.close()
+    session.close()
 
 
 def configuration(number: int) -> str:
     """One server that stays as it is, one that changes each time, one that comes and goes."""
-    echo = str(ROOT / "tests/servers/echo.py")
-    servers: JsonObject = {
-        "same": {"command": sys.executable, "args": [echo]},
-        "shifting": {"command": sys.executable, "args": [echo, "--tools", str(number + 1)]},
-    }
+    python, *echo = ECHO_COMMAND
+    shifting: JsonObject = {"command": python, "args": [*echo, "--tools", str(number + 1)]}
+    servers: JsonObject = {"same": ECHO, "shifting": shifting}
     if number % 2:
-        servers[f"guest{number}"] = {"command": sys.executable, "args": [echo]}
+        servers[f"guest{number}"] = ECHO
     everything: JsonObject = {"mode": "direct", "servers": list(servers)}
     return json.dumps({"servers": servers, "namespaces": {"public": everything}})
 
 
-def in_force(number: int) -> bool:
+def in_force(port: int, number: int) -> bool:
     """Whether the gateway runs what that configuration says."""
-    with urllib.request.urlopen(f"http://{HOST}:{PORT}/health") as answer:
+    with urllib.request.urlopen(f"http://{HOST}:{port}/health") as answer:
         servers = json.load(answer)["servers"]
     wanted = {"same", "shifting"} | ({f"guest{number}"} if number % 2 else set())
     own = servers["same"]["tools"]
@@ -88,30 +84,39 @@ def in_force(number: int) -> bool:
     )
 
 
-async def reload(config: Path, number: int) -> None:
+async def reload(port: int, config: Path, number: int) -> None:
     """Write another configuration, and wait until it is in force."""
     await asyncio.to_thread(config.write_text, configuration(number))
     async with asyncio.timeout(SEEN_SECS):
-        while not await asyncio.to_thread(in_force, number):  # noqa: ASYNC110  nobody tells
+        while not await asyncio.to_thread(in_force, port, number):  # noqa: ASYNC110  nobody tells
             await asyncio.sleep(LOOK_SECS)
 
 
-async def measure(config: Path, reloads: int) -> tuple[Calls, Calls]:
+async def measure(place: Place, config: Path, reloads: int) -> tuple[Calls, Calls]:
     """The calls alone, and those during the reloads."""
-    await reload(config, 0)
+    await reload(place.port, config, 0)
     both = []
     for numbers in (range(0), range(1, reloads + 1)):
         calls, stop = Calls(), asyncio.Event()
         both.append(calls)
         async with asyncio.TaskGroup() as tasks:
             for _ in range(CLIENTS):
-                tasks.create_task(client(calls, stop))
+                tasks.create_task(client(place, calls, stop))
             for number in numbers:
-                await reload(config, number)
+                await reload(place.port, config, number)
             if not numbers:
                 await asyncio.sleep(ALONE_SECS)
             stop.set()
     return both[0], both[1]
+
+
+async def _beside_reloads(reloads: int) -> tuple[Calls, Calls]:
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder, "mcproxy.json")
+        await asyncio.to_thread(config.write_text, configuration(0))
+        place = Place(free_port(), "/message", shakes=False)
+        async with running(gateway(place.port, config), place):
+            return await measure(place, config, reloads)
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -119,11 +124,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reloads", type=int, default=50)
     reloads = parser.parse_args(arguments).reloads
-    with tempfile.TemporaryDirectory() as cwd:
-        config = Path(cwd, "mcproxy.json")
-        config.write_text(configuration(0))
-        with serving(sys.executable, str(ROOT / "main.py"), "--port", str(PORT), cwd=cwd):
-            alone, under = uvloop.run(measure(config, reloads))
+    alone, under = uvloop.run(_beside_reloads(reloads))
     print("| | calls | failed | p50 ms | p99 ms | slowest ms |\n|---|---|---|---|---|---|")
     print(alone.row(f"{CLIENTS} clients"))
     print(under.row(f"the same during {reloads} reloads"))

@@ -20,7 +20,7 @@ from bench.client import Load, Place, load
 from bench.data import Cell, Table, rounded
 from bench.peers import programs
 from bench.peers.programs import Program
-from bench.processes import Running, free_port, running, tools_there
+from bench.processes import ECHO_COMMAND, Running, free_port, running, tools_there
 from mcproxy.types import JsonObject
 
 CLIENTS = 16
@@ -111,7 +111,7 @@ async def _measured(effort: Effort) -> list[Table]:
             for name, seen in (await _scripted(listed, started, number, effort)).items()
         ]
         held = {name: program.used().own_mib for name, program in started.items()}
-    pipe, fork = await floors.pipe_ms(programs.ECHO_COMMAND), floors.fork_ms()
+    pipe, fork = await floors.pipe_ms(ECHO_COMMAND), floors.fork_ms()
     return [
         _ratios(called),
         _calls(called, pipe),

@@ -8,21 +8,19 @@ import json
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import floors
 from bench.client import HOST, Place
-from bench.processes import ECHO, ROOT, SERVERS, gateway
+from bench.processes import ECHO, ECHO_COMMAND, ROOT, gateway
 from mcproxy.types import JsonObject
 
 FOLDER = ROOT / ".venvs/peers"
 ONE: JsonObject = {"echo": ECHO}
 """The server behind all of them."""
 NODE = shutil.which("node") or "node"
-ECHO_COMMAND = (sys.executable, str(SERVERS / "echo.py"))
 
 _ADD: JsonObject = {"a": 1, "b": 2}
 _CODE_MODE = """
