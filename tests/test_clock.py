@@ -1,4 +1,5 @@
-"""Limits that stand still while somebody is asked: the clock, without what it bounds."""
+"""Limits that stand still while somebody is asked: the clock, without what it bounds; and blocks
+that others end."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -6,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from mcproxy.cancellation import Clock
+from mcproxy.cancellation import Clock, Stoppable
 from mcproxy.exchange import Exchange, drop
 from mcproxy.types import JsonObject
 
@@ -123,3 +124,47 @@ async def test_without_a_question_it_is_a_plain_limit() -> None:
 
 async def _of(answer: Awaitable[JsonObject]) -> JsonObject:
     return await answer
+
+
+class Ended(Exception):
+    """Why a block was ended."""
+
+
+async def _waits(block: Stoppable, entered: asyncio.Event) -> None:
+    with block:
+        entered.set()
+        await asyncio.Event().wait()
+
+
+async def test_a_block_ends_with_what_it_is_stopped_with() -> None:
+    block, entered = Stoppable(), asyncio.Event()
+    task = asyncio.ensure_future(_waits(block, entered))
+    await entered.wait()
+    block.stop(Ended("first"))
+    block.stop(Ended("second"))
+    with pytest.raises(Ended, match="first"):
+        await task
+    assert not task.cancelling()
+
+
+@pytest.mark.parametrize("cancelled_first", [True, False])
+async def test_who_is_cancelled_beside_is_cancelled(cancelled_first: bool) -> None:
+    block, entered = Stoppable(), asyncio.Event()
+    task = asyncio.ensure_future(_waits(block, entered))
+    await entered.wait()
+    if cancelled_first:
+        task.cancel()
+    block.stop(Ended())
+    if not cancelled_first:
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_block_that_is_left_or_not_entered_is_not_stopped() -> None:
+    block = Stoppable()
+    block.stop(Ended())
+    with block:
+        await asyncio.sleep(0)
+    block.stop(Ended())
+    await asyncio.sleep(0)

@@ -10,8 +10,8 @@ next, are pure functions.
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final, Literal
@@ -19,6 +19,7 @@ from typing import Final, Literal
 import msgspec
 
 from mcproxy.call_errors import Busy
+from mcproxy.cancellation import Stoppable
 from mcproxy.types import Capacity, ToolRef
 
 WAIT_SECS: Final = 30.0  # most clients give up after 60 s, and what waits has yet to be done
@@ -254,40 +255,55 @@ class Gate:
 
     def __init__(self) -> None:
         self._running = 0
-        self._bounds: set[asyncio.Timeout] = set()
+        self._bounds: set[Stoppable] = set()
         self._closed = False
         self._empty = asyncio.Event()
-        self._empty.set()
 
     @property
     def closed(self) -> bool:
         """Whether the program is stopping."""
         return self._closed
 
-    @contextlib.contextmanager
-    def enter(self, bound: asyncio.Timeout | None = None) -> Iterator[None]:
-        """Be counted as running. The caller has looked at ``closed`` before, and enters ``bound``
-        within: it expires where the time of ``drain`` is over first."""
+    def enter(self, block: Stoppable | None = None) -> AbstractContextManager[None]:
+        """Be counted as running within. The caller has looked at ``closed`` before, and entered
+        ``block``: it is stopped with TimeoutError where the time of ``drain`` is over first."""
+        return _Entered(self, block)
+
+    def begin(self, block: Stoppable | None) -> None:
+        """Count one more; ``end`` uncounts it."""
         self._running += 1
-        self._empty.clear()
-        if bound:
-            self._bounds.add(bound)
-        try:
-            yield
-        finally:
-            if bound:
-                self._bounds.discard(bound)
-            self._running -= 1
-            if not self._running:
-                self._empty.set()
+        if block:
+            self._bounds.add(block)
+
+    def end(self, block: Stoppable | None) -> None:
+        """Count one less."""
+        self._running -= 1
+        if block:
+            self._bounds.discard(block)
+        if not self._running:
+            self._empty.set()
 
     async def drain(self) -> bool:
         """Close, then wait until nothing runs, at most DRAIN_SECS; whether all ended in time."""
         self._closed = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECS):
-                await self._empty.wait()
-        bounds, self._bounds = self._bounds, set()
-        for bound in bounds:
-            bound.reschedule(asyncio.get_running_loop().time())
+                while self._running:
+                    self._empty.clear()
+                    await self._empty.wait()
+        for block in self._bounds:
+            block.stop(TimeoutError())
         return not self._running
+
+
+class _Entered(AbstractContextManager[None]):
+    """A generator would cost every request more than the counting."""
+
+    def __init__(self, gate: Gate, block: Stoppable | None) -> None:
+        self._gate, self._block = gate, block
+
+    def __enter__(self) -> None:
+        self._gate.begin(self._block)
+
+    def __exit__(self, *_: object) -> None:
+        self._gate.end(self._block)

@@ -89,7 +89,6 @@ SITES: dict[str, tuple[str, ...]] = {
     "frontends/http_connection.py HttpConnection _begin": ("HttpRequest.run",),
     "frontends/peers.py _Relayed __call__": ("_Relayed._write", "disconnected"),
     "frontends/plain.py answer_batch": ("answer_batch.<locals>.work",),
-    "frontends/responses.py while_connected": ("_raise_when_gone",),
     "frontends/responses.py EventStream __call__": (
         "EventStream._write",
         "disconnected",
@@ -144,7 +143,6 @@ BRIEF: dict[str, str] = {
     "create_subprocess_exec": "bounded by begin; driven with its owner",
     "connect_read_pipe": "likewise",
     "finish": "bounds the work that it runs itself; its own tests cancel it",
-    "_raise_when_gone": "waits for one event of its request, holds nothing",
     "Event.wait": "waits for one event of its stream, holds nothing",
     "_Relayed._write": "hands on what one request is answered with, and ends with it",
     "SharedSessions.run": "waits, and asks the store, which is driven",

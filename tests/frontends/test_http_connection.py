@@ -116,6 +116,16 @@ async def test_requests_a_little_ahead_are_answered_in_order() -> None:
         assert found == sorted(found)
 
 
+@pytest.mark.requirement("mcp.cancel")
+async def test_a_client_leaves_whatever_it_has_sent_ahead() -> None:
+    ahead = waiting_script() + b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with serving() as served:
+        async with connected(served, ahead):
+            await served.scripts.waiting.wait()
+        async with asyncio.timeout(BOUND_SECS):
+            await served.scripts.cancelled.wait()
+
+
 @pytest.mark.requirement("http.idle_connections")
 @pytest.mark.parametrize(
     "words",

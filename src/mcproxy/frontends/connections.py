@@ -90,6 +90,8 @@ class Connections:
                 self.end(connection, "nothing of a reply read in time")
             elif connection.is_unused(now):
                 connection.transport.close()
+            else:
+                connection.notice_leaving()
         self._tell(now)
 
     def opened(self, connection: HttpConnection) -> None:

@@ -92,6 +92,13 @@ class HttpConnection(asyncio.Protocol):
         began = self._head_since is not None or self._in_body or self.idle_since is None
         return not began and now - (self.idle_since or now) > self._limits.keep_alive_secs
 
+    def notice_leaving(self) -> None:
+        """Read on while a request is answered, though others wait behind it: that its client leaves
+        shows in no other way."""
+        ahead = len(self._queue) < self._limits.pipelined
+        if self._answering and self._reading is None and ahead and not self._put_off:
+            self.transport.resume_reading()
+
     def refuse_body(self) -> None:
         """Close the connection; with an answer where none has begun (RFC 9110, section 15.5.9)."""
         if self._answering and not self._answering.started:

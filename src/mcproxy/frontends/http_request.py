@@ -10,7 +10,10 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Scope
+
+from mcproxy.cancellation import Stoppable
 
 if TYPE_CHECKING:
     from mcproxy.frontends.http_connection import HttpConnection
@@ -43,6 +46,7 @@ class HttpRequest:
         "_head",
         "_is_chunked",
         "_last",
+        "_leaving",
         "_parts",
         "_scope",
         "_size",
@@ -63,6 +67,8 @@ class HttpRequest:
             for name, value in scope["headers"]
         )
         self._waiter: asyncio.Future[None] | None = None
+        self._leaving: Stoppable | None = None
+        scope["state"]["leaving"] = self.stop_when_gone
         self._head: Message | None = None
         self.started = self.answered = False
 
@@ -97,10 +103,19 @@ class HttpRequest:
         self._whole = True
         self._wake()
 
+    def stop_when_gone(self, block: Stoppable) -> None:
+        """Have this block end with ClientDisconnect when the client goes, in place of any other;
+        raises that where it is gone already."""
+        if self._gone:
+            raise ClientDisconnect
+        self._leaving = block
+
     def disconnect(self) -> None:
         """The client is gone."""
         self._gone = True
         self._wake()
+        if self._leaving:
+            self._leaving.stop(ClientDisconnect())
 
     async def receive(self) -> Message:
         """The next part of the body; after the last one, that the request is over."""

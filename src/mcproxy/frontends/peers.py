@@ -116,7 +116,8 @@ class Peers:
             except httpx.HTTPError as fault:
                 return PeerLost(str(fault))
 
-        answer = await while_connected(request.receive, work())
+        with while_connected(request):
+            answer = await work()
         if isinstance(answer, McproxyError):
             raise answer
         if GONE in answer.headers:

@@ -48,26 +48,20 @@ async def reply(
     source: RequestSource,
 ) -> Response:
     """Answer messages; where the client leaves, what it asked for is stopped."""
-    work = (
-        _batch(site.gateway, received, source)
-        if isinstance(received, list)
-        else _one(site.gateway, received, source)
-    )
     batch = received if isinstance(received, list) else [received]
     account = site.sessions.account(share_of(site, request))
     give_back = account.take(batch, min(AT_ONCE, len(batch)))
     id_ = received.id if isinstance(received, wire.Request) else None
     if give_back is None:
-        work.close()
         return answered(wire.Failure(id_, too_many()))
-    bound = asyncio.timeout(None)
     try:
-        with site.gate.enter(bound):
-            async with bound:
-                return await while_connected(request.receive, work)
+        with while_connected(request) as block, site.gate.enter(block):
+            if isinstance(received, list):
+                return await _batch(site.gateway, received, source)
+            return await _one(site.gateway, received, source)
     except ClientDisconnect:
         return gone()
-    except TimeoutError:  # of the bound: the work raises nothing
+    except TimeoutError:  # of the gate: the gateway raises nothing
         return answered(wire.Failure(id_, stopped()))
     finally:
         give_back()

@@ -19,7 +19,7 @@ from mcproxy.config.model import Mode
 from mcproxy.errors import RpcError
 from mcproxy.frontends.conversation import RETRY_SECS
 from mcproxy.frontends.oauth_metadata import challenge
-from mcproxy.frontends.responses import raw, refusal, unavailable
+from mcproxy.frontends.responses import NO_HEADERS, raw, refusal, unavailable
 from mcproxy.frontends.sessions import Sessions
 from mcproxy.gateway.core import Gateway
 from mcproxy.gateway.request import RequestSource
@@ -192,7 +192,7 @@ def denied(site: Site, request: Request, fault: AccessDenied) -> Response:
     """The refusal of a caller that may not use the endpoint."""
     path: str = request.scope["path"]
     text = challenge(fault.challenge, site.gateway.issuer(), verdict(request).base, path)
-    headers = {"WWW-Authenticate": text} if text else None
+    headers = {"WWW-Authenticate": text} if text else NO_HEADERS
     return refusal(fault.status, str(fault), headers)
 
 

@@ -11,17 +11,18 @@ is down. Knows no MCP method.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import NoReturn, TypeVar
+from types import MappingProxyType
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from mcproxy.call_errors import STATE_RETRY_SECS
+from mcproxy.cancellation import Stoppable
 from mcproxy.errors import RpcError
 from mcproxy.frontends.conversation import RETRY_SECS
 from mcproxy.frontends.stream import Event, Reader, Stream
@@ -47,8 +48,7 @@ TRY = (
 )
 STORE_AWAY = "the gateway cannot reach the state that it shares with others"
 CLOSE = {"Connection": "close"}
-T = TypeVar("T")
-UNWATCHED_SECS = 0.05  # most requests are answered by then, and need no task that waits beside them
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 WRITTEN_BYTES = 64 << 10  # at a time; what has not been written can still be dropped
 HEARTBEAT_SECS = 15.0  # proxies close what is silent for 30 s and more
 _HEARTBEAT = b": heartbeat\n\n"
@@ -56,17 +56,29 @@ _HEARTBEAT = b": heartbeat\n\n"
 log = logging.getLogger(__name__)
 
 
-def raw(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+class _Written(Response):
+    """JSON that is written already; its head is written without a look at what it is."""
+
+    def __init__(self, body: bytes, status: int, headers: Mapping[str, str]) -> None:
+        self.status_code, self.body, self.background = status, body, None
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(body)),
+            (b"content-type", b"application/json"),
+            *((name.lower().encode(), said.encode("latin-1")) for name, said in headers.items()),
+        ]
+
+
+def raw(body: bytes, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> Response:
     """JSON that is written already."""
-    return Response(body, status, headers, media_type="application/json")
+    return _Written(body, status, headers)
 
 
-def json(body: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json(body: Json, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> Response:
     """A JSON value."""
     return raw(msgspec.json.encode(body), status, headers)
 
 
-def refusal(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+def refusal(status: int, text: str, headers: Mapping[str, str] = NO_HEADERS) -> Response:
     """A request that HTTP refuses: why, and what there is instead."""
     return json({"error": text, "endpoints": ENDPOINTS, "try": TRY}, status, headers)
 
@@ -83,9 +95,9 @@ def store_away() -> Response:
     return unavailable(STORE_AWAY, STATE_RETRY_SECS)
 
 
-def retry_after(secs: int | None) -> dict[str, str]:
+def retry_after(secs: int | None) -> Mapping[str, str]:
     """The header that says when to come again (RFC 9110, section 10.2.3); none for None."""
-    return {} if secs is None else {"Retry-After": str(secs)}
+    return NO_HEADERS if secs is None else {"Retry-After": str(secs)}
 
 
 def answered(reply: Reply | Failure) -> Response:
@@ -109,7 +121,7 @@ def http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 405 and isinstance(error, HTTPException):
         text = f"{request.method} is not answered at {path}"
-        return refusal(405, text, error.headers)
+        return refusal(405, text, error.headers or NO_HEADERS)
     return refusal(status, f"there is nothing at {request.method} {path}")
 
 
@@ -119,35 +131,11 @@ async def disconnected(receive: Receive) -> None:
         pass
 
 
-async def while_connected(receive: Receive, work: Coroutine[None, None, T]) -> T:
-    """Do the work, which raises nothing, and stop it when the client leaves.
-
-    Raises ClientDisconnect. The work has no task of its own, and whether the client is still there
-    is asked from UNWATCHED_SECS on: this is on the way of every request.
-    """
-    leaving: list[asyncio.Task[NoReturn]] = []
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            watch = asyncio.get_running_loop().call_later(
-                UNWATCHED_SECS,
-                lambda: leaving.append(tasks.create_task(_raise_when_gone(receive))),
-            )
-            try:
-                result = await work
-            finally:
-                watch.cancel()
-            for task in leaving:
-                task.cancel()
-    except* ClientDisconnect:
-        pass
-    else:
-        return result
-    raise ClientDisconnect
-
-
-async def _raise_when_gone(receive: Receive) -> NoReturn:
-    await disconnected(receive)
-    raise ClientDisconnect
+def while_connected(request: Request) -> Stoppable:
+    """A block that ends with ClientDisconnect when the client leaves."""
+    block = Stoppable()
+    request.scope["state"]["leaving"](block)
+    return block
 
 
 _HEADERS = {
@@ -268,7 +256,7 @@ class ResponseOptions(msgspec.Struct, frozen=True):
 
 
 async def deliver(
-    answer: Answer, terms: ResponseOptions, receive: Receive, on_close: Callable[[], None]
+    answer: Answer, terms: ResponseOptions, request: Request, on_close: Callable[[], None]
 ) -> Response:
     """The HTTP response that brings the answer.
 
@@ -277,7 +265,8 @@ async def deliver(
     """
     if not terms.at_once:
         quiet_secs = terms.quiet_secs if terms.streams else None
-        await while_connected(receive, _first_word(answer.reader, quiet_secs))
+        with while_connected(request):
+            await _first_word(answer.reader, quiet_secs)
         if answer.reader.lost.is_set():
             return unavailable("too much waits for clients that read slowly", RETRY_SECS)
         said = answer.stream.after(0)

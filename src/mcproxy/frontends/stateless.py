@@ -119,7 +119,7 @@ async def _answer(
             task.cancel()
 
     try:
-        return await deliver(result, terms, request.receive, closed)
+        return await deliver(result, terms, request, closed)
     except ClientDisconnect:
         closed()
         return gone()

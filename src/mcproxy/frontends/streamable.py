@@ -115,9 +115,9 @@ async def delete(site: Site, request: Request) -> Response:
 async def _initialize(
     site: Site, request: Request, message: wire.Request, source: RequestSource
 ) -> Response:
-    work = site.gateway.respond(message, source, _TO_COME)
     try:
-        answered = await while_connected(request.receive, work)
+        with while_connected(request):
+            answered = await site.gateway.respond(message, source, _TO_COME)
     except ClientDisconnect:
         return gone()
     if not isinstance(answered, wire.Response):
@@ -180,7 +180,7 @@ async def _answer(
     )
     closed = partial(site.sessions.closed, session, stream)
     try:
-        response = await deliver(answer, terms, request.receive, closed)
+        response = await deliver(answer, terms, request, closed)
     except ClientDisconnect:
         session.cancel(stream)
         return gone()
