@@ -277,6 +277,7 @@ REQUIREMENTS: dict[str, str] = {
     "meta.budget": "both tools and the instructions take at most 900 tokens",
     "bench.ends": "a measurement that is ended, by SIGKILL too, leaves no process behind",
     "upstream.no_orphans": "SIGKILL of the program leaves no server, and nothing that one started",
+    "start.lean": "a start loads nothing of what few gateways, or nobody until later, need",
     "cli.guardian_size": "the guardian holds no more than an interpreter",
     "cli.stop": "SIGTERM and SIGINT stop everything, with status 0",
     "cli.stop_busy": "so they do, in time, whatever the program is busy with, its start included",

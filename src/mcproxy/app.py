@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from mcproxy.commands.stubs import StubWriter, WhatIsLearned
 from mcproxy.config.config_warnings import of_the_next_start
@@ -40,8 +40,6 @@ from mcproxy.observe.activity import Activity, own_memory_mb
 from mcproxy.observe.health import Status, report
 from mcproxy.observe.metrics import MetricFacts, Metrics, ended, telemetry_of
 from mcproxy.observe.redact import Redactor, secrets_of
-from mcproxy.page.facts import Health
-from mcproxy.page.parts import Console
 from mcproxy.policy.access import Policy, policy_of, usable
 from mcproxy.policy.audit import AuditLog
 from mcproxy.policy.limits import RateLimiter, capacities, own_rates, shared_rates
@@ -64,6 +62,9 @@ from mcproxy.types import (
 )
 from mcproxy.upstream.fleet import Fleet, fleet_actions, wanted
 from mcproxy.wire.message import Notification
+
+if TYPE_CHECKING:
+    from mcproxy.page.parts import Console
 
 log = logging.getLogger(__name__)
 
@@ -260,8 +261,12 @@ class App:
             self._live.refresh,
         )
 
-    def console(self) -> Console:
+    def console(self) -> "Console":
         """What the page shows, and does."""
+        # The page is loaded when somebody first looks at it.
+        from mcproxy.page.facts import Health  # noqa: PLC0415
+        from mcproxy.page.parts import Console  # noqa: PLC0415
+
         fleet = self._fleet
         return Console(
             self._published,

@@ -36,6 +36,7 @@ class Heap:
     async def running(self) -> AsyncIterator[None]:
         """Tend the heap of this process; on leaving, all is as it was before."""
         usual = gc.get_threshold()
+        gc.freeze()  # what was loaded: the new threshold would have it all walked at once
         gc.set_threshold(*_SERVING)
         try:
             yield

@@ -32,11 +32,13 @@ from mcproxy.frontends.request_auth import Site
 from mcproxy.frontends.sessions import Bounds, Sessions
 from mcproxy.heap import Heap
 from mcproxy.observe.redact import Redactor
-from mcproxy.page.routes import Page
 from mcproxy.policy.origins import Bind, bind_to
 
 if TYPE_CHECKING:
+    from starlette.routing import Route
+
     from mcproxy.frontends.shared_routing import SharedSite
+    from mcproxy.page.routes import Page
 
 WANTED = 8192  # a login shell gives 1024; more than this, programs that use select(2) do not like
 RESERVED = 384  # for sixty servers, the workers of sixty-four scripts, files and health
@@ -91,10 +93,30 @@ async def in_process(loaded: Loaded) -> AsyncIterator[ASGIApp]:
     sessions = Sessions(app.gateway, app.gate)
     async with app.running(), sessions.running():
         site = _site(app, sessions, bind_to("127.0.0.1"))
-        page = Page(site, app.console())
-        yield application(site, page.routes())
-        page.viewings.close()
+        page = _PageOnDemand(site, app)
+        yield application(site, page.routes)
+        page.close()
         sessions.close()
+
+
+class _PageOnDemand:
+    """The page of a gateway, loaded when somebody first looks at it, or at what is not there."""
+
+    def __init__(self, site: Site, app: App) -> None:
+        self._site, self._app = site, app
+        self._page: Page | None = None
+
+    def routes(self) -> "list[Route]":
+        """Its routes; called once."""
+        from mcproxy.page.routes import Page  # noqa: PLC0415
+
+        self._page = Page(self._site, self._app.console())
+        return self._page.routes()
+
+    def close(self) -> None:
+        """Let go of whoever looks."""
+        if self._page:
+            self._page.viewings.close()
 
 
 def _site(app: App, sessions: Sessions, bound: Bind) -> Site:
@@ -139,8 +161,8 @@ async def serve_http(
     sessions = Sessions(app.gateway, app.gate, bounds)
     shared = _shared_site(app, sessions, loaded, listener)
     site = replace(_site(app, sessions, bound), shared=shared)
-    page = Page(site, app.console())
-    asgi = application(site, page.routes())
+    page = _PageOnDemand(site, app)
+    asgi = application(site, page.routes)
     if not bound.loopback and not app.has_auth:
         log.warning(_OPEN, host)
     async with (
@@ -161,7 +183,7 @@ async def serve_http(
             await stop.wait()
         if shared:  # a balancer tries another gateway then, and not after a reply of 503
             connections.accept_no_more()
-        page.viewings.close()
+        page.close()
         await app.gate.drain()
         sessions.close()
         await connections.close(FLUSH_SECS)

@@ -12,8 +12,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 _NEW_FILE, _PERMISSIONS = 0o644, 0o7777
 
 
@@ -82,6 +80,8 @@ def with_block(text: str, title: str, variables: Mapping[str, str]) -> str:
 def stored_variables(config: Path) -> dict[str, str]:
     """The variables of the ``.env`` beside a configuration."""
     stream = io.StringIO(file_text(config.parent / ".env"))
+    from dotenv import dotenv_values  # noqa: PLC0415 - as in config/load
+
     values = dotenv_values(stream=stream, interpolate=False)
     return {name: value for name, value in values.items() if value is not None}
 

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 from mcproxy.config import config_warnings, jsonc
 from mcproxy.config.interpolate import Filled, FoundVariable, fill
 from mcproxy.config.jsonc import written
@@ -89,6 +87,10 @@ def _refused(path: Path, message: str, hint: str = "") -> ConfigError:
 def _dotenv(config: Path) -> dict[str, str]:
     path = config.parent / ".env"
     try:
+        if not path.exists():
+            return {}
+        from dotenv import dotenv_values  # noqa: PLC0415 - hardly any start has such a file
+
         values = dotenv_values(path, interpolate=False)
     except UnicodeDecodeError as error:
         raise _refused(path, f"not UTF-8 text (byte {error.start})", "save it as UTF-8") from error

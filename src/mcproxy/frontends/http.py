@@ -9,13 +9,13 @@ its origin no page reads. Credentials (cookies) are never allowed.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcproxy.config.model import ANY
@@ -42,6 +42,9 @@ from mcproxy.observe.metrics import CONTENT_TYPE as METRICS_CONTENT_TYPE
 from mcproxy.policy.access import AccessDenied
 from mcproxy.types import Caller
 
+if TYPE_CHECKING:
+    from starlette.routing import Route
+
 _NO_BASE = (
     "the gateway does not know under which URL you reach it: set auth.jwt.resource, or list the "
     "host in allowed_hosts"
@@ -59,9 +62,10 @@ _VARY = {"Vary": "Origin"}
 _VARIES = (b"vary", b"Origin")  # the same as ASGI has it
 
 
-def application(site: Site, others: Sequence[Route] = ()) -> ASGIApp:
-    """The ASGI application, with what else there is to see. A final slash makes no difference, so
-    that nobody is redirected. What carries calls is found without a framework's layers."""
+def application(site: Site, others: Callable[[], "Sequence[Route]"] = tuple) -> ASGIApp:
+    """The ASGI application, with what else there is to see, once somebody looks. A final slash
+    makes no difference, so that nobody is redirected. What carries calls is found without a
+    framework's layers."""
     mcp: dict[str, Handler] = {
         "POST": streamable.post,
         "GET": streamable.get,
@@ -76,8 +80,14 @@ def application(site: Site, others: Sequence[Route] = ()) -> ASGIApp:
         "/health": {"GET": _health, "HEAD": _health},
         "/metrics": {"GET": _metrics},
     }
-    rest = Starlette(routes=others, exception_handlers={HTTPException: _http_error})
-    rest.router.redirect_slashes = False
+
+    @cache
+    def rest() -> ASGIApp:
+        from starlette.applications import Starlette  # noqa: PLC0415 - with layers and patterns
+
+        found = Starlette(routes=others(), exception_handlers={HTTPException: _http_error})
+        found.router.redirect_slashes = False
+        return found
 
     def handlers_of(path: str) -> tuple[Mapping[str, Handler] | None, dict[str, str]]:
         path = path.removesuffix("/")
@@ -91,7 +101,7 @@ def application(site: Site, others: Sequence[Route] = ()) -> ASGIApp:
     async def routed(scope: Scope, receive: Receive, send: Send) -> None:
         by_method, scope["path_params"] = handlers_of(scope["path"])
         if by_method is None:
-            await rest(scope, receive, send)
+            await rest()(scope, receive, send)
         else:
             response = await _answer(site, IncomingRequest(scope, receive), by_method)
             await response(scope, receive, send)

@@ -95,7 +95,7 @@ def secrets_of(loaded: Loaded) -> frozenset[str]:
     """The values of a configuration that are known to be secret: what came from variables, tokens,
     credentials of APIs, what stands there in plain text under a name or in a form that says so, and
     the credentials of the environment's proxies."""
-    written = plaintexts(loaded.config.model_dump(mode="json"))
+    written = plaintexts(loaded.config.model_dump(mode="json", exclude_unset=True))
     plain = {each.secret for each in written if each.sure}
     tokens = {token.token for token in loaded.config.auth.tokens if token.token}
     servers = loaded.config.servers.values()

@@ -21,8 +21,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
 from functools import partial
-from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Self
 
 import msgspec
@@ -164,6 +163,8 @@ def key(requirements: Sequence[str]) -> str:
 
 def modules(folder: Path, requirements: Sequence[str]) -> tuple[str, ...]:
     """The top-level modules of the distributions that a list names (not of their dependencies)."""
+    from importlib import metadata  # noqa: PLC0415 - what few need, and takes zipfile and csv
+
     wanted = {_canonical(name[0]) for text in requirements if (name := _NAME.match(text))}
     found = {
         module
@@ -179,7 +180,7 @@ def _installed(folder: Path, requirements: Sequence[str]) -> Installed:
     return Installed((str(folder),), modules(folder, requirements))
 
 
-def _module(file: metadata.PackagePath) -> str | None:
+def _module(file: PurePath) -> str | None:
     """The public top-level module that this file is, if it is one."""
     match file.parts:
         case (name, "__init__.py"):
