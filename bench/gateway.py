@@ -86,9 +86,7 @@ async def _measured() -> None:
     async with our_gateway({"servers": {}}) as program:
         start_secs, idle = program.start_secs, program.used().own_mib
     spaces: JsonObject = {"public": {"mode": "both", "servers": ["echo"]}}
-    async with our_gateway(
-        {"servers": {"echo": ECHO}, "namespaces": {"public": public}}
-    ) as program:
+    async with our_gateway({"servers": {"echo": ECHO}, "namespaces": spaces}) as program:
         await tools_there(program.place, ECHO_TOOLS)
         for asked in ASKED:
             await _row(program, asked)
