@@ -4,9 +4,9 @@ import pytest
 from msgspec.structs import replace
 
 from mcproxy.gateway.request import RequestSource
-from mcproxy.policy.access import Policy
+from mcproxy.policy.access import Identities, Policy
 from mcproxy.types import Caller
-from tests.frontends.serving import serving
+from tests.frontends.serving import request, serving
 
 ADA = RequestSource(Caller("t0k3n"), "locked")
 OTHERS = [replace(ADA, caller=Caller("b0b")), replace(ADA, path="small"), replace(ADA, path=None)]
@@ -24,3 +24,48 @@ async def test_a_verdict_stands_for_the_same_caller_and_name_under_the_same_poli
         served.world.policy = Policy(policy.endpoints, policy.identities, policy.default)
         served.world.publish("add")
         assert judge(replace(ADA, admitted=verdict)) is not verdict
+
+
+@pytest.mark.requirement("access.once")
+async def test_a_connection_hands_its_verdicts_to_no_other_request() -> None:
+    async with serving() as served:
+
+        async def status(path: str, token: str | None) -> int:
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            said = await served.http.post(path, json=request("ping"), headers=headers)
+            return said.status_code
+
+        before = served.world.policy
+        assert [await status("/mcp/locked", "t0k3n") for _ in range(2)] == [200, 200]
+        assert await status("/mcp/locked", "wr0ng") == 401
+        assert await status("/mcp/locked", None) == 401
+        assert await status("/mcp/nowhere", "t0k3n") == 404
+        assert await status("/mcp/locked", "t0k3n") == 200
+        served.world.policy = replace(before, identities=Identities())
+        served.world.publish("add")
+        assert await status("/mcp/locked", "t0k3n") == 401
+        served.world.policy = before
+        served.world.publish("add")
+        assert await status("/mcp/locked", "t0k3n") == 200
+        assert len(served.connections) == 1
+
+
+@pytest.mark.requirement("access.once")
+async def test_a_connection_is_judged_anew_by_other_hosts() -> None:
+    async with serving() as served:
+
+        async def status() -> int:
+            headers = {"Host": "known.example"}
+            return (
+                await served.http.post("/mcp", json=request("ping"), headers=headers)
+            ).status_code
+
+        before = served.world.policy
+        assert await status() == 403
+        served.world.policy = replace(before, allowed_hosts=frozenset({"known.example"}))
+        served.world.publish("add")
+        assert await status() == 200
+        served.world.policy = before
+        served.world.publish("add")
+        assert await status() == 403
+        assert len(served.connections) == 1

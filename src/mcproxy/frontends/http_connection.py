@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 import httptools
 from starlette.types import ASGIApp, Scope
 
-from mcproxy.frontends.http_request import HttpRequest
+from mcproxy.frontends.http_request import HttpRequest, RequestHead
 from mcproxy.queues import site_of
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class HttpConnection(asyncio.Protocol):
         self._reached: tuple[str, int] = ("", 0)
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
+        self._head = RequestHead([])
         self._reading: HttpRequest | None = None  # its body
         self._answering: HttpRequest | None = None
         self._queue: deque[HttpRequest] = deque()
@@ -229,6 +230,9 @@ class HttpConnection(asyncio.Protocol):
             url = httptools.parse_url(raw)
             raw, query = url.path or b"/", url.query or b""
         path = unquote_to_bytes(raw) if b"%" in raw else raw
+        sent = [header for header in self._headers if header[0] != b"content-length"]
+        if sent != self._head.sent:
+            self._head = RequestHead(sent)
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -242,7 +246,7 @@ class HttpConnection(asyncio.Protocol):
             "headers": self._headers,
             "client": self._peer,
             "server": self._reached,
-            "state": {},
+            "state": {"head": self._head},
         }
 
     def _is_kept(self) -> bool:

@@ -36,6 +36,23 @@ _FAULT: Message = {
 log = logging.getLogger(__name__)
 
 
+class RequestHead:
+    """The headers of a request by name, but for ``Content-Length``; of several of one name, the
+    first one counts. Requests of one connection that send the same ones share it, so that ``read``,
+    which is what somebody read out of them, goes with the connection."""
+
+    __slots__ = ("by_name", "read", "sent")
+
+    def __init__(self, sent: list[tuple[bytes, bytes]]) -> None:
+        self.sent = sent
+        self.by_name = dict(reversed(sent))
+        self.read: object = None
+
+    def text(self, name: bytes) -> str:
+        """What one says, "" where it is missing."""
+        return self.by_name.get(name, b"").decode("latin-1")
+
+
 class HttpRequest:
     """``started``: some of its answer was written; ``answered``: all of it."""
 

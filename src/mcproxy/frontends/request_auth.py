@@ -5,7 +5,7 @@ foreign page is, ``policy.origins`` knows."""
 import math
 import re
 from collections.abc import Awaitable, Callable
-from functools import cached_property
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias, get_args
 
 import msgspec
@@ -18,12 +18,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mcproxy.config.model import Mode
 from mcproxy.errors import RpcError
 from mcproxy.frontends.conversation import RETRY_SECS
+from mcproxy.frontends.http_request import RequestHead
 from mcproxy.frontends.oauth_metadata import challenge
 from mcproxy.frontends.responses import NO_HEADERS, raw, refusal, unavailable
 from mcproxy.frontends.sessions import Sessions
 from mcproxy.gateway.core import Gateway
 from mcproxy.gateway.request import RequestSource
-from mcproxy.policy.access import AccessDenied
+from mcproxy.policy.access import AccessDenied, Admitted
 from mcproxy.policy.origins import Arrival, Bind, OriginVerdict, judge
 from mcproxy.queues import DRAIN_SECS, Gate, owner_of
 from mcproxy.types import Caller, Json
@@ -50,6 +51,7 @@ _PROXY_MARKS = frozenset(
 )
 _JUDGED = _PROXY_MARKS | {b"host", b"origin"}
 
+KEPT_TEXTS = 64  # headers that clients send again and again
 # curl says "form" unless told otherwise; a web page's form is stopped by its Origin.
 _JSON_TYPES = re.compile(
     r"application/([\w.-]+\+)?json|application/x-www-form-urlencoded|text/plain"
@@ -78,12 +80,17 @@ class SortedHeaders(Headers):
     """The headers of a request: several are looked for, so they are sorted once."""
 
     def __init__(self, scope: Scope) -> None:
-        super().__init__(scope=scope)
-        self._first = dict(reversed(scope["headers"]))  # of several, the first one counts
+        super().__init__(raw=scope["headers"])
+        head: RequestHead = scope["state"]["head"]
+        self._first = head.by_name
 
     def __getitem__(self, key: str) -> str:
-        found: bytes = self._first[key.lower().encode("latin-1")]
-        return found.decode("latin-1")
+        return self._first[key.lower().encode("latin-1")].decode("latin-1")
+
+    def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        """As ``Mapping`` has it, for texts; without an exception for each that is missing."""
+        found = self._first.get(key.lower().encode("latin-1"))
+        return default if found is None else found.decode("latin-1")
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and key.lower().encode("latin-1") in self._first
@@ -92,27 +99,60 @@ class SortedHeaders(Headers):
 class IncomingRequest(Request):
     """A request, with its headers sorted."""
 
-    @cached_property
-    def headers(self) -> Headers:
-        """As Starlette has them."""
-        return SortedHeaders(self.scope)
+    headers: Headers = Headers()
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        super().__init__(scope, receive)
+        self.headers = SortedHeaders(scope)
+
+
+class HeadFacts(msgspec.Struct):
+    """What is known of the sender of a request, kept for the next one on its connection with the
+    same head. ``verdict``: how it was judged by where it comes from, with these ``allowed`` hosts;
+    ``shown``: the caller, its token not verified. ``admitted`` is the last verdict of the policy:
+    whether it holds for the next request is for ``Admitted.answers`` to say."""
+
+    allowed: frozenset[str]
+    verdict: OriginVerdict
+    shown: Caller
+    admitted: Admitted | None = None
 
 
 def judged(site: Site, app: ASGIApp) -> ASGIApp:
     """The application, reached by what may come at all, whatever its path and method."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        found = judge(_arrival(scope), site.bind, site.gateway.allowed_hosts())
-        scope.setdefault("state", {})["verdict"] = found
-        await (refusal(403, found.refusal) if found.refusal else app)(scope, receive, send)
+        refused = _facts(scope, site).verdict.refusal
+        await (refusal(403, refused) if refused else app)(scope, receive, send)
 
     return answer
 
 
+def _facts(scope: Scope, site: Site) -> HeadFacts:
+    """What is known of a request's sender, as it was for the last one where that still holds."""
+    state = scope.setdefault("state", {})
+    head: RequestHead = state.get("head") or RequestHead(scope["headers"])  # else: in this process
+    facts, allowed = head.read, site.gateway.allowed_hosts()
+    if not isinstance(facts, HeadFacts) or facts.allowed is not allowed:
+        found = judge(_arrival(scope), site.bind, allowed)
+        scheme, _, token = head.text(b"authorization").partition(" ")
+        bearer = token.strip() if scheme.lower() == "bearer" else None
+        origin = head.text(b"origin") if b"origin" in head.by_name else None
+        shown = Caller(bearer, origin, found.local, bool(found.foreign))
+        facts = head.read = HeadFacts(allowed, found, shown)
+    state.update(head=head, facts=facts)
+    return facts
+
+
+def facts_of(request: Request) -> HeadFacts:
+    """What is known of the request's sender."""
+    found: HeadFacts = request.scope["state"]["facts"]
+    return found
+
+
 def verdict(request: Request) -> OriginVerdict:
     """How the request was judged by where it comes from."""
-    found: OriginVerdict = request.scope["state"]["verdict"]
-    return found
+    return facts_of(request).verdict
 
 
 def _arrival(scope: Scope) -> Arrival:
@@ -139,9 +179,9 @@ def source_of(request: Request) -> RequestSource:
     """Who asks, for which namespace, and in which mode."""
     path = request.path_params.get("namespace")
     asked = parameter(request, "mode")
-    mode = next((mode for mode in MODES if mode == asked), None)
-    admitted = request.scope["state"].get("admitted")
-    return RequestSource(caller(request), path, request.headers.get("x-namespace"), mode, admitted)
+    mode = next((mode for mode in MODES if mode == asked), None) if asked else None
+    named, last = request.headers.get("x-namespace"), facts_of(request).admitted
+    return RequestSource(caller(request), path, named, mode, last)
 
 
 def parameter(request: Request, name: str) -> str | None:
@@ -169,12 +209,10 @@ def _is_message(request: Request) -> bool:
 
 async def recognise(site: Site, request: Request) -> None:
     """Find out who asks, once for each request; may wait for an issuer, for a bounded time."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    bearer = token.strip() if scheme.lower() == "bearer" else None
-    found, seen = verdict(request), _carried(site, request)
-    local = seen.local if seen else found.local
-    shown = Caller(bearer, request.headers.get("origin"), local, bool(found.foreign))
-    request.scope["state"]["caller"] = await site.verified(shown) if bearer else shown
+    shown, seen = facts_of(request).shown, _carried(site, request)
+    if seen:
+        shown = Caller(shown.token, shown.origin, seen.local, shown.foreign)
+    request.scope["state"]["caller"] = await site.verified(shown) if shown.token else shown
 
 
 def _carried(site: Site, request: Request) -> "Carried | None":
@@ -212,8 +250,8 @@ def admitted(site: Site, request: Request, source: RequestSource) -> RequestSour
         if source.path or fault.wrong_token:
             return denied(site, request, fault)
         return foreign(request) or source
-    request.scope["state"]["admitted"] = found
-    return replace(source, admitted=found)
+    facts_of(request).admitted = found
+    return source if found is source.admitted else replace(source, admitted=found)
 
 
 def stopping(site: Site, request: Request) -> Response:
@@ -291,18 +329,21 @@ def gone() -> Response:
     return Response(status_code=400)
 
 
+@lru_cache(maxsize=KEPT_TEXTS)
 def is_json(content_type: str) -> bool:
     """Whether a body may be JSON, by its ``Content-Type``; many clients send none, or another."""
     kind = content_type.partition(";")[0].strip().lower()
     return not kind or _JSON_TYPES.fullmatch(kind) is not None
 
 
+@lru_cache(maxsize=KEPT_TEXTS)
 def takes(accept: str, kind: str) -> bool:
     """Whether an ``Accept`` header names a media type; a wildcard names every one."""
     family = kind.partition("/")[0] + "/*"
     return not accept.strip() or bool(_media_types(accept) & {kind, family, "*/*"})
 
 
+@lru_cache(maxsize=KEPT_TEXTS)
 def takes_events(accept: str) -> bool:
     """Whether an ``Accept`` header asks for event streams; a wildcard alone does not: a program
     that takes anything, like curl, is best served with one JSON text."""

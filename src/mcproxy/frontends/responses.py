@@ -134,7 +134,8 @@ async def disconnected(receive: Receive) -> None:
 def while_connected(request: Request) -> Stoppable:
     """A block that ends with ClientDisconnect when the client leaves."""
     block = Stoppable()
-    request.scope["state"]["leaving"](block)
+    if tell := request.scope["state"].get("leaving"):  # who asks within this process is cancelled
+        tell(block)
     return block
 
 

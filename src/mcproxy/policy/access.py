@@ -149,7 +149,8 @@ class Admitted(msgspec.Struct, frozen=True):
 
     def answers(self, policy: Policy, caller: Caller, asked: str | None) -> bool:
         """Would ``admit`` say the same again?"""
-        return policy is self.policy and asked == self.asked and caller == self.caller
+        same = caller is self.caller or caller == self.caller
+        return policy is self.policy and asked == self.asked and same
 
 
 class AccessDenied(McproxyError):
