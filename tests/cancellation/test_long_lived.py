@@ -54,7 +54,7 @@ TARGETS: list[tuple[Scenario, str]] = [
     (scenarios.reload, "Reloader._watch"),
     (scenarios.verifier, "Verifier.run"),
     (scenarios.frontends, "Connections.run"),
-    (scenarios.frontends, "HttpRequest.run"),
+    (scenarios.frontends, "HttpConnection._serve"),
     (scenarios.frontends, "answer_batch.<locals>.work"),
     (strict, "_send_body"),
     (more_scenarios.suspended, "SuspendedCall._run"),
@@ -86,7 +86,7 @@ SITES: dict[str, tuple[str, ...]] = {
     ),
     "cancellation.py begin": ("create_subprocess_exec", "connect_read_pipe"),
     "cancellation.py finish": ("finish",),
-    "frontends/http_connection.py HttpConnection _begin": ("HttpRequest.run",),
+    "frontends/http_connection.py HttpConnection _begin": ("HttpConnection._serve",),
     "frontends/peers.py _Relayed __call__": ("_Relayed._write", "disconnected"),
     "frontends/plain.py answer_batch": ("answer_batch.<locals>.work",),
     "frontends/responses.py EventStream __call__": (

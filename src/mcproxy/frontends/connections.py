@@ -45,7 +45,7 @@ class ConnectionLimits(msgspec.Struct, frozen=True):
 
 class Connections:
     """All open connections. ``run`` takes them, and closes those that keep us waiting; ``tasks``
-    are the requests that are being answered."""
+    answer their requests."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits

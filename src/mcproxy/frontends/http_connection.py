@@ -47,6 +47,9 @@ class HttpConnection(asyncio.Protocol):
         self._head = RequestHead([])
         self._reading: HttpRequest | None = None  # its body
         self._answering: HttpRequest | None = None
+        self._next: HttpRequest | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._idle: asyncio.Future[None] | None = None
         self._queue: deque[HttpRequest] = deque()
         self._head_since: float | None = self.idle_since
         self._body_since: float | None = None
@@ -139,6 +142,7 @@ class HttpConnection(asyncio.Protocol):
         self.writable.set()
         if self._answering:
             self._answering.disconnect()
+        self._wake()
 
     def data_received(self, data: bytes) -> None:
         """Read on; a head, or a trailer, that does not end is refused (RFC 6585, section 5)."""
@@ -282,8 +286,26 @@ class HttpConnection(asyncio.Protocol):
             self._head_since = self.idle_since if self._in_body else None
 
     def _begin(self, request: "HttpRequest") -> None:
-        self._answering = request
-        self._connections.tasks.create_task(request.run(self._app))
+        self._answering = self._next = request
+        if self._serving is None:
+            self._serving = self._connections.tasks.create_task(self._serve())
+        else:
+            self._wake()
+
+    async def _serve(self) -> None:
+        """Have the requests answered, one after the other, until the connection is lost. One task
+        does it: one for each request would cost more than all else that is done with it here."""
+        while self._next or not self.over:
+            if self._next is None:
+                self._idle = asyncio.get_running_loop().create_future()
+                await self._idle
+            else:
+                request, self._next = self._next, None
+                await request.run(self._app)
+
+    def _wake(self) -> None:
+        if self._idle and not self._idle.done():
+            self._idle.set_result(None)
 
     def _refuse(self, answer: bytes, why: str) -> None:
         """Close the connection; with an answer where no other stands before it."""
