@@ -18,8 +18,8 @@ from tests import complaints, jail_coverage
 PROCESSES_PER_CORE = 3  # most tests wait: for children, for time-outs
 MOST_PROCESSES = 16
 
-# Where the tests of a file share a gateway, they run in one process. All others run in any.
-TOGETHER = ("tests/e2e/", "tests/conformance/")
+# Where the tests of a file share a gateway or workers, they run in one process. All others in any.
+TOGETHER = ("tests/e2e/", "tests/conformance/", "tests/sandbox/test_attacks_contained.py")
 ONE_PROCESS = "tests/deploy/"  # they share images
 
 DEAREST = 10  # so many tests are named at the end of a run
@@ -41,7 +41,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("mcproxy")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """The event loop that the program runs on."""
     return "asyncio", {"use_uvloop": True}

@@ -1,27 +1,27 @@
 """The attack set: every script of ``attacks/`` at every level that this machine allows.
 
-One pool serves many scripts, as in life. After each: a benign script works and the canary is as it
-was; after all: no process is left. The scripts go to the pool directly, past the friendly check, so
-each is as good as disguised.
+One pool serves all scripts of a level, as in life. After each: a benign script works and the canary
+is as it was; after all: no process is left. The scripts go to the pool directly, past the friendly
+check, so each is as good as disguised.
 """
 
 import os
 import platform
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from mcproxy.sandbox.pool import Pool
-from mcproxy.types import Level, Limits, Outcome
+from mcproxy.types import Limits, Outcome
 from tests.sandbox.attacks_data import FOLDER, Script, filled, scripts, seen
 from tests.sandbox.walls import LEVELS, SMALL, descendants, pool_at, run, settles
 
 SHORT = replace(SMALL, timeout_secs=1.0)
 SHORT_KINDS = ("output", "channel")  # many of them never end
-ENDLESS = replace(SMALL, timeout_secs=0.5)  # where no other end is expected
+ENDLESS = replace(SMALL, timeout_secs=0.25)  # where no other end is expected
 KINDS = sorted(path.stem for path in FOLDER.glob("*.txt"))
 ATTACKS = [script for kind in KINDS if kind != "benign" for script in scripts(kind)]
 CLONE = {"x86_64": 56, "aarch64": 220}
@@ -72,24 +72,24 @@ def ground(tmp_path: Path) -> Iterator[Ground]:
         yield Ground(folder, server.getsockname()[1])
 
 
+@pytest.fixture(scope="module", params=LEVELS)
+async def pool(request: pytest.FixtureRequest) -> AsyncIterator[Pool]:
+    async with pool_at(request.param) as pool:
+        yield pool
+    await settles(lambda: not descendants())
+
+
 @pytest.mark.timeout(240)
 @pytest.mark.requirement("sandbox.attacks")
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("level", LEVELS)
-async def test_every_script_of_a_class_is_contained(
-    level: Level, kind: str, ground: Ground
-) -> None:
+async def test_every_script_of_a_class_is_contained(pool: Pool, kind: str, ground: Ground) -> None:
     if kind == "kernel" and platform.machine() != "x86_64":
         pytest.skip("raw numbers of x86-64")
-    faults = []
-    async with pool_at(level) as pool:
-        at_rest = descendants()
-        for script in scripts(kind):
-            faults += await _faults(pool, script, level, ground)
-        await settles(lambda: pool.stats.ready == 1 and len(descendants()) == len(at_rest))
-        assert pool.stats.restarts == 0
-    await settles(lambda: not descendants())
+    at_rest = descendants()
+    faults = [fault for script in scripts(kind) for fault in await _faults(pool, script, ground)]
+    await settles(lambda: pool.stats.ready == 1 and len(descendants()) == len(at_rest))
     assert not faults, "\n".join(faults)
+    assert pool.stats.restarts == 0
 
 
 def test_the_set_is_as_large_as_promised() -> None:
@@ -98,8 +98,8 @@ def test_the_set_is_as_large_as_promised() -> None:
     assert len({(script.kind, script.name) for script in ATTACKS}) == len(ATTACKS)
 
 
-async def _faults(pool: Pool, script: Script, level: Level, ground: Ground) -> list[str]:
-    expected = script.expected_at(level)
+async def _faults(pool: Pool, script: Script, ground: Ground) -> list[str]:
+    expected = script.expected_at(pool.report.level)
     outcome = await run(pool, filled(script, ground.words), _limits(script.kind, expected))
     after = await run(pool, BENIGN)
     faults = []
