@@ -6,6 +6,8 @@ import resource
 import sys
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator
+from functools import cache
+from pathlib import Path
 
 import coverage
 import hypothesis
@@ -18,8 +20,10 @@ from tests import complaints, jail_coverage
 PROCESSES_PER_CORE = 3  # most tests wait: for children, for time-outs
 MOST_PROCESSES = 16
 
-# Where the tests of a file share a gateway or workers, they run in one process. All others in any.
-TOGETHER = ("tests/e2e/", "tests/conformance/", "tests/sandbox/test_attacks_contained.py")
+# Where the tests of a file share a gateway, or anything else, they run in one process. All others
+# run in any.
+TOGETHER = ("tests/e2e/", "tests/conformance/")
+SHARES = 'scope="module"'  # a file with this has a fixture that is made once for all its tests
 ONE_PROCESS = "tests/deploy/"  # they share images
 
 DEAREST = 10  # so many tests are named at the end of a run
@@ -114,7 +118,8 @@ class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(ONE_PROCESS):
             return ONE_PROCESS
-        return nodeid.partition("::")[0] if nodeid.startswith(TOGETHER) else nodeid
+        file = nodeid.partition("::")[0]
+        return file if file.startswith(TOGETHER) or _shares(self.config.rootpath / file) else nodeid
 
     def remove_node(self, node: WorkerController) -> str | None:
         """Take away a process that has ended. The test that ended it is not dealt out again: it
@@ -128,6 +133,11 @@ class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
                     return nodeid
         super().remove_node(node)
         return None
+
+
+@cache
+def _shares(file: Path) -> bool:
+    return SHARES in file.read_text()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduler:
