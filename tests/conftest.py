@@ -22,7 +22,10 @@ MOST_PROCESSES = 16
 
 # Where the tests of a file share a gateway, or anything else, they run in one process. All others
 # run in any.
-TOGETHER = ("tests/e2e/", "tests/conformance/")
+TOGETHER = (
+    *("tests/e2e/", "tests/conformance/"),
+    *("tests/sandbox/test_api.py", "tests/sandbox/test_script_"),
+)
 SHARES = 'scope="module"'  # a file with this has a fixture that is made once for all its tests
 ONE_PROCESS = "tests/deploy/"  # they share images
 

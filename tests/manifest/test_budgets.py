@@ -138,7 +138,7 @@ view_strategy = st.builds(
 
 
 @pytest.mark.requirement("search.budgets")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(view_strategy, max_size=8, unique_by=lambda view: view.name),
     st.text(max_size=60) | st.sampled_from(["", "a", "list the things", "\x00" * 300, '"' * 300]),
@@ -160,7 +160,7 @@ def test_any_catalogue_any_query(
 
 
 @pytest.mark.requirement("search.exact_name")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(view_strategy, min_size=1, max_size=4, unique_by=lambda view: view.name), st.data())
 def test_every_tool_is_found_by_its_name(views: list[ServerView], data: st.DataObject) -> None:
     manifest = build(views)

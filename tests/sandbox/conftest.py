@@ -2,14 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import pytest
 
 from mcproxy.call_errors import RateLimited, ServerDown, UnknownTool
 from mcproxy.sandbox import process_runner
+from mcproxy.sandbox.pool import Pool, PoolSettings
+from mcproxy.sandbox.profile import Profile
 from mcproxy.types import Job, Json, Limits, Outcome, ToolRef, ToolResult
 
+LIMITS = Limits(timeout_secs=10)
 MANIFEST = {"namespace": "public", "servers": {"s": {"description": "", "tools": ["echo"]}}}
 VALUES: dict[str, Json] = {
     "rows": [{"id": 1, "name": "ann"}, {"id": 2, "name": "bob"}],
@@ -90,12 +93,30 @@ def tools() -> Tools:
     return Tools()
 
 
-@pytest.fixture
-def run(tools: Tools) -> Run:
-    """Run a script in a fresh process, with the tools above."""
+@pytest.fixture(scope="module")
+async def scripts() -> AsyncIterator[Pool]:
+    """What runs the scripts of a file: at the best level that this machine allows, if any."""
+    settings = PoolSettings(min_level="none", size=1)
+    async with Pool(settings, {"": Profile(limits=LIMITS)}) as pool:
+        await pool.start()
+        yield pool
 
-    async def run(source: str, limits: Limits | None = None) -> Outcome:
-        limits = limits or Limits(timeout_secs=10)
+
+@pytest.fixture
+def run(tools: Tools, scripts: Pool) -> Run:
+    """Run a script with the tools above."""
+
+    async def run(source: str, limits: Limits = LIMITS) -> Outcome:
+        return await scripts.run(Job(source, limits, json.dumps(MANIFEST).encode()), tools)
+
+    return run
+
+
+@pytest.fixture
+def run_alone(tools: Tools) -> Run:
+    """Likewise, but without walls, in a fresh process: sandbox level ``none``."""
+
+    async def run(source: str, limits: Limits = LIMITS) -> Outcome:
         return await process_runner.run(Job(source, limits, json.dumps(MANIFEST).encode()), tools)
 
     return run

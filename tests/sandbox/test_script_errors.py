@@ -1,5 +1,6 @@
 """What goes wrong in scripts, and what the model is told about it."""
 
+import signal
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -137,20 +138,6 @@ ERRORS: dict[str, tuple[str, str, str, int | None, str]] = {
     "input": ("input('name?')", "EOFError", "unattended", 1, ""),
     "exit with a code": ("exit(3)", "SystemExit", "3", 1, "raise an exception"),
     "os._exit": ("import os\nos._exit(0)", "SandboxError", "without a result", None, ""),
-    "killed": (
-        "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)",
-        "SandboxError",
-        "SIGSEGV",
-        None,
-        "",
-    ),
-    "killed by a real-time signal": (
-        "import os\nos.kill(os.getpid(), 40)",
-        "SandboxError",
-        "SIGRTMIN+6",
-        None,
-        "",
-    ),
     "recursion": ("def f():\n    f()\nf()", "RecursionError", "", 2, "loop"),
     "unprintable": (
         "class E(Exception):\n    def __str__(self):\n        raise ValueError\nraise E",
@@ -184,6 +171,18 @@ async def test_errors_say_what_where_and_what_to_do(run: Run, name: str) -> None
     assert message in outcome.error.message
     assert outcome.error.line == line
     assert hint in (outcome.error.hint or "")
+
+
+@pytest.mark.requirement("execute.error")
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGSEGV, "SIGSEGV"), (40, "SIGRTMIN+6")])
+async def test_a_script_that_kills_itself_is_told_by_what(
+    run_alone: Run, number: int, name: str
+) -> None:
+    outcome = await run_alone(f"import os\nos.kill(os.getpid(), {number:d})")
+    assert (outcome.value, outcome.error and outcome.error.type) == (None, "SandboxError")
+    assert outcome.error is not None
+    assert name in outcome.error.message
+    assert (outcome.error.line, outcome.error.hint) == (None, None)
 
 
 @pytest.mark.requirement("execute.traceback")

@@ -225,8 +225,8 @@ async def test_what_is_printed(run: Run, name: str) -> None:
 
 
 @pytest.mark.requirement("execute.stdout")
-async def test_output_before_a_timeout_is_kept(run: Run) -> None:
-    outcome = await run("print('so far')\nwhile True: pass", Limits(timeout_secs=2))
+async def test_output_before_a_timeout_is_kept(run_alone: Run) -> None:
+    outcome = await run_alone("print('so far')\nwhile True: pass", Limits(timeout_secs=2))
     assert outcome.error is not None
     assert outcome.error.type == "Timeout"
     assert outcome.stdout == "so far\n"
@@ -263,8 +263,8 @@ async def test_a_result_over_its_limit(run: Run) -> None:
 @pytest.mark.parametrize(
     "source", ["x = bytearray(1 << 30)", "x = []\nwhile True: x.append('y' * 99999)"]
 )
-async def test_memory_is_bounded(run: Run, source: str) -> None:
-    outcome = await run(source, Limits(memory_mb=64, timeout_secs=10))
+async def test_memory_is_bounded(run_alone: Run, source: str) -> None:
+    outcome = await run_alone(source, Limits(memory_mb=64, timeout_secs=10))
     assert outcome.error is not None
     assert outcome.error.type == "MemoryLimit"
     assert "64 MiB" in outcome.error.message
@@ -284,32 +284,34 @@ async def test_memory_is_bounded(run: Run, source: str) -> None:
         "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\nsum(range(10**15))",
     ],
 )
-async def test_time_is_bounded(run: Run, source: str) -> None:
-    outcome = await run(source, Limits(timeout_secs=0.5))
+async def test_time_is_bounded(run_alone: Run, source: str) -> None:
+    outcome = await run_alone(source, Limits(timeout_secs=0.5))
     assert outcome.error is not None
     assert outcome.error.type == "Timeout"
     assert "0.5 s" in outcome.error.message
 
 
 @pytest.mark.requirement("sandbox.none_says_so")
-async def test_level_none_says_so(run: Run) -> None:
+async def test_level_none_says_so(run_alone: Run) -> None:
     for source in ("1", "1 / 0"):
-        assert "sandbox level none: scripts are not contained" in (await run(source)).notes
+        assert "sandbox level none: scripts are not contained" in (await run_alone(source)).notes
 
 
 @pytest.mark.requirement("sandbox.nothing_left")
-async def test_nothing_is_left_for_the_next_script(run: Run) -> None:
-    await run("import builtins\nbuiltins.left = 1\nopen('left.txt', 'w').write('x')\nleft = 1")
-    outcome = await run("import os\n['left' in globals(), os.path.exists('left.txt')]")
+async def test_nothing_is_left_for_the_next_script(run_alone: Run) -> None:
+    await run_alone(
+        "import builtins\nbuiltins.left = 1\nopen('left.txt', 'w').write('x')\nleft = 1"
+    )
+    outcome = await run_alone("import os\n['left' in globals(), os.path.exists('left.txt')]")
     assert outcome.value == [False, False]
 
 
 @pytest.mark.requirement("sandbox.environment")
 async def test_the_environment_of_the_gateway_is_not_there(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run_alone: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_OF_THE_GATEWAY", "1")
-    outcome = await run("import os\nsorted(os.environ)")
+    outcome = await run_alone("import os\nsorted(os.environ)")
     assert outcome.value == ["HOME", "LANG", "LC_CTYPE", "TMPDIR"] or outcome.value == [
         "HOME",
         "LANG",
@@ -323,11 +325,11 @@ async def test_a_deep_result_is_cut_with_a_note(run: Run) -> None:
     assert any("too deep" in note for note in outcome.notes)
 
 
-async def test_the_processes_that_a_script_starts_end_with_it(run: Run) -> None:
+async def test_the_processes_that_a_script_starts_end_with_it(run_alone: Run) -> None:
     source = """
 import os, subprocess
 child = subprocess.Popen(["sleep", "60"])
 os.getpgid(child.pid) == os.getpgid(0)
 """
-    outcome = await run(source)
+    outcome = await run_alone(source)
     assert outcome.value is True  # in the group that is killed
