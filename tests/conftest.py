@@ -16,6 +16,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 from tests import complaints, jail_coverage
+from tests.preloaded import program
 
 PROCESSES_PER_CORE = 3  # most tests wait: for children, for time-outs
 MOST_PROCESSES = 16
@@ -72,6 +73,13 @@ def _coverage_of_the_jail() -> Iterator[None]:
             yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_of_the_program_is_left() -> Iterator[None]:
+    """The process that starts the program ends with the tests."""
+    yield
+    program.end()
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """What importing all tests has made stays; no collection of garbage walks through it."""
     gc.freeze()
@@ -110,9 +118,8 @@ def _noted(report: pytest.TestReport) -> float:
 
 
 def _cpu_secs() -> float:
-    return sum(
-        sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
+    ours = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(sum(resource.getrusage(who)[:2]) for who in ours) + program.cpu_secs()
 
 
 class Scheduler(LoadScopeScheduling):  # type: ignore[misc]

@@ -39,14 +39,14 @@ def test_words_are_completed(tmp_path: Path, words: list[str], found: list[str])
 @pytest.mark.requirement("cli.completion")
 def test_tools_that_were_seen_are_completed(tmp_path: Path) -> None:
     assert typed(tmp_path, "status").returncode == 0
-    done = typed(tmp_path, "complete", "--", "call", "calc", "convert_")
+    done = typed(tmp_path, "complete", "--", "call", "calc", "convert_", anew=True)
     assert {"convert_units", "convert_base"} <= set(done.stdout.split())
 
 
 @pytest.mark.requirement("cli.completion")
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_scripts_are_read_by_their_shells(tmp_path: Path, shell: str) -> None:
-    script = typed(tmp_path, "completion", shell).stdout
+    script = typed(tmp_path, "completion", shell, anew=True).stdout
     assert "complete --" in script
     if program := shutil.which(shell):
         subprocess.run([program, "-n"], input=script, text=True, check=True, timeout=60)

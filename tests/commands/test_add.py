@@ -37,7 +37,8 @@ def config(tmp_path: Path) -> Path:
 @pytest.mark.requirement("cli.add")
 def test_a_server_is_added_tried_and_taken_back(config: Path) -> None:
     home = config.parent
-    done = typed(home, "add", "echo", "--env", "API_KEY=sk-0123456789abcdef", "--", *ECHO)
+    key = "API_KEY=sk-0123456789abcdef"
+    done = typed(home, "add", "echo", "--env", key, "--", *ECHO, anew=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "server echo  18 tools" in done.stdout
     assert "// my servers" in config.read_text()
@@ -60,7 +61,7 @@ def test_a_server_that_fails_is_said_with_its_cure(config: Path) -> None:
 
 @pytest.mark.requirement("cli.remove")
 def test_a_server_is_removed_and_comes_back(config: Path) -> None:
-    done = typed(config.parent, "remove", "old")
+    done = typed(config.parent, "remove", "old", anew=True)
     assert done.returncode == 0, done.stderr
     assert load(config).config.servers == {}
     assert "// my servers" in config.read_text()

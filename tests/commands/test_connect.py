@@ -124,7 +124,7 @@ def test_a_client_is_connected_and_comes_back_byte_for_byte(tmp_path: Path, clie
 @pytest.mark.requirement("cli.connect")
 def test_what_else_is_in_the_file_stays_as_it_is_written(tmp_path: Path) -> None:
     vscode, codex = prepared(tmp_path, "vscode"), prepared(tmp_path, "codex")
-    assert typed(tmp_path, "connect", "vscode").returncode == 0
+    assert typed(tmp_path, "connect", "vscode", anew=True).returncode == 0
     assert typed(tmp_path, "connect", "codex").returncode == 0
     assert "// servers of mine" in vscode.read_text()
     assert '"odd": {"type": "quantum", "how": "unknown"}, // not for us' in vscode.read_text()

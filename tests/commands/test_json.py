@@ -38,7 +38,7 @@ def home(tmp_path: Path) -> Path:
 
 def told(home: Path, *words: str) -> tuple[int, JsonObject]:
     """The status and the document of a command."""
-    done = typed(home, *words, "--json")
+    done = typed(home, *words, "--json", anew=True)
     document = json.loads(done.stdout)
     assert document.pop("schema") == 1, done.stderr
     assert "canary" not in done.stdout + done.stderr
@@ -74,6 +74,12 @@ def test_an_import_as_facts_and_its_undo(home: Path) -> None:
     assert undone == {"restored": [str(home / ".env"), str(home / "mcproxy.json")]}
     assert (home / "mcproxy.json").read_bytes() == before
     assert not (home / ".env").exists()
+
+
+@pytest.mark.requirement("cli.json")
+def test_what_waits_for_a_person_as_facts(home: Path) -> None:
+    assert told(home, "approvals") == (0, {"waiting": []})
+    assert told(home, "trust") == (0, {"held": {}})
 
 
 @pytest.mark.requirement("cli.json")

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import IO
 
 import httpx
+import psutil
 
 from mcproxy.gateway import reply
 from mcproxy.manifest.reply_text import as_text
 from mcproxy.types import Json, JsonObject
 from tests.complaints import complaints
+from tests.preloaded.program import command, process_of
 
 ROOT = Path(__file__).parents[2]
 MAIN = ROOT / "main.py"
@@ -47,6 +49,11 @@ class Running:
     process: subprocess.Popen[str]
     http: httpx.Client
     logged: "Log"
+
+    @property
+    def guardian(self) -> psutil.Process:
+        """The first process of the program; its only child is the gateway itself."""
+        return process_of(self.process.pid)
 
     def post(self, body: Json, path: str = "/message", **headers: str) -> httpx.Response:
         """POST a JSON body."""
@@ -97,13 +104,15 @@ def gateway(
     environment: Mapping[str, str] | None = None,
     stop: signal.Signals = signal.SIGTERM,
     ends: int | None = 0,
+    anew: bool = False,
 ) -> Iterator[Running]:
     """Start the program on a free port; at the end ``stop`` it, which must give status ``ends``.
 
     It waits for its servers, unless ``config`` says how long. With the option ``--log``, what it
-    logs is on stdout.
+    logs is on stdout. ``anew``, it has an interpreter of its own, and imports what it needs.
     """
-    arguments = [sys.executable, str(MAIN), "--port", "0", *options]
+    arguments = [sys.executable, str(MAIN)] if anew else command()
+    arguments += ["--port", "0", *options]
     if config is not None:
         path = directory / "mcproxy.json"
         path.write_text(json.dumps({"manifests": PATIENT, **config}))

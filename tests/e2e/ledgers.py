@@ -82,7 +82,7 @@ class Ledger:
 
     def descendants(self, *, of_zygotes: bool) -> list[psutil.Process]:
         """The zygotes, or their workers."""
-        all_ = psutil.Process(self.running.process.pid).children(recursive=True)
+        all_ = self.running.guardian.children(recursive=True)
         jailed = [one for one in all_ if any(_ZYGOTE in word for word in one.cmdline())]
         known = {one.pid for one in jailed}
         return [one for one in jailed if (one.ppid() in known) == of_zygotes]

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from mcproxy.types import Json, JsonObject
-from tests.e2e.gateways import MAIN, Running, echo, gateway
+from tests.e2e.gateways import Running, echo, gateway
 from tests.e2e.test_streamable import stateless, url
+from tests.preloaded.program import command
 from tests.upstream.fleets import server, until_gone
 
 WAIT_SECS = 30.0
@@ -45,9 +45,9 @@ def program(directory: Path, document: JsonObject) -> StdioServerParameters:
     """The program as a server on stdin and stdout."""
     path = directory / "mcproxy.json"
     path.write_text(json.dumps(document))
-    arguments = [str(MAIN), "--stdio", "--config", str(path)]
+    program, *arguments = command("--stdio", "--config", path)
     environment = {**os.environ, "XDG_STATE_HOME": str(directory / "state")}
-    return StdioServerParameters(command=sys.executable, args=arguments, env=environment)
+    return StdioServerParameters(command=program, args=arguments, env=environment)
 
 
 async def run(client: Client, code: str, **arguments: Json) -> Json:

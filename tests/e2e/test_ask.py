@@ -5,7 +5,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,9 +16,10 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from mcproxy.types import JsonObject
-from tests.e2e.gateways import MAIN, Running, gateway
+from tests.e2e.gateways import Running, gateway
 from tests.e2e.shelves import Shelf, a_tool
 from tests.e2e.test_direct import Mode, both_eras, text
+from tests.preloaded.program import command
 
 BOUND_SECS = 30.0
 SECRET = "canary-5f0e2b7a9c"
@@ -63,9 +63,10 @@ async def client(directory: Path, mode: Mode, person: Person | None) -> AsyncIte
     hub.write(TOOLS)
     config = directory / "mcproxy.json"
     config.write_text(json.dumps(configuration(hub)))
+    program, *arguments = command("--stdio", "--config", config)
     parameters = StdioServerParameters(
-        command=sys.executable,
-        args=[str(MAIN), "--stdio", "--config", str(config)],
+        command=program,
+        args=arguments,
         env={"XDG_STATE_HOME": str(directory / "state"), "KEY": SECRET},
     )
     async with Client(
@@ -397,7 +398,7 @@ sorted(await asyncio.gather(*[one() for _ in range(6)]))
 def approvals(directory: Path, *words: str, status: int = 0) -> Any:
     """What the command says, as a user runs it."""
     done = subprocess.run(
-        [sys.executable, str(MAIN), "approvals", *words, "--json"],
+        command("approvals", *words, "--json"),
         env={**os.environ, "XDG_STATE_HOME": str(directory / "state")},
         capture_output=True,
         text=True,

@@ -7,7 +7,6 @@ calls a tool and returns an image.
 import asyncio
 import json
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import product
@@ -20,7 +19,8 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from pydantic import BaseModel
 
 from mcproxy.types import Json, JsonObject
-from tests.e2e.gateways import MAIN, ROOT, Running, echo
+from tests.e2e.gateways import ROOT, Running, echo
+from tests.preloaded.program import command
 
 BOUND_SECS = 50
 SEARCH = "add two numbers"
@@ -42,7 +42,7 @@ def program(tmp_path: Path) -> list[str]:
     """The command line of a gateway on stdio."""
     config = tmp_path / "mcproxy.json"
     config.write_text(json.dumps({"servers": {"echo": echo()}, "sandbox": {"min_level": "none"}}))
-    return [sys.executable, str(MAIN), "--stdio", "--config", str(config)]
+    return command("--stdio", "--config", config)
 
 
 @pytest.mark.requirement("clients.sdk")

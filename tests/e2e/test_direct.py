@@ -6,7 +6,6 @@ the stateless one, ``sdk`` of both.
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,7 +20,8 @@ from mcp.shared.exceptions import MCPError
 from pydantic import FileUrl
 
 from mcproxy.types import JsonObject
-from tests.e2e.gateways import MAIN, Running, echo, gateway
+from tests.e2e.gateways import Running, echo, gateway
+from tests.preloaded.program import command
 from tests.upstream.fleets import server
 
 Mode = Literal["legacy", "2026-07-28"]
@@ -126,9 +126,10 @@ async def connected(
         "manifests": {"startup_dwell_secs": 10},
     }
     config.write_text(json.dumps(document))
+    program, *arguments = command("--stdio", "--config", config)
     parameters = StdioServerParameters(
-        command=sys.executable,
-        args=[str(MAIN), "--stdio", "--config", str(config)],
+        command=program,
+        args=arguments,
         env={"XDG_STATE_HOME": str(directory / "state")},
     )
     async with client_of(stdio_client(parameters), mode, human) as client:

@@ -79,7 +79,7 @@ def test_below_the_least_recall_its_status_is_one(home: Path, running: Running) 
 @pytest.mark.requirement("cli.eval_command")
 def test_the_report_is_for_people_too(home: Path, running: Running) -> None:
     del running
-    done = typed(home, "eval", "--html", "report.html")
+    done = typed(home, "eval", "--html", "report.html", anew=True)
     assert done.returncode == 0, done.stderr
     assert "collides with shop.invoice_a" in done.stdout
     page = (home / "report.html").read_text()

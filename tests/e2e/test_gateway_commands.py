@@ -50,7 +50,7 @@ STOP_SECS = 30
 def asked(home: Path, running: Running, *arguments: str, stdin: str = "") -> JsonObject:
     """What a command tells as JSON; it talks to the gateway that runs."""
     del running
-    done = typed(home, *arguments, "--json", stdin=stdin)
+    done = typed(home, *arguments, "--json", stdin=stdin, anew=True)
     told = json.loads(done.stdout)
     assert told.pop("schema") == 1, done.stderr
     assert isinstance(told, dict)
@@ -88,7 +88,7 @@ def test_status_tells_servers_and_calls(home: Path, running: Running) -> None:
 @pytest.mark.requirement("cli.status_command")
 def test_watch_shows_it_again(home: Path, running: Running) -> None:
     del running
-    done = typed(home, "watch", "--every", "0.2", "--times", "2")
+    done = typed(home, "watch", "--every", "0.2", "--times", "2", anew=True)
     assert done.stdout.count("sandbox ") == 2
 
 
@@ -159,7 +159,8 @@ def test_an_address_where_nobody_listens(home: Path) -> None:
 
 @pytest.mark.requirement("cli.finds_gateway")
 def test_without_a_gateway_one_is_started_and_ends(tmp_path: Path) -> None:
-    done = typed(tmp_path, "call", "calc", "convert_base", "number:=255", "to_base=16")
+    to_16 = ["call", "calc", "convert_base", "number:=255", "to_base=16"]
+    done = typed(tmp_path, *to_16, anew=True)
     assert done.returncode == 0, done.stderr
     assert "ff" in done.stdout.lower()
     failed = typed(tmp_path, "call", "calc", "none")

@@ -36,7 +36,7 @@ def config(note: Path, *options: str) -> JsonObject:
 @pytest.mark.parametrize("victim", ["guardian", "gateway"])
 def test_sigkill_leaves_nothing(tmp_path: Path, victim: str) -> None:
     note = tmp_path / "pid"
-    with gateway(tmp_path, config(note, "--stubborn"), ends=None) as running:
+    with gateway(tmp_path, config(note, "--stubborn"), ends=None, anew=True) as running:
         started = processes(running, note)
         assert len(started) >= 3
         (own,) = psutil.Process(running.process.pid).children()
@@ -49,7 +49,7 @@ def test_sigkill_leaves_nothing(tmp_path: Path, victim: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_signal_ends_all_with_status_0(tmp_path: Path, number: signal.Signals) -> None:
     note = tmp_path / "pid"
-    with gateway(tmp_path, config(note), ends=0, stop=number) as running:
+    with gateway(tmp_path, config(note), ends=0, stop=number, anew=True) as running:
         started = processes(running, note)
     _, alive = psutil.wait_procs(started, timeout=WITHIN_SECS)
     assert alive == []
@@ -102,7 +102,7 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
 def test_while_stopping_new_requests_get_503_and_running_ones_end(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     with (
-        gateway(tmp_path, config(note)) as running,
+        gateway(tmp_path, config(note), anew=True) as running,
         concurrent.futures.ThreadPoolExecutor() as pool,
     ):
         script = pool.submit(running.run, 'api.server("echo").sleep(secs=3)\n"done"')
@@ -158,6 +158,6 @@ def test_the_guardian_holds_nothing_of_the_gateway(tmp_path: Path) -> None:
 @pytest.mark.requirement("sandbox.ahead")
 def test_without_walls_no_zygote_is_started(tmp_path: Path) -> None:
     without: JsonObject = {"servers": {}, "sandbox": {"level": "none", "min_level": "none"}}
-    with gateway(tmp_path, without) as running:
+    with gateway(tmp_path, without, anew=True) as running:
         (own,) = psutil.Process(running.process.pid).children()
         assert own.children() == []

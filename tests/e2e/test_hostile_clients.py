@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 from mcproxy.types import Json, JsonObject
@@ -25,7 +24,7 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture(autouse=True)
 def _descriptors() -> Iterator[None]:
-    """This test is many clients at once."""
+    """This test is many clients at once, and the gateway has the same limit: it is started anew."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 8192 if hard == resource.RLIM_INFINITY else min(8192, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
@@ -64,8 +63,7 @@ def closed(one: socket.socket) -> bool:
 
 def memory_mib(served: Running) -> float:
     """What the gateway itself holds: the largest process of its family."""
-    process = psutil.Process(served.process.pid)
-    family = [process, *process.children(recursive=True)]
+    family = served.guardian.children(recursive=True)
     return float(max(one.memory_info().rss for one in family) / (1 << 20))
 
 
@@ -84,7 +82,7 @@ def call(tool: str, **arguments: Json) -> JsonObject:
 
 @pytest.mark.requirement("http.hostile_heads")
 def test_heads_that_do_not_end_keep_nobody_out(tmp_path: Path) -> None:
-    with gateway(tmp_path, CONFIG) as served:
+    with gateway(tmp_path, CONFIG, anew=True) as served:
         with clients(served, 2600, b"POST /message HTTP/1.1\r\nHost: loc") as held:
             works(served)
             assert closed(held[0])
@@ -101,7 +99,7 @@ def test_connections_beyond_the_descriptors_keep_nobody_out(
 ) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))  # as a login shell gives
-    with gateway(tmp_path, CONFIG) as served:
+    with gateway(tmp_path, CONFIG, anew=True) as served:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         with clients(served, 1100):
             works(served)
@@ -113,7 +111,7 @@ def test_connections_beyond_the_descriptors_keep_nobody_out(
 @pytest.mark.requirement("http.hostile_bodies")
 def test_bodies_that_do_not_end_take_a_bounded_share(tmp_path: Path) -> None:
     body = HEAD + b"Content-Length: 4194304\r\n\r\n" + b" " * 4_194_000
-    with gateway(tmp_path, CONFIG) as served, clients(served, 120, body) as held:
+    with gateway(tmp_path, CONFIG, anew=True) as served, clients(served, 120, body) as held:
         works(served)
         assert memory_mib(served) < MOST_MIB
         assert any(b"503" in one.recv(64) for one in held[-1:])
@@ -122,7 +120,7 @@ def test_bodies_that_do_not_end_take_a_bounded_share(tmp_path: Path) -> None:
 @pytest.mark.requirement("sessions.share")
 def test_streams_that_one_client_opens_leave_room_for_others(tmp_path: Path) -> None:
     opening = b"GET /sse HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
-    with gateway(tmp_path, CONFIG) as served, clients(served, 1500, opening):
+    with gateway(tmp_path, CONFIG, anew=True) as served, clients(served, 1500, opening):
         works(served)
         with served.http.stream("GET", "/sse") as stream:
             assert stream.status_code == 200
@@ -132,7 +130,7 @@ def test_streams_that_one_client_opens_leave_room_for_others(tmp_path: Path) -> 
 @pytest.mark.requirement("http.batch_bounded")
 def test_a_large_batch_is_answered_within_bounds(tmp_path: Path) -> None:
     batch: list[Json] = [{**call("big", bytes=100_000), "id": number} for number in range(1000)]
-    with gateway(tmp_path, CONFIG) as served, ThreadPoolExecutor() as others:
+    with gateway(tmp_path, CONFIG, anew=True) as served, ThreadPoolExecutor() as others:
         answering = others.submit(served.post, batch)
         between = 0
         while not answering.done():
@@ -149,7 +147,7 @@ def test_a_large_batch_is_answered_within_bounds(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("http.slow_readers")
 def test_clients_that_read_nothing_lose_their_streams(tmp_path: Path) -> None:
-    with gateway(tmp_path, CONFIG) as served:
+    with gateway(tmp_path, CONFIG, anew=True) as served:
         with ExitStack() as opened:
             for _ in range(20):
                 stream = opened.enter_context(clients(served, 1, _GET_SSE))[0]
@@ -169,7 +167,7 @@ def test_clients_that_read_nothing_lose_their_streams(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("http.stop_unread")
 def test_clients_that_read_nothing_do_not_hold_up_the_end(tmp_path: Path) -> None:
-    with gateway(tmp_path, CONFIG) as served, ExitStack() as opened:
+    with gateway(tmp_path, CONFIG, anew=True) as served, ExitStack() as opened:
         for _ in range(5):
             stream = opened.enter_context(clients(served, 1, _GET_SSE))[0]
             served.post(call("big", bytes=4_000_000), _endpoint(stream))

@@ -3,7 +3,6 @@
 import json
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 import pytest
 
 from mcproxy.types import Json, JsonObject
-from tests.e2e.gateways import MAIN, Running, echo, gateway
+from tests.e2e.gateways import Running, echo, gateway
 from tests.e2e.test_stubs_follow import until
+from tests.preloaded.program import command
 
 ISSUES: list[Json] = [
     {"number": 7, "title": "Nobody's words", "labels": ["private"]},
@@ -109,10 +109,13 @@ async def test_it_outlives_the_gateway_and_its_file_has_no_values(tmp_path: Path
     assert "labels" in kept
     for value in ("private", "Nobody", "alice", "example.com"):
         assert value not in kept
-    command = [sys.executable, str(MAIN), "stubs", "--output", str(tmp_path / "written")]
     environment = {"XDG_STATE_HOME": str(tmp_path / "state"), "PATH": "/usr/bin:/bin"}
     subprocess.run(  # noqa: ASYNC221  nothing else runs here
-        command, cwd=tmp_path, env=environment, check=True, capture_output=True
+        command("stubs", "--output", tmp_path / "written"),
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
     )
     assert "labels: NotRequired[list[str]]" in (tmp_path / "written/mcproxy_api.pyi").read_text()
     with gateway(tmp_path, config(tmp_path)) as running:

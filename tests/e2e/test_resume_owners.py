@@ -2,20 +2,18 @@
 
 import json
 import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from mcproxy.types import JsonObject
-from tests.e2e.gateways import MAIN, PATIENT, Running, gateway
+from tests.e2e.gateways import PATIENT, Running, gateway
 from tests.e2e.ledgers import (
     ENTRIES,
     VALUE,
@@ -27,6 +25,7 @@ from tests.e2e.ledgers import (
     script,
     until,
 )
+from tests.preloaded.program import command
 
 ADD = 'api.server("ledger").add(entry="{}")\n'.format
 
@@ -90,9 +89,9 @@ def over_stdio(ledger: Ledger, mode: str) -> Client:
     """A process of its own, on the same state."""
     file = ledger.directory / "stdio.json"
     file.write_text(json.dumps({**config(ledger.directory), "manifests": PATIENT}))
-    arguments = [str(MAIN), "--stdio", "--config", str(file)]
+    program, *arguments = command("--stdio", "--config", file)
     state = {"XDG_STATE_HOME": str(ledger.directory / "state")}
-    server = StdioServerParameters(command=sys.executable, args=arguments, env=state)
+    server = StdioServerParameters(command=program, args=arguments, env=state)
     return Client(stdio_client(server), mode=mode)
 
 
@@ -184,7 +183,7 @@ def test_another_gateway_goes_on_where_one_was_killed(
             until(lambda: len(killed.entries()) >= at)
             if how:
                 killed.sprung()
-            end([psutil.Process(running.process.pid).children()[0]])  # not its guardian
+            end(running.guardian.children()[:1])  # not its guardian
     execution = survivor.last_execution(session)
     until(lambda: _is_resumable(survivor.running, session, execution))
     before = survivor.entries()

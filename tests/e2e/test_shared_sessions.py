@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from mcproxy import mcp
@@ -68,7 +67,7 @@ def both(tmp_path: Path, store: StateServer) -> Iterator[tuple[Running, Running]
 
 def kill(running: Running) -> None:
     """The gateway itself, of which its guardian takes note."""
-    gateways = psutil.Process(running.process.pid).children()
+    gateways = running.guardian.children()
     gateways[0].kill()
     running.process.wait(STOP_SECS)
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from mcproxy.types import Json, JsonObject
-from tests.e2e.gateways import MAIN, PATIENT, SERVERS, Running, echo, gateway
+from tests.e2e.gateways import PATIENT, SERVERS, Running, echo, gateway
+from tests.preloaded.program import command
 from tests.shared_state import NEEDED, StateServer, state_server
 
 pytestmark = NEEDED
@@ -96,9 +97,8 @@ def test_what_a_person_approves_counts_at_every_gateway(
     id_ = re.search(r"It waits as (\w+)", asked)
     assert id_, asked
     config = str(tmp_path / "two/mcproxy.json")
-    command = [sys.executable, str(MAIN), "approvals", "approve", id_[1], "--config", config]
     done = subprocess.run(
-        command,
+        command("approvals", "approve", id_[1], "--config", config),
         env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "elsewhere")},
         capture_output=True,
         text=True,
@@ -140,7 +140,7 @@ def test_a_gateway_without_its_store_does_not_start(store: StateServer, tmp_path
     store.stop()
     (tmp_path / "mcproxy.json").write_text(json.dumps(configuration(store, tmp_path)))
     done = subprocess.run(
-        [sys.executable, str(MAIN), "--port", "0"],
+        command("--port", "0"),
         cwd=tmp_path,
         env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")},
         capture_output=True,

@@ -19,6 +19,7 @@ import pytest
 from mcproxy.types import Json, JsonObject
 from tests.complaints import complaints
 from tests.e2e.gateways import MAIN, ROOT, SERVERS, START_SECS, echo
+from tests.preloaded.program import command, process_of
 
 STOP_SECS = 40  # 10 for calls under way, then some for servers; the machine may be busy
 GONE_SECS = 5
@@ -64,7 +65,7 @@ class Program:
     @property
     def family(self) -> list[psutil.Process]:
         """What it has started."""
-        with_gone = psutil.Process(self.process.pid).children(recursive=True)
+        with_gone = process_of(self.process.pid).children(recursive=True)
         return [one for one in with_gone if one.is_running()]
 
     def until(self, condition: Callable[[], object]) -> None:
@@ -112,15 +113,18 @@ class Program:
 
 
 @contextmanager
-def program(folder: Path, config: JsonObject, *options: str) -> Iterator[Program]:
-    """Start it; at the end it is killed, if it is still there."""
+def program(
+    folder: Path, config: JsonObject, *options: str, anew: bool = False
+) -> Iterator[Program]:
+    """Start it; at the end it is killed, if it is still there. ``anew``, it has an interpreter of
+    its own, and imports what it needs."""
     (folder / "mcproxy.json").write_text(json.dumps(config))
-    command = [sys.executable, str(MAIN), *(options or ("--port", "0"))]
+    start = [sys.executable, str(MAIN)] if anew else command()
     pipe = subprocess.PIPE
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen(
-            [*command, "--config", str(folder / "mcproxy.json")],
+            [*start, *(options or ("--port", "0")), "--config", str(folder / "mcproxy.json")],
             cwd=ROOT,
             env={"PATH": "/usr/bin:/bin", "XDG_STATE_HOME": str(folder / "state")},
             stdin=pipe,
@@ -280,7 +284,7 @@ def test_it_stops_while_it_starts(
     options: Sequence[str],
     signals: Sequence[signal.Signals],
 ) -> None:
-    with program(tmp_path, config, *options) as served:
+    with program(tmp_path, config, *options, anew=True) as served:
         busy(served)
         ends(served, *signals)
 

@@ -180,7 +180,7 @@ def test_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wa
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     config: JsonObject = {"servers": {}, "telemetry": wanted}
     if wanted is None:
-        with gateway(tmp_path, config) as running:
+        with gateway(tmp_path, config, anew=True) as running:
             assert "nothing can be sent: No module named that" in running.logged.text
         return
     (tmp_path / "mcproxy.json").write_text(json.dumps(config))

@@ -3,15 +3,15 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mcproxy.types import Json, JsonObject
-from tests.e2e.gateways import MAIN, Running
+from tests.e2e.gateways import Running
 from tests.e2e.secrets.canaries import KNOWN
+from tests.preloaded.program import command
 
 PATIENCE_SECS = 60
 LOOK_SECS = 0.05
@@ -127,7 +127,7 @@ def _tracebacks(running: Running) -> str:
 def typed(directory: Path, *arguments: str) -> str:
     """What a command says on both its streams."""
     done = subprocess.run(
-        [sys.executable, str(MAIN), *arguments],
+        command(*arguments),
         capture_output=True,
         text=True,
         timeout=120,
