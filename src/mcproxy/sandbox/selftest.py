@@ -8,6 +8,7 @@ the facts of this machine through ``api.manifest()`` and gives back, by guarante
 to do; an empty list means that every try was refused.
 """
 
+import asyncio
 import json
 import os
 import socket
@@ -156,7 +157,19 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 async def examine(make_seat: MakeSeat, limits: Limits, *, network: bool) -> Findings:
-    """Run the probes in one new worker, a script without end in another."""
+    """Run the probes in one new worker, a script without end in another, both at a time: a start
+    waits for them. Raises what ``make_seat`` does."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            ended = tasks.create_task(_ends_in_time(make_seat, limits))
+            findings = await _probed(make_seat, limits, network=network)
+    except ExceptionGroup as faults:
+        raise faults.exceptions[0] from faults
+    time: tuple[str, ...] = () if ended.result() else ("go on",)
+    return replace(findings, opened={**findings.opened, "time": time})
+
+
+async def _probed(make_seat: MakeSeat, limits: Limits, *, network: bool) -> Findings:
     with _targets() as (folder, address):
         facts: dict[str, Json] = {
             "folder": str(folder),
@@ -168,12 +181,15 @@ async def examine(make_seat: MakeSeat, limits: Limits, *, network: bool) -> Find
         probes = Job(PROBES, replace(limits, timeout_secs=PROBE_SECS), json.dumps(facts).encode())
         seat = await make_seat()
         watched = used_kib(seat.worker.pidfd) > 0
-        findings = replace(read(await _run(seat, probes)), watched=watched)
+        return replace(read(await _run(seat, probes)), watched=watched)
+
+
+async def _ends_in_time(make_seat: MakeSeat, limits: Limits) -> bool:
+    """Whether a script that goes on and on is ended, and its process with it."""
     seat = await make_seat()
     hang = await _run(seat, Job(_HANG, replace(limits, timeout_secs=HANG_SECS)))
     in_time = hang.error is not None and hang.error.type == "Timeout"
-    ended = in_time and await seat.fate() is not None
-    return replace(findings, opened={**findings.opened, "time": () if ended else ("go on",)})
+    return in_time and await seat.fate() is not None
 
 
 def read(outcome: Outcome) -> Findings:

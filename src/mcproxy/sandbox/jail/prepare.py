@@ -48,7 +48,7 @@ def prepare(walls: Walls) -> tuple[Prepared, Found]:
         *walls.read_only,
     )
     absent = _import_all(walls)
-    _settle()
+    settle()
     data_bytes, address_bytes, stack_floor = lockdown.measure()
     abi = _landlock_abi(walls)
     scratch = _enter_namespaces(walls, readable)
@@ -88,8 +88,9 @@ def _import_all(walls: Walls) -> tuple[str, ...]:
     return tuple(absent)
 
 
-def _settle() -> None:
-    """Before any fork: what is touched after one is a page more for each process."""
+def settle() -> None:
+    """Before any fork: what is touched after one is a page more for each process. Again, it costs
+    a quarter, as what was set aside is not looked at."""
     worker.warm().close()
     asyncio.set_event_loop(None)
     gc.collect()

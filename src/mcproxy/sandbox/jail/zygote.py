@@ -25,7 +25,7 @@ from typing import NoReturn
 from mcproxy.sandbox.jail import preload, worker
 from mcproxy.sandbox.jail.confine import namespaces
 from mcproxy.sandbox.jail.confine.lockdown import RPC_FD, Prepared, confine, own_descriptors
-from mcproxy.sandbox.jail.prepare import prepare
+from mcproxy.sandbox.jail.prepare import prepare, settle
 from mcproxy.sandbox.jail.walls import Own, Walls
 
 READY, BROKEN = b"R", b"E"  # a worker's first byte on its socket; after BROKEN comes the reason
@@ -59,6 +59,7 @@ def main(control_fd: int, library: Sequence[str]) -> NoReturn:
     control = Control(control_fd)
     sys.path[:] = library
     preload.preload(preload.COMMON)  # the order may be a while in coming
+    settle()
     order, _ = control.receive()
     if not order:
         os._exit(0)
