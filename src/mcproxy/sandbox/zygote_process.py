@@ -161,7 +161,7 @@ class Zygote:
         try:
             with theirs:
                 fds = [theirs.fileno(), *([dial.fileno()] if dial else [])]
-                self._ask(msgspec.json.encode(own), fds)
+                self._ask(msgspec.json.encode(own._asdict()), fds)
             self._asked.append(answer)
             async with asyncio.timeout(SPAWN_SECS):
                 pidfd, exited = await asyncio.shield(answer)

@@ -138,6 +138,7 @@ RULES = st.builds(
     Rule,
     then=st.sampled_from([ALLOW, errno_action(errno.ENOSYS)]),
     checks=st.lists(CHECKS, max_size=3).map(tuple),
+    otherwise=st.just(bpf.REFUSE),
     first=st.none() | st.tuples(FIRST_CHECKS, st.just(errno_action(0))),
 )
 

@@ -12,8 +12,7 @@ import os
 import platform
 import signal
 import socket
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from mcproxy.sandbox.jail import preload, shim, worker
 from mcproxy.sandbox.jail.confine import landlock, libc, lockdown, namespaces, rootfs, seccomp
@@ -27,8 +26,7 @@ _BACKLOG = 128
 _PROXY = ("127.0.0.1", PROXY_PORT)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """How it went: Landlock's version (0: none), the user, the packages that are not installed,
     and the listener for the egress proxy, made inside the network namespace."""
 

@@ -5,16 +5,13 @@ They cross the control socket as JSON. Only values: how each wall is built is fo
 after it.
 """
 
-import dataclasses
 import json
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Wall = Literal["namespaces", "landlock", "cgroup"]
 
 
-@dataclass(frozen=True, slots=True)
-class Walls:
+class Walls(NamedTuple):
     """The order to a zygote. Paths are absolute; sizes and times are per worker.
 
     ``packages`` are modules to import ahead, from ``package_path`` if need be.
@@ -43,7 +40,7 @@ class Walls:
         return self.namespaces or self.landlock
 
     def encode(self) -> bytes:
-        return json.dumps(dataclasses.asdict(self)).encode()  # noqa: TID251
+        return json.dumps(self._asdict()).encode()
 
     @classmethod
     def decode(cls, text: bytes) -> "Walls":
@@ -52,8 +49,7 @@ class Walls:
         return cls(**fields)
 
 
-@dataclass(frozen=True, slots=True)
-class Own:
+class Own(NamedTuple):
     """What one worker has for itself: a scratch folder, where it cannot mount one, and the password
     with which the egress proxy knows it, where it shares a listener.
 

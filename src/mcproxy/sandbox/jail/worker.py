@@ -11,7 +11,7 @@ import mmap
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace  # noqa: TID251
+from typing import NamedTuple
 
 from mcproxy.sandbox.jail.channel import Channel
 from mcproxy.sandbox.jail.script import running as script
@@ -36,8 +36,7 @@ _RESERVE_BYTES = 2 << 20  # given back when memory runs out, so that this can be
 _LENGTH = struct.Struct("<I")
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptJob:
+class ScriptJob(NamedTuple):
     """The job frame: a script and the limits that it should respect on its own.
 
     The gateway enforces them all the same; here they give clearer errors, sooner.
@@ -68,7 +67,7 @@ def run(sock_fd: int, loop: asyncio.AbstractEventLoop | None = None) -> None:
 def _work(channel: Channel, loop: asyncio.AbstractEventLoop) -> None:
     fields = json.loads(channel.read_one())
     manifest = channel.read_one()
-    job = ScriptJob(**{name: fields[name] for name in ScriptJob.__slots__})
+    job = ScriptJob(**{name: fields[name] for name in ScriptJob._fields})
     channel.send(*_serve(job, manifest, channel, loop))
     if not loop.is_closed():
         loop.remove_reader(channel.fileno())  # the loop may outlive the socket
@@ -80,7 +79,7 @@ def warm() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        limits = dict.fromkeys(ScriptJob.__slots__, 1 << 20)
+        limits = dict.fromkeys(ScriptJob._fields, 1 << 20)
         for frame in (json.dumps({**limits, "source": _WARM, "reading": "first"}).encode(), b"{}"):
             theirs.sendall(_LENGTH.pack(len(frame)) + frame)
         _work(_Answering(ours, theirs), loop)
@@ -250,7 +249,7 @@ def _unique(notes: list[str]) -> list[str]:
 
 
 def _error_frame(facts: Report, notes: list[str]) -> bytes:
-    return _ascii({"t": "error", **asdict(facts), "notes": _unique(notes)})
+    return _ascii({"t": "error", **facts._asdict(), "notes": _unique(notes)})
 
 
 def _too_large(size: int, limit: int) -> Report:
@@ -262,8 +261,7 @@ def _too_large(size: int, limit: int) -> Report:
 
 
 def _out_of_memory(facts: Report, memory_mb: int) -> Report:
-    return replace(
-        facts,
+    return facts._replace(
         type="MemoryLimit",
         message=f"The script needed more than its {memory_mb} MiB of memory "
         "(sandbox.memory_mb of the namespace sets this limit).",

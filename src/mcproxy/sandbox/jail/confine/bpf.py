@@ -8,7 +8,7 @@ for ``seccomp``; this file knows ``struct seccomp_data`` and BPF (linux/seccomp.
 import errno
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 ALLOW = 0x7FFF0000
 KILL_PROCESS = 0x80000000
@@ -27,8 +27,7 @@ def errno_action(number: int) -> int:
 REFUSE = errno_action(errno.EPERM)
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOf(NamedTuple):
     """Holds when ``argument & mask`` is one of ``values``, each below 2**32.
 
     The kernel reads flags, families and descriptors as 32 bits: hence the default mask.
@@ -39,16 +38,14 @@ class OneOf:
     mask: int = WORD
 
 
-@dataclass(frozen=True, slots=True)
-class Below:
+class Below(NamedTuple):
     """Holds when the 64-bit ``argument`` is less than ``limit``."""
 
     argument: int
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """``then`` when all ``checks`` hold, else ``otherwise`` (both are actions).
 
     ``first`` is judged before them and has an action of its own; its mask is of 32 bits.
@@ -60,8 +57,7 @@ class Rule:
     first: tuple[OneOf, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
+class Instruction(NamedTuple):
     """One BPF instruction: ``jt`` and ``jf`` are how many to skip when true and when false."""
 
     code: int

@@ -9,8 +9,8 @@ import fcntl
 import os
 import resource
 import signal
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mcproxy.sandbox.jail.confine import landlock, libc, rootfs, seccomp
 from mcproxy.sandbox.jail.walls import Own, Walls
@@ -28,8 +28,7 @@ _SAFE_FD = 20  # above every number that is given a meaning here
 _END_OF_FDS = 65536
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """What the zygote found and compiled once. ``*_bytes``: its own size, on top of which a worker
     gets its memory. ``scratch``: the same path in every worker, None where each is given one."""
 

@@ -9,9 +9,8 @@ import ssl
 import sys
 import zoneinfo
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mcproxy.sandbox.jail.confine import libc
 
@@ -27,8 +26,7 @@ Kind = Literal["read_only", "read_write", "denied"]
 ReadLink = Callable[[str], str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """``links``: symbolic links (path, target) to recreate. ``mounts``: real paths, outer first."""
 
     links: tuple[tuple[str, str], ...]

@@ -7,7 +7,7 @@ What is not listed fails with EPERM. The list is by name; ``syscalls`` has the n
 
 import ctypes
 import errno
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mcproxy.sandbox.jail.confine import bpf, libc
 from mcproxy.sandbox.jail.confine.bpf import REFUSE, WORD, Below, OneOf, Rule, errno_action
@@ -66,8 +66,7 @@ _THREAD = 0x00010000 | 0x00000100 | 0x00000800  # CLONE_THREAD | CLONE_VM | CLON
 _NOT_A_THREAD = 0x1000 | 0x2000 | 0x4000 | 0x8000 | 0x800000 | 0x7E020000 | 0x80
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """What differs between levels and profiles.
 
     ``paths``: calls that take a path are made (else ENOENT, as if no file existed).

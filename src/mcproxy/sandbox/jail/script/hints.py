@@ -6,7 +6,7 @@ script, and the advice; groups of the pattern may be used in it. The first row t
 
 import re
 import sys
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mcproxy.sandbox.jail.script.api import OFFERED
 
@@ -23,8 +23,7 @@ _NETWORK = (
 _RESULT = "End with an expression, set the variable `result`, or put the code into `def run():`."
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(NamedTuple):
     type: str
     pattern: str
     advice: str

@@ -7,8 +7,7 @@ wrong there is no reason to refuse a script. In doubt a call is guarded.
 
 import ast
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from mcproxy.sandbox.jail.script.scopes import all_nodes, children
 
@@ -24,8 +23,7 @@ _HANDED_OVER = frozenset({"create_task", "ensure_future", "submit", "run_in_exec
 _TRANSPARENT = frozenset({"open", "TaskGroup", "timeout", "ThreadPoolExecutor", "Lock"})
 
 
-@dataclass(frozen=True, slots=True)
-class CodePlace:
+class CodePlace(NamedTuple):
     """Where a node stands: guarded by itself, within which function and which loops."""
 
     guarded: bool = False
@@ -33,7 +31,6 @@ class CodePlace:
     loops: tuple[Loop, ...] = ()
 
 
-@dataclass(slots=True)
 class Outline:
     """``bindings``: by name what it is bound to, None for what is no plain expression; ``reads``
     where a name is used; ``loops``, ``iterated``: how many loops bind a name, or go over what it
@@ -42,17 +39,17 @@ class Outline:
     somewhere; ``ready_for_failure``: functions that are used in a guarded place, directly or by way
     of others; ``opaque``: names may mean anything."""
 
-    calls: list[tuple[ast.Call, CodePlace]] = field(default_factory=list)
-    bindings: dict[str, list[ast.expr | None]] = field(default_factory=dict)
-    loops: dict[str, int] = field(default_factory=dict)
-    reads: dict[str, list[CodePlace]] = field(default_factory=dict)
-    iterated: dict[str, int] = field(default_factory=dict)
-    imports: dict[str, str] = field(default_factory=dict)
-    used_at_once: set[ast.AST] = field(default_factory=set)
-    named: list[ast.AST] = field(default_factory=list)
-    catches: bool = False
-    opaque: bool = False
-    ready_for_failure: frozenset[str] = frozenset()
+    def __init__(self) -> None:
+        self.calls: list[tuple[ast.Call, CodePlace]] = []
+        self.bindings: dict[str, list[ast.expr | None]] = {}
+        self.loops: dict[str, int] = {}
+        self.reads: dict[str, list[CodePlace]] = {}
+        self.iterated: dict[str, int] = {}
+        self.imports: dict[str, str] = {}
+        self.used_at_once: set[ast.AST] = set()
+        self.named: list[ast.AST] = []
+        self.catches = self.opaque = False
+        self.ready_for_failure: frozenset[str] = frozenset()
 
     def bind(self, name: str, value: ast.expr | None = None) -> None:
         """Note one more binding of a name."""

@@ -10,7 +10,7 @@ What is not found is an ordinary blocking call, which is always right and only s
 import ast
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mcproxy.sandbox.jail.script.scopes import Key, Names, all_nodes, own_nodes
 
@@ -42,8 +42,7 @@ _HOLDS: dict[type[ast.expr], tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Positions:
+class Positions(NamedTuple):
     """``promised``: calls whose value is awaited. ``returned``: calls that a plain function
     returns, which give a promise when that function is asked for one."""
 

@@ -8,7 +8,7 @@ takes long to read takes the script's own time; which tools there are, only the 
 import ast
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mcproxy.sandbox.jail.script.outline import outline
 from mcproxy.sandbox.jail.script.tool_uses import tool_uses
@@ -29,8 +29,7 @@ _MAX_NAME_CHARS = 100  # a script may make a name of 50 KiB of it
 _MAX_TOLD = 10
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """What does not work. ``certain`` False: only where the script gets there, and then it may be
     ready for that."""
 

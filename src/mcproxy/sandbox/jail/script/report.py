@@ -10,7 +10,7 @@ import linecache
 import re
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from mcproxy.sandbox.jail.script.hints import hint
 from mcproxy.sandbox.jail.script.promise import SCRIPT, ToolError
@@ -21,8 +21,7 @@ _MAX_MESSAGE_CHARS = 4000
 _WRONG_SHAPE = (KeyError, IndexError, TypeError, AttributeError)
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """The fields of an error frame."""
 
     type: str
@@ -47,12 +46,11 @@ def report(error: BaseException) -> Report:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Where:
+class _Where(NamedTuple):
     """The innermost place of the script that an error went through."""
 
     line: int | None = None
-    names: Mapping[str, object] = field(default_factory=dict)
+    names: Mapping[str, object] = {}
 
     def source(self) -> str:
         return linecache.getline(SCRIPT, self.line) if self.line else ""

@@ -14,8 +14,8 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from mcproxy.sandbox.jail.script import styles
 from mcproxy.sandbox.jail.script.api import Api
@@ -33,8 +33,7 @@ _LAZY = (types.GeneratorType, map, filter, zip, enumerate, reversed)
 _NEEDS_LOOP = {"create_task", "ensure_future", "get_running_loop", "current_task"}
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(NamedTuple):
     """A compiled script. ``called``: what its top level calls by name; ``in_loop``: its top level
     needs a running event loop; ``assigned``: its variables, that assigned last first."""
 

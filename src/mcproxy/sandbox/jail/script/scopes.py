@@ -6,8 +6,7 @@ question that ``positions`` asks, taking two variables for one does no harm.
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 _Node = TypeVar("_Node", bound=ast.AST)
 Key = tuple[int, str]  # the scope's number and the name; scope 0 is the module
@@ -19,8 +18,7 @@ _SCOPES = (*_FUNCTIONS, *_COMPREHENSIONS)
 _ATTRIBUTES = -1  # self.tasks and other.tasks are taken for the same variable
 
 
-@dataclass(frozen=True, slots=True)
-class _Scope:
+class _Scope(NamedTuple):
     number: int
     bound: frozenset[str]
 

@@ -12,7 +12,7 @@ import keyword
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mcproxy.sandbox.jail.script.promise import SCRIPT
 from mcproxy.sandbox.jail.script.scopes import all_nodes, bound_names, place_at
@@ -56,8 +56,7 @@ _SUSPECT = re.compile(
 _MAX_TOLD = 5  # different repairs in a note
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptSource:
+class ScriptSource(NamedTuple):
     """A script as it is run: its text, with the lines where they were sent, and its tree."""
 
     text: str

@@ -7,8 +7,7 @@ loop over a written list. What has two meanings, or one that only a run can tell
 import ast
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace  # noqa: TID251
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from mcproxy.sandbox.jail.script.api import OFFERED
 from mcproxy.sandbox.jail.script.outline import CodePlace, Loop, Outline
@@ -36,8 +35,7 @@ _CONTAINERS: Mapping[type, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ToolUse:
+class ToolUse(NamedTuple):
     """One call of a tool. ``arguments``: those whose names are written, with what is written, or
     None; ``whole``: there are no others."""
 
@@ -78,15 +76,13 @@ def _written(node: ast.expr) -> Json:
     return [kind, "a large number" if large else repr(value)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
+class _Member(NamedTuple):
     """``api`` itself (""), or one of its functions."""
 
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
+class _Target(NamedTuple):
     """A server, or a tool of it by its attributes, with what a partial has given already."""
 
     server: str
@@ -99,12 +95,11 @@ _Meaning: TypeAlias = _Member | _Target | str | None
 _Rows: TypeAlias = Mapping[str, ast.expr]
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
+class _Reader(NamedTuple):
     """Reads expressions, with the loops' variables standing for ``rows``."""
 
     outline: Outline
-    rows: _Rows = field(default_factory=dict)
+    rows: _Rows
 
     def meaning(self, node: ast.AST, steps: int = _MAX_STEPS) -> _Meaning:
         """What an expression stands for; None where the text does not tell."""
@@ -138,7 +133,7 @@ class _Reader:
 
     def _attribute(self, owner: _Meaning, name: str) -> _Meaning:
         if isinstance(owner, _Target) and not name.startswith("__"):
-            return replace(owner, path=(*owner.path, name)) if not owner.args else None
+            return owner._replace(path=(*owner.path, name)) if not owner.args else None
         if owner != _Member():
             return None
         return _Member(name) if name in OFFERED else _Target(name)
@@ -150,8 +145,7 @@ class _Reader:
         if self._is_partial(call.func) and call.args:
             inner = self.meaning(call.args[0], steps)
             if isinstance(inner, _Target):
-                return replace(
-                    inner,
+                return inner._replace(
                     args=(*inner.args, *call.args[1:]),
                     keywords=(*inner.keywords, *call.keywords),
                 )
