@@ -27,7 +27,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from mcproxy.errors import McproxyError, RpcError
-from mcproxy.types import Capacity, Json, ToolRef, ToolResult
+from mcproxy.types import Capacity, Json, ToolRef
 
 _MAX_NAME_CHARS = 200  # of a name in a message
 STATE_RETRY_SECS = 5  # a store that starts anew takes a few
@@ -310,13 +310,6 @@ class TooLarge(CallError):
 
 NO_SUCH_TOOL = (UnknownServer.code, UnknownTool.code)
 """Of these, the names are whatever was asked."""
-
-
-def result_code(result: ToolResult) -> str:
-    """One word for what a call gave: ``ok``, ``replayed`` or ``tool_error``."""
-    if result.is_error:
-        return "tool_error"
-    return "replayed" if result.replayed else "ok"
 
 
 def failure_code(error: BaseException) -> str:

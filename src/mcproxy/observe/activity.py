@@ -24,7 +24,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from mcproxy.call_errors import NO_SUCH_TOOL, failure_code, result_code
+from mcproxy.call_errors import NO_SUCH_TOOL, failure_code
 from mcproxy.foreign_text import one_line, short_name
 from mcproxy.types import CallTool, Json, ToolRef, ToolResult
 
@@ -302,7 +302,8 @@ class Activity:
             outcome = "ok"
             try:
                 result = await call(ref, arguments)
-                outcome = result_code(result)
+                if result.is_error or result.replayed:
+                    outcome = "tool_error" if result.is_error else "replayed"
             except BaseException as error:
                 outcome = failure_code(error)
                 raise

@@ -25,7 +25,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from mcproxy.call_errors import NO_SUCH_TOOL, failure_code, result_code
+from mcproxy.call_errors import NO_SUCH_TOOL, failure_code
 from mcproxy.config.model import Audit
 from mcproxy.errors import ConfigError, Problem
 from mcproxy.foreign_text import short_name
@@ -141,7 +141,8 @@ def audited(
         outcome = "ok"
         try:
             result = await call(ref, arguments)
-            outcome = result_code(result)
+            if result.is_error or result.replayed:
+                outcome = "tool_error" if result.is_error else "replayed"
         except BaseException as error:
             outcome = failure_code(error)
             raise
