@@ -95,12 +95,9 @@ class Stoppable:
     """A block that is ended from outside, once, with the exception that ``stop`` is given: what
     runs in it is cancelled for that. ``asyncio.timeout`` does the like for time alone."""
 
-    __slots__ = ("_cancelling", "_task", "_why")
-
-    def __init__(self) -> None:
-        self._task: asyncio.Task[Any] | None = None
-        self._cancelling = 0
-        self._why: Exception | None = None
+    _task: asyncio.Task[Any] | None = None
+    _cancelling = 0
+    _why: Exception | None = None
 
     def __enter__(self) -> Self:
         self._task = asyncio.current_task()
@@ -136,14 +133,12 @@ class Clock(Stoppable):
     """The clock of one limit; it runs while none of the questions asked within it is open.
     ``outer``: the clock of the limit around it."""
 
-    __slots__ = ("_left", "_open", "_outer", "_timer")
+    _open = 0
+    _left = 0.0
+    _timer: asyncio.TimerHandle | None = None
 
     def __init__(self, outer: "Clock | None" = None) -> None:
-        super().__init__()
         self._outer = outer
-        self._open = 0
-        self._left = 0.0
-        self._timer: asyncio.TimerHandle | None = None
 
     def limit(self, secs: float) -> Self:
         """``asyncio.timeout`` of ``secs`` by this clock, once. Raises TimeoutError."""

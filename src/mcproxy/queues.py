@@ -243,7 +243,7 @@ class Budget:
     def give(self, owner: str, amount: int = 1) -> None:
         """Give back what was taken."""
         self._total -= amount
-        left = self.held(owner) - amount
+        left = self._held.get(owner, 0) - amount
         if left:
             self._held[owner] = left
         else:

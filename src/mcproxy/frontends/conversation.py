@@ -70,7 +70,9 @@ class Account(msgspec.Struct, frozen=True):
     def take(self, messages: Sequence[Message | RpcError], at_once: int = 1) -> GiveBack | None:
         """Count messages of which so many are answered at once; what uncounts them, None where
         there is no room for them."""
-        size = sum(len(one.params) for one in messages if isinstance(one, Request))
+        size = 0
+        for one in messages:
+            size += len(one.params) if isinstance(one, Request) else 0
         if not self.requests.take(self.owner, at_once):
             return None
         if not self.body_bytes.take(self.owner, size):

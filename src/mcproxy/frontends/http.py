@@ -110,7 +110,7 @@ def application(site: Site, others: Callable[[], "Sequence[Route]"] = tuple) -> 
 
 
 async def _answer(site: Site, request: Request, handlers: Mapping[str, Handler]) -> Response:
-    handler = handlers.get(request.method)
+    handler = handlers.get(request.scope["method"])
     if handler is None:
         error = HTTPException(405, headers={"Allow": ", ".join(handlers)})
         return foreign(request) or http_error(request, error)

@@ -193,12 +193,15 @@ class HttpConnection(asyncio.Protocol):
         self._head_since = None
         self._framing, self._in_body = 0, True
         self._body_since = time.monotonic()
-        if self.over:
+        if self.over or self._parser is None:
             return
         if len(self._queue) >= self._limits.pipelined:
             self._connections.end(self, "too many requests ahead of their turn")
             return
-        request = self._reading = HttpRequest(self, self._scope(), last=not self._is_kept())
+        scope = self._scope()
+        # To HTTP/1.0 a connection is closed, which ends what has no length.
+        kept = self._parser.should_keep_alive() and scope["http_version"] != "1.0"
+        request = self._reading = HttpRequest(self, scope, last=not kept)
         self._headers = []  # of a trailer, which must not pass for headers (RFC 9110, 6.5.1)
         if self._answering is None:
             self._begin(request)
@@ -252,12 +255,6 @@ class HttpConnection(asyncio.Protocol):
             "server": self._reached,
             "state": {"head": self._head},
         }
-
-    def _is_kept(self) -> bool:
-        """Whether the connection outlives the request; to HTTP/1.0 it is closed, which ends what
-        has no length."""
-        assert self._parser is not None  # noqa: S101  as above
-        return self._parser.should_keep_alive() and self._parser.get_http_version() != "1.0"
 
     # The order of answers
 

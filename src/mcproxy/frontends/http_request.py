@@ -41,11 +41,12 @@ class RequestHead:
     first one counts. Requests of one connection that send the same ones share it, so that ``read``,
     which is what somebody read out of them, goes with the connection."""
 
-    __slots__ = ("by_name", "read", "sent")
+    __slots__ = ("by_name", "read", "sent", "wants_continue")
 
     def __init__(self, sent: list[tuple[bytes, bytes]]) -> None:
         self.sent = sent
         self.by_name = dict(reversed(sent))
+        self.wants_continue = self.text(b"expect").lower() == "100-continue"
         self.read: object = None
 
     def text(self, name: bytes) -> str:
@@ -79,10 +80,8 @@ class HttpRequest:
         self._parts: list[bytes] | None = []  # None: all was received
         self._size = 0
         self._whole = self._gone = self._has_body = self._is_chunked = False
-        self._wants_continue = any(
-            name == b"expect" and value.lower() == b"100-continue"
-            for name, value in scope["headers"]
-        )
+        head: RequestHead = scope["state"]["head"]
+        self._wants_continue = head.wants_continue
         self._waiter: asyncio.Future[None] | None = None
         self._leaving: Stoppable | None = None
         scope["state"]["leaving"] = self.stop_when_gone
@@ -157,12 +156,12 @@ class HttpRequest:
 
     async def send(self, message: Message) -> None:
         """Send the head, which waits for what follows it, or a part of the body."""
+        if message["type"] == "http.response.start":
+            self._head = message
+            return
         if not self._connection.writable.is_set():
             await self._connection.writable.wait()
         if self._gone or self._connection.over:
-            return
-        if message["type"] == "http.response.start":
-            self._head = message
             return
         body, more = message.get("body", b""), message.get("more_body", False)
         head, self._head = self._head, None

@@ -177,7 +177,7 @@ def _arrival(scope: Scope) -> Arrival:
 
 def source_of(request: Request) -> RequestSource:
     """Who asks, for which namespace, and in which mode."""
-    path = request.path_params.get("namespace")
+    path = request.scope["path_params"].get("namespace")
     asked = parameter(request, "mode")
     mode = next((mode for mode in MODES if mode == asked), None) if asked else None
     named, last = request.headers.get("x-namespace"), facts_of(request).admitted

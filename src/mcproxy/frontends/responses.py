@@ -64,8 +64,9 @@ class _Written(Response):
         self.raw_headers = [
             (b"content-length", b"%d" % len(body)),
             (b"content-type", b"application/json"),
-            *((name.lower().encode(), said.encode("latin-1")) for name, said in headers.items()),
         ]
+        for name, said in headers.items():
+            self.raw_headers.append((name.lower().encode(), said.encode("latin-1")))
 
 
 def raw(body: bytes, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> Response:

@@ -359,10 +359,9 @@ class Gateway:
         admitted = self._admitted(source, source.path or argument or source.header)
         namespace, name = admitted.namespace, admitted.name
         tenant = replace(exchange.tenant, caller=name, namespace=namespace.name)
+        snapshot = self._published.snapshot
         return RequestContext(
-            source,
-            argument,
-            self._published.snapshot,
+            *(source, argument, snapshot, snapshot.views[namespace.name]),
             name,
             namespace,
             self._surface(source, exchange, namespace),

@@ -159,21 +159,18 @@ class RequestContext(msgspec.Struct, frozen=True):
     """A request that was let in: the caller's name, the namespace, the surface that it is shown,
     and what it sees of the gateway's state, which stays as it was when the request began.
 
-    ``argument`` is the namespace that a meta-tool's arguments name. ``exchange`` is the way back.
+    ``view`` is the namespace's part of the snapshot; ``argument`` is the namespace that a
+    meta-tool's arguments name. ``exchange`` is the way back.
     """
 
     source: RequestSource
     argument: str | None
     snapshot: Snapshot
+    view: View
     caller: str
     namespace: Namespace
     surface: Surface
     exchange: Exchange
-
-    @property
-    def view(self) -> View:
-        """The namespace's part of the manifest."""
-        return self.snapshot.views[self.namespace.name]
 
 
 class Clients:

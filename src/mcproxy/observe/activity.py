@@ -65,7 +65,7 @@ class History:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._buckets = [Interval() for _ in range(BUCKETS)]
-        self._now = self._number()
+        self._now = int(clock() // BUCKET_SECS)
 
     def call(self, ms: float, *, failed: bool) -> None:
         """Count a call of a tool."""
@@ -99,13 +99,10 @@ class History:
             memory_mb=[bucket.memory_mb for bucket in buckets],
         )
 
-    def _number(self) -> int:
-        return int(self._clock() // BUCKET_SECS)
-
     def _bucket(self) -> Interval:
         """The bucket of now; those that time has passed over are empty. A clock that was set back
         goes on where it was."""
-        number = self._number()
+        number = int(self._clock() // BUCKET_SECS)
         if number > self._now:
             for passed in range(max(self._now + 1, number - BUCKETS + 1), number + 1):
                 self._buckets[passed % BUCKETS] = Interval()
@@ -293,7 +290,7 @@ class Activity:
         self._executions[who.id] = who
         if len(self._executions) > KEPT_EXECUTIONS:
             self._forget_one()
-        self.touch()
+        self.version += 1
 
         async def seen_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
             if not ref.server:
@@ -362,7 +359,7 @@ class Activity:
         who.count += 1
         if len(who.calls) < KEPT_CALLS:
             who.calls.append(seen)
-        self.touch()
+        self.version += 1
         return seen
 
     def _answered(self, who: SeenExecution, seen: SeenCall) -> None:
@@ -373,7 +370,7 @@ class Activity:
         who.failures += failed
         if not who.script:
             who.outcome, who.ms = seen.outcome, seen.ms
-        self.touch()
+        self.version += 1
 
     def _forget_one(self) -> None:
         """The oldest that has ended; where all run, the oldest."""

@@ -210,7 +210,7 @@ def _require_text(data: bytes | memoryview | msgspec.Raw) -> None:
 
 
 def _classify(envelope: _Envelope) -> Message:
-    id_ = _request_id(envelope.id)
+    id_ = envelope.id if type(envelope.id) is int else _request_id(envelope.id)
     if isinstance(envelope.method, str):
         params = EMPTY_OBJECT if envelope.params is msgspec.UNSET else bytes(envelope.params)
         params = EMPTY_OBJECT if params == b"null" else params
@@ -308,8 +308,11 @@ class LineSplitter:
         for piece in ended:
             if not (piece or self._size or self._blanks):
                 continue
-            self._add(piece)
-            line = self._take()
+            if self._size or len(piece) > self._limit:
+                self._add(piece)
+                line = self._take()
+            else:
+                line = piece.strip()  # nearly always: it came as a whole
             if line or self._blanks:
                 yield line
         if rest:

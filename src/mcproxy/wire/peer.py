@@ -153,7 +153,9 @@ class Peer:
                 reply.set_exception(PeerClosed(reason, cause=cause))
 
     def _waiting(self, id_: RequestId | None) -> asyncio.Future[bytes] | None:
-        reply = self._pending.get(_as_sent(id_)) if id_ is not None else None
+        if id_ is None:
+            return None
+        reply = self._pending.get(id_ if type(id_) is int else _as_sent(id_))
         return reply if reply and not reply.done() else None
 
     def _abandon(self, id_: RequestId) -> None:

@@ -38,7 +38,7 @@ class PossibleOwners:
     """
 
     def __init__(self, lag_secs: float = 0.0) -> None:
-        self._lag_secs = lag_secs
+        self.lag_secs = lag_secs
         self._given_up: dict[int, tuple[Tenant, float]] = {}
         self._answered: dict[Tenant, float] = {}
         self._anybody_until = 0.0
@@ -56,10 +56,10 @@ class PossibleOwners:
 
     def answered(self, tenant: Tenant, now: float) -> None:
         """The server is done with a request."""
-        if not self._lag_secs:
+        if not self.lag_secs:
             return
         self._answered.pop(tenant, None)  # so that the oldest is always the first
-        self._answered[tenant] = now + self._lag_secs
+        self._answered[tenant] = now + self.lag_secs
         if len(self._answered) > MAX_KEPT:
             until = self._answered.pop(next(iter(self._answered)))
             self._anybody_until = max(self._anybody_until, until)
@@ -137,10 +137,10 @@ class Relay:
             raise
         finally:
             del self._passages[id_]
-            if answered:
-                self._others.answered(exchange.tenant, _now())
-            else:
+            if not answered:
                 self._others.gave_up(id_, exchange.tenant, _now())
+            elif self._others.lag_secs:
+                self._others.answered(exchange.tenant, _now())
             if passage.asked:
                 await self._withdraw_all(passage)
         return result

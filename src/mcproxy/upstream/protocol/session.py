@@ -277,7 +277,7 @@ class ServerSession:
         )
 
     async def _carry(self, exchange: Exchange, method: str, params: JsonObject) -> bytes:
-        peer = self._open_peer()
+        peer = self._peer or self._open_peer()
         id_ = peer.new_id()
         if meta := request_meta(self._meta, exchange, id_):
             params = {**params, "_meta": meta}

@@ -78,12 +78,17 @@ CLOSED = Breaker()
 
 class GuardedCall(msgspec.Struct, frozen=True):
     """What is called, within how many seconds, and the way back to the client behind it; the time
-    during which the client is asked does not count. ``safe``: it may be done twice."""
+    during which the client is asked does not count. ``tool``: its definition, where it is one."""
 
     ref: ToolRef
     secs: float
     exchange: Exchange
-    safe: bool = True
+    tool: Mapping[str, Json] | None = None
+
+    @property
+    def safe(self) -> bool:
+        """Whether it may be done twice."""
+        return self.tool is None or mcp.is_repeatable(self.tool.get("annotations"))
 
 
 class Served(Protocol):
@@ -205,8 +210,7 @@ class ServerCalls:
         async def work(session: ServerSession, exchange: Exchange) -> ToolResult:
             return await session.call_tool(exchange, ref.tool, arguments, definition)
 
-        safe = mcp.is_repeatable(definition.get("annotations"))
-        bound = GuardedCall(ref, self._server.times.of(ref.tool), exchange, safe=safe)
+        bound = GuardedCall(ref, self._server.times.of(ref.tool), exchange, definition)
         return await self._guard.through(bound, work)
 
     async def request(self, exchange: Exchange, method: str, params: JsonObject) -> bytes:
