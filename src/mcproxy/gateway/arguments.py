@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, TypeAlias
 
 import msgspec
-from msgspec.structs import fields
 
 from mcproxy.call_errors import ToolHeld, UnknownServer, UnknownTool
 from mcproxy.errors import McproxyError
@@ -130,7 +129,7 @@ def _refuse_unknown(
     arguments: Mapping[str, Json],
     kind: type[SearchArguments | ExecuteArguments | CallArguments],
 ) -> None:
-    known = [each.name for each in fields(kind)]
+    known = kind.__struct_fields__
     for name in arguments:
         if name not in known:
             close = near(name, known, 1)

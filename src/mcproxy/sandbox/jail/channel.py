@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 
 _LENGTH = struct.Struct("<I")
-_CHUNK_BYTES = 1 << 18  # one recv; most replies fit into it
+_CHUNK_BYTES = 1 << 16  # most replies fit; of more, the memory of each recv is mapped anew
 
 
 class Channel:

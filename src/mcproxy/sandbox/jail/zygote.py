@@ -30,7 +30,8 @@ from mcproxy.sandbox.jail.walls import Own, Walls
 
 READY, BROKEN = b"R", b"E"  # a worker's first byte on its socket; after BROKEN comes the reason
 
-_MOST_BYTES = 1 << 20  # of one control message
+# Of a control message. More than a usual one needs would be mapped anew each time.
+_WALLS_BYTES, _OWN_BYTES = 1 << 20, 1 << 14
 _MOST_FDS = 2
 
 
@@ -47,9 +48,9 @@ class Control:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # receive() will see it
             socket.send_fds(self._sock, [json.dumps(message).encode()], fds)
 
-    def receive(self) -> tuple[bytes, list[int]]:
+    def receive(self, most_bytes: int) -> tuple[bytes, list[int]]:
         """One message with its descriptors; empty when the gateway is gone."""
-        message, fds, _, _ = socket.recv_fds(self._sock, _MOST_BYTES, _MOST_FDS)
+        message, fds, _, _ = socket.recv_fds(self._sock, most_bytes, _MOST_FDS)
         return message, fds
 
 
@@ -60,7 +61,7 @@ def main(control_fd: int, library: Sequence[str]) -> NoReturn:
     sys.path[:] = library
     preload.preload(preload.COMMON)  # the order may be a while in coming
     settle()
-    order, _ = control.receive()
+    order, _ = control.receive(_WALLS_BYTES)
     if not order:
         os._exit(0)
     try:
@@ -103,7 +104,7 @@ def _spawn(
     control: Control, prepared: Prepared, fork: Callable[[], int], workers: dict[int, int]
 ) -> int | None:
     """Fork one worker, as asked: its pidfd; None when the kernel will not fork."""
-    message, fds = control.receive()
+    message, fds = control.receive(_OWN_BYTES)
     if not message:
         os._exit(0)  # the workers get SIGKILL: it is their parent-death signal
     try:
