@@ -1,12 +1,20 @@
 """Remote servers as others write them: the official SDK's, over every transport that it serves."""
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from tests.upstream.fleets import running
-from tests.upstream.remote.remotes import listening
+from tests.upstream.remote.remotes import Listening, forking
+
+
+@pytest.fixture(scope="module")
+def sdk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
+    """A server of the SDK with the given options."""
+    with forking("remote_sdk.py", tmp_path_factory.mktemp("sdk")) as sdk:
+        yield sdk
 
 
 @pytest.mark.requirement("remote.eras")
@@ -23,8 +31,10 @@ from tests.upstream.remote.remotes import listening
         (("--sse",), "http", "2025-11-25"),  # falls back, after it was asked for its era
     ],
 )
-async def test_the_sdk_server(options: tuple[str, ...], transport: str, version: str) -> None:
-    with listening("remote_sdk.py", *options) as url:
+async def test_the_sdk_server(
+    sdk: Listening, options: tuple[str, ...], transport: str, version: str
+) -> None:
+    with sdk(*options) as url:
         async with running(sdk={"url": url, "transport": transport}) as watched:
             health = watched.fleet.health()["sdk"]
             assert (health.state, health.tools, health.last_error) == ("ready", 10, None)
@@ -39,8 +49,10 @@ async def test_the_sdk_server(options: tuple[str, ...], transport: str, version:
 @pytest.mark.parametrize(
     ("options", "transport"), [((), "http"), (("--legacy",), "http"), (("--sse",), "sse")]
 )
-async def test_a_changed_list_is_read_again(options: tuple[str, ...], transport: str) -> None:
-    with listening("remote_sdk.py", *options) as url:
+async def test_a_changed_list_is_read_again(
+    sdk: Listening, options: tuple[str, ...], transport: str
+) -> None:
+    with sdk(*options) as url:
         async with running(sdk={"url": url, "transport": transport}) as watched:
             await watched.call("sdk", "grow")
             await watched.until("sdk", lambda health: health.tools == 11)
@@ -50,9 +62,11 @@ async def test_a_changed_list_is_read_again(options: tuple[str, ...], transport:
 @pytest.mark.parametrize(
     ("options", "transport"), [((), "http"), (("--legacy",), "http"), (("--sse",), "sse")]
 )
-async def test_a_server_that_goes_away_is_noticed(options: tuple[str, ...], transport: str) -> None:
+async def test_a_server_that_goes_away_is_noticed(
+    sdk: Listening, options: tuple[str, ...], transport: str
+) -> None:
     with ExitStack() as servers:
-        url = servers.enter_context(listening("remote_sdk.py", *options))
+        url = servers.enter_context(sdk(*options))
         async with running(sdk={"url": url, "transport": transport}) as watched:
             assert watched.fleet.health()["sdk"].state == "ready"
             await asyncio.to_thread(servers.close)
