@@ -1,4 +1,5 @@
-"""What of the gateway one ``execute`` with one call passes through, over a session of ``/mcp``.
+"""What of the gateway one ``execute`` with one call passes through, and one direct call of the same
+tool, over a session of ``/mcp``.
 
     python -m bench trace
 
@@ -30,6 +31,7 @@ PATH = "/mcp"
 BOUND_SECS = 30.0
 ECHO = Path(__file__).parents[1] / "tests" / "servers" / "echo.py"
 SCRIPT = 'api.server("echo").add(a=1, b=2)'
+DIRECT = "echo__add"
 _PROGRAM = Path(str(mcproxy.__file__)).parent
 _VERSION = mcp.HANDSHAKE_VERSIONS[0]
 
@@ -52,9 +54,9 @@ def configuration(**others: Json) -> Loaded:
     return load_document({"servers": {"echo": echo}, **others})
 
 
-async def traced(loaded: Loaded, **arguments: Json) -> Calls:
-    """Call ``execute`` with these arguments ``ROUNDS`` times in one session; the fewest entries of
-    what each round ran."""
+async def traced(loaded: Loaded, tool: str = "execute", /, **arguments: Json) -> Calls:
+    """Call a tool with these arguments ``ROUNDS`` times in one session; the fewest entries of what
+    each round ran."""
     listener = bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     async with (
@@ -64,11 +66,11 @@ async def traced(loaded: Loaded, **arguments: Json) -> Calls:
     ):
         serving = tasks.create_task(serve_http(loaded, lambda _: None, listener, watch=False))
         await _open(http)
-        await _execute(http, arguments)  # what is made once is no request's
+        await _call(http, tool, arguments)  # what is made once is no request's
         rounds = []
         for _ in range(ROUNDS):
             with _counted() as calls:
-                await _execute(http, arguments)
+                await _call(http, tool, arguments)
             rounds.append(calls)
         serving.cancel()
     always = set.intersection(*(set(calls) for calls in rounds))
@@ -82,10 +84,10 @@ async def _open(http: httpx.AsyncClient) -> None:
     http.headers[mcp.SESSION_HEADER] = opened.headers[mcp.SESSION_HEADER]
 
 
-async def _execute(http: httpx.AsyncClient, arguments: JsonObject) -> None:
-    params: JsonObject = {"name": "execute", "arguments": arguments}
+async def _call(http: httpx.AsyncClient, tool: str, arguments: JsonObject) -> None:
+    params: JsonObject = {"name": tool, "arguments": arguments}
     reply = await http.post(PATH, json=_request(mcp.CALL_TOOL, params))
-    assert '"status":"success"' in reply.text.replace("\\", ""), reply.text
+    assert reply.json()["result"].get("isError") is not True, reply.text
 
 
 def _request(method: str, params: JsonObject) -> JsonObject:
@@ -120,12 +122,18 @@ def files(calls: Calls) -> Mapping[str, int]:
 
 
 def main() -> None:
-    """Print the table."""
-    calls = uvloop.run(traced(configuration(), code=SCRIPT))
-    print("| file | functions |\n|---|---|")
+    """Print the tables."""
+    _print("execute with one call", uvloop.run(traced(configuration(), code=SCRIPT)))
+    both = configuration(namespaces={"public": {"mode": "both"}})
+    _print("one direct call", uvloop.run(traced(both, DIRECT, a=1, b=2)))
+
+
+def _print(title: str, calls: Calls) -> None:
+    print(f"{title}\n\n| file | functions |\n|---|---|")
     for file, count in files(calls).items():
         print(f"| {file} | {count} |")
-    print(f"\n{len(files(calls))} files, {len(calls)} functions")
+    entered = sum(calls.values())
+    print(f"\n{len(files(calls))} files, {len(calls)} functions, entered {entered} times\n")
 
 
 if __name__ == "__main__":

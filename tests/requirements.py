@@ -99,7 +99,10 @@ REQUIREMENTS: dict[str, str] = {
     ),
     "ask.resume": "a script whose call was approved meanwhile goes on when it is resumed",
     "ask.shown": "what a person is shown of a call is what is sent, secrets masked and marked",
-    "access.once": "a request is judged once for each namespace that it names, whatever it calls",
+    "access.once": (
+        "a request is judged once for each namespace that it names, whatever it calls; the verdict "
+        "on the last one of its connection holds for the same caller, name and policy only"
+    ),
     "http.protocol": "HTTP/1.1 and 1.0 are spoken as their specifications say",
     "speed.long_lived_set_aside": (
         "what lives long is looked at by no collection of garbage, and freed once it is swapped out"

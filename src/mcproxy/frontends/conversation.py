@@ -48,10 +48,12 @@ Stay = Callable[[Request, ClientSession | None], Awaitable[None]]
 
 
 class ReplyTo(msgspec.Struct, frozen=True):
-    """Where a request's answer goes: what is said on the way, and the reply (None: cancelled)."""
+    """Where a request's answer goes: what is said on the way, and the reply (None: cancelled).
+    ``ended`` is called once its task has ended."""
 
     notices: Stream
     reply: Callable[[Response | Failure | None], None]
+    ended: Callable[[], object] | None = None
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -185,6 +187,8 @@ class Conversation:
         def ended(task: asyncio.Task[None]) -> None:
             withdrawn = self._running.pop(task) is None
             give_back()
+            if way.ended:
+                way.ended()
             if task.cancelled():  # before it began, perhaps: whoever waits is to hear of it
                 told = self._gate.closed and not withdrawn
                 way.reply(Failure(request.id, stopped()) if told else None)

@@ -266,9 +266,7 @@ async def deliver(
     ClientDisconnect where the client left before anything was sent.
     """
     if not terms.at_once:
-        quiet_secs = terms.quiet_secs if terms.streams else None
-        with while_connected(request):
-            await _first_word(answer.reader, quiet_secs)
+        await _first_word(answer.reader, request, terms.quiet_secs if terms.streams else None)
         if answer.reader.lost.is_set():
             return unavailable("too much waits for clients that read slowly", RETRY_SECS)
         said = answer.stream.after(0)
@@ -286,8 +284,14 @@ async def deliver(
     )
 
 
-async def _first_word(reader: Reader, secs: float | None) -> None:
-    """Wait until there is something to send, or it was quiet for so many seconds."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(secs):
+async def _first_word(reader: Reader, request: Request, secs: float | None) -> None:
+    """Wait until there is something to send, or it was quiet for so many seconds. Raises
+    ClientDisconnect."""
+    with suppress(TimeoutError), while_connected(request) as block:
+        later = asyncio.get_running_loop().call_later
+        quiet = later(secs, lambda: block.stop(TimeoutError())) if secs else None
+        try:
             await reader.wait()
+        finally:
+            if quiet:
+                quiet.cancel()

@@ -99,11 +99,11 @@ class Session:
         answer = Answer(self._new_stream(next(self._names)))
         name = answer.stream.name
         self._streams[name] = answer.stream
-        way = ReplyTo(answer.stream if streams else self.home, answer.reply)
+        notices = answer.stream if streams else self.home
+        way = ReplyTo(notices, answer.reply, partial(self._tasks.pop, name, None))
         task = self.conversation.start(request, source, way)
         if task:
             self._tasks[name] = task  # no longer than it runs: with it goes all of its request
-            task.add_done_callback(lambda _: self._tasks.pop(name, None))
         return answer
 
     def cancel(self, stream: Stream) -> None:
