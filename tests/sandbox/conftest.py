@@ -11,6 +11,7 @@ from mcproxy.sandbox import process_runner
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile
 from mcproxy.types import Job, Json, Limits, Outcome, ToolRef, ToolResult
+from tests.sandbox.walls import LEVELS, descendants, pool_at, settles
 
 LIMITS = Limits(timeout_secs=10)
 MANIFEST = {"namespace": "public", "servers": {"s": {"description": "", "tools": ["echo"]}}}
@@ -83,6 +84,14 @@ class Tools:
             self._met.notify_all()
             await self._met.wait_for(lambda: self._waiting >= wanted)
         return text(json.dumps(args.get("i", wanted)))
+
+
+@pytest.fixture(scope="module", params=LEVELS)
+async def pool(request: pytest.FixtureRequest) -> AsyncIterator[Pool]:
+    """One for all tests of a file, at each level."""
+    async with pool_at(request.param) as pool:
+        yield pool
+    await settles(lambda: not descendants())
 
 
 Run = Callable[..., Awaitable[Outcome]]

@@ -8,7 +8,7 @@ check, so each is as good as disguised.
 import os
 import platform
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from mcproxy.sandbox.pool import Pool
 from mcproxy.types import Limits, Outcome
 from tests.sandbox.attacks_data import FOLDER, Script, filled, scripts, seen
-from tests.sandbox.walls import LEVELS, SMALL, descendants, pool_at, run, settles
+from tests.sandbox.walls import SMALL, descendants, run, settles
 
 SHORT = replace(SMALL, timeout_secs=1.0)
 SHORT_KINDS = ("output", "channel")  # many of them never end
@@ -72,13 +72,6 @@ def ground(tmp_path: Path) -> Iterator[Ground]:
         yield Ground(folder, server.getsockname()[1])
 
 
-@pytest.fixture(scope="module", params=LEVELS)
-async def pool(request: pytest.FixtureRequest) -> AsyncIterator[Pool]:
-    async with pool_at(request.param) as pool:
-        yield pool
-    await settles(lambda: not descendants())
-
-
 @pytest.mark.timeout(240)
 @pytest.mark.requirement("sandbox.attacks")
 @pytest.mark.parametrize("kind", KINDS)
@@ -87,7 +80,7 @@ async def test_every_script_of_a_class_is_contained(pool: Pool, kind: str, groun
         pytest.skip("raw numbers of x86-64")
     at_rest = descendants()
     faults = [fault for script in scripts(kind) for fault in await _faults(pool, script, ground)]
-    await settles(lambda: pool.stats.ready == 1 and len(descendants()) == len(at_rest))
+    await settles(lambda: pool.stats.ready == 1 and len(descendants()) <= len(at_rest))
     assert not faults, "\n".join(faults)
     assert pool.stats.restarts == 0
 

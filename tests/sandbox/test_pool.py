@@ -30,7 +30,17 @@ from mcproxy.types import (
     ToolRef,
     ToolResult,
 )
-from tests.sandbox.walls import LEVELS, SMALL, descendants, echo, pool_at, run, settles
+from tests.sandbox.walls import (
+    CALL,
+    LEVELS,
+    SMALL,
+    Meeting,
+    descendants,
+    echo,
+    pool_at,
+    run,
+    settles,
+)
 
 at_each_level = pytest.mark.parametrize("level", LEVELS)
 
@@ -48,31 +58,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-class Meeting:
-    """A tool that answers once it is told to; ``reached`` is set when it is called."""
-
-    def __init__(self) -> None:
-        self.reached, self.go = asyncio.Event(), asyncio.Event()
-
-    async def __call__(self, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        self.reached.set()
-        await self.go.wait()
-        return await echo(ref, arguments)
-
-
-CALL = "result = api.call_tool('s', 'wait')"
-
-
-@pytest.mark.requirement("sandbox.concurrent")
-@at_each_level
-async def test_more_scripts_at_once_than_ready_workers(level: Level) -> None:
-    async with pool_at(level) as pool:
-        together = await asyncio.gather(*(run(pool, f"result = {n} * 2") for n in range(8)))
-        assert [outcome.value for outcome in together] == [0, 2, 4, 6, 8, 10, 12, 14]
-        assert pool.stats.executions == 8
-        await settles(lambda: pool.stats.ready == 1)
 
 
 @pytest.mark.requirement("sandbox.queue")
@@ -94,26 +79,6 @@ async def test_more_scripts_than_may_run_wait_outside_their_time_and_too_many_ar
         meeting.go.set()  # the first now sleeps for longer than the time of the second
     assert waiting.result().value == 1
     assert pool.stats.executions == 2
-
-
-@pytest.mark.requirement("sandbox.memory")
-@at_each_level
-async def test_running_out_of_memory_names_the_limit(level: Level) -> None:
-    async with pool_at(level) as pool:
-        outcome = await run(pool, "x = bytearray(1 << 30)")
-        assert outcome.error
-        assert outcome.error.type == "MemoryLimit"
-        assert "64 MiB" in outcome.error.message
-        assert "sandbox.memory_mb" in outcome.error.message
-
-
-@pytest.mark.requirement("sandbox.time")
-@at_each_level
-async def test_a_script_without_end_is_stopped(level: Level) -> None:
-    async with pool_at(level) as pool:
-        outcome = await run(pool, "while True: pass", replace(SMALL, timeout_secs=0.2))
-        assert outcome.error
-        assert outcome.error.type == "Timeout"
 
 
 @pytest.mark.requirement("metrics.queue")

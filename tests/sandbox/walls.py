@@ -22,11 +22,24 @@ WITHHELD: Mapping[Level, tuple[Wall, ...]] = {
 }
 SETTLE_SECS = 10.0
 SMALL = Limits(timeout_secs=5, memory_mb=64)
+CALL = "result = api.call_tool('s', 'wait')"
 
 
 async def echo(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
     """Every tool answers with its own name."""
     return ToolResult(b'{"content":[{"type":"text","text":"%b"}]}' % ref.tool.encode())
+
+
+class Meeting:
+    """A tool that answers once it is told to; ``reached`` is set when it is called."""
+
+    def __init__(self) -> None:
+        self.reached, self.go = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
+        self.reached.set()
+        await self.go.wait()
+        return await echo(ref, arguments)
 
 
 @asynccontextmanager
