@@ -34,12 +34,32 @@ LOG_SECS, LOOK_SECS = 10.0, 0.02
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 PATIENT: JsonObject = {"startup_dwell_secs": 30}  # so that servers are there from the start
 
+# A server of others; its start takes longer than the gateway's.
 TIME: JsonObject = {"command": sys.executable, "args": ["-m", "mcp_server_time"]}
 
 
 def echo(*options: str) -> JsonObject:
     """The definition of the test server ``echo``."""
     return {"command": sys.executable, "args": [str(SERVERS / "echo.py"), *options]}
+
+
+def usual(**servers: Json) -> JsonObject:
+    """A configuration with a server that cannot be started, two others, and these."""
+    return {
+        "servers": {
+            "echo": echo(),
+            "absent": {"command": "/no/such/command"},
+            "vault": {**echo(), "namespace": "locked"},
+            **servers,
+        },
+        "namespaces": {
+            "locked": {"require_auth": True},
+            "small": {"extends": "public", "sandbox": {"timeout_secs": 5}},
+            "shop": {"extends": "public", "allowed_origins": ["https://shop.example"]},
+            "lane": {"extends": "locked", "mode": "direct"},
+        },
+        "auth": {"tokens": [{"name": "ada", "token": "t0k3n", "namespaces": ["locked"]}]},
+    }
 
 
 @dataclass(frozen=True, slots=True)

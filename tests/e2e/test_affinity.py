@@ -45,9 +45,9 @@ def program(directory: Path, document: JsonObject) -> StdioServerParameters:
     """The program as a server on stdin and stdout."""
     path = directory / "mcproxy.json"
     path.write_text(json.dumps(document))
-    program, *arguments = command("--stdio", "--config", path)
+    executable, *arguments = command("--stdio", "--config", path)
     environment = {**os.environ, "XDG_STATE_HOME": str(directory / "state")}
-    return StdioServerParameters(command=program, args=arguments, env=environment)
+    return StdioServerParameters(command=executable, args=arguments, env=environment)
 
 
 async def run(client: Client, code: str, **arguments: Json) -> Json:
@@ -286,14 +286,14 @@ async def test_a_script_is_told_that_there_is_no_room(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("affinity.nothing_left")
 async def test_abandoned_sessions_and_sigterm_leave_no_process(tmp_path: Path) -> None:
-    with gateway(tmp_path, config(max_instances=60, instance_idle_secs=2)) as running:
-        pids = [_abandon(running, number) for number in range(50)]
+    with gateway(tmp_path, config(max_instances=30, instance_idle_secs=2)) as running:
+        pids = [_abandon(running, number) for number in range(20)]
         await until(running, lambda told: told["instances"] == 0)
         async with Client(url(running, "/mcp"), mode="legacy") as client:
             pids.append(await run(client, PID))
             running.process.terminate()
             running.process.wait(WAIT_SECS)
-    assert len(set(pids)) == 51
+    assert len(set(pids)) == 21
     await until_gone(*(pid for pid in pids if isinstance(pid, int)))
 
 

@@ -1,13 +1,21 @@
 """``search`` and ``execute`` as a model uses them: what it finds, runs, gets wrong and reads."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from mcproxy.types import JsonObject
-from tests.e2e.gateways import Running
+from tests.e2e.gateways import TIME, Running, gateway, usual
 
 TOKYO = '{"source_timezone": "Asia/Tokyo", "time": "16:30", "target_timezone": "Asia/Kolkata"}'
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A gateway in front of a server of others, too."""
+    with gateway(tmp_path_factory.mktemp("served"), usual(time=TIME)) as running:
+        yield running
 
 
 @pytest.mark.requirement("execute.inline")

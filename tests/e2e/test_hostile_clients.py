@@ -149,7 +149,7 @@ def test_a_large_batch_is_answered_within_bounds(tmp_path: Path) -> None:
 def test_clients_that_read_nothing_lose_their_streams(tmp_path: Path) -> None:
     with gateway(tmp_path, CONFIG, anew=True) as served:
         with ExitStack() as opened:
-            for _ in range(20):
+            for _ in range(12):  # of 48 MB each, twice what all may have
                 stream = opened.enter_context(clients(served, 1, _GET_SSE))[0]
                 endpoint = _endpoint(stream)
                 for _ in range(12):
@@ -158,7 +158,7 @@ def test_clients_that_read_nothing_lose_their_streams(tmp_path: Path) -> None:
             assert memory_mib(served) < MOST_MIB
         body = json.dumps(call("big", bytes=8_000_000)).encode()
         asked = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
-        with clients(served, 60, asked) as held:
+        with clients(served, 48, asked) as held:
             for _ in range(5):
                 works(served)
             assert memory_mib(served) < MOST_MIB

@@ -24,7 +24,7 @@ from tests.preloaded.program import command, process_of
 STOP_SECS = 40  # 10 for calls under way, then some for servers; the machine may be busy
 GONE_SECS = 5
 KEPT = (".json", ".log", ".db")  # what the directory of the state has, once nothing writes there
-LOOK_SECS = 0.02
+LOOK_SECS = 0.1
 TERM, INT, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
 META: JsonObject = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -68,13 +68,13 @@ class Program:
         with_gone = process_of(self.process.pid).children(recursive=True)
         return [one for one in with_gone if one.is_running()]
 
-    def until(self, condition: Callable[[], object]) -> None:
+    def until(self, condition: Callable[[], object], look_secs: float = LOOK_SECS) -> None:
         """Wait, bounded."""
         end = time.monotonic() + START_SECS
         while not condition():
             assert time.monotonic() < end, self.log
             assert self.process.poll() is None, self.log
-            time.sleep(LOOK_SECS)
+            time.sleep(look_secs)
 
     def runs(self, word: str) -> bool:
         """Whether it has started a command with this word in it."""
@@ -251,7 +251,7 @@ def test_it_stops_whatever_it_does(
 
 def at_once(served: Program) -> None:
     """Before anything is imported."""
-    served.until(lambda: served.family)
+    served.until(lambda: served.family, look_secs=0.01)
 
 
 def with_dwell(served: Program) -> None:
