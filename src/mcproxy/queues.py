@@ -280,7 +280,7 @@ class Gate:
         self._running -= 1
         if block:
             self._bounds.discard(block)
-        if not self._running:
+        if self._closed and not self._running:
             self._empty.set()
 
     async def drain(self) -> bool:

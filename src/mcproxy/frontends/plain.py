@@ -58,18 +58,14 @@ async def reply(
         with while_connected(request) as block, site.gate.enter(block):
             if isinstance(received, list):
                 return await _batch(site.gateway, received, source)
-            return await _one(site.gateway, received, source)
+            said = await site.gateway.respond(received, source)
+            return answered(said) if said else accepted()
     except ClientDisconnect:
         return gone()
     except TimeoutError:  # of the gate: the gateway raises nothing
         return answered(wire.Failure(id_, stopped()))
     finally:
         give_back()
-
-
-async def _one(gateway: Gateway, message: wire.Message, source: RequestSource) -> Response:
-    reply = await gateway.respond(message, source)
-    return answered(reply) if reply else accepted()
 
 
 async def _batch(

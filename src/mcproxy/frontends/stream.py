@@ -180,7 +180,7 @@ class Stream:
 
     def _wake(self) -> None:
         if self._reader:
-            self._reader.news.set()
+            self._reader.wake()
 
 
 class Reader:
@@ -190,7 +190,7 @@ class Reader:
         self.stream = stream
         self.at = at
         self.lost = asyncio.Event()
-        self.news = asyncio.Event()
+        self._news: asyncio.Future[None] | None = None
 
     @property
     def done(self) -> bool:
@@ -200,8 +200,13 @@ class Reader:
     async def wait(self) -> None:
         """Return once there is something to take, or nothing more will come."""
         while not (self.stream.ended or self.stream.beyond(self.at)):
-            self.news.clear()
-            await self.news.wait()
+            self._news = asyncio.get_running_loop().create_future()
+            await self._news
+
+    def wake(self) -> None:
+        """There is something to take."""
+        if self._news and not self._news.done():
+            self._news.set_result(None)
 
     def next(self, most_bytes: int) -> list[Event]:
         """What comes next: the first, and those after it that are not too large together. They wait

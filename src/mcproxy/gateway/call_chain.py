@@ -34,7 +34,7 @@ from mcproxy.gateway.approvals import Approvals
 from mcproxy.gateway.learning import Learning
 from mcproxy.gateway.request import RequestContext
 from mcproxy.gateway.snapshot import View
-from mcproxy.manifest.model import Manifest, find_tool, require_server
+from mcproxy.manifest.model import find_tool, require_server
 from mcproxy.manifest.names import call_line
 from mcproxy.manifest.tool_schema import ToolSchema
 from mcproxy.observe.activity import Activity, SeenExecution
@@ -62,9 +62,6 @@ Usage = Callable[[Tool], str]
 
 Named = Callable[[RequestContext], Tool]
 """The tool that a client means, by the rules of this context; refuses where it may not."""
-
-Through = Callable[[str], Namespace]
-"""The namespace in which a call to this server is made, and counted."""
 
 Renewed = Callable[[RequestContext], RequestContext]
 """The same request by the rules of now. Raises AccessDenied."""
@@ -99,10 +96,10 @@ def script_chain(
     the gateway itself, ``recorded`` keeps what they did, or has it from before, and lets through
     what may be sent."""
     namespace, manifest = context.namespace, context.view.manifest
-    through = context.view.through
-    limits = partial(limited, context.caller, through, services.take)
+    view = context.view
+    limits = partial(limited, context.caller, view, services.take)
     call = discreet(context.view.redactor, announced(context.exchange, services.call))
-    call = learned(through, manifest, services.learning, call)
+    call = learned(view, services.learning, call)
     call = scoped(context.view, namespace.limits.argument_bytes, recorded(limits(call)))
     read = limits(partial(services.read, context.exchange))
 
@@ -137,7 +134,7 @@ class ClientCalls:
 
         async def checked_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
             check_arguments(schema, tool, arguments, _encode(arguments), lambda _: usage)
-            place = context.view.through(ref.server).name
+            place = _within(context.view, ref).name
             async with services.enter(ref, (place,), context.caller):
                 return await self._in_place(context, tool, named, who, arguments)
 
@@ -163,11 +160,11 @@ class ClientCalls:
             if _usable(named(now)).ref != tool.ref:
                 text = "Tools changed while the user was asked; call it again."
                 raise UnknownTool(tool.ref, (), text)
-        ref, within = tool.ref, now.view.through(tool.ref.server)
+        ref, within = tool.ref, _within(now.view, tool.ref)
         if within.rate_limit is not None:  # hardly ever: it is a wait less
             await _take_token(services.take, now.caller, within, ref)
         result = await services.call(now.exchange, ref, arguments)
-        _see(services.learning, within, now.view.manifest, ref, result)
+        _see(services.learning, within, now.view, ref, result)
         return result
 
 
@@ -211,11 +208,16 @@ def scoped(view: View, argument_bytes: int, call: CallTool) -> CallTool:
     return scoped_call
 
 
-def limited(caller: str, through: Through, take: Take, call: CallTool) -> CallTool:
+def _within(view: View, ref: ToolRef) -> Namespace:
+    """The namespace in which a call is made, and counted."""
+    return view.through.get(ref.server, view.namespace)
+
+
+def limited(caller: str, view: View, take: Take, call: CallTool) -> CallTool:
     """Let through what the caller's bucket allows, in the namespace through which it calls."""
 
     async def limited_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        await _take_token(take, caller, through(ref.server), ref)
+        await _take_token(take, caller, _within(view, ref), ref)
         return await call(ref, arguments)
 
     return limited_call
@@ -230,33 +232,33 @@ async def _take_token(take: Take, caller: str, within: Namespace, ref: ToolRef) 
         raise RateLimited(ref, within.name, within.rate_limit, wait)
 
 
-def queued(caller: str, through: Through, enter: Enter, call: CallTool) -> CallTool:
+def queued(caller: str, view: View, enter: Enter, call: CallTool) -> CallTool:
     """Hold a place in the namespace through which it calls while a call is under way."""
 
     async def queued_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        async with enter(ref, (through(ref.server).name,), caller):
+        async with enter(ref, (_within(view, ref).name,), caller):
             return await call(ref, arguments)
 
     return queued_call
 
 
-def learned(through: Through, manifest: Manifest, learning: Learning, call: CallTool) -> CallTool:
+def learned(view: View, learning: Learning, call: CallTool) -> CallTool:
     """Let it be seen what tools give, of those servers of which it may be learned."""
 
     async def learned_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
         result = await call(ref, arguments)
-        _see(learning, through(ref.server), manifest, ref, result)
+        _see(learning, _within(view, ref), view, ref, result)
         return result
 
     return learned_call
 
 
 def _see(
-    learning: Learning, within: Namespace, manifest: Manifest, ref: ToolRef, result: ToolResult
+    learning: Learning, within: Namespace, view: View, ref: ToolRef, result: ToolResult
 ) -> None:
     """Let it be seen what a tool gave, where it may be learned of its server."""
     if ref.server in within.learned:
-        tool = manifest.parts[ref.server].tools.get(ref.tool)
+        tool = view.manifest.parts[ref.server].tools.get(ref.tool)
         if tool is not None:
             learning.see(tool, result)
 

@@ -215,10 +215,11 @@ class Clients:
             meta=call.meta,
             log_level=level,
             tenant=tenant,
-            negotiated=self._settle(given.session, given.capabilities),
+            negotiated=self._settle(given) if given.capabilities else self._plain,
         )
 
-    def _settle(self, session: ClientSession | None, said: Mapping[str, Json]) -> Negotiated:
+    def _settle(self, given: Exchange) -> Negotiated:
+        session, said = given.session, given.capabilities
         if mcp.EXTENSIONS not in said and mcp.EXPERIMENTAL not in said:
             return self._plain
         known = self._settled.get(session) if session else None

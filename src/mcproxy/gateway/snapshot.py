@@ -92,12 +92,9 @@ class View(msgspec.Struct, frozen=True, dict=True):
     per_client: frozenset[str] = frozenset()
 
     @cached_property
-    def _through(self) -> Mapping[str, Namespace]:
+    def through(self) -> Mapping[str, Namespace]:
+        """The namespace in which calls to a server are made, and counted, of those in sight."""
         return {server: self.namespace.through(server) for server in self.namespace.servers}
-
-    def through(self, server: str) -> Namespace:
-        """As ``Namespace.through``, found out once."""
-        return self._through.get(server, self.namespace)
 
     @cached_property
     def manifest_json(self) -> bytes:
@@ -142,7 +139,7 @@ class View(msgspec.Struct, frozen=True, dict=True):
             return ALLOWED
         if part is None or part.view.state in _LISTED or ref.tool in self._beyond(ref.server):
             return UNKNOWN
-        return decide(self.through(ref.server).tools, ref.server, ref.tool, None)
+        return decide(self.namespace.through(ref.server).tools, ref.server, ref.tool, None)
 
     def tool_counts(self) -> list[tuple[str, int]]:
         """The servers by name with their number of tools, the largest first."""

@@ -212,8 +212,8 @@ class Extensions:
             return ToolResult(await request(context.exchange, ref.server, ref.tool, arguments))
 
         take, enter = self._calls.take, self._calls.enter
-        bounded = limited(context.caller, context.view.through, take, send)
-        through = queued(context.caller, context.view.through, enter, bounded)
+        bounded = limited(context.caller, context.view, take, send)
+        through = queued(context.caller, context.view, enter, bounded)
         who = actor(context.caller, context.namespace.name)
         params = {key: value for key, value in call.params.items() if key != "_meta"}
         try:

@@ -109,8 +109,7 @@ class CallGuard:
         self._server = server
         self._breaker = CLOSED
         self._last_use = time.monotonic()
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._empty: asyncio.Event | None = None  # there while somebody waits for it
         self.calls = 0
 
     @property
@@ -121,7 +120,7 @@ class CallGuard:
     async def empty(self) -> None:
         """Return once no call is under way."""
         while self.calls:
-            self._empty.clear()
+            self._empty = self._empty or asyncio.Event()
             await self._empty.wait()
 
     def reset(self) -> None:
@@ -148,8 +147,9 @@ class CallGuard:
         finally:
             self.calls -= 1
             self._last_use = time.monotonic()
-            if not self.calls:
+            if self._empty and not self.calls:
                 self._empty.set()
+                self._empty = None
 
     async def _failed(
         self, call: GuardedCall, session: ServerSession, error: Exception
