@@ -18,6 +18,7 @@ from mcproxy.sandbox.jail import preload, shim, worker
 from mcproxy.sandbox.jail.confine import landlock, libc, lockdown, namespaces, rootfs, seccomp
 from mcproxy.sandbox.jail.confine.lockdown import DIAL_FD, PROXY_PORT, Prepared
 from mcproxy.sandbox.jail.confine.syscalls import NUMBERS
+from mcproxy.sandbox.jail.script.loops import Tasks
 from mcproxy.sandbox.jail.walls import Wall, Walls
 
 _END_OF_FDS = 64  # a zygote that has just started has a handful
@@ -36,7 +37,7 @@ class Found(NamedTuple):
     listener: socket.socket | None
 
 
-def prepare(walls: Walls) -> tuple[Prepared, Found]:
+def prepare(walls: Walls, tasks: Tasks) -> tuple[Prepared, Found]:
     """Build the walls that all workers share. OSError: which step the machine refused."""
     if platform.machine() not in NUMBERS:
         raise OSError(errno.ENOSYS, f"no system call table for {platform.machine()}")
@@ -46,7 +47,7 @@ def prepare(walls: Walls) -> tuple[Prepared, Found]:
         *walls.read_only,
     )
     absent = _import_all(walls)
-    settle()
+    settle(tasks)
     data_bytes, address_bytes, stack_floor = lockdown.measure()
     abi = _landlock_abi(walls)
     scratch = _enter_namespaces(walls, readable)
@@ -86,10 +87,11 @@ def _import_all(walls: Walls) -> tuple[str, ...]:
     return tuple(absent)
 
 
-def settle() -> None:
+def settle(tasks: Tasks, rounds: int = 1) -> None:
     """Before any fork: what is touched after one is a page more for each process. Again, it costs
     a quarter, as what was set aside is not looked at."""
-    worker.warm().close()
+    for _ in range(rounds):
+        worker.warm(tasks).close()
     asyncio.set_event_loop(None)
     gc.collect()
     gc.freeze()

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from mcproxy.sandbox.jail.channel import Channel
 from mcproxy.sandbox.jail.script import running as script
 from mcproxy.sandbox.jail.script.api import Api
-from mcproxy.sandbox.jail.script.loops import Tasks, friendly
+from mcproxy.sandbox.jail.script.loops import Tasks, befriend
 from mcproxy.sandbox.jail.script.output import Output, captured
 from mcproxy.sandbox.jail.script.preview import (
     MAX_PREVIEW_BYTES,
@@ -37,9 +37,10 @@ _LENGTH = struct.Struct("<I")
 
 
 class ScriptJob(NamedTuple):
-    """The job frame: a script and the limits that it should respect on its own.
+    """The job frame: a script and the limits that it should respect on its own; and the manifest,
+    which follows it.
 
-    The gateway enforces them all the same; here they give clearer errors, sooner.
+    The gateway enforces the limits all the same; here they give clearer errors, sooner.
     """
 
     source: str
@@ -49,40 +50,51 @@ class ScriptJob(NamedTuple):
     stdout_bytes: int
     reading: str
     timeout_secs: float
+    manifest: bytes
+
+
+_FIELDS = ScriptJob._fields[:-1]  # of the frame itself
 
 
 class NotBegun(Exception):  # what it says
     """A script that is not run: what its reading has found is certain to fail."""
 
 
-def run(sock_fd: int, loop: asyncio.AbstractEventLoop | None = None) -> None:
+def befriended() -> Tasks:
+    """Make this process ready for a script, once; gives what ``run`` and ``warm`` take."""
+    tasks = Tasks()
+    befriend(tasks)
+    return tasks
+
+
+def run(sock_fd: int, tasks: Tasks, loop: asyncio.AbstractEventLoop | None = None) -> None:
     """Serve one job on a connected stream socket, which is then at its end.
 
     ``loop`` is what ``warm`` gave, if it was called.
     """
     with socket.socket(fileno=sock_fd) as sock:
-        _work(Channel(sock), loop or asyncio.new_event_loop())
+        _work(Channel(sock), tasks, loop or asyncio.new_event_loop())
 
 
-def _work(channel: Channel, loop: asyncio.AbstractEventLoop) -> None:
+def _work(channel: Channel, tasks: Tasks, loop: asyncio.AbstractEventLoop) -> None:
     fields = json.loads(channel.read_one())
-    manifest = channel.read_one()
-    job = ScriptJob(**{name: fields[name] for name in ScriptJob._fields})
-    channel.send(*_serve(job, manifest, channel, loop))
+    known = {name: fields[name] for name in _FIELDS}
+    job = ScriptJob(**known, manifest=channel.read_one())
+    channel.send(*_serve(job, channel, tasks, loop))
     if not loop.is_closed():
         loop.remove_reader(channel.fileno())  # the loop may outlive the socket
 
 
-def warm() -> asyncio.AbstractEventLoop:
+def warm(tasks: Tasks) -> asyncio.AbstractEventLoop:
     """Run a small script through the whole path, so that the first real one finds all pages,
     caches and the event loop in place. Gives the loop to pass to ``run``."""
     loop = asyncio.new_event_loop()
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        limits = dict.fromkeys(ScriptJob._fields, 1 << 20)
+        limits = dict.fromkeys(_FIELDS, 1 << 20)
         for frame in (json.dumps({**limits, "source": _WARM, "reading": "first"}).encode(), b"{}"):
             theirs.sendall(_LENGTH.pack(len(frame)) + frame)
-        _work(_Answering(ours, theirs), loop)
+        _work(_Answering(ours, theirs), tasks, loop)
     return loop
 
 
@@ -113,13 +125,13 @@ async def run():
 
 
 def _serve(
-    job: ScriptJob, manifest: bytes, channel: Channel, loop: asyncio.AbstractEventLoop
+    job: ScriptJob, channel: Channel, tasks: Tasks, loop: asyncio.AbstractEventLoop
 ) -> tuple[bytes, ...]:
     """Run the job; gives the last frames."""
     reserve = mmap.mmap(-1, _RESERVE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     notes: list[str] = []
     try:
-        value = _run(job, manifest, channel, loop, notes, reserve)
+        value = _run(job, channel, tasks, loop, notes, reserve)
         converted, more = to_json(value)
         return _result_frames(converted, _unique(notes + more), job.result_bytes)
     except MemoryError as error:
@@ -154,22 +166,17 @@ def _result_frames(value: Json, notes: list[str], limit: int) -> tuple[bytes, ..
 
 def _run(
     job: ScriptJob,
-    manifest: bytes,
     channel: Channel,
+    tasks: Tasks,
     loop: asyncio.AbstractEventLoop,
     notes: list[str],
     reserve: mmap.mmap,
 ) -> object:
-    calls, tasks = Calls(channel, notes.append), Tasks()
+    calls = Calls(channel, notes.append)
     output = Output(lambda text: channel.send(_ascii({"t": "out", "s": text})), job.stdout_bytes)
-    api = Api(calls, manifest, job.argument_bytes, job.result_bytes, notes.extend)
-    with (
-        captured(output, notes.append),
-        friendly(tasks),
-        watched(calls, channel, job.timeout_secs),
-    ):
-        asyncio.set_event_loop(loop)
-        loop.set_task_factory(tasks)  # type: ignore[arg-type]
+    api = Api(calls, job.manifest, job.argument_bytes, job.result_bytes, notes.extend)
+    with captured(output, notes.append), watched(calls, channel, job.timeout_secs):
+        tasks.begin(loop)
         source = script.parse_script(job.source)
         notes.extend(source.notes)
         reading = _begin_reading(source, calls) if job.reading != "none" else None
@@ -181,7 +188,7 @@ def _run(
             return None
         names = script.namespace(api)
         sent = calls.sent
-        value = _spared(reserve, lambda: script.run(program, names, loop, tasks))
+        value = _spared(reserve, lambda: script.run(program, names, loop))
         failed = calls.drain()
         unseen = failed.failure() if failed else tasks.failure()
         if unseen is not None:

@@ -2,7 +2,8 @@
 
 ``gather`` and its like accept whatever a call in either style gives; ``asyncio.run`` and
 ``run_until_complete`` work although the script itself may be running in a loop, and let the tasks
-that were started and never awaited finish. The changes hold for one script, inside ``friendly``.
+that were started and never awaited finish. ``befriend`` changes it once for a process, which runs
+one script: methods that are set anew for each would not be found fast in any.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ Function = Callable[..., object]
 
 
 class Tasks:
-    """Every task of one script, so that no failure is lost. Also the loops' task factory."""
+    """Every task of the script, so that no failure is lost. Also the loops' task factory."""
 
     def __init__(self) -> None:
         self._all: list[asyncio.Task[object]] = []
@@ -28,6 +29,12 @@ class Tasks:
         task: asyncio.Task[object] = asyncio.Task(_coroutine(coroutine), loop=loop, **kwargs)  # type: ignore[arg-type]
         self._all.append(task)
         return task
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A script begins, whose loop this is."""
+        self._all.clear()
+        asyncio.set_event_loop(loop)
+        loop.set_task_factory(self)  # type: ignore[arg-type]
 
     def failure(self) -> BaseException | None:
         """The first failure that the script has not seen."""
@@ -137,9 +144,9 @@ def _run_until_complete(original: Callable[..., object], tasks: Tasks) -> Functi
     return run_until_complete
 
 
-@contextlib.contextmanager
-def friendly(tasks: Tasks) -> Generator[None, None, None]:
-    """asyncio with the changes of this module, for as long as one script runs."""
+def befriend(tasks: Tasks) -> None:
+    """Change asyncio in this process. ``tasks`` gets to know those of every loop."""
+    loop_runs = _run_until_complete(BaseEventLoop.run_until_complete, tasks)
     changes: list[tuple[object, str, Function]] = [
         (asyncio, "gather", _each(asyncio.gather)),
         (asyncio, "wait_for", _first(asyncio.wait_for)),  # noqa: TID251  # scripts use it
@@ -149,17 +156,7 @@ def friendly(tasks: Tasks) -> Generator[None, None, None]:
         (asyncio, "as_completed", _all_of_first(asyncio.as_completed)),
         (asyncio, "run", _run(asyncio.run, tasks)),
         (asyncio.Runner, "run", _run(asyncio.Runner.run, tasks)),
-        (
-            BaseEventLoop,
-            "run_until_complete",
-            _run_until_complete(BaseEventLoop.run_until_complete, tasks),
-        ),
+        (BaseEventLoop, "run_until_complete", loop_runs),
     ]
-    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
-    try:
-        for owner, name, changed in changes:
-            setattr(owner, name, changed)
-        yield
-    finally:
-        for owner, name, original in originals:
-            setattr(owner, name, original)
+    for owner, name, changed in changes:
+        setattr(owner, name, changed)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from mcproxy.sandbox.jail.script import styles
 from mcproxy.sandbox.jail.script.api import Api
-from mcproxy.sandbox.jail.script.loops import Tasks, rest
+from mcproxy.sandbox.jail.script.loops import rest
 from mcproxy.sandbox.jail.script.promise import SCRIPT, ToolError
 from mcproxy.sandbox.jail.script.rewrite import RETURNED, rewrite, with_returns
 from mcproxy.sandbox.jail.script.scopes import running_nodes
@@ -150,9 +150,7 @@ def namespace(api: Api) -> dict[str, object]:
     return module.__dict__
 
 
-def run(
-    program: Program, names: dict[str, object], loop: asyncio.AbstractEventLoop, tasks: Tasks
-) -> object:
+def run(program: Program, names: dict[str, object], loop: asyncio.AbstractEventLoop) -> object:
     """Run a script to its end, and all that it started; gives its result.
 
     Raises what the script raises. ``exit()`` and ``exit(0)`` are an ordinary end.
