@@ -34,6 +34,11 @@ def process_of(started: int) -> psutil.Process:
     return psutil.Process(int(name)) if name.isdecimal() else process
 
 
+def pid() -> int | None:
+    """The process that forks, if it was needed: it outlives the test that needed it."""
+    return _server().pid if _server.cache_info().currsize else None
+
+
 def cpu_secs() -> float:
     """What the process that forks, and all that has ended of what it forked, took so far."""
     return _server().cpu_secs() if _server.cache_info().currsize else 0.0
@@ -62,8 +67,12 @@ class _Server:
         self.address = self._process.stdout.readline().strip()
         assert self.address, "the program could not be imported"
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def cpu_secs(self) -> float:
-        return sum(psutil.Process(self._process.pid).cpu_times()[:4])
+        return sum(psutil.Process(self.pid).cpu_times()[:4])
 
     def end(self) -> None:
         self._process.communicate(timeout=STOP_SECS)

@@ -13,6 +13,7 @@ from mcproxy.sandbox.jail.walls import Wall
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile
 from mcproxy.types import Job, Json, Level, Limits, Outcome, ToolRef, ToolResult
+from tests.preloaded import program
 
 LEVELS: tuple[Level, ...] = ("strict", "hardened", "seccomp")
 WITHHELD: Mapping[Level, tuple[Wall, ...]] = {
@@ -72,7 +73,7 @@ def is_running(pid: int) -> bool:
 
 
 def descendants() -> set[int]:
-    """The processes below this one that are not dead."""
+    """The processes below this one that are not dead, without what starts programs for tests."""
     parents: dict[int, int] = {}
     for name in os.listdir("/proc"):  # noqa: PTH208  looked at every few milliseconds
         if name.isdigit():
@@ -83,6 +84,7 @@ def descendants() -> set[int]:
                 continue
             if state != b"Z":
                 parents[int(name)] = int(parent)
+    parents.pop(program.pid() or 0, None)
     found = {os.getpid()}
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= more

@@ -41,6 +41,14 @@ class Origins:
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def forget(self) -> None:
+        """Be as in the beginning."""
+        self.addresses = dict.fromkeys(NAMES, (PUBLIC,))
+        self.dialled.clear()
+        self.seen.clear()
+        self.arrived.clear()
+        self.left.clear()
+
     @property
     def net(self) -> Net:
         return Net(self._look_up, self._dial)

@@ -67,6 +67,21 @@ async def world_at(
             yield World(pool, outside)
 
 
+@pytest.fixture(scope="module", params=["strict", "hardened"])
+async def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    async with world_at(request.param, tmp_path_factory.mktemp("network")) as world:
+        yield world
+
+
+@pytest.fixture
+def world(shared: World) -> World:
+    """At each level, one for all tests that want nothing special; it has seen nothing yet."""
+    shared.outside.forget()
+    return shared
+
+
 LIBRARIES = {
     "urllib http": """
 import urllib.request
@@ -132,15 +147,13 @@ writer.close()
 
 
 @pytest.mark.requirement("network.libraries")
-@at_each_level
-async def test_libraries_work_unmodified(level: Level, tmp_path: Path) -> None:
-    async with world_at(level, tmp_path) as world:
-        for name, source in LIBRARIES.items():
-            if name.startswith("requests") and find_spec("requests") is None:
-                continue  # the gateway itself does without
-            outcome = await world.run("import json\n" + source)
-            assert (name, outcome.error, outcome.value) == (name, None, "/a?b")
-        assert {address for address, _ in world.outside.dialled} == {PUBLIC}
+async def test_libraries_work_unmodified(world: World) -> None:
+    for name, source in LIBRARIES.items():
+        if name.startswith("requests") and find_spec("requests") is None:
+            continue  # the gateway itself does without
+        outcome = await world.run("import json\n" + source)
+        assert (name, outcome.error, outcome.value) == (name, None, "/a?b")
+    assert {address for address, _ in world.outside.dialled} == {PUBLIC}
 
 
 TRY = """
@@ -176,25 +189,23 @@ REFUSED = {
 
 
 @pytest.mark.requirement("network.refused")
-@at_each_level
-async def test_everything_else_is_refused_within_a_second(level: Level, tmp_path: Path) -> None:
-    async with world_at(level, tmp_path) as world:
-        world.outside.addresses |= {
-            "private.suffix.test": ("127.0.0.1",),
-            "mixed.suffix.test": (PUBLIC, "169.254.169.254"),
-            "mapped.suffix.test": ("::ffff:10.0.0.1",),
-        }
-        urls = json.dumps(list(REFUSED))
-        outcome = await world.run(f"{TRY}\nresult = [attempt(url) for url in {urls}]")
-        assert outcome.error is None
-        assert isinstance(outcome.value, list)
-        for (url, says), found in zip(REFUSED.items(), outcome.value, strict=True):
-            assert isinstance(found, list)
-            assert says in str(found[0]), url
-            assert found[1], f"{url} took more than a second"
-        assert {request.target for request in world.outside.seen} == {
-            url.partition("test")[2].encode() for url in REFUSED if "redirect" in url
-        }
+async def test_everything_else_is_refused_within_a_second(world: World) -> None:
+    world.outside.addresses |= {
+        "private.suffix.test": ("127.0.0.1",),
+        "mixed.suffix.test": (PUBLIC, "169.254.169.254"),
+        "mapped.suffix.test": ("::ffff:10.0.0.1",),
+    }
+    urls = json.dumps(list(REFUSED))
+    outcome = await world.run(f"{TRY}\nresult = [attempt(url) for url in {urls}]")
+    assert outcome.error is None
+    assert isinstance(outcome.value, list)
+    for (url, says), found in zip(REFUSED.items(), outcome.value, strict=True):
+        assert isinstance(found, list)
+        assert says in str(found[0]), url
+        assert found[1], f"{url} took more than a second"
+    assert {request.target for request in world.outside.seen} == {
+        url.partition("test")[2].encode() for url in REFUSED if "redirect" in url
+    }
 
 
 WAYS_AROUND = r"""
@@ -237,14 +248,12 @@ result = {
 
 
 @pytest.mark.requirement("network.only-way")
-@at_each_level
-async def test_there_is_no_way_around_the_proxy(level: Level, tmp_path: Path) -> None:
-    async with world_at(level, tmp_path) as world:
-        outcome = await world.run(WAYS_AROUND % world.outside.ports[80])
-        assert outcome.error is None
-        assert isinstance(outcome.value, dict)
-        assert {way for way, found in outcome.value.items() if found != "refused"} == set()
-        assert not world.outside.seen
+async def test_there_is_no_way_around_the_proxy(world: World) -> None:
+    outcome = await world.run(WAYS_AROUND % world.outside.ports[80])
+    assert outcome.error is None
+    assert isinstance(outcome.value, dict)
+    assert {way for way, found in outcome.value.items() if found != "refused"} == set()
+    assert not world.outside.seen
 
 
 @at_each_level
@@ -270,19 +279,16 @@ async def test_caps_are_those_of_one_execution(level: Level, tmp_path: Path) -> 
 
 
 @pytest.mark.requirement("network.caps")
-@at_each_level
-async def test_connections_end_with_their_execution(level: Level, tmp_path: Path) -> None:
-    async with world_at(level, tmp_path) as world:
-        source = TRY + "attempt('http://hang.suffix.test/hang')"
-        outcome = await world.run(source, replace(LIMITS, timeout_secs=1))
-        assert outcome.error
-        assert outcome.error.type == "Timeout"
-        async with asyncio.timeout(5):
-            await world.outside.left.wait()
+async def test_connections_end_with_their_execution(world: World) -> None:
+    source = TRY + "attempt('http://hang.suffix.test/hang')"
+    outcome = await world.run(source, replace(LIMITS, timeout_secs=1))
+    assert outcome.error
+    assert outcome.error.type == "Timeout"
+    async with asyncio.timeout(5):
+        await world.outside.left.wait()
 
 
-@at_each_level
-async def test_sockets_that_may_not_wait_do_not(level: Level, tmp_path: Path) -> None:
+async def test_sockets_that_may_not_wait_do_not(world: World) -> None:
     source = """
 import select, socket
 with socket.socket() as connection:
@@ -294,8 +300,7 @@ with socket.socket() as connection:
     except BlockingIOError:
         result = "nothing yet"
 """
-    async with world_at(level, tmp_path) as world:
-        assert (await world.run(source)).value == "nothing yet"
+    assert (await world.run(source)).value == "nothing yet"
 
 
 async def test_a_listener_serves_who_shows_the_token_of_a_running_script(tmp_path: Path) -> None:
