@@ -13,11 +13,13 @@ import pytest
 from mcproxy.types import JsonObject
 from tests.e2e.gateways import MAIN, echo
 from tests.issuing import AUDIENCE, issuing
+from tests.preloaded.program import command
 
 
-def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(directory: Path, *arguments: str, anew: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run the program; ``anew``, it has an interpreter of its own, and imports what it needs."""
     return subprocess.run(
-        [sys.executable, str(MAIN), *arguments],
+        [*([sys.executable, str(MAIN)] if anew else command()), *arguments],
         capture_output=True,
         text=True,
         timeout=60,
@@ -88,7 +90,7 @@ def test_check(configured: Path) -> None:
 
 
 def test_schema_is_json(tmp_path: Path) -> None:
-    assert json.loads(run(tmp_path, "schema").stdout)["$schema"]
+    assert json.loads(run(tmp_path, "schema", anew=True).stdout)["$schema"]
 
 
 def test_namespaces_tell_where_a_setting_comes_from(configured: Path) -> None:
@@ -107,7 +109,7 @@ def test_doctor_names_the_server_that_cannot_start(configured: Path) -> None:
 
 
 def test_doctor_is_content_with_the_demo(tmp_path: Path) -> None:
-    done = run(tmp_path, "--port", "0", "doctor")
+    done = run(tmp_path, "--port", "0", "doctor", anew=True)
     assert done.returncode == 0, done.stdout
     assert "level" in done.stdout
 
@@ -153,15 +155,15 @@ def written(directory: Path, issuer: str) -> None:
 
 
 @pytest.mark.requirement("jwt.extra")
-@pytest.mark.parametrize("command", [["--port", "0"], ["check"]])
+@pytest.mark.parametrize("words", [["--port", "0"], ["check"]])
 def test_without_its_library_an_issuer_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     (tmp_path / "without").mkdir()
     (tmp_path / "without/jwt.py").write_text("raise ImportError('No module named jwt')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "without"))
     written(tmp_path, "https://login.example.org")
-    done = run(tmp_path, *command)
+    done = run(tmp_path, *words, anew=True)
     assert done.returncode == 78
     assert "auth.jwt: needs PyJWT" in done.stderr
     assert "-m pip install 'pyjwt[crypto]>=2.11'" in done.stderr
@@ -180,10 +182,10 @@ def test_doctor_says_whether_the_issuer_gives_its_keys(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("cli.broken_pipe")
-@pytest.mark.parametrize("command", ["doctor", "namespaces"])
-def test_a_reader_that_ends_early_is_no_fault(tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize("name", ["doctor", "namespaces"])
+def test_a_reader_that_ends_early_is_no_fault(tmp_path: Path, name: str) -> None:
     with subprocess.Popen(
-        [sys.executable, str(MAIN), command],
+        command(name),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

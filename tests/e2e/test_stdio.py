@@ -15,10 +15,10 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcproxy import mcp
 from mcproxy.frontends.conversation import MAX_RUNNING
 from mcproxy.types import JsonObject
-from tests.e2e.gateways import MAIN, PATIENT, ROOT, TIME, echo
+from tests.e2e.gateways import MAIN, PATIENT, ROOT, echo
+from tests.preloaded.program import command
 
 CONFIG: JsonObject = {"servers": {"echo": echo()}, "manifests": PATIENT}
-TOKYO = {"source_timezone": "Asia/Tokyo", "time": "16:30", "target_timezone": "Asia/Kolkata"}
 
 
 @pytest.fixture
@@ -30,30 +30,27 @@ def config(tmp_path: Path) -> Path:
 
 @pytest.mark.requirement("stdio.sdk")
 @pytest.mark.parametrize("mode", ["auto", "legacy", "2026-07-28"])
-async def test_the_sdk_lists_searches_and_executes(tmp_path: Path, mode: str) -> None:
-    config = tmp_path / "mcproxy.json"
-    config.write_text(json.dumps({**CONFIG, "servers": {"time": TIME, "echo": echo()}}))
+async def test_the_sdk_lists_searches_and_executes(config: Path, mode: str) -> None:
     parameters = StdioServerParameters(
         command=sys.executable, args=[str(MAIN), "--stdio", "--config", str(config)]
     )
     async with Client(stdio_client(parameters), mode=mode) as client:
         tools = (await client.list_tools()).tools
         assert [tool.name for tool in tools] == ["search", "execute"]
-        found = await client.call_tool("search", {"query": "convert a time between time zones"})
-        assert "convert_time" in str(found.structured_content)
-        code = f'async def run():\n    return await api.call_tool("time", "convert_time", {TOKYO})'
+        found = await client.call_tool("search", {"query": "add two numbers"})
+        assert "add(a, b)" in str(found.structured_content)
+        code = 'async def run():\n    return await api.call_tool("echo", "add", {"a": 40, "b": 2})'
         done = await client.call_tool("execute", {"code": code})
         assert done.structured_content is not None
-        assert done.structured_content["result"]["target"]["datetime"].endswith("13:00:00+05:30")
+        assert done.structured_content["result"] == {"sum": 42}
         picture = await client.call_tool("execute", {"code": 'api.server("echo").image()'})
         assert [block.type for block in picture.content] == ["text", "image"]
 
 
 def converse(config: Path, *lines: str, log: bool = False) -> tuple[list[Any], str]:
     """Send lines, close the input; the replies and what was logged."""
-    command = [sys.executable, str(MAIN), "--stdio", "--config", str(config)]
     done = subprocess.run(
-        [*command, "--log"] if log else command,
+        command("--stdio", "--config", config, *(["--log"] if log else [])),
         input="".join(f"{line}\n" for line in lines),
         capture_output=True,
         text=True,
@@ -104,7 +101,7 @@ def test_input_from_a_file(config: Path, tmp_path: Path) -> None:
     calls.write_text('{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
     with calls.open() as stdin:
         done = subprocess.run(
-            [sys.executable, str(MAIN), "--stdio", "--config", str(config)],
+            command("--stdio", "--config", config),
             stdin=stdin,
             capture_output=True,
             timeout=60,
@@ -116,12 +113,12 @@ def test_input_from_a_file(config: Path, tmp_path: Path) -> None:
 @pytest.mark.requirement("stdio.gone")
 @pytest.mark.parametrize("how", ["closed", "full"])
 def test_a_client_that_takes_nothing_any_more_is_gone(config: Path, how: str) -> None:
-    command = [sys.executable, str(MAIN), "--stdio", "--config", str(config)]
+    start = command("--stdio", "--config", config)
     ping = b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'
     with (
         Path("/dev/full").open("wb") as full,
         subprocess.Popen(
-            command,
+            start,
             stdin=subprocess.PIPE,
             stdout=full if how == "full" else subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -193,9 +190,8 @@ CALLS = "for number in range(150): api.server('echo').add(a=number, b=1)"
 @contextmanager
 def conversing(config: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """A gateway on three pipes, of which the test need not read the last."""
-    command = [sys.executable, str(MAIN), "--stdio", "--config", str(config), *options]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+    pipe, start = subprocess.PIPE, command("--stdio", "--config", config, *options)
+    with subprocess.Popen(start, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         try:
             yield process
         finally:
