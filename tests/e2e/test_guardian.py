@@ -149,7 +149,7 @@ def test_a_gateway_that_does_not_stop_is_killed(asked: int) -> None:
 
 @pytest.mark.requirement("cli.guardian_size")
 def test_the_guardian_holds_nothing_of_the_gateway(tmp_path: Path) -> None:
-    with gateway(tmp_path, {"servers": {}}) as running:
+    with gateway(tmp_path, {"servers": {}}, anew=True) as running:
         guardian = psutil.Process(running.process.pid)
         until(lambda: any(line.endswith("guardian.py") for line in guardian.cmdline()))
         assert guardian.memory_full_info().uss < GUARDIAN_BYTES
