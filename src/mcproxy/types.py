@@ -6,8 +6,7 @@ everything that runs a script is a ``RunCode``. What is neither is in ``exchange
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -112,8 +111,18 @@ class ServerHealth(msgspec.Struct, frozen=True):
     held: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Discreet(msgspec.Struct, frozen=True):
+    """A value that has secrets: the fields that are ``hidden`` do not stand in its ``repr``."""
+
+    hidden: ClassVar[frozenset[str]]
+
+    def __repr__(self) -> str:
+        names = [name for name in self.__struct_fields__ if name not in self.hidden]
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"{type(self).__name__}({shown})"
+
+
+class Claims(Discreet, frozen=True):
     """What a verified access token says: who holds it, and what it is for.
 
     ``rules`` are those under which it was verified: under any other it says nothing.
@@ -121,11 +130,11 @@ class Claims:
 
     name: str
     scopes: frozenset[str]
-    rules: object = field(repr=False)
+    rules: object
+    hidden: ClassVar = frozenset({"rules"})
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Discreet, frozen=True):
     """Who sends a request, as the transport knows it; what it may do is for ``policy`` to say.
 
     ``local``: it is sent from this machine. ``foreign``: a page of another site sends it. Both are
@@ -133,12 +142,13 @@ class Caller:
     ``fault`` says why it did not.
     """
 
-    token: str | None = field(default=None, repr=False)
+    token: str | None = None
     origin: str | None = None
     local: bool = True
     foreign: bool = False
     claims: Claims | None = None
     fault: str = ""
+    hidden: ClassVar = frozenset({"token"})
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -6,10 +6,10 @@ import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
-from dataclasses import replace  # noqa: TID251  of what hides a field
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from mcproxy import serve
 from mcproxy.config.load import Loaded, load_document

@@ -206,7 +206,7 @@ def test_nothing_is_loaded_where_nobody_asks(
     config: str, environment: dict[str, str], loaded: bool
 ) -> None:
     code = (
-        "import sys, json; from dataclasses import replace; from mcproxy import serve; "
+        "import sys, json; from msgspec.structs import replace; from mcproxy import serve; "
         "from mcproxy.config.load import load_document; "
         "from mcproxy.observe.metrics import telemetry_of; "
         f"found = replace(load_document({{{config}}}), environment={environment!r}); "

@@ -7,10 +7,10 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import replace  # noqa: TID251  of what hides a field
 from pathlib import Path
 
 import psutil
+from msgspec.structs import replace
 
 from mcproxy.config.load import Loaded, load_document
 from mcproxy.exchange import NOBODY, Exchange

@@ -1,8 +1,7 @@
 """Which changes of a definition make another server of it, and whose processes are whose."""
 
-from dataclasses import replace  # noqa: TID251  of what hides a field
-
 import pytest
+from msgspec.structs import replace
 
 from mcproxy.config.load import load_document
 from mcproxy.types import Json, JsonObject

@@ -13,12 +13,11 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace  # noqa: TID251  of what hides a field
 from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 import mcproxy
 from mcproxy.commands.diagnosis import (

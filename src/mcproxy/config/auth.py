@@ -6,9 +6,9 @@ Whether names exist and tokens differ is for ``checks``; what a caller may do fo
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import msgspec
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from mcproxy.config.fields import Name, Section, Text, refusal
@@ -117,8 +117,7 @@ class Auth(Section):
     jwt: JwtConfig | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Opener:
+class Opener(msgspec.Struct, frozen=True):
     """Something that opens guarded namespaces, in words, and which."""
 
     about: str

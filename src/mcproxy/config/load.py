@@ -7,8 +7,8 @@ reader of ``os.environ``.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from mcproxy.config import config_warnings, jsonc
 from mcproxy.config.interpolate import Filled, FoundVariable, fill
@@ -18,14 +18,13 @@ from mcproxy.config.model import Config
 from mcproxy.config.secrets import MASK, forms, is_secret
 from mcproxy.config.validate import validate
 from mcproxy.errors import ConfigError, Problem
-from mcproxy.types import Json, JsonObject
+from mcproxy.types import Discreet, Json, JsonObject
 
 DEFAULT_FILES = (Path("config/mcp-servers.json"), Path("mcproxy.json"))
 V1_NOTE = "servers is an array (v1); it runs as it is, `mcproxy migrate` brings the file to v2"
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Discreet, frozen=True):
     """A configuration that can run, and what reading it brought to light.
 
     ``notes`` are lines for the log; ``secrets`` are values to be hidden in logs and errors;
@@ -35,9 +34,10 @@ class Loaded:
     config: Config
     source: Path | None = None
     notes: tuple[str, ...] = ()
-    secrets: frozenset[str] = field(default=frozenset(), repr=False)
-    unconfigured: Mapping[str, str] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: frozenset[str] = frozenset()
+    unconfigured: Mapping[str, str] = {}
+    environment: Mapping[str, str] = {}
+    hidden: ClassVar = frozenset({"secrets", "environment"})
 
 
 def wants_plain_output() -> bool:

@@ -11,14 +11,14 @@ inside it.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 import msgspec
 
 from mcproxy.config.jsonc import Steps
 from mcproxy.config.secrets import is_secret
 from mcproxy.patterns import pattern
-from mcproxy.types import Json
+from mcproxy.types import Discreet, Json
 
 
 class SecretShape(msgspec.Struct, frozen=True):
@@ -164,8 +164,7 @@ _SCHEME = pattern(r"(?i:bearer|basic|token)\s+(?=\S)")
 _ASSIGNED = pattern(r"(?P<name>-{0,2}[A-Za-z][A-Za-z0-9_.-]*)(?:=|:\s+)(?P<value>.+)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Plaintext:
+class Plaintext(Discreet, frozen=True):
     """A secret, the place of its value, and a name for it.
 
     ``sure`` is false where only its looks speak for it: it may be an identifier as well.
@@ -173,8 +172,9 @@ class Plaintext:
 
     steps: Steps
     name: str
-    secret: str = field(repr=False)
+    secret: str
     sure: bool = True
+    hidden: ClassVar = frozenset({"secret"})
 
 
 def plaintexts(value: Json, steps: Steps = ()) -> Iterator[Plaintext]:

@@ -5,11 +5,11 @@ whether it may look at the page at all. Each change is a POST from one of our ow
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace  # noqa: TID251  of what hides a field
 from functools import partial
 from typing import TypeAlias
 from urllib.parse import parse_qs
 
+from msgspec.structs import replace
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response

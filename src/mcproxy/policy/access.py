@@ -11,8 +11,7 @@ caller may not use appear in no hint: a refusal must not tell what there is.
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -22,19 +21,19 @@ from mcproxy.errors import McproxyError
 from mcproxy.policy.groups import resolve_groups
 from mcproxy.policy.namespaces import Namespace, resolve
 from mcproxy.policy.origins import origin_allowed
-from mcproxy.types import Caller, Claims
+from mcproxy.types import Caller, Claims, Discreet
 
 ISSUED = "jwt:"  # before a name that an issuer gave; names of ``auth.tokens`` have no colon
 MAX_NAMES_SHOWN = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Discreet, frozen=True):
     """A token of ``auth.tokens``: who holds it, and the namespaces that it opens."""
 
     name: str
     namespaces: frozenset[str]
-    digest: bytes = field(repr=False)
+    digest: bytes
+    hidden: ClassVar = frozenset({"digest"})
 
 
 class TokenRefused(McproxyError):

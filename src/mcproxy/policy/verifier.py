@@ -6,8 +6,9 @@ The part that verifies needs an extra, and is loaded only where ``auth.jwt`` is 
 import asyncio
 import logging
 import sys
-from dataclasses import replace  # noqa: TID251  of what hides a field
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from mcproxy.config.load import Loaded
 from mcproxy.errors import ConfigError, Problem

@@ -5,8 +5,7 @@ import secrets
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import msgspec
 
@@ -21,6 +20,7 @@ from mcproxy.store.interface import (
     StoreBounds,
 )
 from mcproxy.store.local_store import LocalStore
+from mcproxy.types import Discreet
 
 if TYPE_CHECKING:
     from mcproxy.store.shared_store import SharedStore
@@ -57,15 +57,15 @@ class Secret:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SharedStores:
+class SharedStores(Discreet, frozen=True):
     """Where other gateways have the same: what scripts leave, and sessions; ``gateway`` is the name
     of this one, new with each start."""
 
     kept: "SharedStore"
     sessions: "SharedStore"
-    configured_secret: str | None = field(repr=False)
-    gateway: str = field(default_factory=lambda: secrets.token_hex(_NAME_BYTES))
+    configured_secret: str | None
+    gateway: str = msgspec.field(default_factory=lambda: secrets.token_hex(_NAME_BYTES))
+    hidden: ClassVar = frozenset({"configured_secret"})
 
 
 class Stores(msgspec.Struct, frozen=True):

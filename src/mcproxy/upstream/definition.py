@@ -7,9 +7,9 @@ before a start changes without.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePath
+from typing import ClassVar
 
 import msgspec
 from msgspec.structs import replace
@@ -19,7 +19,7 @@ from mcproxy.config.inherit import env_isolated
 from mcproxy.config.load import Loaded
 from mcproxy.config.model import ServerConfig
 from mcproxy.hooks import Hooks, Occasion
-from mcproxy.types import ServerHealth
+from mcproxy.types import Discreet, ServerHealth
 from mcproxy.upstream.child import stdio
 from mcproxy.upstream.child.stdio import Command
 from mcproxy.upstream.openapi import connection as openapi
@@ -40,14 +40,14 @@ REMOTE_START_SECS = 60.0
 _CONTAINERS = ("docker", "podman")
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(Discreet, frozen=True):
     """One server that is to run; ``way`` may differ for one ``key`` in what precedes a start."""
 
     name: str
-    key: str = field(repr=False)
-    way: Connector = field(repr=False)
+    key: str
+    way: Connector
     terms: ServerLimits
+    hidden: ClassVar = frozenset({"key", "way"})
 
 
 def definitions(loaded: Loaded) -> Mapping[str, Definition]:
