@@ -88,7 +88,7 @@ def test_a_script_and_its_calls_appear_while_it_runs(page: Page, running: Runnin
         expect(page.get_by_text("echo.sleep")).to_be_visible()
         expect(page.locator("table.timeline tbody tr").first).to_contain_text("ok")
         expect(page.locator("table.timeline tbody tr").last).to_contain_text("running")
-        expect(page.locator("table.timeline")).not_to_contain_text("running")
+        expect(page.locator("table.timeline")).not_to_contain_text("running", timeout=BOUND_MS)
     finally:
         script.join()
 
