@@ -9,10 +9,6 @@ they mean for a message is for whoever handles it. Pure.
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
-from mcproxy.types import Json, JsonObject
-
 # Revisions, newest first: the stateless one, and those that begin with ``initialize``.
 STATELESS_VERSION: Final = "2026-07-28"
 HANDSHAKE_VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
@@ -156,54 +152,3 @@ def is_repeatable(annotations: object) -> bool:
     if not isinstance(annotations, dict):
         return False
     return annotations.get("readOnlyHint") is True or annotations.get("idempotentHint") is True
-
-
-class Params(msgspec.Struct, frozen=True):
-    """The members of a message's ``params`` that concern a transport, of any type."""
-
-    name: Json = None
-    uri: Json = None
-    taskId: Json = None
-    requestId: Json = None
-    protocolVersion: Json = None
-    capabilities: Json = None
-    clientInfo: Json = None
-    notifications: Json = None
-    meta_member: Json = msgspec.field(default=None, name="_meta")
-
-    @property
-    def meta(self) -> JsonObject:
-        """``_meta``, empty where it is missing or odd."""
-        return self.meta_member if isinstance(self.meta_member, dict) else {}
-
-    @property
-    def progress_token(self) -> int | str | None:
-        """The token with which the client wants to hear of progress."""
-        token = self.meta.get(META_PROGRESS_TOKEN)
-        return token if isinstance(token, int | str) else None
-
-
-class _Arguments(msgspec.Struct):
-    arguments: Json = None
-
-
-_decoder = msgspec.json.Decoder(Params)
-_arguments = msgspec.json.Decoder(_Arguments)
-_NOTHING = Params()
-
-
-def glance(params: bytes) -> Params:
-    """Look at a message's parameters. Refuses nothing: what is odd says nothing, and the gateway
-    tells what is wrong."""
-    try:
-        return _decoder.decode(params)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return _NOTHING
-
-
-def arguments_in(params: bytes) -> Json:
-    """The arguments of a tool call, which cost more to read than all the rest."""
-    try:
-        return _arguments.decode(params).arguments
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return None

@@ -10,9 +10,9 @@ from starlette.datastructures import Headers
 
 from mcproxy import mcp
 from mcproxy.errors import RpcError
+from mcproxy.frontends.conversation import Params, glance
 from mcproxy.frontends.request_auth import EVENTS, JSON, is_json, takes, takes_events
 from mcproxy.frontends.routing_headers import check, check_parameters, decoded
-from mcproxy.mcp import Params, glance
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import Request
 

@@ -1,4 +1,5 @@
-"""What one client has asked and not been answered yet, over whatever transport it came.
+"""What one client has asked and not been answered yet, over whatever transport it came, and what
+transports read of a message's parameters.
 
 Each request runs in a task of its own, so that it can be cancelled, and lasts longer than the
 connection that brought it where the transport lets a client come back for the reply.
@@ -18,9 +19,8 @@ from mcproxy.frontends.asking import Asking
 from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.core import Gateway
 from mcproxy.gateway.request import RequestSource, client_name
-from mcproxy.mcp import glance
 from mcproxy.queues import Budget, Gate
-from mcproxy.types import JsonObject
+from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import (
     Failure,
     Message,
@@ -258,3 +258,54 @@ def too_many() -> RpcError:
 def wants_progress(request: Request) -> bool:
     """Whether the client waits for news of a tool call."""
     return request.method == mcp.CALL_TOOL and glance(request.params).progress_token is not None
+
+
+class Params(msgspec.Struct, frozen=True):
+    """The members of a message's ``params`` that concern a transport, of any type."""
+
+    name: Json = None
+    uri: Json = None
+    taskId: Json = None
+    requestId: Json = None
+    protocolVersion: Json = None
+    capabilities: Json = None
+    clientInfo: Json = None
+    notifications: Json = None
+    meta_member: Json = msgspec.field(default=None, name="_meta")
+
+    @property
+    def meta(self) -> JsonObject:
+        """``_meta``, empty where it is missing or odd."""
+        return self.meta_member if isinstance(self.meta_member, dict) else {}
+
+    @property
+    def progress_token(self) -> int | str | None:
+        """The token with which the client wants to hear of progress."""
+        token = self.meta.get(mcp.META_PROGRESS_TOKEN)
+        return token if isinstance(token, int | str) else None
+
+
+class _Arguments(msgspec.Struct):
+    arguments: Json = None
+
+
+_decoder = msgspec.json.Decoder(Params)
+_arguments = msgspec.json.Decoder(_Arguments)
+_NOTHING = Params()
+
+
+def glance(params: bytes) -> Params:
+    """Look at a message's parameters. Refuses nothing: what is odd says nothing, and the gateway
+    tells what is wrong."""
+    try:
+        return _decoder.decode(params)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return _NOTHING
+
+
+def arguments_in(params: bytes) -> Json:
+    """The arguments of a tool call, which cost more to read than all the rest."""
+    try:
+        return _arguments.decode(params).arguments
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None

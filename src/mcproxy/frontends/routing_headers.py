@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 
 from mcproxy import mcp
 from mcproxy.errors import RpcError
-from mcproxy.mcp import Params, arguments_in, glance
+from mcproxy.frontends.conversation import Params, arguments_in, glance
 from mcproxy.types import Json, JsonObject
 from mcproxy.wire.message import Request
 from mcproxy.wire.param_headers import header_text, marked, value_at

@@ -20,12 +20,11 @@ import msgspec
 from mcproxy import mcp
 from mcproxy.call_errors import StateUnavailable
 from mcproxy.config.model import Mode
-from mcproxy.frontends.conversation import ReplyTo
+from mcproxy.frontends.conversation import ReplyTo, glance
 from mcproxy.frontends.peers import OtherGateway, lost
 from mcproxy.frontends.sessions import HOME, MAX_DIGITS, Kind, Session, Sessions
 from mcproxy.frontends.stream import Event, Stream
 from mcproxy.gateway.request import RequestSource
-from mcproxy.mcp import glance
 from mcproxy.store.interface import Store
 from mcproxy.wire import message as wire
 

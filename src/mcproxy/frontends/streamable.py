@@ -16,7 +16,7 @@ from mcproxy.call_errors import StateUnavailable
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange
 from mcproxy.frontends import plain, stateless
-from mcproxy.frontends.conversation import wants_progress
+from mcproxy.frontends.conversation import glance, wants_progress
 from mcproxy.frontends.request_auth import (
     EVENTS,
     JSON,
@@ -47,7 +47,6 @@ from mcproxy.frontends.responses import (
 from mcproxy.frontends.sessions import FULL_SECS, Full, Session
 from mcproxy.frontends.stream import Reader, Stream
 from mcproxy.gateway.request import RequestSource
-from mcproxy.mcp import glance
 from mcproxy.types import JsonObject
 from mcproxy.wire import message as wire
 
