@@ -47,22 +47,26 @@ class Person:
         return types.ElicitResult(action="accept" if answer == "once" else "decline", content={})
 
 
-def configuration(hub: Shelf) -> JsonObject:
+def configuration(hub: Shelf, *, scripts: bool = True) -> JsonObject:
+    """Where no scripts run, none of their walls are built."""
+    walls: JsonObject = {"min_level": "none"}
     return {
         "servers": {"hub": hub.definition(env={"KEY": "${KEY}"})},
         "namespaces": {"public": RULES},
-        "sandbox": {"min_level": "none"},
+        "sandbox": walls if scripts else {**walls, "level": "none"},
         "manifests": {"startup_dwell_secs": 30},
         "audit": {"file": "audit.log"},
     }
 
 
 @asynccontextmanager
-async def client(directory: Path, mode: Mode, person: Person | None) -> AsyncIterator[Client]:
+async def client(
+    directory: Path, mode: Mode, person: Person | None, *, scripts: bool = True
+) -> AsyncIterator[Client]:
     hub = Shelf(directory)
     hub.write(TOOLS)
     config = directory / "mcproxy.json"
-    config.write_text(json.dumps(configuration(hub)))
+    config.write_text(json.dumps(configuration(hub, scripts=scripts)))
     program, *arguments = command("--stdio", "--config", config)
     parameters = StdioServerParameters(
         command=program,
@@ -92,7 +96,7 @@ def decisions(directory: Path) -> list[str]:
 @both_eras
 async def test_a_direct_call_waits_for_the_answer(tmp_path: Path, mode: Mode) -> None:
     person = Person("once", "decline")
-    async with client(tmp_path, mode, person) as connected:
+    async with client(tmp_path, mode, person, scripts=False) as connected:
         done = await connected.call_tool("hub__drop", {"rows": 3, "key": SECRET})
         assert text(done) == "did drop"
         refused = await connected.call_tool("hub__drop", {"rows": 3, "key": SECRET})
@@ -161,7 +165,7 @@ async def test_an_answer_for_the_session_holds_for_exactly_this_call(tmp_path: P
 @pytest.mark.requirement("ask.approvals")
 @both_eras
 async def test_a_client_that_cannot_ask_is_told_how_to_go_on(tmp_path: Path, mode: Mode) -> None:
-    async with client(tmp_path, mode, None) as connected:
+    async with client(tmp_path, mode, None, scripts=False) as connected:
         refused = await connected.call_tool("hub__drop", {"a": 1})
         assert refused.is_error
         (waiting,) = approvals(tmp_path)["waiting"]
@@ -201,7 +205,7 @@ async def test_a_client_that_goes_away_has_said_nothing(
     tmp_path: Path, mode: Mode, call: tuple[str, dict[str, Any]]
 ) -> None:
     person = Absent()
-    async with client(tmp_path, mode, person) as connected:
+    async with client(tmp_path, mode, person, scripts=call is SCRIPTED) as connected:
         calling = asyncio.ensure_future(connected.call_tool(*call))
         async with asyncio.timeout(BOUND_SECS):
             await person.asked.wait()
@@ -224,7 +228,7 @@ async def test_whatever_is_no_yes_is_a_no(
         async def elicit(self, context: object, params: Any) -> types.ElicitResult:
             return types.ElicitResult(action=action, content={"for_session": True})
 
-    async with client(tmp_path, mode, Closing()) as connected:
+    async with client(tmp_path, mode, Closing(), scripts=call is SCRIPTED) as connected:
         for _ in range(2):
             done = await connected.call_tool(*call)
             assert "declined" in (text(done) or str(done.structured_content))
@@ -240,7 +244,7 @@ async def test_a_client_that_answers_with_an_error_waits_for_an_approval(
         async def elicit(self, context: object, params: Any) -> Any:
             return types.ErrorData(code=-1, message="the dialog failed")
 
-    async with client(tmp_path, "legacy", Failing()) as connected:
+    async with client(tmp_path, "legacy", Failing(), scripts=call is SCRIPTED) as connected:
         done = await connected.call_tool(*call)
         assert "mcproxy approvals approve" in (text(done) + str(done.structured_content))
     assert Shelf(tmp_path).asked() == []
@@ -250,7 +254,7 @@ async def test_a_client_that_answers_with_an_error_waits_for_an_approval(
 @pytest.mark.requirement("ask.scripts")
 async def test_a_clients_own_calls_are_asked_one_at_a_time_and_in_order(tmp_path: Path) -> None:
     person = Person(*["once"] * 4)
-    async with client(tmp_path, "legacy", person) as connected:
+    async with client(tmp_path, "legacy", person, scripts=False) as connected:
         calls = (connected.call_tool("hub__drop", {"n": n}) for n in range(4))
         assert [text(done) for done in await asyncio.gather(*calls)] == ["did drop"] * 4
     assert [f'"n": {n}' in said for n, said in enumerate(person.questions)] == [True] * 4
