@@ -52,7 +52,7 @@ def prepare(walls: Walls, tasks: Tasks) -> tuple[Prepared, Found]:
     abi = _landlock_abi(walls)
     scratch = _enter_namespaces(walls, readable)
     listener = _listen() if walls.namespaces and walls.network else None
-    _set_environment()
+    _set_environment(scratch)
     if walls.network and listener is None:
         shim.install(DIAL_FD, _PROXY)
     shape = seccomp.Shape(
@@ -62,13 +62,13 @@ def prepare(walls: Walls, tasks: Tasks) -> tuple[Prepared, Found]:
         locks=bool(walls.read_write),
         stack_floor=stack_floor,
     )
+    lockdown.limit(walls, data_bytes, address_bytes)
     prepared = Prepared(
         walls=walls,
         landlock_abi=abi,
         filter_program=seccomp.program(shape, platform.machine()),
         readable=readable,
         data_bytes=data_bytes,
-        address_bytes=address_bytes,
         scratch=scratch,
     )
     return prepared, Found(abi, os.geteuid(), absent, listener)
@@ -170,10 +170,11 @@ def _listen() -> socket.socket:
     return socket.create_server(_PROXY, backlog=_BACKLOG)
 
 
-def _set_environment() -> None:
-    """All that a script's ``os.environ`` will hold, but for the scratch folder and the proxy."""
+def _set_environment(scratch: str | None) -> None:
+    """All that a script's ``os.environ`` will hold, but for a folder of its own and the proxy."""
     os.environ.clear()
     os.environ.update({"LANG": "C.UTF-8", "PATH": "", "USER": "nobody"})
+    lockdown.set_home(scratch)
 
 
 def _refuse_withheld(wall: Wall, walls: Walls) -> None:

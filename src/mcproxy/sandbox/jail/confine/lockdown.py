@@ -29,29 +29,30 @@ _END_OF_FDS = 65536
 
 
 class Prepared(NamedTuple):
-    """What the zygote found and compiled once. ``*_bytes``: its own size, on top of which a worker
-    gets its memory. ``scratch``: the same path in every worker, None where each is given one."""
+    """What the zygote found and compiled once. ``data_bytes``: its own size, on top of which a
+    worker gets its memory. ``scratch``: the same path in every worker, None where each is given
+    one."""
 
     walls: Walls
     landlock_abi: int
     filter_program: bytes
     readable: tuple[str, ...]
     data_bytes: int
-    address_bytes: int
     scratch: str | None
 
 
 def confine(prepared: Prepared, own: Own) -> None:
     """Raise all walls around this process."""
-    walls, scratch = prepared.walls, own.scratch
-    if walls.namespaces and prepared.scratch:
-        scratch = prepared.scratch
+    walls, scratch = prepared.walls, prepared.scratch or own.scratch
+    if prepared.scratch:
         libc.unshare(libc.CLONE_NEWNS, "mount")
-        _mount_scratch(scratch, walls.scratch_mb)
-    _enter_scratch(scratch)
+        _mount_scratch(prepared.scratch, walls.scratch_mb)
+    elif scratch:
+        set_home(scratch)
+    os.chdir(scratch or "/")
     if walls.network:
         _set_proxy(own.token)
-    _set_limits(prepared)
+    _limit_worker(walls)
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
     libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
     if prepared.landlock_abi:
@@ -95,10 +96,9 @@ def _mount_scratch(path: str, size_mb: int) -> None:
     libc.mount("tmpfs", path, "tmpfs", flags, options)
 
 
-def _enter_scratch(scratch: str | None) -> None:
-    home = scratch or "/"
-    os.chdir(home)
-    os.environ["HOME"] = home
+def set_home(scratch: str | None) -> None:
+    """Tell scripts of their folder."""
+    os.environ["HOME"] = scratch or "/"
     if scratch:
         os.environ["TMPDIR"] = scratch
 
@@ -110,24 +110,28 @@ def _set_proxy(token: str | None) -> None:
         os.environ[name] = os.environ[name.lower()] = f"http://{user}127.0.0.1:{PROXY_PORT}"
 
 
-def _set_limits(prepared: Prepared) -> None:
-    """setrlimit(2). RLIMIT_DATA bounds what a script can write to, RLIMIT_AS whatever it maps."""
-    walls = prepared.walls
+def limit(walls: Walls, data_bytes: int, address_bytes: int) -> None:
+    """setrlimit(2), for the zygote, of which workers inherit it: what needs not be each one's own.
+    RLIMIT_DATA bounds what a script can write to, RLIMIT_AS whatever it maps."""
     memory = walls.memory_mb * _MIB
-    tasks = _THREADS_IN_NAMESPACE if walls.namespaces else _TASKS_OF_USER
     limits = {
-        resource.RLIMIT_DATA: prepared.data_bytes + memory,
-        resource.RLIMIT_AS: prepared.address_bytes + memory + _ADDRESS_SPACE_SPARE,
+        resource.RLIMIT_DATA: data_bytes + memory,
+        resource.RLIMIT_AS: address_bytes + memory + _ADDRESS_SPACE_SPARE,
         resource.RLIMIT_STACK: STACK_BYTES,
         resource.RLIMIT_FSIZE: walls.scratch_mb * _MIB,
-        resource.RLIMIT_NOFILE: walls.open_files,
-        resource.RLIMIT_NPROC: tasks,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,
     }
-    for kind, limit in limits.items():
-        _lower(kind, limit, limit)
+    for kind, most in limits.items():
+        _lower(kind, most, most)
+
+
+def _limit_worker(walls: Walls) -> None:
+    """What a zygote needs more of than a worker."""
+    tasks = _THREADS_IN_NAMESPACE if walls.namespaces else _TASKS_OF_USER
+    _lower(resource.RLIMIT_NPROC, tasks, tasks)
+    _lower(resource.RLIMIT_NOFILE, walls.open_files, walls.open_files)
     # SIGXCPU first, which says why; SIGKILL a second later for a script that ignores it.
     _lower(resource.RLIMIT_CPU, walls.cpu_secs, walls.cpu_secs + 1)
 
