@@ -15,11 +15,12 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace  # noqa: TID251  of what hides a field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import uvloop
+from msgspec.structs import replace
 
 from bench import hostile
 from mcproxy.call_errors import ServerDown
