@@ -55,12 +55,17 @@ class Soaked:
     reloads: int
 
 
-def held() -> Held:
-    """Count now, with all descendants."""
+def descendants() -> frozenset[int]:
+    """The processes that this one has started, and those that these have."""
+    return frozenset(child.pid for child in psutil.Process().children(recursive=True))
+
+
+def held(others: frozenset[int]) -> Held:
+    """Count now, with all descendants but the ``others`` that were there before."""
     gc.collect()
     process = psutil.Process()
     rss_mb = process.memory_info().rss / MIB
-    return Held(len(process.children(recursive=True)), process.num_fds(), rss_mb)
+    return Held(len(descendants() - others), process.num_fds(), rss_mb)
 
 
 async def soak(rounds: int, servers: int, calls: int) -> Soaked:
@@ -74,10 +79,10 @@ async def soak(rounds: int, servers: int, calls: int) -> Soaked:
             task = tasks.create_task(fleet.run())
             await run.settle()
             await run.round(0)
-            before = held()
+            before = held(run.others)
             for number in range(1, rounds + 1):
                 await run.round(number)
-            after = held()
+            after = held(run.others)
             task.cancel()
     return Soaked(before, after, run.calls, run.crashes, run.reloads)
 
@@ -90,6 +95,7 @@ class _Run:
     ) -> None:
         self._fleet, self._state, self._changed = fleet, state, changed
         self._servers, self._calls_each = servers, calls
+        self.others = descendants()
         self.calls = self.crashes = self.reloads = 0
 
     async def round(self, number: int) -> None:
@@ -113,7 +119,7 @@ class _Run:
                 self._fleet.restart_failed()  # a round is a crash, and the fourth in a row is final
                 await self._changed.wait()
             expected = len(self._fleet.health())
-            while held().children != expected:  # noqa: ASYNC110  nobody tells when one is reaped
+            while held(self.others).children != expected:  # noqa: ASYNC110  nobody tells when one is reaped
                 await asyncio.sleep(LOOK_SECS)
 
     async def _call(self, name: str) -> None:
