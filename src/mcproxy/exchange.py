@@ -138,8 +138,12 @@ class Exchange(msgspec.Struct, frozen=True):
 
     async def question(self, method: str, params: JsonObject) -> JsonObject:
         """Ask the client; the limits around what wants to know stand still. Raises RpcError."""
-        with self.clock.asking() if self.clock else nullcontext():
+        with self.patience():
             return await self.ask(method, params)
+
+    def patience(self) -> AbstractContextManager[None]:
+        """Within, the limits around stand still: the client is asked, or about to be."""
+        return self.clock.asking() if self.clock else nullcontext()
 
 
 def not_declared(method: str) -> RpcError:

@@ -7,7 +7,6 @@ the same session, never for other arguments.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
@@ -78,7 +77,7 @@ class Approvals:
             if ruling.verdict != "ask":
                 return
             call = _AskedCall(context, owner, ref, arguments, ruling.source)
-            with exchange.clock.asking() if exchange.clock else contextlib.nullcontext():
+            with exchange.patience():
                 async with turn:
                     decision = await self._known(call)
                     if decision is None and answers:

@@ -161,8 +161,7 @@ class ClientCalls:
                 text = "Tools changed while the user was asked; call it again."
                 raise UnknownTool(tool.ref, (), text)
         ref, within = tool.ref, _within(now.view, tool.ref)
-        if within.rate_limit is not None:  # hardly ever: it is a wait less
-            await _take_token(services.take, now.caller, within, ref)
+        await _take_token(services.take, now.caller, within, ref)
         result = await services.call(now.exchange, ref, arguments)
         _see(services.learning, within, now.view, ref, result)
         return result

@@ -251,8 +251,9 @@ class Gateway:
         try:
             if mcp.META_PROGRESS_TOKEN not in exchange.meta:
                 return await method(call, source, exchange)
-            meant = self._own_tool(call, self._entered(source, exchange))
-            script = name == mcp.CALL_TOOL and meant == "execute"
+            script = name == mcp.CALL_TOOL and (
+                self._own_tool(call, self._entered(source, exchange)) == "execute"
+            )
             with told_of_progress(exchange, self._quiet_secs, script=script) as told:
                 return await method(call, source, told)
         finally:
