@@ -170,11 +170,11 @@ class App:
         SandboxUnavailable when the sandbox cannot reach ``sandbox.min_level``, and StateUnavailable
         where the store that gateways share is not there.
         """
-        self._reloader.hear_hangups()
-        async with self.stores.opened(), ended(self._telemetry):
-            await self._ledger.load()
-            async with self._running_on_stores():
-                yield
+        with self._reloader.hearing_hangups():
+            async with self.stores.opened(), ended(self._telemetry):
+                await self._ledger.load()
+                async with self._running_on_stores():
+                    yield
 
     @contextlib.asynccontextmanager
     async def _running_on_stores(self) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""The command line: arguments in, exit status out. The only ``sys.exit``.
+"""The command line: arguments in, exit status out.
 
 Exit status: 0 good; 2 wrong usage; 78 the configuration is refused, or the sandbox cannot reach
 ``sandbox.min_level`` (``EX_CONFIG`` of sysexits.h); 1 else.
@@ -18,15 +18,15 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
 
 import mcproxy
+from mcproxy import signals
 from mcproxy.commands.chosen import config_path, load_chosen, typed_command
 from mcproxy.commands.report import USAGE, WrongUsage
 from mcproxy.commands.screen import Screen
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from mcproxy.observe.logs import Unblocked
     from mcproxy.observe.redact import Redactor
     from mcproxy.serve import Mask
-
-_Handler: TypeAlias = Callable[[int, FrameType | None], object] | signal.Handlers
 
 log = logging.getLogger(__name__)
 
@@ -155,14 +153,8 @@ def _write(text: str) -> None:
 def _guarded_serve(arguments: argparse.Namespace) -> int:
     # nohup means that it goes on without its terminal.
     with_terminal = has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-    _meet_signals(lambda *_: sys.exit(0), lambda *_: None)  # until the event loop takes them
+    signals.stop_at_once()
     return guarded(lambda: _serve(arguments), with_terminal=with_terminal)
-
-
-def _meet_signals(stop: _Handler, hangup: _Handler) -> None:
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGHUP, hangup)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -174,7 +166,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         try:
             return _serve_logging(arguments, stream, form)
         finally:
-            _meet_signals(signal.SIG_IGN, signal.SIG_IGN)  # it ends, and starts no process any more
+            signals.hear_no_more()
             tell_counts()
 
 

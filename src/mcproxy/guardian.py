@@ -137,7 +137,10 @@ def _parent(pid: int) -> int | None:
 
 
 def _pass_on(gateway: int, number: int, stop_secs: float) -> None:
-    if number != signal.SIGHUP and not signal.getitimer(signal.ITIMER_REAL)[0]:
+    """Once, where it is to stop: what comes after that says nothing new."""
+    if signal.getitimer(signal.ITIMER_REAL)[0]:
+        return
+    if number != signal.SIGHUP:
         signal.setitimer(signal.ITIMER_REAL, stop_secs)
     _signal(gateway, number)
 
@@ -175,4 +178,5 @@ def _prctl(option: int, value: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(_guard(int(sys.argv[1]), float(sys.argv[2]), with_terminal=bool(sys.argv[3])))
+    # At once: as the interpreter ends it lets go of our handlers, and a late signal would kill it.
+    os._exit(_guard(int(sys.argv[1]), float(sys.argv[2]), with_terminal=bool(sys.argv[3])))

@@ -20,6 +20,7 @@ from typing import TypeAlias
 from mcproxy.config.load import Loaded, load
 from mcproxy.errors import ConfigError
 from mcproxy.hooks import HookFailed
+from mcproxy.signals import heard
 from mcproxy.types import Event
 
 POLL_SECS = 0.25  # a change is told once it has stood still this long: at most half a second late
@@ -83,10 +84,9 @@ class Reloader:
                 causes, self._causes = self._causes, frozenset()
                 await self._reload(causes)
 
-    def hear_hangups(self) -> None:
-        """From now on SIGHUP, which would end the program, is taken note of for ``run``."""
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._ask("manual"))
+    def hearing_hangups(self) -> contextlib.AbstractContextManager[None]:
+        """Within, SIGHUP, which would end the program, is taken note of for ``run``."""
+        return heard(lambda: self._ask("manual"), signal.SIGHUP)
 
     def _ask(self, cause: Event) -> None:
         self._causes |= {cause}

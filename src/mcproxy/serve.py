@@ -9,7 +9,6 @@ import asyncio
 import logging
 import os
 import resource
-import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
@@ -33,6 +32,7 @@ from mcproxy.frontends.sessions import Bounds, Sessions
 from mcproxy.heap import Heap
 from mcproxy.observe.redact import Redactor
 from mcproxy.policy.origins import Bind, bind_to
+from mcproxy.signals import STOPS, heard
 
 if TYPE_CHECKING:
     from starlette.routing import Route
@@ -236,12 +236,10 @@ async def stop_signal() -> AsyncIterator[StopSignal]:
     """What comes within is cut short by the signal, and all is cleared away, until it is waited
     for: a start may take as long as hooks and slow servers do."""
     stop = StopSignal()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.take)
     try:
-        async with stop.start:
-            yield stop
+        with heard(stop.take, *STOPS):
+            async with stop.start:
+                yield stop
     except TimeoutError:
         if not stop.start.expired():
             raise

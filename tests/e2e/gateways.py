@@ -205,12 +205,12 @@ class Log(threading.Thread):
         assert self._address, f"the gateway did not start:\n{self.text}"
         return self._address
 
-    def until(self, pattern: str) -> str:
-        """All lines, once one of them has what is looked for; bounded."""
+    def says(self, words: str) -> bool:
+        """Whether these words come within a bound: what was done before may not be written yet."""
         until = time.monotonic() + LOG_SECS
-        while not re.search(pattern, self.text) and time.monotonic() < until:
+        while words not in self.text and time.monotonic() < until:
             time.sleep(LOOK_SECS)
-        return self.text
+        return words in self.text
 
     @property
     def text(self) -> str:

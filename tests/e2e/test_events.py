@@ -54,7 +54,7 @@ def test_a_changed_tool_list_waits_for_the_hook_that_refuses_it(tmp_path: Path) 
         until_found(running, grow(running))
         assert kept in seen(running)
         until(running, lambda health: "config" not in health)
-        assert "a refresh is refused" in running.logged.text
+        assert running.logged.says("a refresh is refused")
     assert set((tmp_path / "events").read_text().split()) == {"tools_changed"}
 
 

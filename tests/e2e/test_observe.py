@@ -174,4 +174,4 @@ def test_a_mended_tool_is_named_with_the_reason(tmp_path: Path) -> None:
 @pytest.mark.requirement("cli.open_bind")
 def test_an_open_address_without_auth_is_warned_about(tmp_path: Path) -> None:
     with gateway(tmp_path, {}, "--host", "0.0.0.0") as running:
-        assert "without any auth" in running.logged.text
+        assert running.logged.says("without any auth")

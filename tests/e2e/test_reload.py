@@ -115,7 +115,7 @@ def test_what_counts_from_the_next_start_on_is_told(tmp_path: Path) -> None:
         rewrite(tmp_path, {**config, "sandbox": fixed, "audit": {"file": "audit.jsonl"}})
         until(running, lambda _: "loaded anew" in running.logged.text)
         for setting in (*(f"sandbox.{name}" for name in fixed), "audit"):
-            assert f"{setting} has changed: it counts from the next start on" in running.logged.text
+            assert running.logged.says(f"{setting} has changed: it counts from the next start on")
         assert not (tmp_path / "audit.jsonl").exists()
 
 

@@ -114,7 +114,8 @@ def test_execute_runs_and_tells_of_a_server_that_is_not_there(started: Shell) ->
 @pytest.mark.requirement("seed.commands")
 def test_the_log_says_when_the_sandbox_blocked_a_script(started: Shell) -> None:
     started.result(BLOCKED)
-    (started.folder / "log").write_text(started.log.until("subprocess"))
+    assert started.log.says("subprocess")
+    (started.folder / "log").write_text(started.log.text)
     told = started(GREP)
     assert re.search(r"sandbox.*blocked.*subprocess", told), told
 

@@ -171,7 +171,7 @@ def test_a_session_outlives_its_gateway(both: tuple[Running, Running]) -> None:
     assert found["result"]["structuredContent"]["result"] == [1]
     with client.listening(two) as events:
         del events
-    assert "a session of another gateway goes on here" in two.logged.text
+    assert two.logged.says("a session of another gateway goes on here")
 
 
 @pytest.mark.requirement("state.affinity")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ STOP_SECS = 40  # 10 for calls under way, then some for servers; the machine may
 GONE_SECS = 5
 KEPT = (".json", ".log", ".db")  # what the directory of the state has, once nothing writes there
 LOOK_SECS = 0.1
+TELL_SECS = 0.002
 TERM, INT, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
 META: JsonObject = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -149,6 +150,11 @@ def ends(served: Program, *signals: signal.Signals) -> None:
     if not signals:
         assert served.process.stdin
         served.process.stdin.close()
+    has_ended(served, family)
+
+
+def has_ended(served: Program, family: Sequence[psutil.Process]) -> None:
+    """It ends well, and nothing of it is left."""
     assert served.process.wait(STOP_SECS) == 0, served.log
     _, alive = psutil.wait_procs(family, timeout=GONE_SECS)
     assert not alive, served.log
@@ -259,6 +265,11 @@ def with_dwell(served: Program) -> None:
     served.until(lambda: served.runs("sleep"))
 
 
+def with_server(served: Program) -> None:
+    """Its server runs."""
+    served.until(lambda: served.runs("echo.py"))
+
+
 STARTS: list[tuple[Callable[[Program], None], JsonObject]] = [
     (at_once, ECHO),
     (with_dwell, {"servers": {"slow": SLOW}, "manifests": {"startup_dwell_secs": 60}}),
@@ -287,6 +298,25 @@ def test_it_stops_while_it_starts(
     with program(tmp_path, config, *options, anew=True) as served:
         busy(served)
         ends(served, *signals)
+
+
+@pytest.mark.requirement("cli.stop_busy")
+@pytest.mark.parametrize("options", [(), ("--stdio",)], ids=["http", "stdio"])
+@pytest.mark.parametrize("busy", [at_once, with_server], ids=["at once", "served"])
+def test_it_may_be_told_again_and_again_until_it_is_gone(
+    tmp_path: Path, busy: Callable[[Program], None], options: Sequence[str]
+) -> None:
+    with program(tmp_path, ECHO, *options, anew=True) as served:
+        busy(served)
+        family = served.family
+        gateway = next(one for one in family if one.ppid() == served.process.pid)
+        while served.process.poll() is None:
+            for number in (TERM, INT, HUP):
+                served.process.send_signal(number)
+                with suppress(psutil.NoSuchProcess):
+                    gateway.send_signal(number)
+            time.sleep(TELL_SECS)
+        has_ended(served, family)
 
 
 @pytest.mark.requirement("reload.hangup")

@@ -83,7 +83,7 @@ def test_the_choice_and_its_reason_are_told(running: Running) -> None:
     (told,) = [one for one in modes if one["client"] == "an-ide-of-mine"]
     assert (told["namespace"], told["mode"]) == ("large", "code")
     assert "direct_tokens" in told["reason"]
-    assert "an-ide-of-mine" in running.logged.until("an-ide-of-mine")
+    assert running.logged.says("an-ide-of-mine")
 
 
 def call(running: Running, name: str, arguments: JsonObject, path: str = "/sse/calls") -> Json:

@@ -181,7 +181,7 @@ def test_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wa
     config: JsonObject = {"servers": {}, "telemetry": wanted}
     if wanted is None:
         with gateway(tmp_path, config, anew=True) as running:
-            assert "nothing can be sent: No module named that" in running.logged.text
+            assert running.logged.says("nothing can be sent: No module named that")
         return
     (tmp_path / "mcproxy.json").write_text(json.dumps(config))
     command = [sys.executable, str(MAIN), "--port", "0"]

@@ -265,6 +265,6 @@ async def test_the_operator_is_told_once_with_the_cure(
             bob = await stack.enter_async_context(connected("session", Person("bob"), running))
             for kind in ("log", "roots"):
                 await meet((ada, bob), "stdio_shared", kind, tmp_path / kind)
-        told = [line for line in running.logged.text.splitlines() if "passed on to nobody" in line]
-        assert len(told) == 1
-        assert '"affinity": "client"' in json.loads(told[0])["message"]
+    told = [line for line in running.logged.text.splitlines() if "passed on to nobody" in line]
+    assert len(told) == 1
+    assert '"affinity": "client"' in json.loads(told[0])["message"]

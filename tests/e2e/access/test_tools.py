@@ -3,7 +3,6 @@ tool, it stands in no list and no count, and its server is not asked."""
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from mcproxy.types import Json, JsonObject
 from tests.e2e.access.ways import as_object, stateless
 from tests.e2e.gateways import Running, gateway
+from tests.e2e.ledgers import until
 from tests.e2e.shelves import Shelf, a_tool, shelved
 from tests.frontends.serving import request
 
@@ -40,7 +40,6 @@ NAMESPACES: dict[str, Json] = {
     "listed": {"servers": ["hub"], "tools": {"*": "deny", "l*": "allow", "hub.repos.*": "allow"}},
     "reading": {"extends": "open", "read_only": True},
 }
-LOOKS, LOOK_SECS = 500, 0.02
 CLOSED = [name for name in LEFT if name != "open"]
 SCRIPT = Path(__file__).with_name("tools_script.txt").read_text()
 
@@ -182,10 +181,7 @@ def test_the_stubs_of_a_namespace_have_what_is_left(
 ) -> None:
     _, hub = site
     folder = hub.directory / "typed" / endpoint
-    for _ in range(LOOKS):
-        if len(list(folder.glob("mcproxy_api.*"))) == 2:
-            break
-        time.sleep(LOOK_SECS)
+    until(lambda: len(list(folder.glob("mcproxy_api.*"))) == 2)
     for file in folder.glob("mcproxy_api.*"):
         text = file.read_text()
         assert "list_tables" in text
@@ -209,7 +205,7 @@ def test_a_change_of_the_rules_counts_at_once(tmp_path: Path) -> None:
         document = json.loads(file.read_text())
         document["servers"]["hub"]["tools"] = {"drop_*": "deny"}
         file.write_text(json.dumps(document))
-        running.logged.until("loaded anew")
+        assert running.logged.says("loaded anew")
         refused = running.run(f'api.call_tool("hub", "{DENIED}", {{}})')
         assert as_object(refused["error"])["type"] in ("CheckError", "ToolError"), refused
         assert len(hub.asked()) == 1

@@ -1,0 +1,55 @@
+"""What the signals that stop the gateway or reload it do, from its first step to its last.
+
+Until the event loop runs a stop ends the program, while it runs whoever listens is called, and once
+it has ended nothing happens any more. At no time is it the signal's default, which would kill a
+gateway that is told to stop a second time: a loop's own handlers leave it behind as the loop is
+closed, and the interpreter puts it in the place of a handler of ours as it ends.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+def stop_at_once() -> None:
+    """From now on a stop ends the program with status 0, and a hangup says nothing."""
+    for number in STOPS:
+        signal.signal(number, _stop)
+    signal.signal(signal.SIGHUP, _nothing)
+
+
+@contextmanager
+def heard(call: Callable[[], object], *numbers: signal.Signals) -> Iterator[None]:
+    """Within, each of these signals calls ``call`` in the running loop; after that, nothing."""
+    loop = asyncio.get_running_loop()
+    for number in numbers:
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(call))
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, _nothing)
+
+
+def hear_no_more() -> None:
+    """From now on, when all has ended and no process is started any more, none says anything.
+
+    They are blocked, which is how it stays to the very end. What is blocked is not ignored as well:
+    the interpreter complains of a signal that came while its handler was being changed for that.
+    """
+    for number in (*STOPS, signal.SIGHUP):
+        signal.signal(number, _nothing)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*STOPS, signal.SIGHUP))
+
+
+def _stop(*_: object) -> None:
+    hear_no_more()
+    sys.exit(0)
+
+
+def _nothing(*_: object) -> None:
+    pass
