@@ -91,7 +91,7 @@ def settle(tasks: Tasks, rounds: int = 1) -> None:
     """Before any fork: what is touched after one is a page more for each process. Again, it costs
     a quarter, as what was set aside is not looked at."""
     for _ in range(rounds):
-        worker.warm(tasks).close()
+        worker.warm(tasks, worker.MANIFOLD).close()
     asyncio.set_event_loop(None)
     gc.collect()
     gc.freeze()

@@ -85,14 +85,27 @@ def _work(channel: Channel, tasks: Tasks, loop: asyncio.AbstractEventLoop) -> No
         loop.remove_reader(channel.fileno())  # the loop may outlive the socket
 
 
-def warm(tasks: Tasks) -> asyncio.AbstractEventLoop:
-    """Run a small script through the whole path, so that the first real one finds all pages,
-    caches and the event loop in place. Gives the loop to pass to ``run``."""
+USUAL = """
+api.server("s").t(x=1)
+"""
+MANIFOLD = """
+import json
+class A: pass
+print([i for i in range(9)])
+async def run():
+    got = await asyncio.gather(api.server("s").t(x=1), asyncio.sleep(0))
+    return json.loads(json.dumps({"a": [1, 2.5, "x"], "b": api.call_tool("s", "t"), "c": got}))
+"""
+
+
+def warm(tasks: Tasks, source: str) -> asyncio.AbstractEventLoop:
+    """Run a script through the whole path, so that the first real one finds all pages, caches and
+    the event loop in place. Gives the loop to pass to ``run``."""
     loop = asyncio.new_event_loop()
     ours, theirs = socket.socketpair()
     with ours, theirs:
         limits = dict.fromkeys(_FIELDS, 1 << 20)
-        for frame in (json.dumps({**limits, "source": _WARM, "reading": "first"}).encode(), b"{}"):
+        for frame in (json.dumps({**limits, "source": source, "reading": "first"}).encode(), b"{}"):
             theirs.sendall(_LENGTH.pack(len(frame)) + frame)
         _work(_Answering(ours, theirs), tasks, loop)
     return loop
@@ -112,16 +125,6 @@ class _Answering(Channel):
             self._answered += 1
             reply = b'{"t":"reply","id":%d,"result":{"content":[]}}' % self._answered
             self._other.sendall(_LENGTH.pack(len(reply)) + reply)
-
-
-_WARM = """
-import json
-class A: pass
-print([i for i in range(9)])
-async def run():
-    got = await asyncio.gather(api.server("s").t(x=1), asyncio.sleep(0))
-    return json.loads(json.dumps({"a": [1, 2.5, "x"], "b": api.call_tool("s", "t"), "c": got}))
-"""
 
 
 def _serve(

@@ -152,7 +152,8 @@ def _ready(
     try:
         confine(prepared, own)
         preload.reseed()
-        return worker.warm(tasks) if own.warm else asyncio.new_event_loop()
+        # What it warms each worker pays for: what every script does, and no more.
+        return worker.warm(tasks, worker.USUAL) if own.warm else asyncio.new_event_loop()
     except Exception as error:  # noqa: BLE001 - the gateway is told, whatever it is
         os.write(RPC_FD, BROKEN + repr(error).encode())
         return None
