@@ -374,7 +374,7 @@ REQUIREMENTS: dict[str, str] = {
     "sandbox.environment": "nothing of the gateway's environment is inside",
     "sandbox.nothing_left": "nothing is left from one script to the next",
     "observe.no_secrets": "known secrets and token shapes never reach a log",
-    "observe.calls": "at DEBUG each call is a line with its id; else it costs a look at the level",
+    "observe.calls": "at DEBUG each call is a line with its id; else it costs nothing",
     "observe.fields": "lines carry their server and other facts as fields, masked",
     "metrics.calls": "calls are counted by server and tool, failures by code",
     "metrics.executions": "scripts are counted and timed by outcome",

@@ -41,7 +41,7 @@ from mcproxy.observe.health import Status, report
 from mcproxy.observe.metrics import MetricFacts, Metrics, ended, telemetry_of
 from mcproxy.observe.redact import Redactor, secrets_of
 from mcproxy.policy.access import Policy, policy_of, usable
-from mcproxy.policy.audit import AuditLog
+from mcproxy.policy.audit import audit_of
 from mcproxy.policy.limits import RateLimiter, capacities, own_rates, shared_rates
 from mcproxy.policy.namespaces import learned_servers
 from mcproxy.policy.verifier import Verifier, authority_of
@@ -128,7 +128,7 @@ class App:
         self._secrets = secrets_of(loaded)  # those of earlier configurations stay secret
         self._redactor = Redactor(self._secrets)
         mask(self._redactor)
-        self._audit = AuditLog(loaded.config.audit, _folder(loaded), self._masked)
+        audit = audit_of(loaded.config.audit, _folder(loaded), self._masked)
         fleet = self._fleet.upstream
         upstream = Upstream(
             discreet_faults(self._masked_json, fleet.request),
@@ -146,8 +146,8 @@ class App:
         calls = CallServices(
             shared_rates(shared.kept.take) if shared else own,
             self._queues.entered,
-            self._audit,
-            Approvals(ApprovalRecords(self._decisions), keeping, self._audit),
+            audit,
+            Approvals(ApprovalRecords(self._decisions), keeping, audit),
             discreet_faults(
                 self._masked_json, call_spans(begin, self._metrics.measured(self._fleet.call))
             ),

@@ -96,7 +96,9 @@ def test_each_script_and_call_leaves_a_line_without_values(tmp_path: Path) -> No
         ("execution", "ToolError"),
     ]
     assert CANARY not in text
-    assert lines[0]["execution"] == lines[1]["execution"]
+    first, second = lines[0]["execution"], lines[2]["execution"]
+    assert [line["execution"] for line in lines] == [first, first, second, second]
+    assert first != second, "each has a name of its own"
 
 
 @pytest.mark.requirement("observe.calls")

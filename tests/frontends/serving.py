@@ -10,13 +10,11 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NoReturn
 
 import httpx
 
 from mcproxy.config.load import load_document
-from mcproxy.config.model import Audit
 from mcproxy.exchange import Exchange, Upstream
 from mcproxy.frontends.connections import ConnectionLimits, Connections
 from mcproxy.frontends.http import application
@@ -36,7 +34,6 @@ from mcproxy.manifest.model import build
 from mcproxy.observe.activity import Activity
 from mcproxy.observe.metrics import Metrics
 from mcproxy.policy.access import Policy, policy_of
-from mcproxy.policy.audit import AuditLog
 from mcproxy.policy.limits import RateLimiter, own_rates
 from mcproxy.policy.origins import bind_to
 from mcproxy.queues import Gate, Queues
@@ -155,13 +152,12 @@ class World:
         self.policy: Policy = policy_of(load_document(config).config)
         self.published = Published(take_snapshot(self.policy, build([STARTING])))
         upstream = Upstream(_nothing, _nothing, lambda *_: None, _nothing, _nothing)
-        audit = AuditLog(Audit(), Path())
         self.store = LocalStore(None, StoreBounds())
         learning = Learning(self.store, str)
         keeping = Keeping(self.store, ttl_secs=60, inline_bytes=16 << 10)
-        approvals = Approvals(ApprovalRecords(self.store), keeping, audit)
+        approvals = Approvals(ApprovalRecords(self.store), keeping, None)
         rates = own_rates(RateLimiter(time.monotonic))
-        held_back = (rates, Queues().entered, audit, approvals)
+        held_back = (rates, Queues().entered, None, approvals)
         calls = CallServices(*held_back, scripts.serve, _nothing, Activity(), learning)
         services = Services(scripts.run, calls, upstream, keeping, self.store, Metrics())
         self.gateway = Gateway(self.published, services, quiet_secs, keep_secs)

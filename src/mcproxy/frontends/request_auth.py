@@ -110,7 +110,7 @@ class HeadFacts(msgspec.Struct):
     """What is known of the sender of a request, kept for the next one on its connection with the
     same head. ``verdict``: how it was judged by where it comes from, with these ``allowed`` hosts;
     ``shown``: the caller, its token not verified. ``admitted`` is the last verdict of the policy:
-    whether it holds for the next request is for ``Admitted.answers`` to say."""
+    whether it holds for the next request is for ``RequestSource.verdict`` to say."""
 
     allowed: frozenset[str]
     verdict: OriginVerdict

@@ -56,7 +56,7 @@ class _AskedCall(msgspec.Struct, frozen=True):
 class Approvals:
     """``keeping`` has what was answered for a session."""
 
-    def __init__(self, records: ApprovalRecords, keeping: Keeping, audit: AuditLog) -> None:
+    def __init__(self, records: ApprovalRecords, keeping: Keeping, audit: AuditLog | None) -> None:
         self._records, self._keeping, self._audit = records, keeping, audit
         # Of each session, or of a request without one.
         self._turns: WeakKeyDictionary[asyncio.Event, asyncio.Lock] = WeakKeyDictionary()
@@ -84,7 +84,8 @@ class Approvals:
                         decision = await self._answer(call)
             answers = answers and decision is not None
             record = None if decision else await self._records.wait(call.digest, call.record())
-            self._audit.decision(who, ref, arguments, decision or "waiting")
+            if self._audit:
+                self._audit.decision(who, ref, arguments, decision or "waiting")
             if decision is None:
                 raise ApprovalNeeded(ref, record.id if record else None)
             if decision in ("declined", "refused"):

@@ -1,10 +1,10 @@
 """The chains around a tool call, of a script and of a client: ``CallTool`` in, ``CallTool`` out.
 
-Each link does one thing and knows only the next: ``audited`` keeps the record; ``scoped`` turns the
-name that was asked into the tool that is meant, holds the arguments against its schema, or refuses;
-``recorded`` keeps what a call did (``journal``); ``queued`` holds a place in the namespace;
-``limited`` takes a token from the caller's bucket; ``learned`` lets it be seen what tools give;
-``discreet`` masks what a tool refuses with, ``discreet_faults`` what a call fails with;
+Each link does one thing and knows only the next: ``with_audit`` keeps the record; ``scoped`` turns
+the name that was asked into the tool that is meant, holds the arguments against its schema, or
+refuses; ``recorded`` keeps what a call did (``journal``); ``queued`` holds a place in the
+namespace; ``limited`` takes a token from the caller's bucket; ``learned`` lets it be seen what
+tools give; ``discreet`` masks what a tool refuses with, ``discreet_faults`` what a call fails with;
 ``announced`` tells the client which of a script's calls makes progress. A script's chain is built
 once for each execution, from the snapshot that it began with, so that a reload never changes the
 rules under a running script. What a client calls itself passes the same in one function
@@ -39,7 +39,7 @@ from mcproxy.manifest.names import call_line
 from mcproxy.manifest.tool_schema import ToolSchema
 from mcproxy.observe.activity import Activity, SeenExecution
 from mcproxy.observe.redact import Redactor
-from mcproxy.policy.audit import Actor, AuditLog, actor
+from mcproxy.policy.audit import Actor, AuditLog
 from mcproxy.policy.limits import Take
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import CallTool, Json, JsonObject, Tool, ToolRef, ToolResult
@@ -69,13 +69,13 @@ Renewed = Callable[[RequestContext], RequestContext]
 
 class CallServices(msgspec.Struct, frozen=True):
     """What a call passes on its way: ``take`` and ``enter`` hold callers back, ``audit`` keeps the
-    record, ``approvals`` asks a person; ``call`` is the way to a server's tools and ``read`` to its
-    resources; ``activity`` is for whoever looks on, ``learning`` sees what tools give.
-    ``begin`` begins spans, where they are wanted."""
+    record, where there is one, ``approvals`` asks a person; ``call`` is the way to a server's tools
+    and ``read`` to its resources; ``activity`` is for whoever looks on, ``learning`` sees what
+    tools give. ``begin`` begins spans, where they are wanted."""
 
     take: Take
     enter: Enter
-    audit: AuditLog
+    audit: AuditLog | None
     approvals: Approvals
     call: ServerCall
     read: ServerCall
@@ -113,7 +113,7 @@ def script_chain(
         return await own(ref, arguments)
 
     spared = partial(services.activity.tokens.spared, context.exchange.client)
-    return services.activity.around(seen, services.audit.around(who, routed), spared)
+    return services.activity.around(seen, with_audit(services.audit, who, routed), spared)
 
 
 class ClientCalls:
@@ -129,7 +129,7 @@ class ClientCalls:
         """Call ``tool``; ``named`` finds it, or refuses, by the rules of the context that it is
         given, and ``usage`` tells how to call it. Raises CallError, and what ``named`` raises."""
         ref, services = _usable(tool).ref, self._services
-        who = actor(context.caller, context.namespace.name)
+        who = context.actor()
         schema = context.view.whole.schema(ref)
 
         async def checked_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
@@ -139,8 +139,8 @@ class ClientCalls:
                 return await self._in_place(context, tool, named, who, arguments)
 
         seen = SeenExecution(who.execution, who.caller, who.namespace, script=False)
-        noted = services.activity.around(seen, services.audit.around(who, checked_call))
-        return await noted(ref, arguments)
+        shown = services.activity.around(seen, with_audit(services.audit, who, checked_call))
+        return await shown(ref, arguments)
 
     async def _in_place(
         self,
@@ -165,6 +165,11 @@ class ClientCalls:
         result = await services.call(now.exchange, ref, arguments)
         _see(services.learning, within, now.view, ref, result)
         return result
+
+
+def with_audit(audit: AuditLog | None, who: Actor, call: CallTool) -> CallTool:
+    """Keep a record of each call, where there is an audit."""
+    return audit.around(who, call) if audit else call
 
 
 def _usable(tool: Tool) -> Tool:

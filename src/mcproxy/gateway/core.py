@@ -164,10 +164,9 @@ class Gateway:
 
     def identify(self, source: RequestSource) -> str:
         """The caller's name. Raises AccessDenied for a token that is wrong."""
-        policy, known = self._published.snapshot.policy, source.admitted
-        if known and known.answers(policy, source.caller, known.asked):
-            return known.name
-        return identify(policy, source.caller)
+        policy = self._published.snapshot.policy
+        known = source.verdict(policy)
+        return known.name if known else identify(policy, source.caller)
 
     def issuer(self) -> JwtConfig | None:
         """The issuer whose tokens are taken too, where there is one."""
@@ -370,10 +369,9 @@ class Gateway:
         )
 
     def _admitted(self, source: RequestSource, asked: str | None) -> Admitted:
-        policy, known = self._published.snapshot.policy, source.admitted
-        if known and known.answers(policy, source.caller, asked):
-            return known
-        return admit(policy, source.caller, asked)
+        policy = self._published.snapshot.policy
+        known = source.verdict(policy)
+        return known if known and known.asked == asked else admit(policy, source.caller, asked)
 
 
 def _wire_error(method: str, error: Exception) -> RpcError:

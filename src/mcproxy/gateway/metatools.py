@@ -35,7 +35,7 @@ from mcproxy.manifest.model import schema
 from mcproxy.manifest.reply_text import as_text, in_plain_words
 from mcproxy.manifest.search import BadSearch, search
 from mcproxy.observe.activity import Kind, SeenExecution
-from mcproxy.policy.audit import Actor, actor, ending_of
+from mcproxy.policy.audit import Actor
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import (
     CallTool,
@@ -109,14 +109,14 @@ class MetaTools:
         Raises ArgumentFault, Busy where there was no place for it, and AccessDenied: after a wait
         it is the rules of then that count.
         """
-        who = actor(context.caller, context.namespace.name)
+        who = context.actor()
         seen = SeenExecution(who.execution, who.caller, who.namespace, script=True)
         places = tuple(member.name for member in context.namespace.members)
         try:
             async with self._services.enter(_EXECUTE, places, context.caller):
                 result = await self._run_script(arguments, self._renewed(context), who, seen)
         except Busy as busy:
-            self._ended(who, seen, arguments.code, busy.code)
+            self._ended(who, seen, arguments.code, busy.code, Outcome())
             raise
         finally:
             self._services.activity.stopped(seen)
@@ -156,7 +156,8 @@ class MetaTools:
             journal.end()
         if outcome.error and outcome.error.type == "CheckError":
             _log_refusal(outcome.error, namespace.name)
-        self._ended(who, seen, arguments.code, outcome)
+        ending = outcome.error.type if outcome.error else "success"
+        self._ended(who, seen, arguments.code, ending, outcome)
         to_resume = outcome.error is not None and journal.began
         if to_resume:
             outcome = _noted(outcome, await _resumable(journal, who))
@@ -249,10 +250,13 @@ class MetaTools:
         self._searched()
         return {key: context.view.redactor.prose(value) for key, value in found.items()}
 
-    def _ended(self, who: Actor, seen: SeenExecution, code: str, outcome: Outcome | str) -> None:
+    def _ended(
+        self, who: Actor, seen: SeenExecution, code: str, ending: str, outcome: Outcome
+    ) -> None:
         """Keep the record of a script, which has run or was refused."""
-        self._services.audit.execution(who, code, outcome)
-        self._services.activity.ended(seen, ending_of(outcome))
+        if audit := self._services.audit:
+            audit.execution(who, code, ending, outcome)
+        self._services.activity.ended(seen, ending)
 
     def _shown(self, kind: Kind, result: JsonObject, context: RequestContext) -> JsonObject:
         """The result; what the client's model reads of it is counted."""

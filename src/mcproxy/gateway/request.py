@@ -12,6 +12,7 @@ A client of the handshake era says once for its session which log messages it wa
 one says it with each request. Sessions are held weakly: what is known of one goes with it.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
@@ -25,7 +26,8 @@ from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession, Exchange, Negotiated, Tenant, drop, extensions_in
 from mcproxy.foreign_text import one_line
 from mcproxy.gateway.snapshot import Snapshot, View
-from mcproxy.policy.access import Admitted
+from mcproxy.policy.access import Admitted, Policy
+from mcproxy.policy.audit import Actor
 from mcproxy.policy.namespaces import Namespace
 from mcproxy.types import Caller, Json, JsonObject
 
@@ -134,6 +136,7 @@ def server_info() -> JsonObject:
 
 
 MAX_CLIENT_NAME = 60  # characters
+_EXECUTION_BYTES = 6  # of an execution's name, which opens nothing
 
 
 class RequestSource(msgspec.Struct, frozen=True):
@@ -154,6 +157,14 @@ class RequestSource(msgspec.Struct, frozen=True):
         """The namespace that is asked for; None is the default one."""
         return self.path or self.header
 
+    def verdict(self, policy: Policy) -> Admitted | None:
+        """The last verdict, where it is on this caller and by the policy."""
+        known = self.admitted
+        if known is None or known.policy is not policy:
+            return None
+        same = known.caller is self.caller or known.caller == self.caller
+        return known if same else None
+
 
 class RequestContext(msgspec.Struct, frozen=True):
     """A request that was let in: the caller's name, the namespace, the surface that it is shown,
@@ -171,6 +182,10 @@ class RequestContext(msgspec.Struct, frozen=True):
     namespace: Namespace
     surface: Surface
     exchange: Exchange
+
+    def actor(self) -> Actor:
+        """Whoever begins an execution now."""
+        return Actor(self.caller, self.namespace.name, os.urandom(_EXECUTION_BYTES).hex())
 
 
 class Clients:

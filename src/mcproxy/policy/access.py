@@ -146,11 +146,6 @@ class Admitted(msgspec.Struct, frozen=True):
     name: str
     namespace: Namespace
 
-    def answers(self, policy: Policy, caller: Caller, asked: str | None) -> bool:
-        """Would ``admit`` say the same again?"""
-        same = caller is self.caller or caller == self.caller
-        return policy is self.policy and asked == self.asked and same
-
 
 class AccessDenied(McproxyError):
     """The caller may not use the endpoint. The text says what to do.

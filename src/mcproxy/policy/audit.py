@@ -6,8 +6,8 @@ ones guessed). A tool's name is what was asked, as one line of at most ``MAX_NAM
 chooses it; of a tool that does not exist it may be anything, so secrets in it are masked.
 
 A record is a JSON line of a file, and at level DEBUG a line of the log; where there is neither,
-none is made. A line that cannot be written (disk full) is lost, which the log tells once; calls go
-on.
+there is no audit, and nothing on the way of a call. A line that cannot be written (disk full) is
+lost, which the log tells once; calls go on.
 """
 
 import hashlib
@@ -117,11 +117,6 @@ class AuditedDecision(msgspec.Struct, frozen=True, kw_only=True, tag="decision",
 Record: TypeAlias = AuditedExecution | AuditedCall | AuditedDecision
 
 
-def actor(caller: str, namespace: str) -> Actor:
-    """Whoever begins an execution now."""
-    return Actor(caller, namespace, os.urandom(6).hex())
-
-
 def audited(
     who: Actor, write: Callable[[Record], None], call: CallTool, mask: Callable[[str], str] = str
 ) -> CallTool:
@@ -167,10 +162,10 @@ def audited(
     return audited_call
 
 
-def execution_record(who: Actor, code: str, outcome: Outcome | str) -> AuditedExecution:
-    """The record of a script that has just ended, or that was refused (``outcome`` says why)."""
+def execution_record(who: Actor, code: str, ending: str, ended: Outcome) -> AuditedExecution:
+    """The record of a script that has just ended, or that was refused; ``ending`` is how, in one
+    word."""
     source = code.encode("utf-8", "surrogatepass")
-    ended = outcome if isinstance(outcome, Outcome) else Outcome()
     return AuditedExecution(
         time=_utc(before_ms=ended.execution_time_ms),
         execution=who.execution,
@@ -178,17 +173,10 @@ def execution_record(who: Actor, code: str, outcome: Outcome | str) -> AuditedEx
         namespace=who.namespace,
         code_sha256=hashlib.sha256(source).hexdigest(),
         code_bytes=len(source),
-        outcome=short_name(ending_of(outcome), MAX_NAME_CHARS),
+        outcome=short_name(ending, MAX_NAME_CHARS),
         calls=len(ended.calls),
         ms=ended.execution_time_ms,
     )
-
-
-def ending_of(outcome: Outcome | str) -> str:
-    """One word for how a script ended, or why it did not begin."""
-    if isinstance(outcome, str):
-        return outcome
-    return outcome.error.type if outcome.error else "success"
 
 
 def line_of(record: Record) -> str:
@@ -216,31 +204,29 @@ class AuditLog:
                 raise ConfigError(str(path), [_unusable(path, error)]) from error
 
     def around(self, who: Actor, call: CallTool) -> CallTool:
-        """The same call, audited; as it is where nobody would read of it."""
-        return audited(who, self.write, call, self._mask) if self._is_read else call
+        """The same call, audited."""
+        return audited(who, self.write, call, self._mask)
 
-    def execution(self, who: Actor, code: str, outcome: Outcome | str) -> None:
+    def execution(self, who: Actor, code: str, ending: str, ended: Outcome) -> None:
         """Keep the record of an execution, see ``execution_record``."""
-        if self._is_read:
-            self.write(execution_record(who, code, outcome))
+        self.write(execution_record(who, code, ending, ended))
 
     def decision(
         self, who: Actor, ref: ToolRef, arguments: Mapping[str, Json], outcome: Decision
     ) -> None:
         """Keep the record of what was decided on a call."""
-        if self._is_read:
-            self.write(
-                AuditedDecision(
-                    time=_utc(),
-                    execution=who.execution,
-                    caller=who.caller,
-                    namespace=who.namespace,
-                    server=short_name(ref.server[:_MAX_READ_CHARS], MAX_NAME_CHARS),
-                    tool=short_name(ref.tool[:_MAX_READ_CHARS], MAX_NAME_CHARS),
-                    arguments_sha256=hashlib.sha256(_encode(arguments)).hexdigest(),
-                    outcome=outcome,
-                )
+        self.write(
+            AuditedDecision(
+                time=_utc(),
+                execution=who.execution,
+                caller=who.caller,
+                namespace=who.namespace,
+                server=short_name(ref.server[:_MAX_READ_CHARS], MAX_NAME_CHARS),
+                tool=short_name(ref.tool[:_MAX_READ_CHARS], MAX_NAME_CHARS),
+                arguments_sha256=hashlib.sha256(_encode(arguments)).hexdigest(),
+                outcome=outcome,
             )
+        )
 
     def write(self, record: Record) -> None:
         """Append one record."""
@@ -251,14 +237,17 @@ class AuditLog:
             del facts["time"]  # the log has its own
             self._logger.debug("%s", _told(facts), extra=facts)
 
-    @property
-    def _is_read(self) -> bool:
-        return self._file is not None or self._logger.isEnabledFor(logging.DEBUG)
-
     def close(self) -> None:
         """Close the file."""
         if self._file:
             self._file.close()
+
+
+def audit_of(settings: Audit, beside: Path, mask: Callable[[str], str]) -> AuditLog | None:
+    """The audit log, as ``AuditLog``; None where nobody would read of it. The log's level is that
+    of the program's start, and so is the file: it is decided once."""
+    is_read = settings.file or logging.getLogger(LOGGER).isEnabledFor(logging.DEBUG)
+    return AuditLog(settings, beside, mask) if is_read else None
 
 
 class _PrivateFile(RotatingFileHandler):

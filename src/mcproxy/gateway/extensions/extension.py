@@ -27,11 +27,10 @@ from mcproxy.exchange import (
     extensions_in,
     may_own,
 )
-from mcproxy.gateway.call_chain import CallServices, limited, queued
+from mcproxy.gateway.call_chain import CallServices, limited, queued, with_audit
 from mcproxy.gateway.metatools import ScriptWatch
 from mcproxy.gateway.request import Call, RequestContext
 from mcproxy.gateway.resources import FindOwners, OwnedResource
-from mcproxy.policy.audit import actor
 from mcproxy.types import Json, JsonObject, ServerView, Tool, ToolRef, ToolResult
 from mcproxy.wire.message import Notification
 
@@ -214,11 +213,10 @@ class Extensions:
         take, enter = self._calls.take, self._calls.enter
         bounded = limited(context.caller, context.view, take, send)
         through = queued(context.caller, context.view, enter, bounded)
-        who = actor(context.caller, context.namespace.name)
         params = {key: value for key, value in call.params.items() if key != "_meta"}
         try:
             ref = ToolRef(owners.pop(), method)
-            result = await self._calls.audit.around(who, through)(ref, params)
+            result = await with_audit(self._calls.audit, context.actor(), through)(ref, params)
         except UpstreamError as error:
             raise error.rpc from error
         except CallError as error:
