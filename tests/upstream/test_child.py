@@ -16,10 +16,10 @@ LAST_WORDS = "import sys; sys.exit('no login')"
 @pytest.mark.requirement("upstream.last_words")
 async def test_a_child_that_died_before_it_was_asked_has_its_last_words() -> None:
     """A busy program finds it dead, and what it wrote still in the pipe."""
-    child = Child(lambda line: None, lambda: None)
+    child = Child(lambda: None)
     refused: list[str] = []
     async with asyncio.timeout(BOUND_SECS):
-        child.start(Command([sys.executable, "-c", LAST_WORDS], {}))
+        child.start(Command([sys.executable, "-c", LAST_WORDS], {}), lambda line: None)
         busy_until_dead(child)
         while not child.exited.is_set():
             try:

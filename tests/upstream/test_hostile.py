@@ -121,7 +121,7 @@ class Seen(logging.Handler):
 
 @pytest.mark.requirement("upstream.floods")
 async def test_the_loop_goes_round_between_some_lines_of_a_flood() -> None:
-    seen, log = Seen(), logging.getLogger("mcproxy.upstream.child.stdio")
+    seen, log = Seen(), logging.getLogger("mcproxy.upstream.child.pipes")
     async with running(bad=server("unruly.py")) as watched, asyncio.TaskGroup() as tasks:
         turning = tasks.create_task(seen.turn())
         log.addHandler(seen)

@@ -1,13 +1,12 @@
 """The stdio transport towards a server: one child process, one message a line.
 
-Owns pipes, signals and the tail of stderr: a child is started in a group of its own and stopped
-whatever it does. Stderr is always drained, so that a chatty child never blocks. What is no message
-(banners, log lines on stdout) is noted and passed over: one bad line never harms the session.
+Owns the process, its signals and the tail of stderr: a child is started in a group of its own and
+stopped whatever it does. Stderr is always drained, so that a chatty child never blocks. What passes
+through its pipes is for ``pipes``.
 """
 
 import asyncio
 import contextlib
-import logging
 import os
 import re
 import shutil
@@ -22,23 +21,15 @@ from pathlib import Path, PurePath
 import msgspec
 
 from mcproxy.cancellation import finish
-from mcproxy.errors import PeerClosed, RpcError
+from mcproxy.errors import PeerClosed
 from mcproxy.exit_status import how_ended
 from mcproxy.types import Cause
-from mcproxy.upstream.child.pipes import Incoming, Outgoing, on_end
+from mcproxy.upstream.child.pipes import Incoming, LinePipes, on_end, receive_line
 from mcproxy.upstream.child.tree import Family, Table, family, marks, processes
 from mcproxy.upstream.protocol.session import ServerSession
-from mcproxy.upstream.serverlog import ServerLog, log_stderr
-from mcproxy.wire.message import (
-    MAX_LINE_BYTES,
-    LineSplitter,
-    Overlong,
-    decode,
-    head,
-    stand_in,
-    tail,
-)
-from mcproxy.wire.peer import Outbox, Paced, Peer
+from mcproxy.upstream.serverlog import log_stderr
+from mcproxy.wire.message import Overlong, head, tail
+from mcproxy.wire.peer import Peer
 
 STDERR_LINES = 20  # kept for error messages
 STDERR_LINE_BYTES = 2000
@@ -96,34 +87,29 @@ class Child:
     ``exited`` is set, and ``on_exit`` called, once it can say no more: its output has ended, or it
     has. ``on_stderr`` is given each line for people. ``rss_mb`` is what the last ``look`` found,
     None where there was nothing to see. ``room`` waits while the child does not read what was
-    written.
+    written; ``post`` writes a line without waiting, and raises PeerClosed when the child is gone.
     """
 
     def __init__(
-        self,
-        on_line: Callable[[bytes | Overlong], None],
-        on_exit: Callable[[], None],
-        on_stderr: Callable[[str], None] = lambda text: None,
+        self, on_exit: Callable[[], None], on_stderr: Callable[[str], None] = lambda text: None
     ) -> None:
         self.exited = asyncio.Event()
         self.rss_mb: float | None = None
         self._on_exit, self._on_stderr = on_exit, on_stderr
-        self._lines = LineSplitter()
-        self._heard = Paced(on_line, self._pause_reading, self._resume_reading)
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
         self._stderr_rest = b""
         self._process: subprocess.Popen[bytes] | None = None
-        self._outbox = Outbox(self._write, self.kill)
-        self.room = self._outbox.room
-        self._in: Outgoing | None = None
-        self._out: tuple[Incoming, ...] = ()
+        self._pipes = LinePipes(self.kill, self._refuse_line)
+        self.room, self.post = self._pipes.room, self._pipes.post
+        self._said: Incoming | None = None  # to people
         self._gone = asyncio.Event()
         self._family: Family = frozenset()
         self._program = self._verdict = ""
         self._stopping = False
 
-    def start(self, command: Command) -> None:
+    def start(self, command: Command, on_line: Callable[[bytes | Overlong], None]) -> None:
         """Start the command as the leader of a new session; it is to be stopped whatever comes.
+        ``on_line`` is given each line that it writes.
 
         Raises OSError when it cannot be started (no such command, not executable, no such cwd).
         """
@@ -144,12 +130,8 @@ class Child:
             start_new_session=True,
         )
         assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018  asked for
-        outbox = self._outbox
-        self._in = Outgoing(process.stdin, self._end_soon, outbox.pause, outbox.resume)
-        self._out = (
-            Incoming(process.stdout, self._read, self._end_soon),
-            Incoming(process.stderr, self._warned, self._end_if_silent),
-        )
+        self._pipes.open(process.stdin, process.stdout, on_line, self._end_soon)
+        self._said = Incoming(process.stderr, self._warned, self._end_if_silent)
         on_end(process, self._process_ended)
 
     @property
@@ -183,18 +165,6 @@ class Child:
         tail = self.stderr_tail
         return f"it {how}; stderr:\n{tail}" if tail else f"it {how} and wrote nothing to stderr"
 
-    def post(self, data: bytes) -> None:
-        """Write a line without waiting for the child to read. Raises PeerClosed when it is gone.
-
-        Where it has only just gone, ``on_exit`` tells how, once its last words are read.
-        """
-        if self._in and not self._in.closed:
-            self._outbox.post(data + b"\n")
-        elif self._in is None or self.exited.is_set() or self._stopping:
-            raise PeerClosed(self.obituary, cause=self.cause)
-        else:
-            self._end_soon()
-
     def look(self, table: Table) -> float:
         """Take note of what the child has started; MiB that they and the child hold."""
         if self.pid is None:
@@ -219,8 +189,7 @@ class Child:
         self._stopping = True
         try:
             self.look(processes())
-            if self._in:
-                self._in.close()
+            self._pipes.end_input()
             if not await self._gone_within(STDIN_CLOSE_SECS):
                 self._signal_group(signal.SIGTERM)
                 await self._gone_within(TERM_SECS)
@@ -252,20 +221,12 @@ class Child:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
 
-    def _read(self, data: bytes) -> None:
-        self._heard.feed(self._lines.feed(data))
-
-    def _write(self, data: bytes) -> None:
-        if self._in:
-            self._in.write(data)
-
-    def _pause_reading(self) -> None:
-        if self._out:
-            self._out[0].pause()
-
-    def _resume_reading(self) -> None:
-        if self._out:
-            self._out[0].resume()
+    def _refuse_line(self) -> None:
+        """Where the child has only just gone, ``on_exit`` tells how, once its last words are read.
+        Raises PeerClosed otherwise."""
+        if self._process is None or self.exited.is_set() or self._stopping:
+            raise PeerClosed(self.obituary, cause=self.cause)
+        self._end_soon()
 
     def _warned(self, data: bytes) -> None:
         """Keep the tail of what is said to people."""
@@ -284,7 +245,8 @@ class Child:
         self._end_if_silent()
 
     def _end_if_silent(self) -> None:
-        if self._gone.is_set() and all(pipe.closed for pipe in self._out):
+        quiet = self._pipes.silent and (self._said is None or self._said.closed)
+        if self._gone.is_set() and quiet:
             self._end()
 
     def _end_soon(self) -> None:
@@ -293,7 +255,7 @@ class Child:
         self._end_if_silent()
 
     def _end(self) -> None:
-        self._heard.close(self._ended)
+        self._pipes.end(self._ended)
 
     def _ended(self) -> None:
         if not self.exited.is_set():
@@ -302,16 +264,10 @@ class Child:
             self._on_exit()
 
     def _close(self) -> None:
-        """Let go of the pipes; whoever waits to write waits no more."""
-        self._outbox.close()
-        for pipe in (self._in, *self._out):
-            if pipe:
-                pipe.close()
-
-
-log = logging.getLogger(__name__)
-
-_SHOWN_BYTES = 200
+        """Let go of the pipes."""
+        self._pipes.close()
+        if self._said:
+            self._said.close()
 
 
 @asynccontextmanager
@@ -328,30 +284,12 @@ async def connect(
     """
     await prepare()
     session = ServerSession(name, wake)
-    peer: Peer
-
-    def on_line(line: bytes | Overlong) -> None:
-        if isinstance(line, Overlong):
-            ServerLog(log, name).warning("skipped a line of %d bytes on stdout", line.size)
-            peer.receive_overlong(line, MAX_LINE_BYTES)
-            return
-        try:
-            message = decode(line)
-        except RpcError as error:
-            ServerLog(log, name).warning("no message on stdout: %r", head(line, _SHOWN_BYTES))
-            if failure := stand_in(line, error):
-                peer.receive(failure)
-            return
-        try:
-            peer.receive(message)
-        except Exception:  # the other lines of the same chunk are still to be read
-            log.exception("%s: a fault of the gateway", name, extra={"server": name})
 
     def on_exit() -> None:
         peer.close(child.obituary, child.cause)
         session.on_closed()
 
-    child = Child(on_line, on_exit, partial(log_stderr, name))
+    child = Child(on_exit, partial(log_stderr, name))
     peer = Peer(
         child.post,
         child.room,
@@ -361,7 +299,7 @@ async def connect(
     )
     session.attach(peer)
     try:
-        child.start(command)
+        child.start(command, partial(receive_line, name, peer))
         yield session, child
     finally:
         try:
