@@ -129,13 +129,14 @@ class App:
         self._redactor = Redactor(self._secrets)
         mask(self._redactor)
         audit = audit_of(loaded.config.audit, _folder(loaded), self._masked)
+        discreet = partial(discreet_faults, self._masked_json)
         fleet = self._fleet.upstream
         upstream = Upstream(
-            discreet_faults(self._masked_json, fleet.request),
-            self._ledger.listing(discreet_faults(self._masked_json, fleet.list)),
+            discreet(fleet.request),
+            self._ledger.listing(discreet(fleet.list)),
             fleet.whose,
-            discreet_faults(self._masked_json, fleet.watch),
-            discreet_faults(self._masked_json, fleet.unwatch),
+            discreet(fleet.watch),
+            discreet(fleet.unwatch),
         )
         results = loaded.config.results
         own, shared = own_rates(RateLimiter(time.monotonic)), self.stores.shared
@@ -148,9 +149,7 @@ class App:
             self._queues.entered,
             audit,
             Approvals(ApprovalRecords(self._decisions), keeping, audit),
-            discreet_faults(
-                self._masked_json, call_spans(begin, self._metrics.measured(self._fleet.call))
-            ),
+            discreet(call_spans(begin, self._metrics.measured(self._fleet.call))),
             resource_reader(upstream),
             self.activity,
             self._learning,
