@@ -28,7 +28,12 @@ from mcproxy.types import Json, JsonObject, ToolRef
 MAX_CODE_BYTES = 50 << 10
 _SHOWN_CHARS = 100  # of what a client sent, in a refusal of it
 _MAX_ID_CHARS = 100
-
+MAX_FAULTS = 10  # of a script's calls that are told, and looked for
+_MAX_CALLS = 500  # a script of 50 KiB has few more
+_MAX_PROBLEMS = 10  # of one call
+_LISTED = ("ready", "idle")  # the others may have tools that are not known yet
+_MAX_CHOICES = 8
+_TYPES = frozenset({"string", "integer", "number", "boolean", "null", "array", "object"})
 
 OnUnknown: TypeAlias = Literal["refuse", "retry", "skip"]
 
@@ -205,14 +210,6 @@ def _number(value: Json) -> float | None:
         except ValueError:
             return None
     return None
-
-
-MAX_FAULTS = 10  # of a script that are told, and looked for
-_MAX_CALLS = 500  # a script of 50 KiB has few more
-_MAX_PROBLEMS = 10  # of one call
-_LISTED = ("ready", "idle")  # the others may have tools that are not known yet
-_MAX_CHOICES = 8
-_TYPES = frozenset({"string", "integer", "number", "boolean", "null", "array", "object"})
 
 
 class Written(msgspec.Struct, frozen=True, array_like=True):
