@@ -98,8 +98,18 @@ def call_line(tool: Tool) -> str:
 def plain_call(tool: Tool) -> str:
     """The same as a line for who writes no Python: ``github: create_issue(repo, title, labels?)``,
     the server's name, the tool's, and its arguments by name."""
-    begin = f"{AWAIT}{server_call(tool.ref.server)}{attribute(tool.ref.tool)}"
-    return f"{tool.ref.server}: {tool.ref.tool}{call_line(tool).removeprefix(begin)}"
+    server, name = tool.ref.server, tool.ref.tool
+    return f"{server}: {plain_form(call_line(tool), server, name)}"
+
+
+def plain_form(call: str, server: str, tool: str) -> str:
+    """The tool and its arguments, without Python, of a line that calls it."""
+    return f"{tool}{below_server(call, server).removeprefix(attribute(tool))}"
+
+
+def below_server(call: str, server: str) -> str:
+    """What follows the server's name in a line that calls a tool of it."""
+    return call.removeprefix(AWAIT).removeprefix(server_call(server))
 
 
 def server_call(server: str) -> str:

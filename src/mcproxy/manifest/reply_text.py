@@ -10,7 +10,7 @@ tool, so that a server's name is said once::
 import json
 from collections.abc import Iterator, Mapping
 
-from mcproxy.manifest.names import AWAIT, attribute, server_call
+from mcproxy.manifest.names import below_server, plain_form, server_call
 from mcproxy.types import Json, JsonObject
 
 ALSO = "Also (search a name for its call): "
@@ -52,9 +52,8 @@ def heading(server: str, state: Json = None, *, plain: bool = False) -> str:
 
 def line(server: str, tool: Mapping[str, Json], *, plain: bool = False) -> str:
     """One tool below its server's heading: the rest of the call, and what it does."""
-    call = str(tool["call"]).removeprefix(AWAIT).removeprefix(server_call(server))
-    if plain:
-        call = f"{tool['name']}{call.removeprefix(attribute(str(tool['name'])))}"
+    call = str(tool["call"])
+    call = plain_form(call, server, str(tool["name"])) if plain else below_server(call, server)
     return f"{call} — {tool['summary']}" if tool["summary"] else call
 
 

@@ -43,13 +43,11 @@ _VERBS = (
 _ORDER = pattern(
     r"(?:^|[:,;(]\s*|\b(?:please|then|also|and|always|must|should|to)\s+)" + _one_of(_VERBS)
 )
-_SECRET = pattern(
-    _one_of(
-        "passwords? passphrases? credentials? api[_-]?keys? secrets? "
-        "(?:access|bearer|auth|session|refresh)[_-]?tokens? private_keys? ssh_keys? cookies? "
-        "env environment_variables? wallets? seed_phrase keychain"
-    )
+SECRETS = (  # as ``one_of`` takes them: what is called so is secret, in prose and in a name
+    "passwords? passphrases? secrets? credentials? cookies? seed_phrase api[_-]?keys? "
+    "(?:private|ssh)[_-]?keys? (?:access|auth|bearer|session|refresh)[_-]?tokens?"
 )
+_SECRET = pattern(_one_of(f"{SECRETS} env environment_variables? wallets? keychain"))
 _PRIVATE = pattern(
     r"(?:^|[\s`'\"/~])\.(?:ssh|aws|netrc|kube|gnupg|npmrc|pypirc)\b|/etc/(?:passwd|shadow)|"
     r"\bid_(?:rsa|ed25519)\b"

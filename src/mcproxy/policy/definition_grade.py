@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from mcproxy.foreign_text import imitated
+from mcproxy.patterns import pattern
 from mcproxy.policy import changed_words
 from mcproxy.policy.instructing import foreign, reasons, sentences
 from mcproxy.types import Json
@@ -22,11 +23,8 @@ Level: TypeAlias = Literal["same", "harmless", "notable", "dangerous"]
 Definition: TypeAlias = Mapping[str, Json]
 
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_SECRET = re.compile(
-    r"(?:^|_)(?:pass(?:word|wd|phrase)|secrets?|api_?keys?|(?:private|ssh|access|signing)_?keys?"
-    r"|(?:access|auth|bearer|session|refresh)_?tokens?|credentials?|seed_phrase|mnemonic|cookies?"
-    r"|netrc|id_rsa)(?:_|$)"
-)
+_SECRET_NAMES = f"{changed_words.SECRETS} passwd (?:access|signing)_?keys? mnemonic netrc id_rsa"
+_SECRET = pattern(rf"(?:^|_)(?:{'|'.join(_SECRET_NAMES.split())})(?:_|$)")
 _FILE = re.compile(r"^(?:local_)?(?:files?|attachments?)(?:_(?:path|contents?|name|data))?s?$")
 _LOCAL = re.compile(r"(?:^|_)(?:local|home)_(?:path|file|dir)")
 _TURNING = frozenset({"not", "no", "never", "without", "only", "cannot", "don", "t", "unless"})
