@@ -9,7 +9,7 @@ import contextlib
 import logging
 import sysconfig
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -43,7 +43,7 @@ from mcproxy.observe.redact import Redactor, secrets_of
 from mcproxy.policy.access import Policy, policy_of, usable
 from mcproxy.policy.audit import audit_of
 from mcproxy.policy.limits import RateLimiter, capacities, own_rates, shared_rates
-from mcproxy.policy.namespaces import learned_servers
+from mcproxy.policy.namespaces import Namespace, learned_servers
 from mcproxy.policy.verifier import Verifier, authority_of
 from mcproxy.queues import Gate, Queues
 from mcproxy.reload import Reloader
@@ -269,7 +269,7 @@ class App:
         fleet = self._fleet
         return Console(
             self._published,
-            lambda caller: Health(*self._health(caller)),
+            lambda caller: Health(*self._health(usable(self._policy, caller))),
             self._masked,
             self.activity,
             lambda: self._loaded.notes,
@@ -290,14 +290,16 @@ class App:
     def health(self, caller: Caller) -> Json:
         """What ``/health`` tells this caller: servers of namespaces that need no token, and of
         those that its token opens. Raises AccessDenied for a wrong token."""
-        told = report(*self._health(caller))
-        places = {place.name for place in usable(self._policy, caller)}
-        if modes := self.gateway.choices.told(places):
+        places = usable(self._policy, caller)
+        told = report(*self._health(places))
+        if modes := self.gateway.choices.told({place.name for place in places}):
             told["modes"] = [*modes]
         return self._redactor.json(told)
 
-    def _health(self, caller: Caller) -> tuple[Status, Mapping[str, ServerHealth], SandboxReport]:
-        servers = self._visible(caller)
+    def _health(
+        self, places: Sequence[Namespace]
+    ) -> tuple[Status, Mapping[str, ServerHealth], SandboxReport]:
+        servers = self._visible(places)
         uptime = time.monotonic() - self._started
         error = self._reloader.error or self._live.error
         if error and len(servers) < len(self._fleet.health()):
@@ -308,13 +310,14 @@ class App:
         """What ``/metrics`` tells this caller, of the same servers and of the namespaces that it
         may use. Raises as ``health`` does."""
         uptime, pool = time.monotonic() - self._started, self._pool.stats
-        visible = {place.name for place in usable(self._policy, caller)}
-        loads = {name: load for name, load in self._queues.loads().items() if name in visible}
-        return self._metrics.expose(MetricFacts(uptime, self._visible(caller), pool, loads))
+        places = usable(self._policy, caller)
+        named = {place.name for place in places}
+        loads = {name: load for name, load in self._queues.loads().items() if name in named}
+        return self._metrics.expose(MetricFacts(uptime, self._visible(places), pool, loads))
 
-    def _visible(self, caller: Caller) -> Mapping[str, ServerHealth]:
-        """Its servers, of their tools those that it may use somewhere."""
-        places, health = usable(self._policy, caller), self._fleet.health().items()
+    def _visible(self, places: Sequence[Namespace]) -> Mapping[str, ServerHealth]:
+        """Their servers, with the tools that some of them have."""
+        health = self._fleet.health().items()
         views = [self._published.snapshot.views[place.name].manifest for place in places]
         visible = {name for place in places for name in place.servers}
         return {name: published(views, name, one) for name, one in health if name in visible}
