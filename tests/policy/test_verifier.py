@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec.structs import replace
 
 from mcproxy.config.load import Loaded, load_document
 from mcproxy.policy.verifier import Verifier, authority_of
@@ -67,6 +68,18 @@ async def test_another_issuer_comes_with_its_own_keys() -> None:
             assert "not signed with one of RS256" in await fault(verifier, other.token())
             verifier.use(None)
             assert not (await verifier.verified(Caller(other.token()))).claims
+
+
+@pytest.mark.requirement("jwt.refused")
+async def test_what_one_token_proved_is_not_held_for_another() -> None:
+    with issuing() as issuer:
+        verifier = Verifier(authority_of(loaded(issuer)))
+        async with running(verifier):
+            good = await verifier.verified(Caller(issuer.token()))
+            wrong = await verifier.verified(replace(good, token="not.a.token"))
+            assert (wrong.claims, bool(wrong.fault)) == (None, True)
+            again = await verifier.verified(replace(wrong, token=good.token))
+            assert again == good
 
 
 @pytest.mark.requirement("jwt.issuer_down")

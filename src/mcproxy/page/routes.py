@@ -102,7 +102,8 @@ class Page:
         if refused:
             return refused
         token = (await _form(request)).get("token", "").strip()
-        shown = replace(await self._caller(request), token=token or None)
+        await recognise(self.site, request)
+        shown = replace(caller(request), token=token or None)
         try:
             known = await self.site.verified(shown)
             viewer_of(self.console.published.snapshot.policy, known, "")
@@ -135,7 +136,7 @@ class Page:
             return found
         form = await _form(request)
         shown = request.headers.get("x-csrf-token") or form.get("csrf_token", "")
-        if not self._sessions.is_csrf(self._session(request), shown):
+        if not found.wants(shown):
             text = "This change did not come from the page; load the page again and repeat it."
             return html(render("notice.html", {"title": "Not changed", "text": text}), 403)
         return await change(request, found, form)
@@ -160,7 +161,9 @@ class Page:
         refused = self._refused(request)
         if refused:
             return refused
-        known, policy = await self._caller(request), self.console.published.snapshot.policy
+        id_ = request.cookies.get(COOKIE, "")
+        token = self._sessions.token(id_)
+        known, policy = await self._caller(request, token), self.console.published.snapshot.policy
         if known.token is None and policy.has_auth:
             return _ask("")
         if known.token is None and not (known.local and verdict(request).base):
@@ -168,23 +171,18 @@ class Page:
                 render("notice.html", {"title": "A token is needed", "text": _ELSEWHERE}), 403
             )
         try:
-            return viewer_of(policy, known, self._sessions.csrf(self._session(request)))
+            # Without a session a change is not made by one.
+            return viewer_of(policy, known, self._sessions.csrf(id_ if token else ""))
         except AccessDenied as fault:
             return _ask(str(fault))
 
-    async def _caller(self, request: Request) -> Caller:
-        """Who asks: by the header, as for every request, or by the session of the cookie."""
+    async def _caller(self, request: Request, token: str | None) -> Caller:
+        """Who asks: by the header, as for every request, or by the token of its session."""
         await recognise(self.site, request)
         shown = caller(request)
-        token = self._sessions.token(request.cookies.get(COOKIE, ""))
         if shown.token is not None or token is None:
             return shown
         return await self.site.verified(replace(shown, token=token))
-
-    def _session(self, request: Request) -> str:
-        """The session's number; "" where a change is not made by one."""
-        id_ = request.cookies.get(COOKIE, "")
-        return id_ if self._sessions.token(id_) is not None else ""
 
 
 def _ask(why: str) -> Response:

@@ -48,6 +48,10 @@ class Viewer(msgspec.Struct, frozen=True):
         used = {place.name for place in self.namespaces}
         return self.everything or (own and execution.namespace in used)
 
+    def wants(self, shown: str) -> bool:
+        """Whether a change that was sent with this is one of our pages'."""
+        return hmac.compare_digest(self.csrf.encode(), shown.encode("utf-8", "replace"))
+
 
 def viewer_of(policy: Policy, caller: Caller, csrf: str) -> Viewer:
     """What the caller sees. Raises AccessDenied for a wrong token."""
@@ -89,7 +93,3 @@ class PageSessions:
     def csrf(self, id_: str) -> str:
         """What changes of a session must be sent with; "" is whoever needs none."""
         return hmac.new(self._secret, id_.encode(), hashlib.sha256).hexdigest()
-
-    def is_csrf(self, id_: str, shown: str) -> bool:
-        """Whether it is that."""
-        return hmac.compare_digest(self.csrf(id_).encode(), shown.encode("utf-8", "replace"))

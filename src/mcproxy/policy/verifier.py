@@ -62,14 +62,17 @@ class Verifier:
                     keeping.cancel()
 
     async def verified(self, caller: Caller) -> Caller:
-        """The caller with the claims of its token, or with the reason why there are none.
+        """The caller with the claims of its token, or with the reason why there are none; what it
+        had of another token is forgotten.
 
         May wait for the issuer, at most ``keyring.WAIT_SECS``.
         """
         if self._authority is None or caller.token is None:
             return caller
+        claims, fault = None, ""
         try:
-            return replace(caller, claims=await self._authority.verify(caller.token))
+            claims = await self._authority.verify(caller.token)
         except TokenRefused as refused:
             log.debug("a token is refused: %s", refused)
-            return replace(caller, fault=str(refused))
+            fault = str(refused)
+        return replace(caller, claims=claims, fault=fault)
