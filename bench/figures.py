@@ -121,6 +121,17 @@ def soak(parts: Parts) -> str:
     return f"{grid(table)}\n\n{table.note} `{parts['soak'].command}`, {parts['soak'].date}."
 
 
+def _search_table(name: str) -> Callable[[Parts], str]:
+    """A table of what search finds, with what it is of."""
+
+    def table(parts: Parts) -> str:
+        part = parts["search"]
+        found = part.table(name)
+        return f"{grid(found)}\n\n{found.note} `{part.command}`, {part.date}."
+
+    return table
+
+
 def _done(table: Table) -> str:
     calls, crashes, reloads = table.note.partition(":")[0].split(", ")
     return f"{crashes}, {calls} and {reloads}"
@@ -136,5 +147,9 @@ FIGURES: Mapping[str, tuple[Callable[[Parts], str], frozenset[str]]] = {
     "home": (home, frozenset({"tokens"})),
     "readme": (readme, frozenset({"tokens", "search", "peers", "start", "soak"})),
     "soak": (soak, frozenset({"soak"})),
+    **{
+        f"search_{name}": (_search_table(name), frozenset({"search"}))
+        for name in ("recall", "requests", "costs", "ablation")
+    },
 }
 """What stands in a page, by the name of its block, with the parts that it needs."""

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 REPORT = "bench/RESULTS.md"
 IMAGES = "docs/images"
 ORDER = ("tokens", "search", "peers", "start", "growth", "soak")
-PAGES = ("README.md", "docs/index.md", "docs/reliability.md")
+PAGES = ("README.md", "docs/index.md", "docs/reliability.md", "docs/search.md")
 _BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 TITLES = {

@@ -272,7 +272,7 @@ REQUIREMENTS: dict[str, str] = {
     "docs.tree": "the tree in docs/architecture.md names the folders and files that there are",
     "docs.scripts": "scripts in the documentation give what is shown behind them",
     "docs.commands": "commands in the documentation are run, or understood, or say why not",
-    "docs.figures": "figures in README and docs are those measured, each with its command",
+    "docs.figures": "figures in README and docs are those measured, with the command, or in force",
     "docs.tables": "tables of options, codes and statuses are those of the code",
     "readme.curl": "the curl lines of README and docs answer what is shown",
     "readme.configuration": "the configurations in README and docs load, also those for clients",

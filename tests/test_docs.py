@@ -22,8 +22,12 @@ from mcproxy.config.load import load_document
 from mcproxy.config.migrate import migrate
 from mcproxy.config.model import Config
 from mcproxy.errors import RpcError
+from mcproxy.manifest import bounds, rank, results
+from mcproxy.queues import WAIT_SECS
+from mcproxy.sandbox import pool, worker_slot
+from mcproxy.sandbox.jail.confine import lockdown
 from mcproxy.sandbox.jail.script.positions import positions
-from mcproxy.types import Capacity, Json, ScriptError, ToolRef
+from mcproxy.types import Capacity, Json, Limits, ScriptError, ToolRef
 from tests.pages import NOT_RUN, PAGES, ROOT, TOLD, Block, blocks, rows_of
 from tests.recording import PICTURE, picture, recorded
 
@@ -68,6 +72,39 @@ def test_the_tree_is_the_one_that_there_is() -> None:
     folders = {f"{path.parent.relative_to(SOURCE)}/" for path in SOURCE.rglob("*/__init__.py")}
     files = {path.name for path in SOURCE.glob("*.py") if path.name != "__init__.py"}
     assert set(_NAMED.findall(cells)) == folders | files
+
+
+_LIMITS = Limits()
+_BOUNDS = {
+    "search": (
+        f"at most {bounds.READING_BYTES:,} bytes",
+        f"{bounds.READING_BYTES - bounds.BYTES_OF_NAMES:,} bytes are lines",
+        f"and {bounds.BYTES_OF_NAMES:,} are names alone",
+        f"in at most {results.MAX_TYPE_CHARS} characters",
+        f"a request of up to {('no', 'one', 'two', 'three')[rank.FEW_WORDS]} words",
+    ),
+    "sandbox": (
+        f"{_LIMITS.scratch_mb} MiB tmpfs | {_LIMITS.scratch_mb} MiB folder on disk",
+        f"| files open | {_LIMITS.open_files};",
+        f"`max_calls` ({_LIMITS.max_calls} by default",
+        f"the size of the tmpfs, {lockdown._SCRATCH_ENTRIES:,} files",
+        f"{worker_slot.MOST_ENTRIES:,} files, by looking every "
+        f"{worker_slot.LOOK_EVERY_SECS * 1000:g} ms",
+        f"{lockdown._THREADS_IN_NAMESPACE} for all workers of a zygote",
+        f"so the bound is loose: {lockdown._TASKS_OF_USER:,} |",
+        f"`memory_mb` + {lockdown._ADDRESS_SPACE_SPARE >> 20} MiB",
+        f"{pool.MOST_RUNNING} over all namespaces; {pool.MOST_WAITING} more wait, each for at most "
+        f"{WAIT_SECS:g} s",
+    ),
+}
+"""What pages say of bounds, with the figures of the program."""
+
+
+@pytest.mark.requirement("docs.figures")
+@pytest.mark.parametrize("page", _BOUNDS)
+def test_bounds_are_told_as_they_are(page: str) -> None:
+    text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+    assert [said for said in _BOUNDS[page] if said not in text] == []
 
 
 @pytest.mark.requirement("docs.links")

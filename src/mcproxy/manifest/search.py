@@ -51,7 +51,7 @@ def search(
     limit: int | None = None,
     returns: Returns = unlearned,
 ) -> JsonObject:
-    """The reply to ``search``, as the contract's section 3 has it. Raises BadSearch.
+    """The reply to ``search`` as JSON; ``reply_text`` makes text of it. Raises BadSearch.
 
     ``limit``: at most so many tools; None: as many as are worth reading. ``returns``: what was
     learned of the results of tools that declare nothing of them.
