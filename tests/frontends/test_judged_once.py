@@ -1,8 +1,13 @@
 """A verdict on a request stands for what it was given for, and for nothing else."""
 
+import gc
+import time
+
 import pytest
 from msgspec.structs import replace
 
+from mcproxy.frontends.connections import ConnectionLimits
+from mcproxy.frontends.http_request import HttpRequest, RequestHead
 from mcproxy.gateway.request import RequestSource
 from mcproxy.policy.access import Identities, Policy
 from mcproxy.types import Caller
@@ -48,6 +53,31 @@ async def test_a_connection_hands_its_verdicts_to_no_other_request() -> None:
         served.world.publish("add")
         assert await status("/mcp/locked", "t0k3n") == 200
         assert len(served.connections) == 1
+
+
+@pytest.mark.requirement("http.idle_tokens")
+async def test_a_connection_that_asks_for_nothing_holds_no_token() -> None:
+    shown = {"Authorization": "Bearer t0k3n"}
+
+    def held() -> list[object]:
+        gc.collect()
+        return [one for one in gc.get_objects() if _has(one, b"Bearer t0k3n")]
+
+    async with serving() as served:
+        for _ in range(2):
+            said = await served.http.post("/mcp/locked", json=request("ping"), headers=shown)
+            assert said.status_code == 200
+            assert not [one for one in held() if isinstance(one, HttpRequest)]
+            assert [one for one in held() if isinstance(one, RequestHead)], "the next may be alike"
+            served.connections.sweep(time.monotonic() + ConnectionLimits().head_kept_secs + 1)
+            assert held() == []
+        assert len(served.connections) == 1
+
+
+def _has(one: object, header: bytes) -> bool:
+    if isinstance(one, HttpRequest):
+        return (b"authorization", header) in one._scope["headers"]
+    return isinstance(one, RequestHead) and header in one.by_name.values()
 
 
 @pytest.mark.requirement("access.once")

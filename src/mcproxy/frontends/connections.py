@@ -33,6 +33,7 @@ class ConnectionLimits(msgspec.Struct, frozen=True):
     in_all: int = 4096
     of_one_address: int = 2048
     keep_alive_secs: float = 75.0  # between requests: most clients and proxies close before
+    head_kept_secs: float = 2.0  # of the last request, whose token it has; the next may be alike
     head_secs: float = 10.0  # from its first byte, or from the connection's start; curl needs ms
     body_secs: float = 30.0  # from its head on: 140 KB a second for the largest
     flush_secs: float = 5.0  # to read the end of the last reply, before the connection is closed
@@ -92,6 +93,7 @@ class Connections:
                 connection.transport.close()
             else:
                 connection.notice_leaving()
+                connection.forget_head(now)
         self._tell(now)
 
     def opened(self, connection: HttpConnection) -> None:

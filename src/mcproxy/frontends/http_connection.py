@@ -25,6 +25,8 @@ _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\n" + _END
 _TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\n" + _END
 _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + _END
 
+_NO_HEAD = RequestHead([])  # of no request
+
 
 class HttpConnection(asyncio.Protocol):
     """One connection; ``idle_since``: since when it has asked for nothing, None from the end of a
@@ -44,7 +46,7 @@ class HttpConnection(asyncio.Protocol):
         self._reached: tuple[str, int] = ("", 0)
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._head = RequestHead([])
+        self._head = _NO_HEAD
         self._reading: HttpRequest | None = None  # its body
         self._answering: HttpRequest | None = None
         self._next: HttpRequest | None = None
@@ -102,6 +104,11 @@ class HttpConnection(asyncio.Protocol):
         ahead = len(self._queue) < self._limits.pipelined
         if self._answering and self._reading is None and ahead and not self._put_off:
             self.transport.resume_reading()
+
+    def forget_head(self, now: float) -> None:
+        """Hold no token of a client that has asked for nothing for a while."""
+        if self.idle_since and now - self.idle_since > self._limits.head_kept_secs:
+            self._head = _NO_HEAD
 
     def refuse_body(self) -> None:
         """Close the connection; with an answer where none has begun (RFC 9110, section 15.5.9)."""
@@ -238,7 +245,7 @@ class HttpConnection(asyncio.Protocol):
             raw, query = url.path or b"/", url.query or b""
         path = unquote_to_bytes(raw) if b"%" in raw else raw
         sent = [header for header in self._headers if header[0] != b"content-length"]
-        if sent != self._head.sent:
+        if sent != self._head.sent or self._head is _NO_HEAD:
             self._head = RequestHead(sent)
         return {
             "type": "http",
@@ -299,6 +306,7 @@ class HttpConnection(asyncio.Protocol):
             else:
                 request, self._next = self._next, None
                 await request.run(self._app)
+                del request  # it may be long until the next one
 
     def _wake(self) -> None:
         if self._idle and not self._idle.done():
