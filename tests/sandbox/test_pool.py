@@ -6,7 +6,7 @@ import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from mcproxy.call_errors import Busy
 from mcproxy.errors import ConfigError, SandboxUnavailable
-from mcproxy.exchange import Exchange, drop
 from mcproxy.sandbox.jail import zygote
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile
@@ -22,13 +21,8 @@ from mcproxy.sandbox.zygote_launch import ahead
 from mcproxy.types import (
     Capacity,
     Job,
-    Json,
-    JsonObject,
     Level,
     Limits,
-    Outcome,
-    ToolRef,
-    ToolResult,
 )
 from tests.sandbox.walls import (
     CALL,
@@ -36,7 +30,6 @@ from tests.sandbox.walls import (
     SMALL,
     Meeting,
     descendants,
-    echo,
     pool_at,
     run,
     settles,
@@ -97,78 +90,6 @@ async def test_scripts_that_run_and_scripts_that_wait_are_counted() -> None:
         assert (pool.stats.running, pool.stats.waiting, pool.stats.executions) == (0, 0, 3)
 
 
-class Client:
-    """Whoever is behind a script; answers once ``secs`` have passed, or never."""
-
-    def __init__(self, secs: float | None) -> None:
-        self._secs = secs
-
-    async def ask(self, method: str, params: JsonObject) -> JsonObject:
-        loop, late = asyncio.get_running_loop(), asyncio.Event()
-        if self._secs:
-            loop.call_later(self._secs, late.set)
-        await late.wait()
-        return {}
-
-
-async def asked(pool: Pool, source: str, secs: float, client: Client) -> Outcome:
-    """Run a script whose tool asks the client, within ``secs``."""
-
-    job = Job(source, replace(SMALL, timeout_secs=secs))
-    exchange = Exchange(drop, client.ask, clock=job.clock)
-
-    async def tool(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        await exchange.question("elicitation/create", {})
-        return await echo(ref, arguments)
-
-    return await pool.run(job, tool)
-
-
-@pytest.mark.requirement("execute.patience")
-async def test_an_answer_that_comes_after_the_limit_is_in_time() -> None:
-    async with pool_at("seccomp") as pool:
-        outcome = await asked(pool, CALL, 2, Client(secs=2.5))
-        assert (outcome.value, outcome.error) == ("wait", None)
-        assert outcome.execution_time_ms > 2000
-
-
-@pytest.mark.requirement("execute.patience")
-async def test_a_script_without_end_is_stopped_after_an_answer_too() -> None:
-    async with pool_at("seccomp") as pool:
-        outcome = await asked(pool, f"{CALL}\nwhile True: pass", 1, Client(secs=0.1))
-        assert outcome.error
-        assert (outcome.error.type, "1 s" in outcome.error.message) == ("Timeout", True)
-
-
-BUSY = f"""
-import threading
-
-def work():
-    while True: pass
-
-threading.Thread(target=work).start()
-{CALL}
-"""
-
-
-@pytest.mark.requirement("execute.patience")
-@at_each_level
-async def test_processor_time_is_bounded_while_nobody_answers(level: Level) -> None:
-    async with pool_at(level, Profile(limits=replace(SMALL, timeout_secs=1))) as pool:
-        outcome = await asked(pool, BUSY, 1, Client(secs=None))
-        assert outcome.error
-        assert "processor time" in outcome.error.message
-
-
-@pytest.mark.requirement("execute.patience")
-async def test_processor_time_is_bounded_at_level_none_too() -> None:
-    async with Pool(PoolSettings("none", "none"), {"": Profile()}) as pool:
-        await pool.start()
-        outcome = await asked(pool, BUSY, 1, Client(secs=None))
-        assert outcome.error
-        assert "processor time" in outcome.error.message
-
-
 @pytest.mark.requirement("sandbox.heals")
 @at_each_level
 async def test_the_death_of_the_zygote_fails_what_runs_and_heals(level: Level) -> None:
@@ -222,19 +143,6 @@ async def test_the_death_of_a_worker_is_an_error_of_its_script_only() -> None:
         assert pool.stats.restarts == 0
 
 
-@at_each_level
-async def test_a_cancelled_execution_leaves_no_worker(level: Level) -> None:
-    async with pool_at(level) as pool:
-        before = len(descendants())
-        meeting = Meeting()
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(pool.run(Job(CALL, SMALL), meeting))
-            await meeting.reached.wait()
-            running.cancel()
-        await settles(lambda: pool.stats.ready == 1 and len(descendants()) == before)
-        assert pool.stats.running == 0
-
-
 @pytest.mark.requirement("sandbox.profiles")
 async def test_new_profiles_count_at_once_and_running_scripts_keep_theirs() -> None:
     async with pool_at("strict") as pool:
@@ -249,15 +157,6 @@ async def test_new_profiles_count_at_once_and_running_scripts_keep_theirs() -> N
             meeting.go.set()
         assert running.result().value == "wait"
         await settles(lambda: len(descendants()) == 4)  # the new zygote (three) and a worker
-
-
-async def test_equal_profiles_share_their_workers() -> None:
-    async with pool_at("strict") as pool:
-        before = len(descendants())
-        pool.apply({"": Profile(limits=SMALL), "other": Profile(limits=SMALL)})
-        outcome = await pool.run(Job("result = 1", SMALL, profile="other"), echo)
-        assert outcome.value == 1
-        await settles(lambda: pool.stats.ready == 1 and len(descendants()) == before)
 
 
 @pytest.mark.requirement("sandbox.leaves-nothing")
