@@ -21,13 +21,13 @@ from mcproxy.manifest.refreshes import Refreshes
 from mcproxy.policy.verifier import Verifier
 from mcproxy.reload import Reloader
 from mcproxy.sandbox.network.egress import Egress
-from mcproxy.sandbox.pool import Pool, PoolSettings
+from mcproxy.sandbox.pool import Pool
 from mcproxy.sandbox.profile import Profile
 from mcproxy.types import Job, Json, JsonObject, Level, Limits, ServerView, ToolRef, ToolResult
 from tests.cancellation.driver import Part
 from tests.frontends.serving import Served, request, script, serving
 from tests.sandbox.network.origins import origins
-from tests.sandbox.walls import WITHHELD, echo
+from tests.sandbox.walls import at, echo
 from tests.servers.remote_odd import Odd
 from tests.servers.remote_odd import serving as odd_serving
 from tests.upstream.fleets import Watched, server
@@ -159,7 +159,7 @@ def scripts(level: Level) -> AbstractAsyncContextManager[Part]:
             async with origins(Path(name)) as outside:
                 profile = Profile(LIMITS, ("api.github.test",))
                 pool = Pool(
-                    PoolSettings(size=1, withhold=WITHHELD[level]),
+                    at(level),
                     {"": profile},
                     lambda one: Egress(one.allowed_hosts, outside.net),
                 )

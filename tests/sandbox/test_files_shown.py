@@ -10,10 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from mcproxy.sandbox import process_runner
-from mcproxy.sandbox.pool import Pool, PoolSettings
+from mcproxy.sandbox.pool import Pool
 from mcproxy.sandbox.profile import Profile
 from mcproxy.types import Job, Level, Limits
-from tests.sandbox.walls import LEVELS, SMALL, WITHHELD, echo, pool_at, run
+from tests.sandbox.walls import LEVELS, SMALL, at, echo, pool_at, run, started
 
 
 @pytest.fixture
@@ -146,12 +146,9 @@ result = socket.socket(fileno=fds[0]).recv(20).decode()
     ("level", "script"), [("strict", BY_NETWORK), ("hardened", BY_DIAL), ("seccomp", BY_DIAL)]
 )
 async def test_the_only_way_out_leads_to_the_proxy(level: Level, script: str) -> None:
-    settings = PoolSettings(min_level="seccomp", withhold=WITHHELD[level])
     profile = Profile(limits=SMALL, allowed_hosts=("example.com",))
-    async with Pool(settings, {"": profile}, lambda _: Egress()) as pool:
-        report = await pool.start()
-        if report.level != level:
-            pytest.skip(f"this machine reaches {report.level}")
+    async with Pool(at(level), {"": profile}, lambda _: Egress()) as pool:
+        await started(pool)
         for _ in range(3):
             outcome = await run(pool, script)
             assert outcome.value == "welcome", outcome

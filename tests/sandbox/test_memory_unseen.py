@@ -13,13 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from mcproxy.errors import SandboxUnavailable
 from mcproxy.sandbox import cgroup
 from mcproxy.sandbox.cgroup import MemoryGroup, Place
-from mcproxy.sandbox.pool import Pool, PoolSettings
+from mcproxy.sandbox.pool import Pool
 from mcproxy.sandbox.profile import Profile
 from mcproxy.types import Job, Json, Level, ToolRef, ToolResult
-from tests.sandbox.walls import LEVELS, SMALL, descendants, echo, pool_at, run
+from tests.sandbox.walls import LEVELS, SMALL, at, descendants, echo, pool_at, run, started
 
 _MIB = 1 << 20
 
@@ -148,12 +147,8 @@ async def test_connections_that_nobody_reads_keep_little() -> None:
     if os.statvfs("/proc/sys").f_flag & os.ST_RDONLY:
         pytest.skip("the machine's own bounds hold: /proc/sys is read-only")
     profile = Profile(limits=SMALL, allowed_hosts=("example.com",))
-    settings = PoolSettings(level="strict", min_level="strict", size=1)
-    async with Pool(settings, {"": profile}, lambda _: Deaf()) as pool:
-        try:
-            await pool.start()
-        except SandboxUnavailable as reason:
-            pytest.skip(str(reason))
+    async with Pool(at("strict"), {"": profile}, lambda _: Deaf()) as pool:
+        await started(pool)
         outcome = await run(pool, FILLS_CONNECTIONS)
     assert isinstance(outcome.value, list), outcome.error
     many, bytes_each = outcome.value

@@ -13,10 +13,10 @@ import pytest
 
 from mcproxy.sandbox.installer import Installer, installer_environment
 from mcproxy.sandbox.packages import Installed, Packages, PackagesUnavailable, key, modules
-from mcproxy.sandbox.pool import Pool, PoolSettings
+from mcproxy.sandbox.pool import Pool
 from mcproxy.sandbox.profile import Profile
 from mcproxy.types import Job, Level, Limits, Outcome
-from tests.sandbox.walls import WITHHELD, echo, is_running, settles
+from tests.sandbox.walls import at, echo, is_running, settles, started
 
 LIMITS = Limits(timeout_secs=20)
 DEMO = ("demo>=1",)
@@ -212,13 +212,9 @@ async def test_an_installer_that_is_just_starting_is_stopped_with_its_children(
 async def pool_with(
     packages: Packages, requirements: tuple[str, ...], level: Level
 ) -> AsyncIterator[Pool]:
-    settings = PoolSettings(min_level=level, size=1, withhold=WITHHELD.get(level, ()))
-    settings = settings if level != "none" else PoolSettings(level="none", min_level="none")
     profile = Profile(LIMITS, packages=requirements)
-    async with packages, Pool(settings, {"": profile}, packages=packages.get) as pool:
-        report = await pool.start()
-        if report.level != level:
-            pytest.skip(f"this machine reaches {report.level}: {report.missing}")
+    async with packages, Pool(at(level), {"": profile}, packages=packages.get) as pool:
+        await started(pool)
         yield pool
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from mcproxy.sandbox.network.egress import Egress
-from mcproxy.sandbox.pool import Pool, PoolSettings
+from mcproxy.sandbox.pool import Pool
 from mcproxy.sandbox.profile import Profile
 from mcproxy.types import Job, Json, Limits, ToolRef, ToolResult
-from tests.sandbox.walls import WITHHELD, echo
+from tests.sandbox.walls import at, echo
 
 BOUND_SECS = 15.0
 LIMITS = Limits(timeout_secs=10, memory_mb=128)
@@ -30,7 +30,7 @@ async def test_a_cancelled_start_of_a_worker_leaves_no_folder() -> None:
         await go.wait()
         return await echo(ref, arguments)
 
-    settings = PoolSettings(size=0, withhold=WITHHELD["hardened"])
+    settings = at("hardened", size=0)
     profiles = {"": Profile(LIMITS)}
     async with Pool(settings, profiles, lambda _: Egress(())) as pool, asyncio.TaskGroup() as tasks:
         await pool.start()

@@ -9,18 +9,12 @@ from pathlib import Path
 import pytest
 
 from mcproxy.errors import SandboxUnavailable
-from mcproxy.sandbox.jail.walls import Wall
 from mcproxy.sandbox.pool import Pool, PoolSettings
 from mcproxy.sandbox.profile import Profile
-from mcproxy.types import Job, Json, Level, Limits, Outcome, ToolRef, ToolResult
+from mcproxy.types import Job, Json, Level, Limits, Outcome, SandboxReport, ToolRef, ToolResult
 from tests.preloaded import program
 
 LEVELS: tuple[Level, ...] = ("strict", "hardened", "seccomp")
-WITHHELD: Mapping[Level, tuple[Wall, ...]] = {
-    "strict": (),
-    "hardened": ("namespaces",),
-    "seccomp": ("namespaces", "landlock"),
-}
 SETTLE_SECS = 10.0
 SMALL = Limits(timeout_secs=5, memory_mb=64)
 CALL = "result = api.call_tool('s', 'wait')"
@@ -43,19 +37,26 @@ class Meeting:
         return await echo(ref, arguments)
 
 
+def at(level: Level, size: int = 1) -> PoolSettings:
+    """For a pool at this level: it tries no other, each of which takes a zygote of its own."""
+    return PoolSettings(level, level, size)
+
+
+async def started(pool: Pool) -> SandboxReport:
+    """Start it; the test is skipped where the machine lacks its level."""
+    try:
+        return await pool.start()
+    except SandboxUnavailable as reason:
+        pytest.skip(str(reason))
+
+
 @asynccontextmanager
 async def pool_at(
     level: Level, profile: Profile | None = None, size: int = 1
 ) -> AsyncIterator[Pool]:
     """A started pool at exactly ``level``; the test is skipped where the machine lacks it."""
-    settings = PoolSettings(min_level="seccomp", size=size, withhold=WITHHELD[level])
-    async with Pool(settings, {"": profile or Profile(limits=SMALL)}) as pool:
-        try:
-            report = await pool.start()
-        except SandboxUnavailable as reason:
-            pytest.skip(str(reason))
-        if report.level != level:
-            pytest.skip(f"this machine reaches {report.level}: {report.missing}")
+    async with Pool(at(level, size), {"": profile or Profile(limits=SMALL)}) as pool:
+        await started(pool)
         await settles(lambda: pool.stats.ready == size)
         yield pool
 

@@ -13,14 +13,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from mcproxy.errors import SandboxUnavailable
 from mcproxy.sandbox.network.dialling import Caps
 from mcproxy.sandbox.network.egress import Egress
-from mcproxy.sandbox.pool import Pool, PoolSettings
+from mcproxy.sandbox.pool import Pool
 from mcproxy.sandbox.profile import Profile
 from mcproxy.types import Job, Json, Level, Limits, Outcome
 from tests.sandbox.network.origins import PUBLIC, Origins, origins
-from tests.sandbox.walls import WITHHELD, echo
+from tests.sandbox.walls import at, echo, started
 
 LIMITS = Limits(timeout_secs=20, memory_mb=128)
 ALLOWED = ("api.github.test", "*.suffix.test")
@@ -48,21 +47,14 @@ async def world_at(
     for place in [folder, *folder.parents]:
         if place.is_relative_to("/tmp/"):
             place.chmod(place.stat().st_mode | 0o711)
-    settings = PoolSettings(
-        size=1, withhold=WITHHELD[level], package_path=(sysconfig.get_path("purelib"),)
-    )
+    settings = replace(at(level), package_path=(sysconfig.get_path("purelib"),))
     async with origins(folder) as outside:
         profile = Profile(LIMITS, allowed, read_only=(str(outside.certificate),))
         pool = Pool(
             settings, {"": profile}, lambda one: Egress(one.allowed_hosts, outside.net, caps)
         )
         async with pool:
-            try:
-                report = await pool.start()
-            except SandboxUnavailable as reason:
-                pytest.skip(str(reason))
-            if report.level != level:
-                pytest.skip(f"this machine reaches {report.level}: {report.missing}")
+            report = await started(pool)
             assert report.guarantees["network"].startswith("enforced:")
             yield World(pool, outside)
 
