@@ -1,14 +1,22 @@
-"""What asyncio says where tasks, coroutines or the loop's time are handled carelessly."""
+"""What Python says of carelessness with tasks, coroutines, the loop's time or what is opened.
+
+It says so in the process where it happens: in a test's own, or in one that a test has started.
+"""
 
 import logging
 import re
-from collections.abc import Iterator
+import sys
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+NOTES = "complaints"  # the file's name, in a folder of those who start programs
 SLOW_SECS = 2.0  # asyncio's own 0.1 s is what a busy machine makes of anything; only with debug
 _SLOW = re.compile(r"Executing .* took (\d+\.\d+) seconds")
 _CARELESS = re.compile(
     r"was never awaited|never retrieved|was destroyed but it is pending|Non-thread-safe operation"
+    r"|Exception in callback|Unhandled exception|ResourceWarning"
 )
 
 
@@ -21,9 +29,7 @@ def complaints(text: str) -> list[str]:
 def heard() -> Iterator[None]:
     """Within, asyncio has nothing to complain of in this process."""
     lines: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("asyncio")
+    logger, handler = logging.getLogger("asyncio"), _handler(lines.append)
     logger.addHandler(handler)
     try:
         yield
@@ -31,6 +37,35 @@ def heard() -> Iterator[None]:
         logger.removeHandler(handler)
     told = complaints("\n".join(lines))
     assert not told, told
+
+
+def note_in(file: Path) -> None:
+    """Write into a file what is complained of in this process, and in those forked of it.
+
+    Of what is left open nothing is said elsewhere, as without this.
+    """
+
+    def note(text: str) -> None:
+        if told := complaints(text):
+            with file.open("a") as notes:
+                notes.write(f"{sys.argv[1:]}: {' '.join(told)}\n")
+
+    show = warnings.showwarning
+
+    def noted(message: Warning | str, category: type[Warning], *where: object) -> None:
+        note(f"{category.__name__}: {message}")
+        if category is not ResourceWarning:
+            show(message, category, *where)  # type: ignore[arg-type]
+
+    logging.getLogger("asyncio").addHandler(_handler(note))
+    warnings.showwarning = noted  # type: ignore[assignment]
+    warnings.simplefilter("always", ResourceWarning)
+
+
+def _handler(note: Callable[[str], None]) -> logging.Handler:
+    handler = logging.Handler()
+    handler.emit = lambda record: note(record.getMessage())  # type: ignore[method-assign]
+    return handler
 
 
 def _is_complaint(line: str) -> bool:

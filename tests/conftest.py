@@ -62,9 +62,12 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 
 @pytest.fixture(autouse=True)
 def _asyncio_is_content() -> Iterator[None]:
-    """No task's error is lost, no coroutine forgotten; in debug mode, nothing holds up the loop."""
+    """No task's error is lost, no coroutine forgotten; in debug mode, nothing holds up the loop.
+    Neither here nor in the programs that tests have started, as far as they have said so."""
     with complaints.heard():
         yield
+    told = program.noted()
+    assert not told, told
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -82,7 +85,9 @@ def _coverage_of_the_jail() -> Iterator[None]:
 def _nothing_of_the_program_is_left() -> Iterator[None]:
     """The process that starts the program ends with the tests."""
     yield
+    told = program.noted()  # by those that several tests share, as they ended
     program.end()
+    assert not told, told
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -3,15 +3,19 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.complaints import complaints
 
 PROGRAM = """
-import asyncio, logging, time, uvloop
+import asyncio, logging, socket, sys, time, uvloop
+from pathlib import Path
+from tests.complaints import note_in
 
 logging.basicConfig()
+note_in(Path(sys.argv[1]))
 
 async def fails():
     raise ValueError
@@ -32,12 +36,16 @@ uvloop.run(main())
         ("    loop.create_task(fails())", "Task exception was never retrieved"),
         ("    fails()", "was never awaited"),
         ("    loop.call_soon(time.sleep, 2.1)", "Executing"),
+        ("    loop.call_soon(int, 'a')", "Exception in callback"),
         ("    await asyncio.gather(fails(), return_exceptions=True)", ""),
     ],
 )
-def test_a_careless_program_is_told_from_a_careful_one(body: str, found: str) -> None:
+def test_a_careless_program_is_told_from_a_careful_one(
+    body: str, found: str, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes"
     ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(body=body)],
+        [sys.executable, "-c", PROGRAM.format(body=body), notes],
         env={**os.environ, "PYTHONASYNCIODEBUG": "1"},
         capture_output=True,
         text=True,
@@ -46,6 +54,18 @@ def test_a_careless_program_is_told_from_a_careful_one(body: str, found: str) ->
     told = complaints(ran.stderr)
     assert bool(told) == bool(found), ran.stderr
     assert all(found in line for line in told)
+    noted = notes.read_text().splitlines() if notes.exists() else []
+    assert len(noted) == len(told)
+    assert all(found in line for line in noted)
+
+
+def test_what_is_left_open_is_noted_and_not_told(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    code = PROGRAM.format(body="    socket.socket()")
+    command = [sys.executable, "-c", code, str(notes)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "unclosed <socket.socket" in notes.read_text()
+    assert ran.stderr == ""
 
 
 @pytest.mark.parametrize(

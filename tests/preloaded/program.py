@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.complaints import NOTES
+
 STOP_SECS = 20.0  # it kills what it has started, which the kernel may be slow to report
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[1]
@@ -44,6 +46,11 @@ def cpu_secs() -> float:
     return _server().cpu_secs() if _server.cache_info().currsize else 0.0
 
 
+def noted() -> str:
+    """What Python complained of, since this was last asked, in the programs that were started."""
+    return _server().noted() if _server.cache_info().currsize else ""
+
+
 def end() -> None:
     """End it, if it was needed."""
     if _server.cache_info().currsize:
@@ -66,6 +73,8 @@ class _Server:
         assert self._process.stdout
         self.address = self._process.stdout.readline().strip()
         assert self.address, "the program could not be imported"
+        self._notes = Path(self.address).with_name(NOTES)
+        self._read = 0
 
     @property
     def pid(self) -> int:
@@ -73,6 +82,13 @@ class _Server:
 
     def cpu_secs(self) -> float:
         return sum(psutil.Process(self.pid).cpu_times()[:4])
+
+    def noted(self) -> str:
+        if not self._notes.exists():
+            return ""
+        told = self._notes.read_bytes()[self._read :]
+        self._read += len(told)
+        return told.decode()
 
     def end(self) -> None:
         self._process.communicate(timeout=STOP_SECS)

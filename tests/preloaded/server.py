@@ -24,6 +24,7 @@ from typing import NamedTuple, NoReturn, cast
 
 import mcproxy
 from mcproxy.cli import main
+from tests import complaints
 from tests.preloaded.launcher import NUMBER_BYTES, READY, STREAMS
 
 MAIN = Path(__file__).parents[2] / "main.py"
@@ -148,6 +149,7 @@ def _serve() -> None:
     home = tempfile.mkdtemp(prefix="mcproxy-tests-")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{home}/socket")
+        complaints.note_in(Path(home, complaints.NOTES))
         listener.listen(QUEUED)
         sys.stdout.write(f"{home}/socket\n")
         sys.stdout.flush()
@@ -155,6 +157,18 @@ def _serve() -> None:
     shutil.rmtree(home)
 
 
+def _measured_apart() -> None:
+    """Where coverage is measured: nothing that is forked writes again what was measured until now;
+    a guardian's interpreter imports what measures it, too."""
+    coverage = sys.modules.get("coverage")
+    if coverage and (measured := coverage.Coverage.current()):
+        measured.stop()
+        measured.save()
+        execute = os.execv
+        os.execv = lambda path, words: execute(path, [word for word in words if word != "-S"])
+
+
 if __name__ == "__main__":
     _import_all()
+    _measured_apart()
     _serve()
