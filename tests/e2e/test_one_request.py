@@ -1,11 +1,20 @@
 """What one request costs in judgements and in files on its way, counted in a running gateway."""
 
+import collections
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
 import pytest
 
-from bench.trace import DIRECT, SCRIPT, Calls, configuration, files, traced
+from bench.trace import DIRECT, ROUNDS, SCRIPT, Calls, configuration, files, traced
+from mcproxy.config.load import load_document
+from mcproxy.types import JsonObject
+from tests.servers.remote_odd import Odd, serving
 
 MOST_FILES = 39
-MOST_ENTERED = 316  # functions of ours, of one direct call over a session; waits count twice
+MOST_ENTERED = 320  # functions of ours, of one direct call over a session; waits count twice
 TEN_CALLS = f"for _ in range(10): {SCRIPT}"
 
 
@@ -40,3 +49,27 @@ async def test_one_direct_call_is_few_functions() -> None:
     calls = await traced(both, DIRECT, a=1, b=2)
     assert times(calls, "policy/access.py", "admit") == 0
     assert sum(calls.values()) <= MOST_ENTERED
+
+
+class Lookups:
+    """Counts the modules that are looked for."""
+
+    def __init__(self) -> None:
+        self.names: collections.Counter[str] = collections.Counter()
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        self.names[name] += 1
+        return None
+
+
+async def test_no_call_looks_for_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is missing is looked for at each import: through all folders, each time."""
+    lookups = Lookups()
+    monkeypatch.delitem(sys.modules, "sniffio", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [lookups, *sys.meta_path])
+    async with serving(Odd()) as odd:
+        far: JsonObject = {"far": {"url": odd.url}}
+        await traced(load_document({"servers": far}), code='api.server("far").echo(a="x")')
+    assert [name for name, times in lookups.names.items() if times >= ROUNDS] == []
