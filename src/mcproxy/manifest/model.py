@@ -7,6 +7,7 @@ the slices that namespaces see, which share the parts. Knows no ranking and no r
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
 from operator import is_
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -28,6 +29,9 @@ from mcproxy.types import Json, JsonObject, ServerHealth, ServerState, ServerVie
 # A server that does not describe itself is described by so many of its tools' names.
 MAX_TOOLS_ABOUT = 5
 MAX_LABEL_CHARS = 100  # of a name in a note, which may be why there is one
+
+
+T = TypeVar("T")
 
 
 class ServerPart(msgspec.Struct, frozen=True):
@@ -230,30 +234,33 @@ def find_tool(manifest: Manifest, asked: ToolRef, usage: Callable[[Tool], str] =
     Raises UnknownServer or UnknownTool, with did-you-mean: the ``usage`` of those that come close.
     """
     part = require_server(manifest, asked)
+    found = _named(asked.tool, part.tools, part.forms)
+    if isinstance(found, Tool):
+        return found
     asked = ToolRef(part.view.name, asked.tool)
-    exact = part.tools.get(asked.tool)
-    if exact is not None:
-        return exact
-    name = resolve(part.forms, asked.tool)
-    if isinstance(name, str):
-        return part.tools[name]
-    if isinstance(name, Ambiguous):
-        lines = [usage(part.tools[exact]) for exact in name.names]
-        why = f"{asked.tool!r} may be any of {', '.join(map(repr, name.names))}: write it exactly."
-        raise UnknownTool(asked, lines, why)
-    raise UnknownTool(asked, _near_calls(manifest, part, asked.tool, usage))
+    if found is None:
+        raise UnknownTool(asked, _near_calls(manifest, part, asked.tool, usage))
+    lines = [usage(part.tools[name]) for name in found.names]
+    why = f"{asked.tool!r} may be any of {', '.join(map(repr, found.names))}: write it exactly."
+    raise UnknownTool(asked, lines, why)
 
 
 def require_server(manifest: Manifest, asked: ToolRef) -> ServerPart:
     """The server that ``asked`` names, in any form. Raises UnknownServer, with did-you-mean."""
-    part = manifest.parts.get(asked.server)
-    if part is not None:
-        return part
-    name = resolve(manifest.server_forms, asked.server)
-    if isinstance(name, str):
-        return manifest.parts[name]
+    found = _named(asked.server, manifest.parts, manifest.server_forms)
+    if isinstance(found, ServerPart):
+        return found
     known = list(manifest.parts)
     raise UnknownServer(asked, near(asked.server, known), known)
+
+
+def _named(asked: str, known: Mapping[str, T], forms: Forms) -> T | Ambiguous | None:
+    """What has this name, or else one of the same form."""
+    exact = known.get(asked)
+    if exact is not None:
+        return exact
+    name = resolve(forms, asked)
+    return known[name] if isinstance(name, str) else name
 
 
 def schema(manifest: Manifest, server: str, tool: str, returns: Returns = unlearned) -> JsonObject:
