@@ -6,7 +6,7 @@ gateway and from it to the server, for each affinity.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,8 +45,8 @@ REFUSED = "is passed on to nobody: requests of several clients are under way"
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 
 
-def document(urls: dict[str, str]) -> JsonObject:
-    """One server for each way and affinity, all in direct mode beside scripts."""
+def document(urls: dict[str, str], *only: str) -> JsonObject:
+    """One server for each way and affinity, or ``only`` these, in direct mode beside scripts."""
     ways: dict[str, JsonObject] = {
         "stdio": definition_of("overlapping.py"),
         "http": {"url": urls["http"]},
@@ -59,6 +59,7 @@ def document(urls: dict[str, str]) -> JsonObject:
         for affinity in AFFINITIES
     }
     servers |= {f"{way}_alone": ways[way] for way in WAYS}
+    servers = {name: servers[name] for name in only or servers}
     place: JsonObject = {"mode": "both", "servers": [*servers]}
     return {
         "servers": servers,
@@ -157,14 +158,14 @@ def calling(
 
 
 async def meet(
-    pair: tuple[Person, Person], server: str, kind: str, folder: Path, **more: Json
+    pair: tuple[Person, Person], server: str, kinds: Sequence[str], folder: Path, **more: Json
 ) -> tuple[str, str]:
-    """Let both call at once; what their calls gave."""
+    """Let both call at once, for these kinds in turn; what their calls gave, ``|`` between."""
     await asyncio.to_thread(folder.mkdir)
     ada, bob = pair
     assert ada.call is not None
     assert bob.call is not None
-    given: JsonObject = {"kind": kind, "folder": str(folder), **more}
+    given: JsonObject = {"kind": " ".join(kinds), "folder": str(folder), **more}
     async with asyncio.timeout(BOUND_SECS):
         return await asyncio.gather(
             ada.call(server, {**given, "me": ada.name, "other": bob.name}),
@@ -188,11 +189,11 @@ async def test_everything_reaches_its_own_client_or_nobody(
     async with AsyncExitStack() as stack:
         ada = await stack.enter_async_context(connected(clients[0], Person("ada"), meeting))
         bob = await stack.enter_async_context(connected(clients[1], Person("bob"), meeting))
-        for kind in KINDS:
-            gave = await meet(
-                (ada, bob), f"{way}_{affinity}", kind, tmp_path / kind, aside=way == "aside"
-            )
-            for person, client, answer in zip((ada, bob), clients, gave, strict=True):
+        gave = await meet(
+            (ada, bob), f"{way}_{affinity}", KINDS, tmp_path / "all", aside=way == "aside"
+        )
+        for person, client, answers in zip((ada, bob), clients, gave, strict=True):
+            for kind, answer in zip(KINDS, answers.split(" | "), strict=True):
                 heard = [one for one in person.heard if one[0] == kind]
                 said = person.name
                 if kind == "progress" and client == "script":  # which of its calls, and how far
@@ -213,11 +214,11 @@ async def test_one_client_is_asked_though_several_calls_of_it_are_under_way(
 ) -> None:
     async with connected("session", Person("ada"), meeting) as ada:
         twin = Person("ada too", ada.heard, ada.call)
-        for kind in QUESTIONS:
-            gave = await meet(
-                (ada, twin), f"{way}_alone", kind, tmp_path / kind, aside=way == "aside"
-            )
-            assert all(named(answer, ada) for answer in gave)
+        gave = await meet(
+            (ada, twin), f"{way}_alone", QUESTIONS, tmp_path / "all", aside=way == "aside"
+        )
+        for answers in gave:
+            assert [named(answer, ada) for answer in answers.split(" | ")] == [True] * 3
         assert len(ada.heard) == 2 * len(QUESTIONS)
 
 
@@ -226,12 +227,12 @@ async def test_a_client_over_stdio_is_one_in_each_namespace(
     tmp_path: Path, urls: dict[str, str]
 ) -> None:
     places: JsonObject = {"public": {"mode": "both"}, "other": {"extends": "public"}}
-    rules: JsonObject = {**document(urls), "namespaces": places}
+    rules: JsonObject = {**document(urls, "stdio_shared"), "namespaces": places}
     ada = Person("ada")
     async with opened(stdio_client(program(tmp_path, rules)), ada) as client:
         ada.call = calling(client, ada)
         twin = Person("twin", ada.heard, ada.call)
-        for answer in await meet((ada, twin), "stdio_shared", "elicitation", tmp_path / "same"):
+        for answer in await meet((ada, twin), "stdio_shared", ("elicitation",), tmp_path / "same"):
             assert named(answer, ada)
 
         async def elsewhere(server: str, given: JsonObject) -> str:
@@ -240,7 +241,7 @@ async def test_a_client_over_stdio_is_one_in_each_namespace(
             return text(done)
 
         twin.call = elsewhere
-        for answer in await meet((ada, twin), "stdio_shared", "elicitation", tmp_path / "two"):
+        for answer in await meet((ada, twin), "stdio_shared", ("elicitation",), tmp_path / "two"):
             assert REFUSED in answer
 
 
@@ -251,7 +252,7 @@ async def test_the_stream_of_one_call_carries_no_progress_of_another(
     async with AsyncExitStack() as stack:
         ada = await stack.enter_async_context(connected("session", Person("ada"), meeting))
         bob = await stack.enter_async_context(connected("session", Person("bob"), meeting))
-        await meet((ada, bob), "http_shared", "forged", tmp_path / "forged")
+        await meet((ada, bob), "http_shared", ("forged",), tmp_path / "forged")
         assert ada.heard == bob.heard == []
 
 
@@ -259,12 +260,12 @@ async def test_the_stream_of_one_call_carries_no_progress_of_another(
 async def test_the_operator_is_told_once_with_the_cure(
     tmp_path: Path, urls: dict[str, str]
 ) -> None:
-    with gateway(tmp_path, document(urls)) as running:
+    with gateway(tmp_path, document(urls, "stdio_shared")) as running:
         async with AsyncExitStack() as stack:
             ada = await stack.enter_async_context(connected("session", Person("ada"), running))
             bob = await stack.enter_async_context(connected("session", Person("bob"), running))
             for kind in ("log", "roots"):
-                await meet((ada, bob), "stdio_shared", kind, tmp_path / kind)
+                await meet((ada, bob), "stdio_shared", (kind,), tmp_path / kind)
     told = [line for line in running.logged.text.splitlines() if "passed on to nobody" in line]
     assert len(told) == 1
     assert '"affinity": "client"' in json.loads(told[0])["message"]

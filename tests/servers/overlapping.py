@@ -9,8 +9,9 @@ the call of ``other`` is under way too (``folder`` is where they tell each other
 be in two processes), then does what ``kind`` says on behalf of ``me``, and is answered once the
 other has done so too. Kinds: ``elicitation``, ``sampling``, ``roots``, ``url`` (an elicitation, and
 the word that it is complete); their answer is the result's text; ``log``, ``progress``, ``forged``
-(progress with the other's token). Over Streamable HTTP what it sends goes to the stream of the
-call's POST; with ``aside``, to the GET stream, which names no call.
+(progress with the other's token). Several kinds are done in turn; ``|`` is between their answers.
+Over Streamable HTTP what it sends goes to the stream of the call's POST; with ``aside``, to the GET
+stream, which names no call.
 """
 
 import itertools
@@ -74,13 +75,15 @@ class Overlapping:
             say({"id": id_, **({"error": unknown} if known is None else {"result": known})})
 
     def _meet(self, given: JsonObject, token: Json, say: Say) -> str:
-        me, other, kind = (str(given[name]) for name in ("me", "other", "kind"))
+        me, other, kinds = (str(given[name]) for name in ("me", "other", "kind"))
         folder = Path(str(given["folder"]))
         self._tokens[me] = token
+        answers = []
         _await(folder, me, other)
-        text = self._do(kind, me, other, say)
-        _await(folder, f"{me} is done", f"{other} is done")
-        return text
+        for kind in kinds.split():
+            answers.append(self._do(kind, me, other, say))
+            _await(folder, f"{me} {kind} is done", f"{other} {kind} is done")
+        return " | ".join(answers)
 
     def _do(self, kind: str, me: str, other: str, say: Say) -> str:
         match kind:
