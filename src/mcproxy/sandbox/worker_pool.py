@@ -69,6 +69,8 @@ class Lane:
         self._changed = asyncio.Event()
         self._recent: deque[float] = deque(maxlen=STARTS)
         self._retired = self._closed = False
+        self._making = asyncio.Lock()  # held while one more is made ready
+        self._awaited = False  # somebody waits for that one
         self._behind = False  # a script had to wait for its worker since all were ready
         self.running = 0
         self.starts = 0
@@ -91,8 +93,9 @@ class Lane:
                 # A failure is not lost: the next script meets it again and reports it.
                 with contextlib.suppress(ZygoteFailed, TimeoutError, OSError):
                     while len(self._seats) < self._size and not self._retired:
-                        zygote = await self._living()
-                        self._seats.append(await self._seat(zygote, warm=not self._behind))
+                        async with self._making:
+                            zygote = await self._living()
+                            self._seats.append(await self._seat(zygote, warm=not self._behind))
                     self._behind = False
                 await self._changed.wait()
                 self._changed.clear()
@@ -147,6 +150,13 @@ class Lane:
             raise ZygoteFailed.of(error) from error
 
     async def _take(self) -> WorkerSlot:
+        if not self._seats and self._making.locked() and not self._awaited:
+            self._awaited = True  # it is half made; one from the start would take longer
+            try:
+                async with self._making:
+                    pass
+            finally:
+                self._awaited = False
         while self._seats:
             seat = self._seats.popleft()
             if seat.worker.is_alive:
