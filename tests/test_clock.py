@@ -162,10 +162,17 @@ async def test_who_is_cancelled_beside_is_cancelled(cancelled_first: bool) -> No
         await task
 
 
-async def test_a_block_that_is_left_or_not_entered_is_not_stopped() -> None:
+async def test_a_block_that_is_left_is_not_stopped() -> None:
     block = Stoppable()
-    block.stop(Ended())
     with block:
         await asyncio.sleep(0)
     block.stop(Ended())
     await asyncio.sleep(0)
+
+
+async def test_a_block_that_is_stopped_before_it_is_entered_does_not_begin() -> None:
+    block, entered = Stoppable(), asyncio.Event()
+    block.stop(Ended())
+    with pytest.raises(Ended):
+        await _waits(block, entered)
+    assert not entered.is_set()

@@ -100,6 +100,8 @@ class Stoppable:
     _why: Exception | None = None
 
     def __enter__(self) -> Self:
+        if self._why is not None:
+            raise self._why
         self._task = asyncio.current_task()
         self._cancelling = self._task.cancelling() if self._task else 0
         return self
@@ -123,10 +125,11 @@ class Stoppable:
         return self._task is not None and self._why is None
 
     def stop(self, why: Exception) -> None:
-        """Have the block raise this; nothing where it does not run."""
-        if self._task is not None and self._why is None:
+        """Have the block raise this, as it is entered where it is not yet."""
+        if self._why is None:
             self._why = why
-            self._task.cancel()
+            if self._task is not None:
+                self._task.cancel()
 
 
 class Clock(Stoppable):

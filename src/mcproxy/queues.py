@@ -254,8 +254,7 @@ class Gate:
     """Counts what is under way; once closed, lets nothing in and waits for the rest to end."""
 
     def __init__(self) -> None:
-        self._running = 0
-        self._bounds: set[Stoppable] = set()
+        self._running: set[Stoppable] = set()
         self._closed = False
         self._empty = asyncio.Event()
 
@@ -264,22 +263,18 @@ class Gate:
         """Whether the program is stopping."""
         return self._closed
 
-    def enter(self, block: Stoppable | None = None) -> AbstractContextManager[None]:
-        """Be counted as running within. The caller has looked at ``closed`` before, and entered
-        ``block``: it is stopped with TimeoutError where the time of ``drain`` is over first."""
+    def enter(self, block: Stoppable) -> AbstractContextManager[None]:
+        """Be counted as running within. The caller has looked at ``closed`` before; ``block`` is
+        stopped with TimeoutError where the time of ``drain`` is over first."""
         return _Entered(self, block)
 
-    def begin(self, block: Stoppable | None) -> None:
+    def begin(self, block: Stoppable) -> None:
         """Count one more; ``end`` uncounts it."""
-        self._running += 1
-        if block:
-            self._bounds.add(block)
+        self._running.add(block)
 
-    def end(self, block: Stoppable | None) -> None:
+    def end(self, block: Stoppable) -> None:
         """Count one less."""
-        self._running -= 1
-        if block:
-            self._bounds.discard(block)
+        self._running.discard(block)
         if self._closed and not self._running:
             self._empty.set()
 
@@ -291,15 +286,19 @@ class Gate:
                 while self._running:
                     self._empty.clear()
                     await self._empty.wait()
-        for block in self._bounds:
-            block.stop(TimeoutError())
+        self.stop()
         return not self._running
+
+    def stop(self) -> None:
+        """Stop each block that is in, with TimeoutError."""
+        for block in self._running:
+            block.stop(TimeoutError())
 
 
 class _Entered(AbstractContextManager[None]):
     """A generator would cost every request more than the counting."""
 
-    def __init__(self, gate: Gate, block: Stoppable | None) -> None:
+    def __init__(self, gate: Gate, block: Stoppable) -> None:
         self._gate, self._block = gate, block
 
     def __enter__(self) -> None:

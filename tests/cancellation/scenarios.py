@@ -25,7 +25,7 @@ from mcproxy.sandbox.pool import Pool
 from mcproxy.sandbox.profile import Profile
 from mcproxy.types import Job, Json, JsonObject, Level, Limits, ServerView, ToolRef, ToolResult
 from tests.cancellation.driver import Part
-from tests.frontends.serving import Served, request, script, serving
+from tests.frontends.serving import Served, events, request, script, serving
 from tests.sandbox.network.origins import origins
 from tests.sandbox.walls import at, echo
 from tests.servers.remote_odd import Odd
@@ -196,8 +196,8 @@ async def _later(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
 
 
 def frontends() -> AbstractAsyncContextManager[Part]:
-    """Clients over HTTP: a session, its streams, a script that tells of itself, one of a stateless
-    client."""
+    """Clients over HTTP: a session, its streams, a script that tells of itself, one over HTTP+SSE,
+    plain ones."""
 
     @asynccontextmanager
     async def scenario() -> AsyncIterator[Part]:
@@ -225,6 +225,11 @@ def frontends() -> AbstractAsyncContextManager[Part]:
                         )
                         await one.scripts.waiting.wait()
                         waits.cancel()
+                async with one.http.stream("GET", "/sse") as stream:
+                    place = (await anext(events(stream))).data
+                    one.scripts.waiting.clear()
+                    await one.http.post(place, json=script("wait"))
+                    await one.scripts.waiting.wait()
                 await one.http.post("/message", json=request("ping"))
                 await one.http.post("/message", json=[request("ping"), request("ping", id_=2)])
 

@@ -4,25 +4,37 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
+from mcproxy.cancellation import Stoppable
 from mcproxy.frontends.responses import EventStream, event
 from mcproxy.frontends.stream import QUEUED_MESSAGES, Stream
 from tests.frontends.serving import BOUND_SECS
 
 
 class Connection:
-    """A client's connection: what it was sent, and when it leaves or stops reading."""
+    """A client's connection: what it was sent, whether that was cut off, and when it leaves or
+    stops reading."""
 
     def __init__(self) -> None:
         self.sent: asyncio.Queue[Message] = asyncio.Queue()
-        self.left = asyncio.Event()
+        self.is_cut_off = False
         self.reads = asyncio.Event()
         self.reads.set()
+        self._block = Stoppable()
+
+    def stop_when_gone(self, block: Stoppable) -> None:
+        self._block = block
+
+    def leave(self) -> None:
+        self._block.stop(ClientDisconnect())
+
+    def cut_off(self) -> None:
+        self.is_cut_off = True
 
     async def receive(self) -> Message:
-        await self.left.wait()
-        return {"type": "http.disconnect"}
+        raise AssertionError("the body was read before")
 
     async def send(self, message: Message) -> None:
         await self.reads.wait()
@@ -42,7 +54,8 @@ class Open:
         self.connection, self.stream, self.closed = Connection(), Stream("s"), asyncio.Event()
         response = EventStream(self.stream.attach(), self.closed.set, **options)  # type: ignore[arg-type]
         connection = self.connection
-        self.task = tasks.create_task(response({}, connection.receive, connection.send))
+        scope = {"state": {"request": connection}}
+        self.task = tasks.create_task(response(scope, connection.receive, connection.send))
 
 
 @pytest.fixture
@@ -86,7 +99,7 @@ async def test_a_quiet_stream_has_a_heartbeat(tasks: asyncio.TaskGroup) -> None:
     await sending.connection.sent.get()
     for _ in range(3):
         assert (await sending.connection.body()).startswith(b":")
-    sending.connection.left.set()
+    sending.connection.leave()
     await sending.closed.wait()
 
 
@@ -98,7 +111,9 @@ async def test_a_client_that_reads_nothing_is_cut_off(tasks: asyncio.TaskGroup) 
     sending.connection.reads.clear()
     for _ in range(QUEUED_MESSAGES + 2):
         sending.stream.put(b"more")
-    await sending.closed.wait()
+    await sending.task
+    assert sending.closed.is_set()
+    assert sending.connection.is_cut_off
     assert sending.connection.sent.empty()  # no end was sent: it shows that something is missing
     other.stream.end(b"fine")
     await other.closed.wait()

@@ -1,19 +1,23 @@
 """What one client has asked and not been answered yet, over whatever transport it came, and what
 transports read of a message's parameters.
 
-Each request runs in a task of its own, so that it can be cancelled, and lasts longer than the
-connection that brought it where the transport lets a client come back for the reply.
+Each request runs in a block that can be stopped, in the task of its HTTP connection or in one of
+its own. It lasts longer than the connection where the transport lets a client come back for the
+reply.
 """
 
 import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import msgspec
 
 from mcproxy import mcp
-from mcproxy.errors import RpcError
+from mcproxy.cancellation import Stoppable
+from mcproxy.errors import McproxyError, RpcError
 from mcproxy.exchange import ClientSession, Exchange, Tenant
 from mcproxy.frontends.asking import Asking
 from mcproxy.frontends.stream import Stream
@@ -43,17 +47,22 @@ GiveBack = Callable[[], None]
 Run = Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
 """Makes a task of the answering of a request."""
 
+Notices = Callable[[], Stream]
+"""Where to say what comes before the reply; asked for each time."""
+
 Work = Callable[[], Awaitable[Response | Failure | None]]
 Stay = Callable[[Request, ClientSession | None], Awaitable[None]]
 
 
+class Withdrawn(McproxyError):
+    """The client wants no reply any more."""
+
+
 class ReplyTo(msgspec.Struct, frozen=True):
-    """Where a request's answer goes: what is said on the way, and the reply (None: cancelled).
-    ``ended`` is called once its task has ended."""
+    """Where a request's answer goes: what is said on the way, and the reply (None: withdrawn)."""
 
     notices: Stream
     reply: Callable[[Response | Failure | None], None]
-    ended: Callable[[], object] | None = None
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -113,27 +122,37 @@ class Conversation:
         self._asking = Asking()
         self._capabilities: JsonObject = {}
         self._client = ""
-        # By task, since some clients repeat ids. None: the client has cancelled it.
-        self._running: dict[asyncio.Task[None], RequestId | None] = {}
+        # By block, since some clients repeat ids.
+        self._running: dict[Stoppable, RequestId] = {}
 
     @property
     def idle(self) -> bool:
         """Whether no request is being answered."""
         return not self._running
 
-    def start(
-        self, request: Request, source: RequestSource, way: ReplyTo
-    ) -> asyncio.Task[None] | None:
-        """Begin to answer a request; None where there are too many (the reply says so)."""
+    async def answer(
+        self, request: Request, source: RequestSource, notices: Notices, block: Stoppable
+    ) -> Response | Failure | None:
+        """The reply to a request, which is worked out in this block; None where it is withdrawn.
+        Raises what others stop the block with."""
+        end = self._begin(request, block)
+        if end is None:
+            return Failure(request.id, too_many())
+        try:
+            with self._gate.enter(block):
+                exchange = self._exchange(notices)
+                respond = partial(self._gateway.respond, request, source, exchange)
+                return await _answer_in(block, request, respond)
+        finally:
+            end()
+
+    def start(self, request: Request, source: RequestSource, way: ReplyTo) -> None:
+        """Answer a request in a task of its own."""
         if request.method == "initialize":
             self.meet(request)
-
-        async def work() -> Response | Failure | None:
-            with self._gate.enter():
-                exchange = self._exchange(way.notices)
-                return await self._gateway.respond(request, source, exchange)
-
-        return self._begin(request, work, way)
+        exchange, block = self._exchange(lambda: way.notices), Stoppable()
+        respond = partial(self._gateway.respond, request, source, exchange)
+        self._start(request, way, block, self._gate.enter(block), respond)
 
     def keep(self, request: Request, stay: Stay, way: ReplyTo) -> None:
         """Begin what lasts until the client cancels the request, or goes, and has no reply but for
@@ -147,7 +166,7 @@ class Conversation:
             return None
 
         if not self._gate.closed:
-            self._begin(request, work, way)
+            self._start(request, way, Stoppable(), nullcontext(), work)
 
     def meet(self, initialize: Request) -> None:
         """Keep who the client is, and what it can be asked for."""
@@ -161,10 +180,9 @@ class Conversation:
             self._asking.answered(message)
         elif message.method == mcp.CANCELLED:
             cancelled = glance(message.params).requestId
-            for task, id_ in self._running.items():
-                if id_ is not None and id_ == cancelled:
-                    self._running[task] = None
-                    task.cancel()
+            for block, id_ in self._running.items():
+                if id_ == cancelled:
+                    block.stop(Withdrawn())
 
     def announce(self, method: str) -> None:
         """Tell the client that something changed."""
@@ -175,32 +193,46 @@ class Conversation:
         if self._session:
             self._session.tenant.ended.set()
         self._session = None
-        for task in self._running:
-            task.cancel()
+        why = TimeoutError if self._gate.closed else Withdrawn
+        for block in self._running:
+            block.stop(why())
 
-    def _begin(self, request: Request, work: Work, way: ReplyTo) -> asyncio.Task[None] | None:
+    def _begin(self, request: Request, block: Stoppable) -> GiveBack | None:
+        """Count a request until what this gives is called; None where there are too many."""
         give_back = self._account.take([request]) if len(self._running) < MAX_RUNNING else None
         if give_back is None:
-            way.reply(Failure(request.id, too_many()))
             return None
+        self._running[block] = request.id
 
-        def ended(task: asyncio.Task[None]) -> None:
-            withdrawn = self._running.pop(task) is None
+        def end() -> None:
+            del self._running[block]
             give_back()
-            if way.ended:
-                way.ended()
-            if task.cancelled():  # before it began, perhaps: whoever waits is to hear of it
-                told = self._gate.closed and not withdrawn
-                way.reply(Failure(request.id, stopped()) if told else None)
 
-        task = self._run(_answer_request(request, work, way))
-        self._running[task] = request.id
-        task.add_done_callback(ended)
-        return task
+        return end
 
-    def _exchange(self, notices: Stream) -> Exchange:
+    def _start(
+        self,
+        request: Request,
+        way: ReplyTo,
+        block: Stoppable,
+        held: AbstractContextManager[None],
+        work: Work,
+    ) -> None:
+        end = self._begin(request, block)
+        if end is None:
+            way.reply(Failure(request.id, too_many()))
+            return
+
+        async def answered() -> None:
+            with held:
+                reply = await _answer_in(block, request, work)
+            way.reply(reply)
+
+        self._run(answered()).add_done_callback(lambda _: end())
+
+    def _exchange(self, notices: Notices) -> Exchange:
         def send(message: Message) -> None:
-            notices.put(encode(message))
+            notices().put(encode(message))
 
         async def ask(method: str, params: JsonObject) -> JsonObject:
             return await self._asking.ask(method, params, self._capabilities, send)
@@ -214,24 +246,29 @@ class Conversation:
         )
 
 
-async def _answer_request(request: Request, work: Work, way: ReplyTo) -> None:
-    reply: Response | Failure | None
+async def _answer_in(block: Stoppable, request: Request, work: Work) -> Response | Failure | None:
     try:
-        reply = await work()
-    except Exception:
-        log.exception("%s failed", request.method)
-        error = RpcError(RpcError.INTERNAL_ERROR, "internal error; the log has the details")
-        reply = Failure(request.id, error)
-    way.reply(reply)
+        with block:
+            try:
+                return await work()
+            except Exception:
+                log.exception("%s failed", request.method)
+                text = "internal error; the log has the details"
+                return Failure(request.id, RpcError(RpcError.INTERNAL_ERROR, text))
+    except Withdrawn:
+        return None
+    except TimeoutError:  # of the gate
+        return Failure(request.id, stopped())
 
 
 def session_on(home: Stream, id_: str = "", *, moved: bool = False) -> ClientSession:
     """The session of a client that is told on ``home`` what belongs to no request."""
-    return ClientSession(_notify(home), Tenant(moved=moved), id_)
+    return ClientSession(_notify(lambda: home), Tenant(moved=moved), id_)
 
 
-def _notify(stream: Stream) -> Callable[[str, JsonObject], None]:
+def _notify(notices: Notices) -> Callable[[str, JsonObject], None]:
     def notify(method: str, params: JsonObject) -> None:
+        stream = notices()
         if stream.crowded and not stream.returns:  # a server that talks must not cost it replies
             log.info("a client reads too slowly: %s is dropped", method)
             return

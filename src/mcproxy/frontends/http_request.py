@@ -84,7 +84,7 @@ class HttpRequest:
         self._wants_continue = head.wants_continue
         self._waiter: asyncio.Future[None] | None = None
         self._leaving: Stoppable | None = None
-        scope["state"]["leaving"] = self.stop_when_gone
+        scope["state"]["request"] = self
         self._head: Message | None = None
         self.started = self.answered = False
 
@@ -100,8 +100,7 @@ class HttpRequest:
                 await self.send(_FAULT)
                 await self.send({"type": "http.response.body"})
         finally:
-            if not self.answered:
-                self._connection.transport.close()
+            self.cut_off()
 
     # What came
 
@@ -120,11 +119,16 @@ class HttpRequest:
         self._wake()
 
     def stop_when_gone(self, block: Stoppable) -> None:
-        """Have this block end with ClientDisconnect when the client goes, in place of any other;
-        raises that where it is gone already."""
-        if self._gone:
-            raise ClientDisconnect
+        """Have this block end with ClientDisconnect when the client goes, or is gone, in place of
+        any other."""
         self._leaving = block
+        if self._gone:
+            block.stop(ClientDisconnect())
+
+    def cut_off(self) -> None:
+        """Leave the answer as it is; where its end is missing, that shows."""
+        if not self.answered:
+            self._connection.transport.close()
 
     def disconnect(self) -> None:
         """The client is gone."""

@@ -6,24 +6,23 @@ only that a gateway carried it: so it is carried no further, and its sender coun
 the first gateway saw. Which gateway a request belongs to is told by ``shared_sessions``.
 """
 
-import asyncio
 import hmac
 import ipaddress
 import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import httpx
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from mcproxy.errors import McproxyError, RpcError
-from mcproxy.frontends.responses import disconnected, event, while_connected
+from mcproxy.frontends.responses import event, while_connected
 from mcproxy.wire.message import Failure, RequestId, encode
 
 HOP = "mcproxy-hop"
@@ -116,7 +115,7 @@ class Peers:
             except httpx.HTTPError as fault:
                 return PeerLost(str(fault))
 
-        with while_connected(request):
+        with while_connected(request.scope):
             answer = await work()
         if isinstance(answer, McproxyError):
             raise answer
@@ -221,14 +220,8 @@ class _Relayed(Response):
         start = {"type": "http.response.start", "status": self.status_code}
         try:
             await send({**start, "headers": self.raw_headers})
-            async with asyncio.TaskGroup() as tasks:
-                watched = [
-                    tasks.create_task(self._write(send)),
-                    tasks.create_task(disconnected(receive)),
-                ]
-                await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-                for task in watched:
-                    task.cancel()
+            with suppress(ClientDisconnect), while_connected(scope):
+                await self._write(send)
         finally:
             await self._answer.aclose()
 

@@ -55,7 +55,7 @@ async def reply(
     if give_back is None:
         return answered(wire.Failure(id_, too_many()))
     try:
-        with while_connected(request) as block, site.gate.enter(block):
+        with while_connected(request.scope) as block, site.gate.enter(block):
             if isinstance(received, list):
                 return await _batch(site.gateway, received, source)
             said = await site.gateway.respond(received, source)

@@ -11,24 +11,28 @@ is down. Knows no MCP method.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from mcproxy.call_errors import STATE_RETRY_SECS
 from mcproxy.cancellation import Stoppable
 from mcproxy.errors import RpcError
-from mcproxy.frontends.conversation import RETRY_SECS
-from mcproxy.frontends.stream import Event, Reader, Stream
+from mcproxy.frontends.conversation import Notices, Run
+from mcproxy.frontends.stream import Event, Reader, ReaderLost, Stream
 from mcproxy.types import Json
+from mcproxy.wire import message as wire
 from mcproxy.wire.message import Failure, RequestId, encode
-from mcproxy.wire.message import Response as Reply
+
+if TYPE_CHECKING:
+    from mcproxy.frontends.http_request import HttpRequest
 
 ENDPOINTS: dict[str, Json] = {
     "POST /message": "JSON-RPC 2.0 (MCP): initialize, tools/list, tools/call; no handshake needed",
@@ -54,6 +58,8 @@ HEARTBEAT_SECS = 15.0  # proxies close what is silent for 30 s and more
 _HEARTBEAT = b": heartbeat\n\n"
 
 log = logging.getLogger(__name__)
+
+Reply = wire.Response | Failure
 
 
 class _Written(Response):
@@ -101,7 +107,7 @@ def retry_after(secs: int | None) -> Mapping[str, str]:
     return NO_HEADERS if secs is None else {"Retry-After": str(secs)}
 
 
-def answered(reply: Reply | Failure) -> Response:
+def answered(reply: Reply) -> Response:
     """The reply to one request."""
     return raw(encode(reply), headers=retry_after(reply.retry_after))
 
@@ -126,18 +132,19 @@ def http_error(request: Request, error: Exception) -> Response:
     return refusal(status, f"there is nothing at {request.method} {path}")
 
 
-async def disconnected(receive: Receive) -> None:
-    """Return when the client has closed the connection; the body has been read before."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def while_connected(request: Request) -> Stoppable:
-    """A block that ends with ClientDisconnect when the client leaves."""
+def while_connected(scope: Scope) -> Stoppable:
+    """A block that ends with ClientDisconnect when the client leaves; of one request, the last such
+    block does."""
     block = Stoppable()
-    if tell := request.scope["state"].get("leaving"):  # who asks within this process is cancelled
-        tell(block)
+    if request := _carrier(scope):
+        request.stop_when_gone(block)
     return block
+
+
+def _carrier(scope: Scope) -> "HttpRequest | None":
+    """The request on its connection; None within this process, where who leaves is cancelled."""
+    found: HttpRequest | None = scope["state"].get("request")
+    return found
 
 
 _HEADERS = {
@@ -173,7 +180,7 @@ class EventStream(Response):
         self.status_code = 200
         self.background = None
         self.init_headers({**_HEADERS, **(headers or {})})
-        self._reader = reader
+        self.reader = reader
         self._on_close = on_close
         self._opening = opening
         self._resumable = resumable
@@ -183,40 +190,36 @@ class EventStream(Response):
         """Stream (ASGI). A stream that is cut off is left without its end, so that it shows."""
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            async with asyncio.TaskGroup() as tasks:
-                watched = [
-                    tasks.create_task(self._write(send)),
-                    tasks.create_task(disconnected(receive)),
-                    tasks.create_task(self._reader.lost.wait()),
-                ]
-                await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-                for task in watched:
-                    task.cancel()
+            with suppress(ClientDisconnect), while_connected(scope) as block:
+                self.reader.stop_when_lost(block)
+                await self._write(send)
+        except ReaderLost:
+            log.info("stream %r: too slow, or opened again; closed", self.reader.stream.name)
         finally:
-            if self._reader.lost.is_set():
-                log.info("stream %r: too slow, or opened again; closed", self._reader.stream.name)
-            self._reader.close()
+            self.reader.close()
             self._on_close()
+            if request := _carrier(scope):
+                request.cut_off()
 
     async def _write(self, send: Send) -> None:
         await _body(send, self._opening or _HEARTBEAT)
-        while not self._reader.done:
+        while not self.reader.done:
             await self._wait()
-            events = self._reader.next(WRITTEN_BYTES)
+            events = self.reader.next(WRITTEN_BYTES)
             text = self._text(events) or _HEARTBEAT
             for start in range(0, len(text), WRITTEN_BYTES):
                 await _body(send, text[start : start + WRITTEN_BYTES])
-            self._reader.read(events)
+            self.reader.read(events)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _wait(self) -> None:
         """Return when events came, or it was quiet for the time of a heartbeat."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._heartbeat_secs):
-                await self._reader.wait()
+                await self.reader.wait()
 
     def _text(self, events: Sequence[Event]) -> bytes:
-        name = self._reader.stream.name
+        name = self.reader.stream.name
         return b"".join(
             event(item.message, id_=f"{name}-{item.number}" if self._resumable else "")
             for item in events
@@ -227,71 +230,87 @@ async def _body(send: Send, chunk: bytes) -> None:
     await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
-class Answer:
-    """One request's reply, and what is said before it; the first reader is there from the start."""
-
-    def __init__(self, stream: Stream) -> None:
-        self.stream = stream
-        self.reader = stream.attach()
-        self.error_code: int | None = None
-        self.retry_after: int | None = None
-
-    def reply(self, reply: Reply | Failure | None) -> None:
-        """Say the last word; None where the client has cancelled the request."""
-        if isinstance(reply, Failure):
-            self.error_code = reply.error.code
-        self.retry_after = reply.retry_after if reply else None
-        self.stream.end(encode(reply) if reply else None)
+Work = Callable[[Notices, Stoppable], Awaitable[Reply | None]]
+Streamed = Callable[[Stoppable], EventStream]
 
 
-class ResponseOptions(msgspec.Struct, frozen=True):
-    """How an answer may be sent: whether the client reads event streams, and wants one at once;
-    the HTTP status for JSON-RPC error codes; ``opening`` and ``resumable`` as in ``EventStream``.
-    """
+class Terms(msgspec.Struct, frozen=True):
+    """How an answer may be sent: whether the client reads event streams, and wants one at once; how
+    long it may be quiet before there is one; the HTTP status for JSON-RPC error codes."""
 
     streams: bool
     at_once: bool = False
-    statuses: Mapping[int, int] = msgspec.field(default_factory=dict)
-    opening: bytes = b""
-    resumable: bool = False
     quiet_secs: float = HEARTBEAT_SECS
+    statuses: Mapping[int, int] = msgspec.field(default_factory=dict)
 
 
-async def deliver(
-    answer: Answer, terms: ResponseOptions, request: Request, on_close: Callable[[], None]
-) -> Response:
-    """The HTTP response that brings the answer.
+class Answer(Response):
+    """The answer to one request, which is worked out while it is sent, by the connection's task.
 
-    ``on_close`` is called when an event stream was closed, whether or not all was read. Raises
-    ClientDisconnect where the client left before anything was sent.
+    ``work`` is given where to say what comes before the reply, and the block in which it runs; its
+    reply is None where the client has withdrawn the request. ``streamed`` makes the stream, and
+    ``run`` a task that writes it, once there is need of one.
     """
-    if not terms.at_once:
-        await _first_word(answer.reader, request, terms.quiet_secs if terms.streams else None)
-        if answer.reader.lost.is_set():
-            return unavailable("too much waits for clients that read slowly", RETRY_SECS)
-        said = answer.stream.after(0)
-        if answer.stream.ended and (len(said) <= 1 or not terms.streams):
-            answer.reader.close()
-            status = terms.statuses.get(answer.error_code or 0, 200)
-            headers = retry_after(answer.retry_after)
-            return raw(said[-1].message, status, headers) if said else accepted()
-    return EventStream(
-        answer.reader,
-        on_close,
-        opening=terms.opening,
-        resumable=terms.resumable,
-        heartbeat_secs=terms.quiet_secs,
-    )
 
+    def __init__(self, terms: Terms, work: Work, streamed: Streamed, run: Run) -> None:
+        self.status_code, self.background = 200, None
+        self.raw_headers = []  # what is added to those of either kind
+        self._terms, self._work, self._streamed, self._run = terms, work, streamed, run
+        self._channel: tuple[Scope, Receive, Send]
+        self._block: Stoppable
+        self._stream: Stream | None = None
+        self._writing: asyncio.Task[None] | None = None
 
-async def _first_word(reader: Reader, request: Request, secs: float | None) -> None:
-    """Wait until there is something to send, or it was quiet for so many seconds. Raises
-    ClientDisconnect."""
-    with suppress(TimeoutError), while_connected(request) as block:
-        later = asyncio.get_running_loop().call_later
-        quiet = later(secs, lambda: block.stop(TimeoutError())) if secs else None
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Work, and answer (ASGI)."""
+        self._channel = scope, receive, send
+        quiet = None
         try:
-            await reader.wait()
+            self._block = while_connected(scope)
+            if self._terms.at_once:
+                self._begin_stream()
+            elif self._terms.streams:
+                later = asyncio.get_running_loop().call_later
+                quiet = later(self._terms.quiet_secs, self.notices)
+            reply = await self._work(self.notices, self._block)
+            if self._stream and self._writing:
+                self._stream.end(encode(reply) if reply else None)
+                await asyncio.wait([self._writing])
+            else:
+                await self._whole(reply)(scope, receive, send)
+        except ClientDisconnect:
+            log.debug("a client left before its answer")
         finally:
             if quiet:
                 quiet.cancel()
+            if self._stream:  # whoever writes it ends with it, or with the connection
+                self._stream.end()
+
+    def notices(self) -> Stream:
+        """Where to say what comes before the reply. Of a request that ends it is said to nobody."""
+        if self._stream is not None:
+            return self._stream
+        return self._begin_stream() if self._block.running else Stream()
+
+    def _begin_stream(self) -> Stream:
+        sent = self._streamed(self._block)
+        sent.raw_headers.extend(self.raw_headers)
+        self._writing = self._run(self._written(sent))
+        self._stream = sent.reader.stream
+        return self._stream
+
+    async def _written(self, stream: EventStream) -> None:
+        try:
+            await stream(*self._channel)
+        except Exception:
+            log.exception("an event stream failed")
+
+    def _whole(self, reply: Reply | None) -> Response:
+        if reply is None:
+            response = accepted()
+        else:
+            code = reply.error.code if isinstance(reply, Failure) else 0
+            status = self._terms.statuses.get(code, 200)
+            response = raw(encode(reply), status, retry_after(reply.retry_after))
+        response.raw_headers.extend(self.raw_headers)
+        return response

@@ -21,15 +21,15 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
+from mcproxy.cancellation import Stoppable
 from mcproxy.errors import McproxyError
 from mcproxy.exchange import ClientSession
-from mcproxy.frontends.conversation import Account, Conversation, ReplyTo, session_on
-from mcproxy.frontends.responses import HEARTBEAT_SECS, Answer
+from mcproxy.frontends.conversation import Account, Conversation, Withdrawn, session_on
+from mcproxy.frontends.responses import HEARTBEAT_SECS
 from mcproxy.frontends.stream import BACKLOG_BYTES, Backlog, Event, Stream
 from mcproxy.gateway.core import Gateway
 from mcproxy.gateway.request import RequestSource
 from mcproxy.queues import Budget, Gate
-from mcproxy.wire.message import Request
 
 Kind = Literal["streamable", "sse"]
 
@@ -74,7 +74,7 @@ class Session:
         before = f"{turn}." if turn else ""  # streams of another gateway have other names
         self._names = (f"{before}{number}" for number in itertools.count(1))
         self._streams = {HOME: self.home}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._answering: dict[str, Stoppable] = {}  # by the name of its stream
         self._leaving: dict[str, asyncio.TimerHandle] = {}
 
     @property
@@ -93,29 +93,23 @@ class Session:
         header = source.header or own.header
         return replace(own, caller=source.caller, header=header, admitted=source.admitted)
 
-    def begin(self, request: Request, source: RequestSource, *, streams: bool) -> Answer:
-        """Begin to answer a request, on a stream of its own; what is said before the reply goes to
-        the home stream where the client reads the reply as one JSON text."""
-        answer = Answer(self._new_stream(next(self._names)))
-        name = answer.stream.name
-        self._streams[name] = answer.stream
-        notices = answer.stream if streams else self.home
-        way = ReplyTo(notices, answer.reply, partial(self._tasks.pop, name, None))
-        task = self.conversation.start(request, source, way)
-        if task:
-            self._tasks[name] = task  # no longer than it runs: with it goes all of its request
-        return answer
+    def begin_stream(self, block: Stoppable) -> Stream:
+        """A stream for the request that is answered in this block."""
+        name = next(self._names)
+        stream = self._streams[name] = self._new_stream(name)
+        self._answering[name] = block
+        return stream
 
     def cancel(self, stream: Stream) -> None:
         """Stop the request that the stream answers; nobody will come for the reply."""
-        task = self._tasks.get(stream.name)
-        if task:
-            task.cancel()
+        if block := self._answering.get(stream.name):
+            block.stop(Withdrawn())
         self.forget(stream)
 
     def forget(self, stream: Stream) -> None:
         """The stream cannot be resumed any more."""
         self._streams.pop(stream.name, None)
+        self._answering.pop(stream.name, None)
 
     def restored(self, name: str, events: Sequence[Event]) -> Stream:
         """A stream that another gateway began, with what it sent."""
@@ -153,7 +147,7 @@ class Session:
         for timer in self._leaving.values():
             timer.cancel()
         for name, stream in self._streams.items():
-            if name not in self._tasks:
+            if name not in self._answering:
                 stream.end()
 
 
@@ -194,7 +188,6 @@ class Sessions:
         self._gate = gate
         self._now = now
         self._tasks = asyncio.TaskGroup()
-        self._answering: set[asyncio.Task[None]] = set()
         self._sessions: dict[str, tuple[Session, Callable[[], None]]] = {}
         self._listeners: dict[Callable[[], None], str] = {}
         self._backlog = Backlog(self.bounds.backlog_bytes)
@@ -226,10 +219,9 @@ class Sessions:
 
     def close(self) -> None:
         """End all sessions, subscriptions and requests; the program stops."""
+        self._gate.stop()
         for id_ in list(self._sessions):
             self.drop(id_)
-        for task in self._answering:
-            task.cancel()
         for end in list(self._listeners):
             end()
 
@@ -239,7 +231,7 @@ class Sessions:
         """A conversation whose tasks belong here; without a session it ends with its request.
         ``owner``: whose share its requests take."""
         account = self.account(owner)
-        return Conversation(self._gateway, self._gate, self._run, account, home, session)
+        return Conversation(self._gateway, self._gate, self.run, account, home, session)
 
     def account(self, owner: str) -> Account:
         """What counts the requests of this owner."""
@@ -342,11 +334,9 @@ class Sessions:
 
         return uncount
 
-    def _run(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = self._tasks.create_task(work)
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
-        return task
+    def run(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """A task that belongs here."""
+        return self._tasks.create_task(work)
 
     def _keep(self, session: Session, stream: Stream) -> None:
         if session.id not in self._sessions:  # it is over: nobody can come back for it

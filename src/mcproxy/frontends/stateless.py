@@ -5,19 +5,21 @@ client that closes the connection has cancelled its request. ``subscriptions/lis
 whose answer is a stream of what changes, for as long as the client listens.
 """
 
+from collections.abc import Awaitable
+
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from mcproxy import mcp
+from mcproxy.cancellation import Stoppable
 from mcproxy.errors import RpcError
-from mcproxy.frontends.conversation import ReplyTo
+from mcproxy.frontends.conversation import Notices, Withdrawn
 from mcproxy.frontends.request_auth import (
     EVENTS,
     JSON,
     Received,
     Site,
-    gone,
     share_of,
     takes,
     takes_events,
@@ -25,9 +27,9 @@ from mcproxy.frontends.request_auth import (
 from mcproxy.frontends.responses import (
     Answer,
     EventStream,
-    ResponseOptions,
+    Reply,
+    Terms,
     accepted,
-    deliver,
     raw,
     refusal,
     rpc_error,
@@ -35,7 +37,6 @@ from mcproxy.frontends.responses import (
 )
 from mcproxy.frontends.routing_headers import check, check_parameters
 from mcproxy.frontends.sessions import FULL_SECS, Full
-from mcproxy.frontends.stream import Stream
 from mcproxy.gateway.listen import listen
 from mcproxy.gateway.request import RequestSource, server_info
 from mcproxy.policy.access import AccessDenied
@@ -80,7 +81,7 @@ async def answer(
         came = site.shared.arrived(site, request, source, received)
         if answer := await site.shared.held(gateway, came):
             return answer
-    return await _answer(site, request, received, source)
+    return _answer(site, request, received, source)
 
 
 def _holder(site: Site, received: wire.Request, source: RequestSource) -> str | None:
@@ -98,31 +99,24 @@ def _schema(site: Site, source: RequestSource, tool: Json) -> JsonObject:
         return {}
 
 
-async def _answer(
-    site: Site, request: Request, message: wire.Request, source: RequestSource
-) -> Response:
+def _answer(site: Site, request: Request, message: wire.Request, source: RequestSource) -> Response:
     accept = request.headers.get("accept", "")
     streams = takes_events(accept)
     share = share_of(site, request)
-    result = Answer(site.sessions.stream(share))
-    notices = result.stream if streams else Stream()
-    task = site.sessions.conversation(share).start(message, source, ReplyTo(notices, result.reply))
-    terms = ResponseOptions(
-        streams,
-        at_once=streams and not takes(accept, JSON),
-        statuses=STATUSES,
-        quiet_secs=site.sessions.bounds.heartbeat_secs,
-    )
+    quiet_secs = site.sessions.bounds.heartbeat_secs
+    at_once = streams and not takes(accept, JSON)
+    conversation = site.sessions.conversation(share)
 
-    def closed() -> None:
-        if task:
-            task.cancel()
+    def work(notices: Notices, block: Stoppable) -> Awaitable[Reply | None]:
+        said = notices if streams else lambda: conversation.home  # which nobody reads
+        return conversation.answer(message, source, said, block)
 
-    try:
-        return await deliver(result, terms, request, closed)
-    except ClientDisconnect:
-        closed()
-        return gone()
+    def streamed(block: Stoppable) -> EventStream:
+        reader = site.sessions.stream(share).attach()
+        return EventStream(reader, lambda: block.stop(Withdrawn()), heartbeat_secs=quiet_secs)
+
+    terms = Terms(streams, at_once, quiet_secs, STATUSES)
+    return Answer(terms, work, streamed, site.sessions.run)
 
 
 async def _listen(

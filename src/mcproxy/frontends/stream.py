@@ -12,6 +12,9 @@ from weakref import WeakSet
 
 import msgspec
 
+from mcproxy.cancellation import Stoppable
+from mcproxy.errors import McproxyError
+
 KEPT_MESSAGES = 256  # that were read, or that nobody reads: more than a reconnection misses
 KEPT_BYTES = 1 << 20
 QUEUED_MESSAGES = 4096  # that a reader has yet to take: a burst of small ones is no fault of it
@@ -19,6 +22,10 @@ QUEUED_BYTES = 40 << 20  # two of the largest
 BACKLOG_BYTES = 96 << 20  # that wait on all streams together
 _COUNTED_BYTES = 16 << 10  # smaller streams are not worth counting: a thousand are 16 MiB
 CROWDED_MESSAGES, CROWDED_BYTES = QUEUED_MESSAGES // 2, QUEUED_BYTES // 2
+
+
+class ReaderLost(McproxyError):
+    """The reader of a stream was too slow, or another took over."""
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -133,7 +140,7 @@ class Stream:
     def attach(self, after: int | None = None) -> "Reader":
         """Read on after a message's number; None: after what an earlier reader took."""
         if self._reader:
-            self._reader.lost.set()
+            self._reader.lose()
             self.detach(self._reader)
         self._reader = Reader(self, self._taken if after is None else after)
         return self._reader
@@ -170,7 +177,7 @@ class Stream:
 
     def _let_go(self) -> None:
         if self._reader:
-            self._reader.lost.set()
+            self._reader.lose()
             self._taken, self._reader = self._reader.at, None
 
     def _fits(self, *, queued: bool) -> bool:
@@ -190,12 +197,25 @@ class Reader:
         self.stream = stream
         self.at = at
         self.lost = asyncio.Event()
+        self._block: Stoppable | None = None
         self._news: asyncio.Future[None] | None = None
 
     @property
     def done(self) -> bool:
         """Whether nothing more will come."""
         return self.stream.ended and not self.stream.beyond(self.at)
+
+    def stop_when_lost(self, block: Stoppable) -> None:
+        """Have this block end with ReaderLost when it is, or was."""
+        self._block = block
+        if self.lost.is_set():
+            block.stop(ReaderLost())
+
+    def lose(self) -> None:
+        """It reads no more, and is told so."""
+        self.lost.set()
+        if self._block:
+            self._block.stop(ReaderLost())
 
     async def wait(self) -> None:
         """Return once there is something to take, or nothing more will come."""

@@ -5,6 +5,7 @@ MCP 2025-11-25, basic/transports, "Streamable HTTP". Where a client breaks a rul
 (no session, a batch, ``Accept: */*``), it is answered as on ``/message``.
 """
 
+from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
 
@@ -13,10 +14,11 @@ from starlette.responses import Response
 
 from mcproxy import mcp
 from mcproxy.call_errors import StateUnavailable
+from mcproxy.cancellation import Stoppable
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange
 from mcproxy.frontends import plain, stateless
-from mcproxy.frontends.conversation import glance, wants_progress
+from mcproxy.frontends.conversation import Notices, glance, wants_progress
 from mcproxy.frontends.request_auth import (
     EVENTS,
     JSON,
@@ -32,10 +34,11 @@ from mcproxy.frontends.request_auth import (
     takes_events,
 )
 from mcproxy.frontends.responses import (
+    Answer,
     EventStream,
-    ResponseOptions,
+    Reply,
+    Terms,
     accepted,
-    deliver,
     event,
     raw,
     refusal,
@@ -115,7 +118,7 @@ async def _initialize(
     site: Site, request: Request, message: wire.Request, source: RequestSource
 ) -> Response:
     try:
-        with while_connected(request):
+        with while_connected(request.scope):
             answered = await site.gateway.respond(message, source, _TO_COME)
     except ClientDisconnect:
         return gone()
@@ -168,29 +171,23 @@ async def _answer(
             await site.shared.sessions.agree(session, message)
         except StateUnavailable:
             return store_away()
-    answer = session.begin(message, session.source_of(source), streams=streams)
-    stream = answer.stream
-    terms = ResponseOptions(
-        streams,
-        at_once=streams and (wants_progress(message) or not takes(accept, JSON)),
-        opening=_priming(session, stream.name, 0),
-        resumable=True,
-        quiet_secs=site.sessions.bounds.heartbeat_secs,
-    )
-    closed = partial(site.sessions.closed, session, stream)
-    try:
-        response = await deliver(answer, terms, request, closed)
-    except ClientDisconnect:
-        session.cancel(stream)
-        return gone()
-    if not isinstance(response, EventStream):
-        session.forget(stream)
-    elif site.shared:
-        site.shared.sessions.record_events(session, stream, message)
-    return response
+    at_once = streams and (wants_progress(message) or not takes(accept, JSON))
+    terms = Terms(streams, at_once, site.sessions.bounds.heartbeat_secs)
+
+    def work(notices: Notices, block: Stoppable) -> Awaitable[Reply | None]:
+        said = notices if streams else lambda: session.home
+        return session.conversation.answer(message, session.source_of(source), said, block)
+
+    def streamed(block: Stoppable) -> EventStream:
+        stream = session.begin_stream(block)
+        if site.shared:
+            site.shared.sessions.record_events(session, stream, message)
+        return _stream(site, session, stream.attach())
+
+    return Answer(terms, work, streamed, site.sessions.run)
 
 
-def _stream(site: Site, session: Session, reader: Reader) -> Response:
+def _stream(site: Site, session: Session, reader: Reader) -> EventStream:
     if site.shared and reader.stream is session.home:
         site.shared.sessions.record_events(session, session.home, None)
     return EventStream(
