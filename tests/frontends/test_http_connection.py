@@ -1,6 +1,7 @@
 """Connections of clients that send without end, or ask and do not read, on real sockets."""
 
 import asyncio
+import gc
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import pytest
 
 from mcproxy.frontends.connections import ConnectionLimits
+from mcproxy.frontends.http_request import HttpRequest
 from mcproxy.frontends.sessions import Bounds
 from mcproxy.types import JsonObject
 from tests.frontends.serving import BOUND_SECS, Served, request, serving
@@ -200,3 +202,16 @@ async def test_what_requests_under_way_carry_is_bounded() -> None:
         assert third.status_code == 503
         small = await served.http.post("/message", json=request("ping"))
         assert "result" in small.json()
+
+
+async def test_an_answered_request_does_not_wait_for_the_collection_of_garbage() -> None:
+    async with asyncio.timeout(BOUND_SECS), serving() as served:
+        gc.collect()
+        gc.disable()
+        try:
+            for path in ("/message", "/mcp", "/nowhere"):
+                await served.http.post(path, json=request("ping"))
+            kept = sum(isinstance(one, HttpRequest) for one in gc.get_objects())
+        finally:
+            gc.enable()
+        assert kept <= 1  # the last one of its connection

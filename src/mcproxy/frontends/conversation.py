@@ -292,11 +292,6 @@ def too_many() -> RpcError:
     return RpcError(mcp.TOO_MANY_REQUESTS, text, retry_after=RETRY_SECS)
 
 
-def wants_progress(request: Request) -> bool:
-    """Whether the client waits for news of a tool call."""
-    return request.method == mcp.CALL_TOOL and glance(request.params).progress_token is not None
-
-
 class Params(msgspec.Struct, frozen=True):
     """The members of a message's ``params`` that concern a transport, of any type."""
 

@@ -30,6 +30,7 @@ from mcproxy.frontends.request_auth import (
     caller,
     denied,
     destination,
+    facts_of,
     foreign,
     judged,
     parameter,
@@ -177,7 +178,7 @@ def open_to_pages(handlers: Mapping[str, Handler]) -> Mapping[str, Handler]:
 def _shown(handler: Handler) -> Handler:
     async def answer(site: Site, request: Request) -> Response:
         # Asked before, since a session may end meanwhile; most requests come from no page.
-        paged = "origin" in request.headers
+        paged = facts_of(request).shown.origin is not None
         shared = paged and site.gateway.shares(destination(site, request))
         response = await handler(site, request)
         response.raw_headers.append(_VARIES)

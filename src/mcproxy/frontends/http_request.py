@@ -49,9 +49,14 @@ class RequestHead:
         self.wants_continue = self.text(b"expect").lower() == "100-continue"
         self.read: object = None
 
+    def find(self, name: bytes) -> str | None:
+        """What one says, None where it is missing."""
+        found = self.by_name.get(name)
+        return None if found is None else found.decode("latin-1")
+
     def text(self, name: bytes) -> str:
         """What one says, "" where it is missing."""
-        return self.by_name.get(name, b"").decode("latin-1")
+        return self.find(name) or ""
 
 
 class HttpRequest:
@@ -101,6 +106,7 @@ class HttpRequest:
                 await self.send({"type": "http.response.body"})
         finally:
             self.cut_off()
+            del self._scope["state"]["request"]  # or both would wait for the collection of garbage
 
     # What came
 

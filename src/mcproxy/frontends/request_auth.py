@@ -5,7 +5,7 @@ foreign page is, ``policy.origins`` knows."""
 import math
 import re
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, TypeAlias, get_args
 
 import msgspec
@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mcproxy import mcp
 from mcproxy.config.model import Mode
 from mcproxy.errors import RpcError
 from mcproxy.frontends.conversation import RETRY_SECS
@@ -24,7 +25,7 @@ from mcproxy.frontends.responses import NO_HEADERS, raw, refusal, unavailable
 from mcproxy.frontends.sessions import Sessions
 from mcproxy.gateway.core import Gateway
 from mcproxy.gateway.request import RequestSource
-from mcproxy.policy.access import AccessDenied, Admitted
+from mcproxy.policy.access import AccessDenied
 from mcproxy.policy.origins import Arrival, Bind, OriginVerdict, judge
 from mcproxy.queues import DRAIN_SECS, Gate, owner_of
 from mcproxy.types import Caller, Json
@@ -99,23 +100,38 @@ class SortedHeaders(Headers):
 class IncomingRequest(Request):
     """A request, with its headers sorted."""
 
-    headers: Headers = Headers()
+    @cached_property
+    def headers(self) -> Headers:
+        """Sorted once; most of what is asked for is among the ``HeadFacts``."""
+        return SortedHeaders(self.scope)
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        super().__init__(scope, receive)
-        self.headers = SortedHeaders(scope)
+
+class McpHead(msgspec.Struct, frozen=True):
+    """What the head of a request says to ``/mcp``: whether the body may be JSON, whether the answer
+    may be JSON, or an event stream, and whether the client asks for one; the protocol's version,
+    and the session."""
+
+    is_json: bool
+    takes_json: bool
+    takes_events: bool
+    streams: bool
+    version: str | None
+    session: str | None
 
 
 class HeadFacts(msgspec.Struct):
     """What is known of the sender of a request, kept for the next one on its connection with the
     same head. ``verdict``: how it was judged by where it comes from, with these ``allowed`` hosts;
-    ``shown``: the caller, its token not verified. ``admitted`` is the last verdict of the policy:
-    whether it holds for the next request is for ``RequestSource.verdict`` to say."""
+    ``shown``: the caller, its token not verified; ``named``: the namespace in a header. ``source``
+    is the last request's, with the policy's verdict: whether that holds for the next one is for
+    ``RequestSource.verdict`` to say."""
 
     allowed: frozenset[str]
     verdict: OriginVerdict
     shown: Caller
-    admitted: Admitted | None = None
+    named: str | None
+    source: RequestSource | None = None
+    mcp: McpHead | None = None
 
 
 def judged(site: Site, app: ASGIApp) -> ASGIApp:
@@ -137,9 +153,8 @@ def _facts(scope: Scope, site: Site) -> HeadFacts:
         found = judge(_arrival(scope), site.bind, allowed)
         scheme, _, token = head.text(b"authorization").partition(" ")
         bearer = token.strip() if scheme.lower() == "bearer" else None
-        origin = head.text(b"origin") if b"origin" in head.by_name else None
-        shown = Caller(bearer, origin, found.local, bool(found.foreign))
-        facts = head.read = HeadFacts(allowed, found, shown)
+        shown = Caller(bearer, head.find(b"origin"), found.local, bool(found.foreign))
+        facts = head.read = HeadFacts(allowed, found, shown, head.find(b"x-namespace"))
     state.update(head=head, facts=facts)
     return facts
 
@@ -148,6 +163,23 @@ def facts_of(request: Request) -> HeadFacts:
     """What is known of the request's sender."""
     found: HeadFacts = request.scope["state"]["facts"]
     return found
+
+
+def mcp_head(request: Request) -> McpHead:
+    """What the request's head says to ``/mcp``."""
+    facts = facts_of(request)
+    if facts.mcp is None:
+        head: RequestHead = request.scope["state"]["head"]
+        accept = head.text(b"accept")
+        facts.mcp = McpHead(
+            is_json(head.text(b"content-type")),
+            takes(accept, JSON),
+            takes(accept, EVENTS),
+            takes_events(accept),
+            head.find(mcp.VERSION_HEADER.lower().encode()),
+            head.find(mcp.SESSION_HEADER.lower().encode()),
+        )
+    return facts.mcp
 
 
 def verdict(request: Request) -> OriginVerdict:
@@ -180,8 +212,11 @@ def source_of(request: Request) -> RequestSource:
     path = request.scope["path_params"].get("namespace")
     asked = parameter(request, "mode")
     mode = next((mode for mode in MODES if mode == asked), None) if asked else None
-    named, last = request.headers.get("x-namespace"), facts_of(request).admitted
-    return RequestSource(caller(request), path, named, mode, last)
+    who, facts = caller(request), facts_of(request)
+    last = facts.source
+    if last and last.caller is who and last.path == path and last.mode == mode:
+        return last
+    return RequestSource(who, path, facts.named, mode, last.admitted if last else None)
 
 
 def parameter(request: Request, name: str) -> str | None:
@@ -250,8 +285,9 @@ def admitted(site: Site, request: Request, source: RequestSource) -> RequestSour
         if source.path or fault.wrong_token:
             return denied(site, request, fault)
         return foreign(request) or source
-    facts_of(request).admitted = found
-    return source if found is source.admitted else replace(source, admitted=found)
+    source = source if found is source.admitted else replace(source, admitted=found)
+    facts_of(request).source = source
+    return source
 
 
 def stopping(site: Site, request: Request) -> Response:

@@ -91,6 +91,8 @@ class Session:
         """A request of this session: it goes to the session's endpoint, for who sent it."""
         own = self.whose.source
         header = source.header or own.header
+        if (source.path, source.header, source.mode) == (own.path, header, own.mode):
+            return source
         return replace(own, caller=source.caller, header=header, admitted=source.admitted)
 
     def begin_stream(self, block: Stoppable) -> Stream:

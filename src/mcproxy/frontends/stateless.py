@@ -20,9 +20,8 @@ from mcproxy.frontends.request_auth import (
     JSON,
     Received,
     Site,
+    mcp_head,
     share_of,
-    takes,
-    takes_events,
 )
 from mcproxy.frontends.responses import (
     Answer,
@@ -100,22 +99,20 @@ def _schema(site: Site, source: RequestSource, tool: Json) -> JsonObject:
 
 
 def _answer(site: Site, request: Request, message: wire.Request, source: RequestSource) -> Response:
-    accept = request.headers.get("accept", "")
-    streams = takes_events(accept)
-    share = share_of(site, request)
+    head, share = mcp_head(request), share_of(site, request)
     quiet_secs = site.sessions.bounds.heartbeat_secs
-    at_once = streams and not takes(accept, JSON)
     conversation = site.sessions.conversation(share)
 
     def work(notices: Notices, block: Stoppable) -> Awaitable[Reply | None]:
-        said = notices if streams else lambda: conversation.home  # which nobody reads
+        said = notices if head.streams else lambda: conversation.home  # which nobody reads
         return conversation.answer(message, source, said, block)
 
     def streamed(block: Stoppable) -> EventStream:
         reader = site.sessions.stream(share).attach()
         return EventStream(reader, lambda: block.stop(Withdrawn()), heartbeat_secs=quiet_secs)
 
-    terms = Terms(streams, at_once, quiet_secs, STATUSES)
+    at_once = head.streams and not head.takes_json
+    terms = Terms(head.streams, at_once, quiet_secs, STATUSES)
     return Answer(terms, work, streamed, site.sessions.run)
 
 
@@ -124,7 +121,7 @@ async def _listen(
 ) -> Response:
     """The stream of what changes. When the server ends it, the request gets its result (MCP
     2026-07-28, basic/patterns/subscriptions). Raises RpcError."""
-    if not takes(request.headers.get("accept", ""), EVENTS):
+    if not mcp_head(request).takes_events:
         return refusal(406, f"{mcp.LISTEN} is a stream: send 'Accept: {JSON}, {EVENTS}'")
     share = share_of(site, request)
     stream = site.sessions.stream(share)

@@ -18,20 +18,19 @@ from mcproxy.cancellation import Stoppable
 from mcproxy.errors import RpcError
 from mcproxy.exchange import Exchange
 from mcproxy.frontends import plain, stateless
-from mcproxy.frontends.conversation import Notices, glance, wants_progress
+from mcproxy.frontends.conversation import Notices, Params, glance
 from mcproxy.frontends.request_auth import (
     EVENTS,
     JSON,
+    McpHead,
     Received,
     Site,
     admitted,
     gone,
-    is_json,
+    mcp_head,
     read_message,
     share_of,
     source_of,
-    takes,
-    takes_events,
 )
 from mcproxy.frontends.responses import (
     Answer,
@@ -61,17 +60,18 @@ async def post(site: Site, request: Request) -> Response:
     source = admitted(site, request, source_of(request))
     if isinstance(source, Response):
         return source
-    unfit = _unfit(request, request.headers.get("accept", ""))
-    if unfit:
+    head = mcp_head(request)
+    if unfit := _unfit(head):
         return unfit
     said = await read_message(site, request, bad=400)
     if isinstance(said, Response):
         return said
-    if _is_stateless(said, request):
+    params = glance(said.params) if isinstance(said, wire.Request) else Params()
+    if head.version == mcp.STATELESS_VERSION or mcp.META_VERSION in params.meta:
         return await stateless.answer(site, request, said, source)
     if isinstance(said, wire.Request) and said.method == "initialize":
         return await _initialize(site, request, said, source)
-    return _unknown_version(request) or await _in_session(site, request, said, source)
+    return _unknown_version(head) or await _in_session(site, request, said, source, params)
 
 
 async def get(site: Site, request: Request) -> Response:
@@ -80,7 +80,7 @@ async def get(site: Site, request: Request) -> Response:
     source = _admitted_without_body(site, request)
     if isinstance(source, Response):
         return source
-    if not takes(request.headers.get("accept", ""), EVENTS):
+    if not mcp_head(request).takes_events:
         return refusal(406, f"GET is answered with an event stream: send 'Accept: {EVENTS}'")
     session = await _session(site, request, source)
     if isinstance(session, Response):
@@ -140,42 +140,38 @@ async def _initialize(
 
 
 async def _in_session(
-    site: Site,
-    request: Request,
-    received: Received,
-    source: RequestSource,
+    site: Site, request: Request, received: Received, source: RequestSource, params: Params
 ) -> Response:
-    if mcp.SESSION_HEADER not in request.headers:
+    head = mcp_head(request)
+    if head.session is None:
         return await plain.reply(site, request, received, source)
     session = await _session(site, request, source, received)
     if isinstance(session, Response):
         return session
     if isinstance(received, wire.Request):
-        return await _answer(site, request, received, source, session)
+        told = received.method == mcp.CALL_TOOL and params.progress_token is not None
+        at_once = head.streams and (told or not head.takes_json)
+        terms = Terms(head.streams, at_once, site.sessions.bounds.heartbeat_secs)
+        return await _answer(site, terms, received, source, session)
+    for item in received if isinstance(received, list) else [received]:
+        if isinstance(item, wire.Notification | wire.Response | wire.Failure):
+            session.conversation.receive(item)
     if isinstance(received, list):
-        for item in received:
-            if isinstance(item, wire.Notification | wire.Response | wire.Failure):
-                session.conversation.receive(item)
         return await plain.reply(site, request, received, source)
-    session.conversation.receive(received)
     return accepted()
 
 
 async def _answer(
-    site: Site, request: Request, message: wire.Request, source: RequestSource, session: Session
+    site: Site, terms: Terms, message: wire.Request, source: RequestSource, session: Session
 ) -> Response:
-    accept = request.headers.get("accept", "")
-    streams = takes_events(accept)
-    if site.shared:
-        try:
+    try:
+        if site.shared:
             await site.shared.sessions.agree(session, message)
-        except StateUnavailable:
-            return store_away()
-    at_once = streams and (wants_progress(message) or not takes(accept, JSON))
-    terms = Terms(streams, at_once, site.sessions.bounds.heartbeat_secs)
+    except StateUnavailable:
+        return store_away()
 
     def work(notices: Notices, block: Stoppable) -> Awaitable[Reply | None]:
-        said = notices if streams else lambda: session.home
+        said = notices if terms.streams else lambda: session.home
         return session.conversation.answer(message, session.source_of(source), said, block)
 
     def streamed(block: Stoppable) -> EventStream:
@@ -219,7 +215,7 @@ async def _session(
 ) -> Session | Response:
     """The request's session, or why there is none; where another gateway has it, what that one
     says."""
-    id_ = request.headers.get(mcp.SESSION_HEADER)
+    id_ = mcp_head(request).session
     if id_ is None:
         text = f"the header {mcp.SESSION_HEADER} is missing; POST initialize answers with one"
         return rpc_error(400, None, RpcError.INVALID_REQUEST, text)
@@ -233,11 +229,11 @@ async def _session(
     return session
 
 
-def _unfit(request: Request, accept: str) -> Response | None:
+def _unfit(head: McpHead) -> Response | None:
     """The refusal of a body, or of an answer, in a format that is not spoken here."""
-    if not is_json(request.headers.get("content-type", "")):
+    if not head.is_json:
         return refusal(415, f"the body must be JSON: send 'Content-Type: {JSON}'")
-    if not (takes(accept, JSON) or takes(accept, EVENTS)):
+    if not (head.takes_json or head.takes_events):
         return refusal(406, f"answers are JSON or event streams: send 'Accept: {JSON}, {EVENTS}'")
     return None
 
@@ -246,20 +242,15 @@ def _admitted_without_body(site: Site, request: Request) -> RequestSource | Resp
     source = admitted(site, request, source_of(request))
     if isinstance(source, Response):
         return source
-    if request.headers.get(mcp.VERSION_HEADER) == mcp.STATELESS_VERSION:
+    head = mcp_head(request)
+    if head.version == mcp.STATELESS_VERSION:
         text = f"protocol {mcp.STATELESS_VERSION} has no sessions: {request.method} is not answered"
         return refusal(405, text, {"Allow": "POST"})
-    return _unknown_version(request) or source
+    return _unknown_version(head) or source
 
 
-def _is_stateless(received: Received, request: Request) -> bool:
-    if request.headers.get(mcp.VERSION_HEADER) == mcp.STATELESS_VERSION:
-        return True
-    return isinstance(received, wire.Request) and mcp.META_VERSION in glance(received.params).meta
-
-
-def _unknown_version(request: Request) -> Response | None:
-    version = request.headers.get(mcp.VERSION_HEADER)
+def _unknown_version(head: McpHead) -> Response | None:
+    version = head.version
     if version is None or version in mcp.HANDSHAKE_VERSIONS:
         return None
     data: JsonObject = {
