@@ -138,12 +138,12 @@ class Conversation:
         end = self._begin(request, block)
         if end is None:
             return Failure(request.id, too_many())
+        respond = partial(self._gateway.respond, request, source, self._exchange(notices))
+        self._gate.begin(block)
         try:
-            with self._gate.enter(block):
-                exchange = self._exchange(notices)
-                respond = partial(self._gateway.respond, request, source, exchange)
-                return await _answer_in(block, request, respond)
+            return await _answer_in(block, request, respond)
         finally:
+            self._gate.end(block)
             end()
 
     def start(self, request: Request, source: RequestSource, way: ReplyTo) -> None:

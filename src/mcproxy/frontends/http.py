@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec.structs import replace
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -73,13 +74,13 @@ def application(site: Site, others: Callable[[], "Sequence[Route]"] = tuple) -> 
         "DELETE": streamable.delete,
     }
     events: dict[str, Handler] = {"POST": plain.answer, "GET": sse.get}
-    resource: dict[str, Handler] = {"GET": _resource, "HEAD": _resource}
-    named = {"/sse": open_to_pages(events), "/mcp": open_to_pages(mcp)}
-    handlers: dict[str, Mapping[str, Handler]] = {
-        MESSAGE: open_to_pages({"POST": _message}),
+    resource = _Endpoint({"GET": _resource, "HEAD": _resource})
+    named = {"/sse": _for_pages(events), "/mcp": _for_pages(mcp)}
+    endpoints = {
+        MESSAGE: _for_pages({"POST": _message}),
         **named,
-        "/health": {"GET": _health, "HEAD": _health},
-        "/metrics": {"GET": _metrics},
+        "/health": _Endpoint({"GET": _health, "HEAD": _health}),
+        "/metrics": _Endpoint({"GET": _metrics}),
     }
 
     @cache
@@ -90,33 +91,54 @@ def application(site: Site, others: Callable[[], "Sequence[Route]"] = tuple) -> 
         found.router.redirect_slashes = False
         return found
 
-    def handlers_of(path: str) -> tuple[Mapping[str, Handler] | None, dict[str, str]]:
+    def endpoint_of(path: str) -> tuple[_Endpoint | None, dict[str, str]]:
         path = path.removesuffix("/")
-        if path in handlers:
-            return handlers[path], {}
+        if path in endpoints:
+            return endpoints[path], {}
         place, _, last = path.rpartition("/")
         if last and place in named:
             return named[place], {"namespace": last}
         return (resource if f"{path}/".startswith(f"{WELL_KNOWN}/") else None), {}
 
-    async def routed(scope: Scope, receive: Receive, send: Send) -> None:
-        by_method, scope["path_params"] = handlers_of(scope["path"])
-        if by_method is None:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if refused := judged(scope, site).verdict.refusal:
+            await refusal(403, refused)(scope, receive, send)
+            return
+        endpoint, scope["path_params"] = endpoint_of(scope["path"])
+        if endpoint is None:
             await rest()(scope, receive, send)
-        else:
-            response = await _answer(site, IncomingRequest(scope, receive), by_method)
-            await response(scope, receive, send)
+            return
+        response = await _answer(site, IncomingRequest(scope, receive), endpoint)
+        await response(scope, receive, send)
 
-    return judged(site, routed)
+    return answer
 
 
-async def _answer(site: Site, request: Request, handlers: Mapping[str, Handler]) -> Response:
-    handler = handlers.get(request.scope["method"])
+class _Endpoint(msgspec.Struct, frozen=True):
+    """What answers at a path, by method; ``for_pages``: also to pages of other origins."""
+
+    handlers: Mapping[str, Handler]
+    for_pages: bool = False
+
+
+async def _answer(site: Site, request: Request, endpoint: _Endpoint) -> Response:
+    method = request.scope["method"]
+    handler = endpoint.handlers.get(method)
     if handler is None:
-        error = HTTPException(405, headers={"Allow": ", ".join(handlers)})
+        error = HTTPException(405, headers={"Allow": ", ".join(endpoint.handlers)})
         return foreign(request) or http_error(request, error)
     await recognise(site, request)
-    return await handler(site, request)
+    if not endpoint.for_pages or method == "OPTIONS":
+        return await handler(site, request)
+    # Asked before, since a session may end meanwhile; most requests come from no page.
+    paged = facts_of(request).shown.origin is not None
+    shared = paged and site.gateway.shares(destination(site, request))
+    response = await handler(site, request)
+    response.raw_headers.append(_VARIES)
+    if shared:
+        response.headers.update(_allowing(request))
+        response.headers["Access-Control-Expose-Headers"] = _EXPOSED
+    return response
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -162,7 +184,7 @@ def _told(site: Site, request: Request, tell: Callable[[Caller], Response]) -> R
         return denied(site, request, fault)
 
 
-def open_to_pages(handlers: Mapping[str, Handler]) -> Mapping[str, Handler]:
+def _for_pages(handlers: Mapping[str, Handler]) -> _Endpoint:
     """The handlers of one path by method, usable from pages of other origins; OPTIONS is new."""
     methods = ", ".join(handlers)
 
@@ -171,23 +193,7 @@ def open_to_pages(handlers: Mapping[str, Handler]) -> Mapping[str, Handler]:
             return _to_page(site, request, methods)
         return Response(status_code=204, headers={"Allow": f"{methods}, OPTIONS", **_VARY})
 
-    shown = {method: _shown(handler) for method, handler in handlers.items()}
-    return {**shown, "OPTIONS": options}
-
-
-def _shown(handler: Handler) -> Handler:
-    async def answer(site: Site, request: Request) -> Response:
-        # Asked before, since a session may end meanwhile; most requests come from no page.
-        paged = facts_of(request).shown.origin is not None
-        shared = paged and site.gateway.shares(destination(site, request))
-        response = await handler(site, request)
-        response.raw_headers.append(_VARIES)
-        if shared:
-            response.headers.update(_allowing(request))
-            response.headers["Access-Control-Expose-Headers"] = _EXPOSED
-        return response
-
-    return answer
+    return _Endpoint({**handlers, "OPTIONS": options}, for_pages=True)
 
 
 def _to_page(site: Site, request: Request, methods: str) -> Response:

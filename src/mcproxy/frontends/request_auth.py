@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from mcproxy import mcp
 from mcproxy.config.model import Mode
@@ -134,17 +134,7 @@ class HeadFacts(msgspec.Struct):
     mcp: McpHead | None = None
 
 
-def judged(site: Site, app: ASGIApp) -> ASGIApp:
-    """The application, reached by what may come at all, whatever its path and method."""
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        refused = _facts(scope, site).verdict.refusal
-        await (refusal(403, refused) if refused else app)(scope, receive, send)
-
-    return answer
-
-
-def _facts(scope: Scope, site: Site) -> HeadFacts:
+def judged(scope: Scope, site: Site) -> HeadFacts:
     """What is known of a request's sender, as it was for the last one where that still holds."""
     state = scope.setdefault("state", {})
     head: RequestHead = state.get("head") or RequestHead(scope["headers"])  # else: in this process
