@@ -198,6 +198,7 @@ REQUIREMENTS: dict[str, str] = {
     "http.hostile_bodies": "bodies that never end take a bounded share of memory and time",
     "http.idle_connections": "connections stay below the descriptors that servers and health need",
     "http.idle_tokens": "a connection that asks for nothing holds no token of its last request",
+    "http.no_garbage": "an answered request is let go at once, not when garbage is collected",
     "http.slow_readers": "what waits for clients that read nothing is bounded; they are let go",
     "http.stop_unread": "clients that read nothing do not hold up the end",
     "sessions.share": "one client's sessions and streams leave room for others",

@@ -13,7 +13,7 @@ from mcproxy.frontends.connections import ConnectionLimits
 from mcproxy.frontends.http_request import HttpRequest
 from mcproxy.frontends.sessions import Bounds
 from mcproxy.types import JsonObject
-from tests.frontends.serving import BOUND_SECS, Served, request, serving
+from tests.frontends.serving import BOUND_SECS, Served, request, script, serving
 
 HEAD = b"POST /message HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 LARGE = 4_000_000  # more than the kernel keeps for a client that has a small buffer
@@ -118,6 +118,21 @@ async def test_requests_a_little_ahead_are_answered_in_order() -> None:
         assert found == sorted(found)
 
 
+async def test_what_is_asked_behind_a_stream_is_answered_behind_it() -> None:
+    async with serving() as served:
+        session = (await served.open())["Mcp-Session-Id"].encode()
+        headers = b"Accept: text/event-stream", b"Mcp-Session-Id: " + session
+        sent = b"".join(
+            post(json.dumps(script("say 1", id_=n)).encode(), *headers) for n in (3, 4)
+        ).replace(b"/message", b"/mcp")
+        sent += b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        async with connected(served, sent) as (reader, _):
+            said = await closed(reader)
+        assert said.count(b"text/event-stream") == said.count(b"notifications/message") == 2
+        found = [said.index(words) for words in (b'"id":3', b'"id":4', b"application/json")]
+        assert found == sorted(found)
+
+
 @pytest.mark.requirement("mcp.cancel")
 async def test_a_client_leaves_whatever_it_has_sent_ahead() -> None:
     ahead = waiting_script() + b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -204,6 +219,7 @@ async def test_what_requests_under_way_carry_is_bounded() -> None:
         assert "result" in small.json()
 
 
+@pytest.mark.requirement("http.no_garbage")
 async def test_an_answered_request_does_not_wait_for_the_collection_of_garbage() -> None:
     async with asyncio.timeout(BOUND_SECS), serving() as served:
         gc.collect()
