@@ -19,6 +19,13 @@ class Swapped:
         self.itself = self
 
 
+@pytest.fixture(autouse=True)
+def _what_is_loaded_is_set_aside_again() -> Iterator[None]:
+    """As it was since all tests were imported: later ones would have it walked, too."""
+    yield
+    gc.freeze()
+
+
 @pytest.fixture
 def collections() -> Iterator[asyncio.Queue[None]]:
     """The full collections as they end."""

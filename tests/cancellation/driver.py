@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, TypeAlias
 
-import psutil
+from tests.sandbox.walls import descendants
 
 BOUND_SECS = 20.0  # for what was cancelled to end: more than any cleanup takes
 LOOK_SECS = 0.02
@@ -95,6 +95,14 @@ async def check(scenario: Scenario, target: str) -> int:
 
     Fails by assertion.
     """
+    try:
+        return await _driven(scenario, target)
+    finally:  # a whole program that ends has garbage looked for in all that is loaded, ever after
+        gc.collect()
+        gc.freeze()
+
+
+async def _driven(scenario: Scenario, target: str) -> int:
     first = Plan(target)
     await _run(scenario, first)
     assert first.places, f"no task of {target} was begun"
@@ -184,11 +192,9 @@ class Held:
 
 
 def _held() -> Held:
-    gc.collect()
-    children = psutil.Process().children(recursive=True)
     return Held(
         frozenset(asyncio.all_tasks()),
-        frozenset(one.pid for one in children),
+        frozenset(descendants(dead=True)),
         frozenset(_descriptors()),
     )
 
@@ -202,7 +208,7 @@ def _descriptors() -> list[str]:
 
 
 async def _nothing_left(before: Held, plan: Plan) -> None:
-    """The kernel and the event loop need a moment."""
+    """The kernel and the event loop need a moment; what nothing refers to any more is no leak."""
     until = asyncio.get_running_loop().time() + BOUND_SECS
     while True:
         now = _held()
@@ -214,4 +220,5 @@ async def _nothing_left(before: Held, plan: Plan) -> None:
         if not any(more):
             return
         assert asyncio.get_running_loop().time() < until, f"{plan.place}: left behind: {more}"
+        gc.collect()
         await asyncio.sleep(LOOK_SECS)

@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from mcproxy.call_errors import CallError
 from mcproxy.commands.stubs import StubWriter
 from mcproxy.config.hooks import HookSpec, RefreshHooks
@@ -24,6 +26,7 @@ from mcproxy.sandbox.network.egress import Egress
 from mcproxy.sandbox.pool import Pool
 from mcproxy.sandbox.profile import Profile
 from mcproxy.types import Job, Json, JsonObject, Level, Limits, ServerView, ToolRef, ToolResult
+from mcproxy.upstream.child import stdio
 from tests.cancellation.driver import Part
 from tests.frontends.serving import Served, events, request, script, serving
 from tests.sandbox.network.origins import origins
@@ -35,6 +38,7 @@ from tests.upstream.test_instances import Client
 
 READY_SECS = 15.0  # for a part to be ready to be used
 LOOK_SECS = 0.02
+PATIENCE_SECS = 0.2  # with a server that does not end: each of its runs waits for it twice
 LIMITS = Limits(timeout_secs=10, memory_mb=128)
 
 
@@ -84,7 +88,15 @@ def stubborn() -> AbstractAsyncContextManager[Part]:
     async def use(watched: Watched) -> None:
         await watched.call("unruly", "add")
 
-    return fleet({"unruly": server("unruly.py", "--stubborn")}, use)
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Part]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(stdio, "STDIN_CLOSE_SECS", PATIENCE_SECS)
+            patch.setattr(stdio, "TERM_SECS", PATIENCE_SECS)
+            async with fleet({"unruly": server("unruly.py", "--stubborn")}, use) as part:
+                yield part
+
+    return scenario()
 
 
 def replaced() -> AbstractAsyncContextManager[Part]:

@@ -73,8 +73,9 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def descendants() -> set[int]:
-    """The processes below this one that are not dead, without what starts programs for tests."""
+def descendants(*, dead: bool = False) -> set[int]:
+    """The processes below this one, without what starts programs for tests; those that are dead and
+    not waited for only where these count, too."""
     parents: dict[int, int] = {}
     for name in os.listdir("/proc"):  # noqa: PTH208  looked at every few milliseconds
         if name.isdigit():
@@ -83,7 +84,7 @@ def descendants() -> set[int]:
                     state, parent = stat.read().rpartition(b")")[2].split(None, 2)[:2]
             except OSError:
                 continue
-            if state != b"Z":
+            if dead or state != b"Z":
                 parents[int(name)] = int(parent)
     parents.pop(program.pid() or 0, None)
     found = {os.getpid()}
