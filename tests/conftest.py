@@ -27,6 +27,7 @@ TOGETHER = (
     *("tests/e2e/", "tests/conformance/"),
     *("tests/sandbox/test_api.py", "tests/sandbox/test_script_"),
     *("tests/sandbox/test_attacks_contained.py", "tests/sandbox/test_executions.py"),
+    "tests/sandbox/test_nothing_passes.py",
 )
 SHARES = 'scope="module"'  # a file with this has a fixture that is made once for all its tests
 ONE_PROCESS = "tests/deploy/"  # they share images

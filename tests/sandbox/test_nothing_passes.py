@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mcproxy.sandbox.pool import Pool
 from mcproxy.types import Job, Json, Level, ToolRef, ToolResult
-from tests.sandbox.walls import LEVELS, SMALL, descendants, echo, pool_at, run
+from tests.sandbox.walls import LEVELS, SMALL, descendants, echo, pool_at, run, settles
 
 LOOK = """
 import asyncio, decimal, fcntl, locale, os, resource, signal, sys, tempfile, threading, time
@@ -112,8 +113,11 @@ result = len(locals_found.get("workers", ()))
 
 
 def shared_writable(pid: int) -> list[str]:
-    """Rows of proc_pid_maps(5)."""
-    rows = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    """Rows of proc_pid_maps(5); none of a worker that has just ended."""
+    try:
+        rows = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
     return [row for row in rows if re.match(r"\S+ .w.s", row)]
 
 
@@ -128,45 +132,42 @@ def len_and_last(numbers: list[int]) -> tuple[int, int]:
 
 
 @pytest.mark.requirement("sandbox.nothing_left")
-@pytest.mark.parametrize("level", LEVELS)
-async def test_what_a_script_alters_the_next_does_not_see(level: Level) -> None:
-    async with pool_at(level) as pool:
-        before = await run(pool, LOOK + "result = seen")
-        altered = await run(pool, LOOK + ALTER + "result = 'done'")
-        after = await run(pool, LOOK + "result = seen")
-        assert pool.stats.restarts == 0
+async def test_what_a_script_alters_the_next_does_not_see(pool: Pool) -> None:
+    before = await run(pool, LOOK + "result = seen")
+    altered = await run(pool, LOOK + ALTER + "result = 'done'")
+    after = await run(pool, LOOK + "result = seen")
+    assert pool.stats.restarts == 0
     assert altered.value == "done", altered.error
     assert isinstance(before.value, dict), before.error
     assert after.value == before.value
 
 
 @pytest.mark.requirement("sandbox.nothing_left")
-@pytest.mark.parametrize("level", LEVELS)
-async def test_no_two_scripts_draw_the_same_random_numbers(level: Level) -> None:
-    async with pool_at(level) as pool:
-        draws = [(await run(pool, DRAW)).value for _ in range(3)]
+async def test_no_two_scripts_draw_the_same_random_numbers(pool: Pool) -> None:
+    draws = [(await run(pool, DRAW)).value for _ in range(3)]
     for drawn in zip(*draws, strict=True):
         assert len(set(map(str, drawn))) == 3
 
 
 @pytest.mark.requirement("sandbox.nothing_left")
-async def test_no_number_tells_how_many_scripts_there_were() -> None:
-    async with pool_at("strict") as pool:
-        seen = [(await run(pool, COUNT)).value for _ in range(3)]
+@pytest.mark.parametrize("pool", ["strict"], indirect=True)
+async def test_no_number_tells_how_many_scripts_there_were(pool: Pool) -> None:
+    seen = [(await run(pool, COUNT)).value for _ in range(3)]
     assert seen == [{"numbers": [1, 0, 1, 0, 0], "home": "/tmp"}] * 3
 
 
-async def test_the_scratch_folder_on_disk_has_no_number() -> None:
-    async with pool_at("hardened") as pool:
-        outcome = await run(pool, COUNT)
+@pytest.mark.parametrize("pool", ["hardened"], indirect=True)
+async def test_the_scratch_folder_on_disk_has_no_number(pool: Pool) -> None:
+    outcome = await run(pool, COUNT)
     assert isinstance(outcome.value, dict)
     assert re.fullmatch(r"[0-9a-f]{16}", Path(str(outcome.value["home"])).name)
 
 
-async def test_a_zygote_has_another_number_than_its_workers() -> None:
+@pytest.mark.parametrize("pool", ["strict"], indirect=True)
+async def test_a_zygote_has_another_number_than_its_workers(pool: Pool) -> None:
     """Libraries that draw random numbers notice a fork by it."""
-    async with pool_at("strict"):
-        outside, first, zygote, worker = sorted(map(numbers_of, descendants()), key=len_and_last)
+    await settles(lambda: pool.stats.ready == 1 and len(descendants()) == 4)
+    outside, first, zygote, worker = sorted(map(numbers_of, descendants()), key=len_and_last)
     assert len(outside) == 1
     assert (first[1:], zygote[1:]) == ([1], [2])
     assert worker[2:] == [1]
@@ -178,15 +179,13 @@ async def test_a_script_does_not_find_the_other_workers(level: Level) -> None:
         assert (await run(pool, FRAMES)).value == 0
 
 
-@pytest.mark.parametrize("level", LEVELS)
-async def test_no_writable_page_is_shared_with_others(level: Level) -> None:
+async def test_no_writable_page_is_shared_with_others(pool: Pool) -> None:
     shared: list[str] = []
 
     async def look(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
         shared.extend(row for pid in descendants() for row in shared_writable(pid))
         return await echo(ref, arguments)
 
-    async with pool_at(level) as pool:
-        outcome = await pool.run(Job("result = api.call_tool('s', 't')", SMALL), look)
+    outcome = await pool.run(Job("result = api.call_tool('s', 't')", SMALL), look)
     assert outcome.value == "t"
     assert shared == []
