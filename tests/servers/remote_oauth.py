@@ -5,6 +5,8 @@ loopback interface, and ends with the end of its input. Everybody who asks at ``
 in, with ``--refuse`` nobody. Tools: ``echo``, ``expire`` (no access token given so far is valid any
 more), ``revoke`` (no refresh token either), ``issued`` (how many tokens were given, and clients
 registered).
+
+Run with ``--forks PATH`` it is loaded once, see ``forks.py``.
 """
 
 import asyncio
@@ -13,6 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import uvicorn
 from mcp.server.auth.provider import (
@@ -28,6 +31,10 @@ from mcp.server.auth.settings import AuthSettings, ClientRegistrationOptions
 from mcp.server.mcpserver import MCPServer
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 from pydantic import AnyHttpUrl
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.servers import forks
 
 LIFETIME_SECS = 3600
 
@@ -114,9 +121,9 @@ class Authority(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken
         )
 
 
-def guarded(origin: str) -> MCPServer:
+def guarded(origin: str, *, refuses: bool) -> MCPServer:
     """The server; ``origin`` is where it listens."""
-    authority = Authority(refuses="--refuse" in sys.argv)
+    authority = Authority(refuses=refuses)
     settings = AuthSettings(
         issuer_url=AnyHttpUrl(origin),
         resource_server_url=AnyHttpUrl(f"{origin}/mcp"),
@@ -147,11 +154,11 @@ def guarded(origin: str) -> MCPServer:
     return server
 
 
-async def main() -> None:
+async def main(*, refuses: bool) -> None:
     """Serve until the end of input."""
     listener = socket.create_server(("127.0.0.1", 0))
     origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    application = guarded(origin).streamable_http_app()
+    application = guarded(origin, refuses=refuses).streamable_http_app()
     config = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=1)
     serving = uvicorn.Server(config)
     sys.stdout.write(f"{origin}/mcp\n")
@@ -163,4 +170,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(refuses="--refuse" in forks.words()))

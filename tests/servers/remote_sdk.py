@@ -5,8 +5,7 @@ once it listens on a free port of the loopback interface. Both eras over Streama
 picks one; ``--legacy`` leaves only the handshake era), HTTP+SSE with ``--sse``. It ends with the
 end of its input, so that it outlives no test.
 
-Run with ``--forks PATH`` it loads the SDK once, which takes a second: each connection to the local
-socket PATH is the input and output of such a server, and has the options in its first line.
+Run with ``--forks PATH`` it loads the SDK once, see ``forks.py``.
 
 More tools: ``era`` (the protocol version in use), ``grow`` (adds a tool and says so), ``located``
 (its ``region`` is mirrored in a header, which the SDK checks).
@@ -14,9 +13,6 @@ More tools: ``era`` (the protocol version in use), ``grow`` (adds a tool and say
 
 import argparse
 import asyncio
-import os
-import select
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -30,6 +26,7 @@ from starlette.types import ASGIApp
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.servers import forks
 from tests.servers.eras import STATELESS, handshake_only
 from tests.servers.sdk_server import server
 
@@ -62,29 +59,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The SDK's server over HTTP, for tests.")
     for flag in ("--sse", "--stateless", "--json", "--legacy"):
         parser.add_argument(flag, action="store_true")
-    words = sys.argv[1:]
-    options = parser.parse_args(_forked(words[1]) if words[:1] == ["--forks"] else words)
+    options = parser.parse_args(forks.words())
     listener = socket.create_server(("127.0.0.1", 0))
     path = "/sse" if options.sse else "/mcp"
     sys.stdout.write(f"http://127.0.0.1:{listener.getsockname()[1]}{path}\n")
     sys.stdout.flush()
     uvloop.run(_serve(_application(options), listener))
-
-
-def _forked(path: str) -> list[str]:
-    """The options of one connection; returns in a child of its own for each."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
-    with socket.create_server(path, family=socket.AF_UNIX) as listener:
-        sys.stdout.write(f"{path}\n")
-        sys.stdout.flush()
-        while listener in select.select([listener, sys.stdin], [], [])[0]:
-            connection, _ = listener.accept()
-            with connection:
-                if os.fork() == 0:
-                    os.dup2(connection.fileno(), sys.stdin.fileno())
-                    os.dup2(connection.fileno(), sys.stdout.fileno())
-                    return sys.stdin.readline().split()
-    sys.exit()
 
 
 def _application(options: argparse.Namespace) -> ASGIApp:

@@ -23,7 +23,6 @@ from tests.upstream.fleets import (
     server,
     until_gone,
 )
-from tests.upstream.remote.remotes import listening
 
 GONE_SECS = 10.0  # for what has ended to be noticed
 
@@ -232,22 +231,6 @@ async def test_an_instance_over_its_memory_is_stopped_and_the_others_are_not(
         assert len(health.instances or ()) == 1
         await ada.call("add")
         assert len(watched.fleet.health()["echo"].instances or ()) == 2
-
-
-@pytest.mark.requirement("affinity.client")
-async def test_each_session_has_a_session_with_a_remote_server() -> None:
-    with listening("remote_sdk.py", "--legacy") as address:
-        keeps: JsonObject = {"url": address, "affinity": "client", "instance_idle_secs": 0.5}
-        async with running(echo=keeps) as watched:
-            ada, bob = Client(watched), Client(watched)
-            for client in (ada, bob):
-                await client.call("era")
-            assert watched.fleet.health()["echo"].instances == (None, None)
-            ada.tenant.ended.set()
-            await until(watched, lambda health: health.instances == (None,))
-            await until(watched, lambda health: (health.instances, health.state) == ((), "idle"))
-            await bob.call("era")
-            assert watched.fleet.health()["echo"].instances == (None,)
 
 
 @pytest.mark.requirement("affinity.reload")

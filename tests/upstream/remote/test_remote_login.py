@@ -14,7 +14,7 @@ from mcproxy.upstream.remote.login_callback import Landing, LoginAnswer
 from mcproxy.upstream.remote.oauth import LoginFailed, Person, log_in
 from mcproxy.upstream.remote.tokens import Login, LoginFile, login_path
 from tests.upstream.fleets import running
-from tests.upstream.remote.remotes import listening
+from tests.upstream.remote.remotes import Listening, forking
 
 
 @contextmanager
@@ -42,6 +42,13 @@ async def browse(url: str) -> httpx.Response:
         return await browser.get(url)
 
 
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
+    """A server that wants a login, with the given options."""
+    with forking("remote_oauth.py", tmp_path_factory.mktemp("guarded")) as guarded:
+        yield guarded
+
+
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory of its own for the state of the gateway."""
@@ -50,8 +57,8 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.requirement("remote.login")
-async def test_a_login_opens_the_server_and_is_refreshed(state: Path) -> None:
-    with listening("remote_oauth.py") as url:
+async def test_a_login_opens_the_server_and_is_refreshed(state: Path, guarded: Listening) -> None:
+    with guarded() as url:
         path = login_path({"XDG_STATE_HOME": str(state)}, "guarded")
         async with running(guarded={"url": url}) as watched:
             health = await watched.until("guarded", lambda health: health.state == "restarting")
@@ -76,22 +83,22 @@ async def test_a_login_opens_the_server_and_is_refreshed(state: Path) -> None:
 
 
 @pytest.mark.requirement("remote.login_refused")
-async def test_a_refused_login_leaves_nothing(state: Path) -> None:
+async def test_a_refused_login_leaves_nothing(state: Path, guarded: Listening) -> None:
     path = state / "login.json"
-    with listening("remote_oauth.py", "--refuse") as url, person() as ada:
+    with guarded("--refuse") as url, person() as ada:
         with pytest.raises(LoginFailed, match=r"said no \(access_denied: Ada pressed \[31m no\)"):
             await log_in(url, LoginFile(path, url), ada)
         assert not path.exists()
 
 
-async def test_a_login_with_a_wrong_code_leaves_nothing(state: Path) -> None:
+async def test_a_login_with_a_wrong_code_leaves_nothing(state: Path, guarded: Listening) -> None:
     async def show(url: str) -> None:
         """Nobody looks."""
 
     async def answer(state: str) -> LoginAnswer:
         return LoginAnswer(code="wrong")
 
-    with listening("remote_oauth.py") as url:
+    with guarded() as url:
         path = state / "login.json"
         with pytest.raises(LoginFailed, match="invalid_grant"):
             await log_in(url, LoginFile(path, url), Person("http://127.0.0.1:9/", show, answer))

@@ -6,8 +6,10 @@ from contextlib import ExitStack
 
 import pytest
 
+from mcproxy.types import JsonObject
 from tests.upstream.fleets import running
 from tests.upstream.remote.remotes import Listening, forking
+from tests.upstream.test_instances import Client, until
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +74,19 @@ async def test_a_server_that_goes_away_is_noticed(
             await asyncio.to_thread(servers.close)
             health = await watched.until("sdk", lambda health: health.last_error is not None)
             assert health.state == "restarting"
+
+
+@pytest.mark.requirement("affinity.client")
+async def test_each_session_has_a_session_with_a_remote_server(sdk: Listening) -> None:
+    with sdk("--legacy") as address:
+        keeps: JsonObject = {"url": address, "affinity": "client", "instance_idle_secs": 0.5}
+        async with running(echo=keeps) as watched:
+            ada, bob = Client(watched), Client(watched)
+            for client in (ada, bob):
+                await client.call("era")
+            assert watched.fleet.health()["echo"].instances == (None, None)
+            ada.tenant.ended.set()
+            await until(watched, lambda health: health.instances == (None,))
+            await until(watched, lambda health: (health.instances, health.state) == ((), "idle"))
+            await bob.call("era")
+            assert watched.fleet.health()["echo"].instances == (None,)
