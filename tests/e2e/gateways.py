@@ -33,6 +33,8 @@ LOG_SECS, LOOK_SECS = 10.0, 0.02
 # Of all clients over plain HTTP: to read the machine's certificates for each is most of its cost.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 PATIENT: JsonObject = {"startup_dwell_secs": 30}  # so that servers are there from the start
+# Scripts run all the same, each in an interpreter of its own: cheaper where there are few of them.
+NO_WALLS: JsonObject = {"min_level": "none", "level": "none"}
 
 # A server of others; its start takes longer than the gateway's.
 TIME: JsonObject = {"command": sys.executable, "args": ["-m", "mcp_server_time"]}

@@ -83,9 +83,17 @@ class Ledger:
     def descendants(self, *, of_zygotes: bool) -> list[psutil.Process]:
         """The zygotes, or their workers."""
         all_ = self.running.guardian.children(recursive=True)
-        jailed = [one for one in all_ if any(_ZYGOTE in word for word in one.cmdline())]
+        jailed = [one for one in all_ if any(_ZYGOTE in word for word in _words(one))]
         known = {one.pid for one in jailed}
         return [one for one in jailed if (one.ppid() in known) == of_zygotes]
+
+
+def _words(process: psutil.Process) -> list[str]:
+    """Its command line; none, once it has ended."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def until(condition: Callable[[], bool]) -> None:
