@@ -149,7 +149,7 @@ def test_a_large_batch_is_answered_within_bounds(tmp_path: Path) -> None:
 def test_clients_that_read_nothing_lose_their_streams(tmp_path: Path) -> None:
     with gateway(tmp_path, CONFIG, anew=True) as served:
         with ExitStack() as opened:
-            for _ in range(12):  # of 48 MB each, twice what all may have
+            for _ in range(9):  # of 48 MB each, twice what all may have
                 stream = opened.enter_context(clients(served, 1, _GET_SSE))[0]
                 endpoint = _endpoint(stream)
                 for _ in range(12):

@@ -110,16 +110,21 @@ def of_search(running: Running, path: str, server: str) -> Iterator[tuple[str, s
 
 
 def of_scripts(running: Running, path: str, server: str) -> Iterator[tuple[str, str]]:
-    for spelling in (DENIED, "drop-tables", "dropTables", "drop_table"):
-        call = f'api.call_tool("{server}", "{spelling}", {{}})'
-        attribute = f'api.server("{server}").{spelling.replace("-", ".")}()'
-        schema = f'api.schema("{server}", "{spelling}")'
-        for code in (call, attribute, schema):
-            tried = f"try:\n    {code}\nexcept Exception as e:\n    print(e)"
-            for script in (code, tried):
-                for more in ({}, {"check_only": True}):
-                    body = called("execute", code=script, **more)
-                    yield f"execute {script} {more}", running.post(body, path).text
+    """Each way as a script of its own, and one that tries them all and tells what it heard."""
+    codes = [
+        code
+        for spelling in (DENIED, "drop-tables", "dropTables", "drop_table")
+        for code in (
+            f'api.call_tool("{server}", "{spelling}", {{}})',
+            f'api.server("{server}").{spelling.replace("-", ".")}()',
+            f'api.schema("{server}", "{spelling}")',
+        )
+    ]
+    tried = (f"try:\n    {code}\nexcept Exception as e:\n    print(e)" for code in codes)
+    for script in (*codes, "\n".join(tried)):
+        for more in ({}, {"check_only": True}):
+            body = called("execute", code=script, **more)
+            yield f"execute {script} {more}", running.post(body, path).text
 
 
 def words(text: str, endpoint: str, server: str) -> str:
