@@ -36,9 +36,9 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def told(home: Path, *words: str) -> tuple[int, JsonObject]:
-    """The status and the document of a command."""
-    done = typed(home, *words, "--json", anew=True)
+def told(home: Path, *words: str, anew: bool = True) -> tuple[int, JsonObject]:
+    """The status and the document of a command; ``anew`` as in ``typed``."""
+    done = typed(home, *words, "--json", anew=anew)
     document = json.loads(done.stdout)
     assert document.pop("schema") == 1, done.stderr
     assert "canary" not in done.stdout + done.stderr
@@ -113,7 +113,7 @@ def test_a_migration_and_stubs_as_facts(home: Path) -> None:
     ],
 )
 def test_a_refusal_is_a_document_too(home: Path, words: list[str], status: int, said: str) -> None:
-    found, facts = told(home, *words)
+    found, facts = told(home, *words, anew=False)
     assert found == status
     assert said in str(facts["error"])
     problems = msgspec.convert(facts["problems"], list[Problem])

@@ -16,7 +16,7 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from mcproxy.types import JsonObject
-from tests.e2e.gateways import Running, gateway
+from tests.e2e.gateways import NO_WALLS, Running, gateway
 from tests.e2e.shelves import Shelf, a_tool
 from tests.e2e.test_direct import Mode, both_eras, text
 from tests.preloaded.program import command
@@ -42,18 +42,17 @@ class Person:
         await asyncio.sleep(0)
         self._open -= 1
         answer = self.answers.pop(0) if self.answers else "decline"
-        if answer == "session":
-            return types.ElicitResult(action="accept", content={"for_session": True})
-        return types.ElicitResult(action="accept" if answer == "once" else "decline", content={})
+        content: Any = {} if answer == "once" else {"for_session": True}  # where no is said, too
+        action: Any = "accept" if answer in ("once", "session") else answer
+        return types.ElicitResult(action=action, content=content)
 
 
 def configuration(hub: Shelf, *, scripts: bool = True) -> JsonObject:
     """Where no scripts run, none of their walls are built."""
-    walls: JsonObject = {"min_level": "none"}
     return {
         "servers": {"hub": hub.definition(env={"KEY": "${KEY}"})},
         "namespaces": {"public": RULES},
-        "sandbox": walls if scripts else {**walls, "level": "none"},
+        "sandbox": {"min_level": "none"} if scripts else NO_WALLS,
         "manifests": {"startup_dwell_secs": 30},
         "audit": {"file": "audit.log"},
     }
@@ -193,8 +192,9 @@ class Absent(Person):
         raise AssertionError("nobody sets it")
 
 
-DIRECT = ("hub__drop", {"n": 1})
-SCRIPTED = ("execute", {"code": 'api.server("hub").drop(n=1)'})
+Call = tuple[str, dict[str, Any]]
+DIRECT: Call = ("hub__drop", {"n": 1})
+SCRIPTED: Call = ("execute", {"code": 'api.server("hub").drop(n=1)'})
 each_way = pytest.mark.parametrize("call", [DIRECT, SCRIPTED], ids=["direct", "script"])
 
 
@@ -202,7 +202,7 @@ each_way = pytest.mark.parametrize("call", [DIRECT, SCRIPTED], ids=["direct", "s
 @both_eras
 @each_way
 async def test_a_client_that_goes_away_has_said_nothing(
-    tmp_path: Path, mode: Mode, call: tuple[str, dict[str, Any]]
+    tmp_path: Path, mode: Mode, call: Call
 ) -> None:
     person = Absent()
     async with client(tmp_path, mode, person, scripts=call is SCRIPTED) as connected:
@@ -220,16 +220,10 @@ async def test_a_client_that_goes_away_has_said_nothing(
 @pytest.mark.requirement("ask.unanswered")
 @both_eras
 @each_way
-@pytest.mark.parametrize("action", ["decline", "cancel"])
-async def test_whatever_is_no_yes_is_a_no(
-    tmp_path: Path, mode: Mode, call: tuple[str, dict[str, Any]], action: Any
-) -> None:
-    class Closing(Person):
-        async def elicit(self, context: object, params: Any) -> types.ElicitResult:
-            return types.ElicitResult(action=action, content={"for_session": True})
-
-    async with client(tmp_path, mode, Closing(), scripts=call is SCRIPTED) as connected:
-        for _ in range(2):
+async def test_whatever_is_no_yes_is_a_no(tmp_path: Path, mode: Mode, call: Call) -> None:
+    person = Person("decline", "decline", "cancel", "cancel")
+    async with client(tmp_path, mode, person, scripts=call is SCRIPTED) as connected:
+        while person.answers:
             done = await connected.call_tool(*call)
             assert "declined" in (text(done) or str(done.structured_content))
     assert Shelf(tmp_path).asked() == []
@@ -238,7 +232,7 @@ async def test_whatever_is_no_yes_is_a_no(
 @pytest.mark.requirement("ask.unanswered")
 @each_way
 async def test_a_client_that_answers_with_an_error_waits_for_an_approval(
-    tmp_path: Path, call: tuple[str, dict[str, Any]]
+    tmp_path: Path, call: Call
 ) -> None:
     class Failing(Person):
         async def elicit(self, context: object, params: Any) -> Any:
@@ -284,26 +278,21 @@ async def test_a_call_without_a_session_is_answered_once(site: tuple[Running, Sh
 
 FORGED = """
 import json, os, struct
-
 def frame(id_, n):
     body = {"t": "call", "id": id_, "server": "hub", "tool": "drop", "args": {"n": n}}
     text = json.dumps(body).encode()
     os.write(3, struct.pack("<I", len(text)) + text)
-
-def reply():
-    data = b""
-    while len(data) < 4:
-        data += os.read(3, 4 - len(data))
-    (size,) = struct.unpack("<I", data)
+def exactly(size):
     data = b""
     while len(data) < size:
         data += os.read(3, size - len(data))
-    return json.loads(data)
-
+    return data
+def reply():
+    (size,) = struct.unpack("<I", exactly(4))
+    return json.loads(exactly(size))
 for id_, n in ((9001, 1), (9001, 2), (9002, 1)):  # one number twice, one call twice
     frame(id_, n)
-answers = [reply() for _ in range(3)]
-sorted(each["error"]["code"] if "error" in each else "sent" for each in answers)
+sorted(each["error"]["code"] if "error" in each else "sent" for each in (reply(), reply(), reply()))
 """
 
 
@@ -314,8 +303,8 @@ async def test_frames_that_a_script_forges_are_calls_like_any_other(tmp_path: Pa
     async with client(tmp_path, "legacy", person) as connected:
         done = await run(connected, FORGED)
         assert done["result"] == ["declined", "declined", "sent"], done
-    sent = [arguments for _, arguments in Shelf(tmp_path).asked()]
-    assert sent == [{"n": 1 if '"n": 1' in person.questions[0] else 2}]
+    asked = 1 if '"n": 1' in person.questions[0] else 2
+    assert Shelf(tmp_path).asked() == [("drop", {"n": asked})]
 
 
 @pytest.mark.requirement("ask.scripts")

@@ -173,7 +173,7 @@ def test_without_a_gateway_one_is_started_and_ends(tmp_path: Path) -> None:
 @pytest.mark.requirement("logs.server_files")
 def test_what_a_server_writes_is_kept_masked_and_private(home: Path, running: Running) -> None:
     del running
-    done = typed(home, "logs", "loud")
+    done = typed(home, "logs", "loud", anew=True)
     assert done.returncode == 0, done.stderr
     assert "the key is ***" in done.stdout
     assert "correct-horse" not in done.stdout

@@ -14,6 +14,7 @@ import pytest
 
 from mcproxy.login import has_browser
 from tests.e2e.gateways import MAIN
+from tests.preloaded.program import command
 from tests.upstream.fleets import SERVERS
 from tests.upstream.remote.remotes import listening
 
@@ -31,15 +32,20 @@ def guarded() -> Iterator[str]:
 
 @contextmanager
 def login(
-    directory: Path, url: str, *options: str, browser: Mapping[str, str] = BROWSER
+    directory: Path,
+    url: str,
+    *options: str,
+    browser: Mapping[str, str] = BROWSER,
+    anew: bool = False,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Log in to a server; the terminal is a pipe that stays open."""
+    """Log in to a server; the terminal is a pipe that stays open. ``anew``, the program has an
+    interpreter of its own, and imports what it needs."""
     config = directory / "mcproxy.json"
     config.write_text(json.dumps({"servers": {"guarded": {"url": url}}}))
-    command = [sys.executable, str(MAIN), "--config", str(config), "login", "guarded", *options]
+    start = [sys.executable, str(MAIN)] if anew else command()
     environment = {**os.environ, "XDG_STATE_HOME": str(directory), **browser}
     with subprocess.Popen(
-        command,
+        [*start, "--config", str(config), "login", "guarded", *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -82,7 +88,7 @@ def landed(url: str) -> str:
 
 @pytest.mark.requirement("remote.login_browser")
 def test_the_browser_opens_and_comes_back(tmp_path: Path, guarded: str) -> None:
-    with login(tmp_path, guarded) as process:
+    with login(tmp_path, guarded, anew=True) as process:
         status, said = ended(process)
         assert (status, said) == (
             0,
