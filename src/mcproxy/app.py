@@ -128,7 +128,7 @@ class App:
         self._secrets = secrets_of(loaded)  # those of earlier configurations stay secret
         self._redactor = Redactor(self._secrets)
         mask(self._redactor)
-        audit = audit_of(loaded.config.audit, _folder(loaded), self._masked)
+        self._audit = audit_of(loaded.config.audit, _folder(loaded), self._masked)
         discreet = partial(discreet_faults, self._masked_json)
         fleet = self._fleet.upstream
         upstream = Upstream(
@@ -147,8 +147,8 @@ class App:
         calls = CallServices(
             shared_rates(shared.kept.take) if shared else own,
             self._queues.entered,
-            audit,
-            Approvals(ApprovalRecords(self._decisions), keeping, audit),
+            self._audit,
+            Approvals(ApprovalRecords(self._decisions), keeping, self._audit),
             discreet(call_spans(begin, self._metrics.measured(self._fleet.call))),
             resource_reader(upstream),
             self.activity,
@@ -169,7 +169,8 @@ class App:
         SandboxUnavailable when the sandbox cannot reach ``sandbox.min_level``, and StateUnavailable
         where the store that gateways share is not there.
         """
-        with self._reloader.hearing_hangups():
+        audit = contextlib.closing(self._audit) if self._audit else contextlib.nullcontext()
+        with audit, self._reloader.hearing_hangups():
             async with self.stores.opened(), ended(self._telemetry):
                 await self._ledger.load()
                 async with self._running_on_stores():
