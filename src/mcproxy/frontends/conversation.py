@@ -10,7 +10,6 @@ import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import msgspec
@@ -130,29 +129,21 @@ class Conversation:
         """Whether no request is being answered."""
         return not self._running
 
-    async def answer(
+    def answer(
         self, request: Request, source: RequestSource, notices: Notices, block: Stoppable
-    ) -> Response | Failure | None:
-        """The reply to a request, which is worked out in this block; None where it is withdrawn.
-        Raises what others stop the block with."""
+    ) -> Awaitable[Response | Failure | None]:
+        """The reply to a request, which is worked out in this block by whoever awaits it, at once;
+        None where it is withdrawn. Raises what others stop the block with."""
         end = self._begin(request, block)
-        if end is None:
-            return Failure(request.id, too_many())
         respond = partial(self._gateway.respond, request, source, self._exchange(notices))
-        self._gate.begin(block)
-        try:
-            return await _answer_in(block, request, respond)
-        finally:
-            self._gate.end(block)
-            end()
+        return _answered(request, block, respond, end) if end else _refused(request)
 
     def start(self, request: Request, source: RequestSource, way: ReplyTo) -> None:
         """Answer a request in a task of its own."""
         if request.method == "initialize":
             self.meet(request)
-        exchange, block = self._exchange(lambda: way.notices), Stoppable()
-        respond = partial(self._gateway.respond, request, source, exchange)
-        self._start(request, way, block, self._gate.enter(block), respond)
+        exchange = self._exchange(lambda: way.notices)
+        self._start(request, way, partial(self._gateway.respond, request, source, exchange))
 
     def keep(self, request: Request, stay: Stay, way: ReplyTo) -> None:
         """Begin what lasts until the client cancels the request, or goes, and has no reply but for
@@ -166,7 +157,7 @@ class Conversation:
             return None
 
         if not self._gate.closed:
-            self._start(request, way, Stoppable(), nullcontext(), work)
+            self._start(request, way, work, drained=False)
 
     def meet(self, initialize: Request) -> None:
         """Keep who the client is, and what it can be asked for."""
@@ -197,38 +188,37 @@ class Conversation:
         for block in self._running:
             block.stop(why())
 
-    def _begin(self, request: Request, block: Stoppable) -> GiveBack | None:
-        """Count a request until what this gives is called; None where there are too many."""
+    def _begin(
+        self, request: Request, block: Stoppable, *, drained: bool = True
+    ) -> GiveBack | None:
+        """Count a request until what this gives is called; None where there are too many.
+        ``drained``: the program waits for its end."""
         give_back = self._account.take([request]) if len(self._running) < MAX_RUNNING else None
         if give_back is None:
             return None
         self._running[block] = request.id
+        if drained:
+            self._gate.begin(block)
 
         def end() -> None:
-            del self._running[block]
-            give_back()
+            if self._running.pop(block, None) is not None:
+                self._gate.end(block)
+                give_back()
 
         return end
 
-    def _start(
-        self,
-        request: Request,
-        way: ReplyTo,
-        block: Stoppable,
-        held: AbstractContextManager[None],
-        work: Work,
-    ) -> None:
-        end = self._begin(request, block)
+    def _start(self, request: Request, way: ReplyTo, work: Work, *, drained: bool = True) -> None:
+        block = Stoppable()
+        end = self._begin(request, block, drained=drained)
         if end is None:
             way.reply(Failure(request.id, too_many()))
             return
 
         async def answered() -> None:
-            with held:
-                reply = await _answer_in(block, request, work)
-            way.reply(reply)
+            way.reply(await _answered(request, block, work, end))
 
-        self._run(answered()).add_done_callback(lambda _: end())
+        task = self._run(answered())
+        task.add_done_callback(lambda _: end())  # one that is cancelled before it began
 
     def _exchange(self, notices: Notices) -> Exchange:
         def send(message: Message) -> None:
@@ -246,7 +236,9 @@ class Conversation:
         )
 
 
-async def _answer_in(block: Stoppable, request: Request, work: Work) -> Response | Failure | None:
+async def _answered(
+    request: Request, block: Stoppable, work: Work, end: GiveBack
+) -> Response | Failure | None:
     try:
         with block:
             try:
@@ -259,6 +251,12 @@ async def _answer_in(block: Stoppable, request: Request, work: Work) -> Response
         return None
     except TimeoutError:  # of the gate
         return Failure(request.id, stopped())
+    finally:
+        end()
+
+
+async def _refused(request: Request) -> Failure:
+    return Failure(request.id, too_many())
 
 
 def session_on(home: Stream, id_: str = "", *, moved: bool = False) -> ClientSession:

@@ -67,7 +67,6 @@ async def _serve(gateway: Gateway, gate: Gate, chunks: AsyncIterator[bytes], wri
             )
             client = _Client(gateway, conversation)
             await _read(chunks, client, output)
-            await asyncio.sleep(0)  # what came last has begun by then
             await gate.drain()
             client.close()
         output.stream.end()

@@ -8,6 +8,7 @@ MCP 2025-11-25, basic/transports, "Streamable HTTP". Where a client breaks a rul
 from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -51,6 +52,9 @@ from mcproxy.frontends.stream import Reader, Stream
 from mcproxy.gateway.request import RequestSource
 from mcproxy.types import JsonObject
 from mcproxy.wire import message as wire
+
+if TYPE_CHECKING:
+    from mcproxy.frontends.shared_routing import SharedSite
 
 PRIMED = "2025-11-25"  # from this version on, a stream begins with an event that has only an id
 
@@ -149,10 +153,27 @@ async def _in_session(
     if isinstance(session, Response):
         return session
     if isinstance(received, wire.Request):
+        if site.shared and not await _agreed(site.shared, session, received):
+            return store_away()
         told = received.method == mcp.CALL_TOOL and params.progress_token is not None
         at_once = head.streams and (told or not head.takes_json)
         terms = Terms(head.streams, at_once, site.sessions.bounds.heartbeat_secs)
-        return await _answer(site, terms, received, source, session)
+        return _answer(site, terms, received, source, session)
+    return await _take(site, request, received, source, session)
+
+
+async def _agreed(shared: "SharedSite", session: Session, message: wire.Request) -> bool:
+    try:
+        await shared.sessions.agree(session, message)
+    except StateUnavailable:
+        return False
+    return True
+
+
+async def _take(
+    site: Site, request: Request, received: Received, source: RequestSource, session: Session
+) -> Response:
+    """What is no request, or a batch."""
     for item in received if isinstance(received, list) else [received]:
         if isinstance(item, wire.Notification | wire.Response | wire.Failure):
             session.conversation.receive(item)
@@ -161,15 +182,9 @@ async def _in_session(
     return accepted()
 
 
-async def _answer(
+def _answer(
     site: Site, terms: Terms, message: wire.Request, source: RequestSource, session: Session
 ) -> Response:
-    try:
-        if site.shared:
-            await site.shared.sessions.agree(session, message)
-    except StateUnavailable:
-        return store_away()
-
     def work(notices: Notices, block: Stoppable) -> Awaitable[Reply | None]:
         said = notices if terms.streams else lambda: session.home
         return session.conversation.answer(message, session.source_of(source), said, block)
