@@ -22,23 +22,25 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import psutil
 import uvloop
 
+from bench.client import HELLO, HOST, READ_BYTES, Session
 from mcproxy.config.load import load
 from mcproxy.frontends.sessions import Bounds
 from mcproxy.observe import logs
 from mcproxy.serve import bind, serve_http
+from mcproxy.types import JsonObject
 
 ECHO = Path(__file__).parents[1] / "tests/servers/echo.py"
 CLIENTS = 10  # at once
 STREAMED = 4  # one session in so many has a reply kept
 REPLY_BYTES = 60_000
 WAIT_SECS = 120.0  # for each line of the gateway's log
+OPEN_SECS = 120.0  # for the sessions of a round, which take a second or two
 MIB = 1 << 20
 ANSWERS = "application/json, text/event-stream"
-HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}}
+PATH = "/mcp?mode=direct"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,50 +54,56 @@ class Round:
 async def abandon(rounds: int, sessions: int, lives_secs: float) -> tuple[float, Sequence[Round]]:
     """RSS at the start in MiB, and each of the rounds; a session lives ``lives_secs``."""
     async with _gateway(lives_secs) as gateway:
-        limit = httpx.Timeout(WAIT_SECS)
-        async with httpx.AsyncClient(base_url=gateway.address, timeout=limit) as http:
-            start, held = gateway.rss_mb, []
-            for number in range(1, rounds + 1):
-                await _open(http, sessions)
-                opened = gateway.rss_mb
-                await gateway.ended(number * sessions)
-                held.append(Round(opened, gateway.rss_mb))
+        start, held = gateway.rss_mb, []
+        for number in range(1, rounds + 1):
+            async with asyncio.timeout(OPEN_SECS):
+                await _open(gateway.port, sessions)
+            opened = gateway.rss_mb
+            await gateway.ended(number * sessions)
+            held.append(Round(opened, gateway.rss_mb))
     return start, held
 
 
-async def _open(http: httpx.AsyncClient, sessions: int) -> None:
+async def _open(port: int, sessions: int) -> None:
     numbers = iter(range(sessions))
 
     async def client() -> None:
+        reader, writer = await asyncio.open_connection(HOST, port, limit=READ_BYTES)
+        connection = Session(reader, writer, PATH)
         for number in numbers:
-            opened = await _post(http, "initialize", HELLO)
+            head, _ = await connection.exchange(_request("initialize", HELLO, ANSWERS))
+            assert head.startswith(b"HTTP/1.1 200"), head
             if number % STREAMED == 0:
-                arguments = {"text": "x" * REPLY_BYTES}
-                session = {"Mcp-Session-Id": opened.headers["Mcp-Session-Id"]}
-                params = {"name": "echo__echo", "arguments": arguments}
-                told = await _post(http, "tools/call", params, "text/event-stream", **session)
-                assert len(told.content) > REPLY_BYTES, told.text
+                params: JsonObject = {
+                    "name": "echo__echo",
+                    "arguments": {"text": "x" * REPLY_BYTES},
+                }
+                (within,) = re.findall(r"(?i)mcp-session-id: .*\r\n", head.decode())
+                call = _request("tools/call", params, "text/event-stream", within)
+                _, told = await connection.exchange(call)
+                assert len(told) > REPLY_BYTES, told
+        connection.close()
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(CLIENTS):
             tasks.create_task(client())
 
 
-async def _post(
-    http: httpx.AsyncClient, method: str, params: object, accept: str = ANSWERS, **headers: str
-) -> httpx.Response:
-    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-    answer = await http.post("/mcp?mode=direct", json=body, headers={"Accept": accept, **headers})
-    return answer.raise_for_status()
+def _request(method: str, params: JsonObject, accept: str, more: str = "") -> bytes:
+    """A request as bytes, with ``more`` in its head."""
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+    head = f"POST {PATH} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
+    head += f"Accept: {accept}\r\nContent-Length: {len(body)}\r\n{more}\r\n"
+    return head.encode() + body
 
 
 class _Gateway:
-    """The process; ``address`` is where it listens."""
+    """The process; ``port`` is where it listens."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._ended = 0
-        self.address = ""
+        self.port = 0
 
     @property
     def rss_mb(self) -> float:
@@ -131,7 +139,7 @@ async def _gateway(lives_secs: float) -> AsyncIterator[_Gateway]:
         gateway = _Gateway(process)
         try:
             listening = await gateway.logged(r"listening on http://[\d.:]+")
-            gateway.address = listening.removeprefix("listening on ")
+            gateway.port = int(listening.rpartition(":")[2])
             yield gateway
         finally:
             process.send_signal(signal.SIGTERM)
