@@ -1,7 +1,7 @@
 """The attack set: every script of ``attacks/`` at every level that this machine allows.
 
 One pool serves all scripts of a level, as in life. After each, the canary is as it was and no more
-memory was taken than is allowed; after every few, a benign script works; after all, no process is
+memory was taken than is allowed; after each, a benign script works; after all, no process is
 left. The worker of each script stood ready while the one before ran, so what a script does to its
 neighbours fails the next one too. The scripts go to the pool directly, past the friendly check, so
 each is as good as disguised.
@@ -28,7 +28,6 @@ SHORT = replace(SMALL, timeout_secs=1.0)
 SHORT_KINDS = ("output", "channel")  # many of them never end
 ENDLESS = replace(SMALL, timeout_secs=0.25)  # where no other end is expected
 ENDS = {"Timeout", "MemoryLimit"}  # of such a script
-FEW = 6  # scripts, after which a benign one must work
 SPARE_MIB = 128  # of address space: what was written may be made read-only there
 KERNEL_MIB = 32  # buffers, tables and descriptors of one script, and what the next worker touches
 MOST_MIB = SMALL.memory_mb + SPARE_MIB + SMALL.scratch_mb + KERNEL_MIB
@@ -116,11 +115,7 @@ async def test_every_script_of_a_class_is_contained(pool: Pool, kind: str, groun
     if kind == "kernel" and platform.machine() != "x86_64":
         pytest.skip("raw numbers of x86-64")
     at_rest, attacks = descendants(), scripts(kind)
-    faults = [
-        fault
-        for first in range(0, len(attacks), FEW)
-        for fault in await _faults(pool, attacks[first : first + FEW], ground)
-    ]
+    faults = [fault for script in attacks for fault in await _faults(pool, script, ground)]
     await settles(lambda: pool.stats.ready == 1 and len(descendants()) <= len(at_rest))
     assert not faults, "\n".join(faults)
     assert pool.stats.restarts == 0
@@ -132,25 +127,23 @@ def test_the_set_is_as_large_as_promised() -> None:
     assert len({(script.kind, script.name) for script in ATTACKS}) == len(ATTACKS)
 
 
-async def _faults(pool: Pool, few: list[Script], ground: Ground) -> list[str]:
-    """What was not contained of a few scripts, or made a benign one behind them suffer."""
+async def _faults(pool: Pool, script: Script, ground: Ground) -> list[str]:
+    """What was not contained of a script, or made a benign one behind it suffer."""
     faults = []
-    for script in few:
-        expected = script.expected_at(pool.report.level)
-        ground.memory.start()
-        outcome = await run(pool, filled(script, ground.words), _limits(script.kind, expected))
-        taken = ground.memory.taken_mib()
-        name = f"{script.kind}.{script.name}"
-        if not seen(outcome) & expected:
-            faults.append(f"{name}: expected {sorted(expected)}, got {_short(outcome)}")
-        if not ground.is_untouched():
-            faults.append(f"{name}: the canary was touched")
-        if taken > MOST_MIB:
-            faults.append(f"{name}: took {taken} MiB")
+    expected = script.expected_at(pool.report.level)
+    ground.memory.start()
+    outcome = await run(pool, filled(script, ground.words), _limits(script.kind, expected))
+    taken = ground.memory.taken_mib()
+    if not seen(outcome) & expected:
+        faults.append(f"expected {sorted(expected)}, got {_short(outcome)}")
+    if not ground.is_untouched():
+        faults.append("the canary was touched")
+    if taken > MOST_MIB:
+        faults.append(f"took {taken} MiB")
     after = await run(pool, BENIGN)
     if after.value != BENIGN_RESULT:
-        faults.append(f"{name}, or one before: the next script suffered: {_short(after)}")
-    return faults
+        faults.append(f"the next script suffered: {_short(after)}")
+    return [f"{script.kind}.{script.name}: {fault}" for fault in faults]
 
 
 def _limits(kind: str, expected: frozenset[str]) -> Limits:
