@@ -131,7 +131,8 @@ class Odd:
                 self.pinged.set()
             if request.message.get("id") == "pester":
                 self.untaken += 1
-                await asyncio.Event().wait()
+                await writer.wait_closed()  # it takes none
+                return
             _write(writer, 202)
         else:
             self._reply(request, writer, self._result(request))
