@@ -14,9 +14,11 @@ from pathlib import Path
 NOTES = "complaints"  # the file's name, in a folder of those who start programs
 SLOW_SECS = 2.0  # asyncio's own 0.1 s is what a busy machine makes of anything; only with debug
 _SLOW = re.compile(r"Executing .* took (\d+\.\d+) seconds")
+# Python 3.11 says so of each connection of ``asyncio.start_server`` that is cancelled.
+_STREAM = r"<function StreamReaderProtocol\."
 _CARELESS = re.compile(
     r"was never awaited|never retrieved|was destroyed but it is pending|Non-thread-safe operation"
-    r"|Exception in callback|Unhandled exception|ResourceWarning"
+    rf"|Exception in callback (?!{_STREAM})|Unhandled exception|ResourceWarning"
 )
 
 

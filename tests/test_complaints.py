@@ -72,6 +72,8 @@ def test_what_is_left_open_is_noted_and_not_told(tmp_path: Path) -> None:
     ("line", "found"),
     [
         ("Task was destroyed but it is pending!", True),
+        ("Exception in callback <function f at 0x7f1832e49bc0>", True),
+        ("Exception in callback <function StreamReaderProtocol.connection_made.<locals>", False),
         ("Executing <Handle f> took 2.500 seconds", True),
         ("Executing <Handle f> took 0.500 seconds", False),
         ("a tool took 3.000 seconds", False),
