@@ -12,16 +12,17 @@ imports, stays small that way, and ``--help`` is quick.
 import argparse
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TextIO, TypedDict
 
 import msgspec
 
@@ -58,19 +59,27 @@ class LogForm(TypedDict):
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the program and exit."""
     gc.set_threshold(*LOADING)
-    arguments = parsed(parser(), sys.argv[1:] if argv is None else argv)
+    try:
+        sys.exit(_status(sys.argv[1:] if argv is None else argv))
+    finally:
+        # Once, for what tells of itself as it goes; as it ends, the interpreter would look through
+        # all modules several times more, which takes as long as a small command.
+        gc.collect()
+        gc.freeze()
+        for stream in (sys.stdout, sys.stderr):  # else what cannot be written would be the status
+            with _while_read(stream):
+                stream.flush()
+
+
+def _status(argv: Sequence[str]) -> int:
+    arguments = parsed(parser(), argv)
     command = _run_subcommand if "subcommand" in arguments else _guarded_serve
     try:
-        status = command(arguments)
+        return command(arguments)
     except (McproxyError, OSError, ModuleNotFoundError) as error:
-        status = _fail(error, as_json=getattr(arguments, "json", False))
+        return _fail(error, as_json=getattr(arguments, "json", False))
     except KeyboardInterrupt:
-        status = 0
-    # Once, for what tells of itself as it goes; as it ends, the interpreter would look through all
-    # modules several times more, which takes as long as a small command.
-    gc.collect()
-    gc.freeze()
-    sys.exit(status)
+        return 0
 
 
 def _fail(error: Exception, *, as_json: bool) -> int:
@@ -140,13 +149,22 @@ def _styled() -> bool:
 
 
 def _write(text: str) -> None:
-    """Print for whoever still reads: ``head`` ends before we do, which is no fault."""
+    with _while_read(sys.stdout) as stdout:
+        stdout.write(text)
+        stdout.flush()
+
+
+@contextlib.contextmanager
+def _while_read(stream: TextIO) -> Iterator[TextIO]:
+    """Print for whoever still reads: ``head`` ends before we do, and so does a terminal, which is
+    no fault."""
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
+        yield stream
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())  # what is still buffered goes there at the exit
+        os.dup2(null, stream.fileno())  # what is still buffered goes there
         os.close(null)
 
 
@@ -261,6 +279,7 @@ def _take_stdio() -> tuple[int, int]:
 
 def _run(main_task: Coroutine[None, None, None]) -> None:
     """Run on uvloop where it is installed, which is everywhere but on odd platforms."""
+    signals.keep()
     try:
         from uvloop import new_event_loop
     except ImportError:

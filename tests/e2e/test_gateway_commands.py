@@ -272,6 +272,13 @@ def test_at_a_terminal_there_is_the_first_screen_and_no_log_of_programs(tmp_path
     assert "INFO" not in shown
 
 
+@pytest.mark.requirement("cli.hangup")
+def test_a_terminal_may_go_while_something_is_written_to_it(tmp_path: Path) -> None:
+    with terminal(tmp_path, "--log", "--port", "0") as (process, written):
+        next(written)
+    assert process.returncode == 0
+
+
 @pytest.mark.requirement("cli.terminal")
 def test_a_terminal_has_tables_and_colours_unless_it_wants_none(
     home: Path, running: Running
