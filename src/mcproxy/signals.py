@@ -8,8 +8,8 @@ it behind as the loop is closed, and the interpreter puts it in the place of our
 """
 
 import asyncio
+import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -20,9 +20,13 @@ _kept: set[int] = set()  # that came before anybody heard them
 
 
 def stop_at_once() -> None:
-    """From now on a stop ends the program with status 0, and a hangup says nothing."""
+    """From now on a stop ends the program with status 0, and a hangup says nothing.
+
+    At once: nothing is there to be cleared away yet but by the guardian, and what is raised while
+    modules are loaded may be swallowed.
+    """
     for number in STOPS:
-        signal.signal(number, _stop)
+        signal.signal(number, lambda *_: os._exit(0))
     signal.signal(signal.SIGHUP, _nothing)
 
 
@@ -56,11 +60,6 @@ def hear_no_more() -> None:
     for number in _ALL:
         signal.signal(number, _nothing)
     signal.pthread_sigmask(signal.SIG_BLOCK, _ALL)
-
-
-def _stop(*_: object) -> None:
-    hear_no_more()
-    sys.exit(0)
 
 
 def _nothing(*_: object) -> None:

@@ -237,7 +237,8 @@ def terminal(
                 yield chunk.decode(errors="replace")
 
     with subprocess.Popen(
-        ["setsid", "--ctty", sys.executable, MAIN, *words],
+        # Whoever runs the tests may ignore the signal.
+        ["setsid", "--ctty", "env", "--default-signal=HUP", sys.executable, MAIN, *words],
         stdin=inner,
         stdout=inner,
         stderr=inner,

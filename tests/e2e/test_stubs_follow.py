@@ -53,7 +53,7 @@ async def test_stubs_follow_the_tools(tmp_path: Path) -> None:
         changed = config(output, echo=grows, other={**echo(), "namespace": "public"})
         (tmp_path / "mcproxy.json").write_text(json.dumps(changed))
         await until(lambda: has(public, "class Other("))
-        assert not [path for path in output.rglob("*") if path.name.startswith(".")]
+        await until(lambda: not [one for one in output.rglob("*") if one.name.startswith(".")])
 
 
 @pytest.mark.requirement("stubs.follow")
