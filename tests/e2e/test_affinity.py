@@ -287,12 +287,12 @@ async def test_a_script_is_told_that_there_is_no_room(tmp_path: Path) -> None:
 @pytest.mark.requirement("affinity.nothing_left")
 async def test_abandoned_sessions_and_sigterm_leave_no_process(tmp_path: Path) -> None:
     with gateway(tmp_path, config(max_instances=30, instance_idle_secs=2)) as running:
-        pids = [_abandon(running, number) for number in range(20)]
+        pids = await asyncio.to_thread(lambda: [_abandon(running, at) for at in range(20)])
         await until(running, lambda told: told["instances"] == 0)
         async with Client(url(running, "/mcp"), mode="legacy") as client:
             pids.append(await run(client, PID))
             running.process.terminate()
-            running.process.wait(WAIT_SECS)
+            await asyncio.to_thread(running.process.wait, WAIT_SECS)
     assert len(set(pids)) == 21
     await until_gone(*(pid for pid in pids if isinstance(pid, int)))
 
