@@ -50,6 +50,7 @@ def test_a_call_comes_back_inline(served: Running, code: str) -> None:
         ('api.server(str("tim")).convert_time()', "ToolError", "Did you mean 'time'?"),
         ('api.server(str("vault")).echo()', "ToolError", "There is no server 'vault'"),
         ('api.server(str("time")).convert()', "ToolError", 'api.server("time").convert_time('),
+        ('api.server("time").convert("16:30")', "ToolError", 'api.server("time").convert_time('),
         (
             'api.server(str("time")).convert_time(time=5)',
             "ToolError",

@@ -26,6 +26,7 @@ _CALL_TOOL = (
     'write api.call_tool("SERVER", "TOOL", {"name": value}): '
     "server and tool are two texts, the arguments one dict"
 )
+_NOT_THERE = ("unknown_server", "unknown_tool")
 _OWN_NAMES = ("server", "tool", "arguments")
 _CALLERS = ("call_tool", "call", "invoke")  # of no tool: the first argument names it
 _SCHEMA = "api.schema(server, tool) lists the names."
@@ -208,11 +209,13 @@ class Api:
         return alike[0] if len(alike) == 1 else None
 
     def parameters(self, server: str, tool: str) -> list[str]:
-        """What a tool takes, the optional ones with a ``?``; asks the gateway, and blocks. None
-        where there is no such tool."""
+        """What a tool takes, the optional ones with a ``?``; asks the gateway, and blocks. Raises
+        ``ToolError`` where there is no such tool."""
         try:
             definition = self._schema(server, tool).result()
-        except ToolError:
+        except ToolError as error:
+            if error.code in _NOT_THERE:
+                raise
             return []
         schema = definition.get("inputSchema") if isinstance(definition, dict) else None
         if not isinstance(schema, dict):
