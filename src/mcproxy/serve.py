@@ -1,9 +1,9 @@
 """Running the gateway on a transport until it is told to stop.
 
-Owns the listener, the signals, what the process need not look for, and how many files may be open:
-a connection takes one descriptor, a
-server four, a worker three, and a gateway that runs out of them can neither answer ``/health`` nor
-start a server, so connections are bounded below what there is. What is served is ``app``'s.
+Owns the listener, what the process need not look for, and how many files may be open: a connection
+takes one descriptor, a server four, a worker three, and a gateway that runs out of them can neither
+answer ``/health`` nor start a server, so connections are bounded below what there is. What is
+served is ``app``'s.
 """
 
 import asyncio
@@ -72,6 +72,7 @@ def tell_what_is_missing() -> None:
     sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # as the reference has it
 
 
+ASK_SECS = 1.0  # for the first request of who had come by then: few open a connection for later
 FLUSH_SECS = 2.0  # at the end, a client that still reads has read what was written by then
 
 Mask = Callable[[Redactor], None]
@@ -193,6 +194,7 @@ async def serve_http(
             await stop.wait()
         if shared:  # a balancer tries another gateway then, and not after a reply of 503
             connections.accept_no_more()
+            await connections.let_ask(ASK_SECS)
         page.close()
         await app.gate.drain()
         sessions.close()

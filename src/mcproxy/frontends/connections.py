@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from mcproxy.frontends.http_connection import HttpConnection
 
 LISTEN_BACKLOG = 2048  # connections that the kernel keeps until they are accepted
+LOOK_SECS = 0.02  # at connections that have just come, whose request does so at once
 SWEEP_SECS = 1.0  # how often is looked for connections that have been silent for too long
 LOG_SECS = 10.0  # what is closed is told at most so often, with the number of times
 
@@ -146,6 +147,13 @@ class Connections:
         """Refuse new connections; those that there are go on."""
         if self._server:
             self._server.close()
+
+    async def let_ask(self, secs: float) -> None:
+        """Return once each has asked for something, and that has begun; at most so many seconds."""
+        until, waits = time.monotonic() + secs, True
+        while waits:
+            waits = any(not one.has_asked for one in self._open) and time.monotonic() < until
+            await asyncio.sleep(LOOK_SECS)
 
     async def close(self, secs: float) -> None:
         """Take no new connections, and let each go once it has its answer and has read it; those
