@@ -11,10 +11,11 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from mcproxy import mcp
+from mcproxy.cancellation import Stoppable
 from mcproxy.errors import RpcError
 from mcproxy.exchange import ClientSession
 from mcproxy.frontends.conversation import Account, Conversation, ReplyTo, session_on
-from mcproxy.frontends.stream import QUEUED_BYTES, Stream
+from mcproxy.frontends.stream import QUEUED_BYTES, ReaderLost, Stream
 from mcproxy.gateway.core import Gateway
 from mcproxy.gateway.listen import listen
 from mcproxy.gateway.request import RequestSource
@@ -58,7 +59,6 @@ async def _serve(gateway: Gateway, gate: Gate, chunks: AsyncIterator[bytes], wri
     output = _Output(write)
     async with asyncio.TaskGroup() as outside:
         writing = outside.create_task(output.write_all())
-        watching = outside.create_task(output.fail_when_lost())
         async with asyncio.TaskGroup() as tasks:
             account = Account.of_the_only_client()
             run = tasks.create_task
@@ -74,7 +74,6 @@ async def _serve(gateway: Gateway, gate: Gate, chunks: AsyncIterator[bytes], wri
             async with asyncio.timeout(FLUSH_SECS):
                 await asyncio.wait([writing])
         writing.cancel()
-        watching.cancel()
 
 
 async def _read(chunks: AsyncIterator[bytes], client: "_Client", output: "_Output") -> None:
@@ -102,18 +101,19 @@ class _Output:
             await self._written.wait()
 
     async def write_all(self) -> None:
-        """Write what comes, to the end of the stream. Raises OSError."""
-        while not self._reader.done:
-            await self._reader.wait()
-            for event in self._reader.next(QUEUED_BYTES):
-                await self._write(event.message)
-                self._reader.read([event])
-                self._written.set()
-
-    async def fail_when_lost(self) -> None:
-        """Raise OSError once the client has left too much unread."""
-        await self._reader.lost.wait()
-        raise BrokenPipeError("it does not read what it is sent")
+        """Write what comes, to the end of the stream. Raises OSError, also where the client has
+        left too much unread."""
+        try:
+            with Stoppable() as block:
+                self._reader.stop_when_lost(block)
+                while not self._reader.done:
+                    await self._reader.wait()
+                    for event in self._reader.next(QUEUED_BYTES):
+                        await self._write(event.message)
+                        self._reader.read([event])
+                        self._written.set()
+        except ReaderLost as lost:
+            raise BrokenPipeError("it does not read what it is sent") from lost
 
 
 class _Client:

@@ -196,7 +196,7 @@ class Reader:
     def __init__(self, stream: Stream, at: int) -> None:
         self.stream = stream
         self.at = at
-        self.lost = asyncio.Event()
+        self.lost = False
         self._block: Stoppable | None = None
         self._news: asyncio.Future[None] | None = None
 
@@ -208,12 +208,12 @@ class Reader:
     def stop_when_lost(self, block: Stoppable) -> None:
         """Have this block end with ReaderLost when it is, or was."""
         self._block = block
-        if self.lost.is_set():
+        if self.lost:
             block.stop(ReaderLost())
 
     def lose(self) -> None:
         """It reads no more, and is told so."""
-        self.lost.set()
+        self.lost = True
         if self._block:
             self._block.stop(ReaderLost())
 
