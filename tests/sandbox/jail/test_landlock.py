@@ -15,7 +15,9 @@ from mcproxy.sandbox.jail.confine import landlock, libc
 
 folder, version = sys.argv[1], int(sys.argv[2])
 libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
-landlock.restrict([f"{folder}/read"], [f"{folder}/write", "/does/not/exist"], [], version)
+libc.perform(
+    landlock.restrict([f"{folder}/read"], [f"{folder}/write", "/does/not/exist"], [], version)
+)
 seen = {}
 
 def attempt(name, action):

@@ -18,12 +18,12 @@ def main() -> None:
     sock_fd, memory_mb, timeout_secs = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
     worker = importlib.import_module("mcproxy.sandbox.jail.worker")
-    tasks = worker.befriended()
+    stage = worker.staged()
     del sys.path[0]
     sys.path += sys.argv[4:]
     _limit(memory_mb, timeout_secs)
     sys.argv[:] = ["<script>"]
-    worker.run(sock_fd, tasks)
+    worker.run(sock_fd, stage)
     os._exit(0)  # what the script left behind (threads, exit handlers) has no say
 
 

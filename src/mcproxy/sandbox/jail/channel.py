@@ -4,11 +4,12 @@ Knows bytes, locks and end-of-file; it does not know what a frame means. Nothing
 trusted by the gateway, so it checks nothing: sizes and shapes are judged at the other end.
 
 The socket stays in blocking mode for ``send`` and ``read``; ``poll`` asks the kernel not to wait,
-so that an event loop and a plain blocking call can use the same socket.
+so that an event loop and a plain blocking call can use the same socket. It is one of the C module:
+the class around it would be a hundred pages more that each worker writes to.
 """
 
+import _socket
 import os
-import socket
 import struct
 import threading
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ _CHUNK_BYTES = 1 << 16  # most replies fit; of more, the memory of each recv is 
 class Channel:
     """The worker's end of the socket to the gateway. Sending is safe from any thread."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: _socket.socket) -> None:
         self._sock = sock
         self._sock.setblocking(True)
         self._received = bytearray()
@@ -62,7 +63,7 @@ class Channel:
     def poll(self) -> list[bytes]:
         """The frames that have arrived, without waiting."""
         try:
-            self._receive(socket.MSG_DONTWAIT)
+            self._receive(_socket.MSG_DONTWAIT)
         except BlockingIOError:
             return []
         return list(self._take())

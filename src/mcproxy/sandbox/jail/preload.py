@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import io
 import pkgutil
+import random
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -57,7 +58,8 @@ def package_path(folders: Sequence[str]) -> None:
 
 
 def reseed() -> None:
-    """After a fork: the standard library gives itself new random numbers then, numpy does not."""
+    """After a fork: new random numbers. What asks the system each time needs none."""
+    random.seed()
     if numbers := sys.modules.get("numpy.random"):
         numbers.seed()
 

@@ -5,7 +5,6 @@ gateway can say why a level is out of reach. In namespaces ``prepare`` forks: it
 last child, the others only wait for it.
 """
 
-import asyncio
 import errno
 import gc
 import os
@@ -14,12 +13,12 @@ import signal
 import socket
 from typing import NamedTuple, NoReturn
 
-from mcproxy.sandbox.jail import preload, shim, worker
+from mcproxy.sandbox.jail import preload, shim
 from mcproxy.sandbox.jail.confine import landlock, libc, lockdown, namespaces, rootfs, seccomp
 from mcproxy.sandbox.jail.confine.lockdown import DIAL_FD, PROXY_PORT, Prepared
 from mcproxy.sandbox.jail.confine.syscalls import NUMBERS
-from mcproxy.sandbox.jail.script.loops import Tasks
 from mcproxy.sandbox.jail.walls import Wall, Walls
+from mcproxy.sandbox.jail.worker import MANIFOLD, Stage
 
 _END_OF_FDS = 64  # a zygote that has just started has a handful
 _SCRATCH, _OTHER_SCRATCH = "/tmp", "/scratch"  # noqa: S108 - in the sandbox's own tree
@@ -37,7 +36,7 @@ class Found(NamedTuple):
     listener: socket.socket | None
 
 
-def prepare(walls: Walls, tasks: Tasks) -> tuple[Prepared, Found]:
+def prepare(walls: Walls, stage: Stage) -> tuple[Prepared, Found]:
     """Build the walls that all workers share. OSError: which step the machine refused."""
     if platform.machine() not in NUMBERS:
         raise OSError(errno.ENOSYS, f"no system call table for {platform.machine()}")
@@ -47,7 +46,7 @@ def prepare(walls: Walls, tasks: Tasks) -> tuple[Prepared, Found]:
         *walls.read_only,
     )
     absent = _import_all(walls)
-    settle(tasks)
+    settle(stage)
     data_bytes, address_bytes, stack_floor = lockdown.measure()
     abi = _landlock_abi(walls)
     scratch = _enter_namespaces(walls, readable)
@@ -63,13 +62,14 @@ def prepare(walls: Walls, tasks: Tasks) -> tuple[Prepared, Found]:
         stack_floor=stack_floor,
     )
     lockdown.limit(walls, data_bytes, address_bytes)
-    prepared = Prepared(
-        walls=walls,
+    prepared = lockdown.ready(
+        walls,
+        data_bytes=data_bytes,
         landlock_abi=abi,
         filter_program=seccomp.program(shape, platform.machine()),
         readable=readable,
-        data_bytes=data_bytes,
         scratch=scratch,
+        pipe=stage.tasks.pipe,
     )
     return prepared, Found(abi, os.geteuid(), absent, listener)
 
@@ -87,12 +87,11 @@ def _import_all(walls: Walls) -> tuple[str, ...]:
     return tuple(absent)
 
 
-def settle(tasks: Tasks, rounds: int = 1) -> None:
+def settle(stage: Stage, rounds: int = 1) -> None:
     """Before any fork: what is touched after one is a page more for each process. Again, it costs
     a quarter, as what was set aside is not looked at."""
     for _ in range(rounds):
-        worker.warm(tasks, worker.MANIFOLD).close()
-    asyncio.set_event_loop(None)
+        stage.practise(MANIFOLD)
     gc.collect()
     gc.freeze()
     gc.enable()  # for scripts

@@ -5,10 +5,9 @@ calls ``run``. Importing it has no side effects. It knows nothing of walls, and 
 nothing that it sends.
 """
 
-import asyncio
+import _socket
 import json
 import mmap
-import socket
 import struct
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from mcproxy.sandbox.jail.channel import Channel
 from mcproxy.sandbox.jail.script import running as script
 from mcproxy.sandbox.jail.script.api import Api
 from mcproxy.sandbox.jail.script.loops import Tasks, befriend
-from mcproxy.sandbox.jail.script.output import Output, captured
+from mcproxy.sandbox.jail.script.output import Output, captured, prepare_output
 from mcproxy.sandbox.jail.script.preview import (
     MAX_PREVIEW_BYTES,
     encoded,
@@ -30,7 +29,7 @@ from mcproxy.sandbox.jail.script.reading import notes as finding_notes
 from mcproxy.sandbox.jail.script.report import Report, report
 from mcproxy.sandbox.jail.script.source import ScriptSource
 from mcproxy.sandbox.jail.script.value import Json, to_json
-from mcproxy.sandbox.jail.script.watch import watched
+from mcproxy.sandbox.jail.script.watch import Watch
 
 _RESERVE_BYTES = 2 << 20  # given back when memory runs out, so that this can be reported
 _LENGTH = struct.Struct("<I")
@@ -60,61 +59,70 @@ class NotBegun(Exception):  # what it says
     """A script that is not run: what its reading has found is certain to fail."""
 
 
-def befriended() -> Tasks:
-    """Make this process ready for a script, once; gives what ``run`` and ``warm`` take."""
-    tasks = Tasks()
+class Stage(NamedTuple):
+    """What a process has ready for its script. It is made before a fork; a script may be practised
+    on it, again and again."""
+
+    tasks: Tasks
+    watch: Watch
+
+    def practise(self, script: bytes) -> None:
+        """Take a script of ``practice`` through the whole path, so that the first real one finds
+        all pages and caches in place."""
+        ours, theirs = _socket.socketpair()
+        theirs.sendall(script)
+        _work(_Answering(ours, theirs), self)
+        ours.close()
+        theirs.close()
+
+
+def staged() -> Stage:
+    """Make this process ready for scripts, once."""
+    tasks, watch = Tasks(), Watch()
     befriend(tasks)
-    return tasks
+    prepare_output()
+    return Stage(tasks, watch)
 
 
-def run(sock_fd: int, tasks: Tasks, loop: asyncio.AbstractEventLoop | None = None) -> None:
-    """Serve one job on a connected stream socket, which is then at its end.
-
-    ``loop`` is what ``warm`` gave, if it was called.
-    """
-    with socket.socket(fileno=sock_fd) as sock:
-        _work(Channel(sock), tasks, loop or asyncio.new_event_loop())
+def run(sock_fd: int, stage: Stage) -> None:
+    """Serve one job on a connected stream socket, which is then at its end."""
+    sock = _socket.socket(fileno=sock_fd)
+    _work(Channel(sock), stage)
+    sock.close()
 
 
-def _work(channel: Channel, tasks: Tasks, loop: asyncio.AbstractEventLoop) -> None:
+def _work(channel: Channel, stage: Stage) -> None:
     fields = json.loads(channel.read_one())
     known = {name: fields[name] for name in _FIELDS}
     job = ScriptJob(**known, manifest=channel.read_one())
-    channel.send(*_serve(job, channel, tasks, loop))
-    if not loop.is_closed():
-        loop.remove_reader(channel.fileno())  # the loop may outlive the socket
+    channel.send(*_serve(job, channel, stage))
+    if not stage.tasks.loop.is_closed():
+        stage.tasks.loop.remove_reader(channel.fileno())  # the loop may outlive the socket
 
 
-USUAL = """
+def practice(source: str) -> bytes:
+    """The frames of a job that is done for practice."""
+    fields = {**dict.fromkeys(_FIELDS, 1 << 20), "source": source, "reading": "first"}
+    return b"".join(_LENGTH.pack(len(one)) + one for one in (json.dumps(fields).encode(), b"{}"))
+
+
+USUAL = practice("""
 api.server("s").t(x=1)
-"""
-MANIFOLD = """
+""")
+MANIFOLD = practice("""
 import json
 class A: pass
 print([i for i in range(9)])
 async def run():
     got = await asyncio.gather(api.server("s").t(x=1), asyncio.sleep(0))
     return json.loads(json.dumps({"a": [1, 2.5, "x"], "b": api.call_tool("s", "t"), "c": got}))
-"""
-
-
-def warm(tasks: Tasks, source: str) -> asyncio.AbstractEventLoop:
-    """Run a script through the whole path, so that the first real one finds all pages, caches and
-    the event loop in place. Gives the loop to pass to ``run``."""
-    loop = asyncio.new_event_loop()
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        limits = dict.fromkeys(_FIELDS, 1 << 20)
-        for frame in (json.dumps({**limits, "source": source, "reading": "first"}).encode(), b"{}"):
-            theirs.sendall(_LENGTH.pack(len(frame)) + frame)
-        _work(_Answering(ours, theirs), tasks, loop)
-    return loop
+""")
 
 
 class _Answering(Channel):
     """A channel whose other end answers every call at once, for want of a gateway."""
 
-    def __init__(self, sock: socket.socket, other: socket.socket) -> None:
+    def __init__(self, sock: _socket.socket, other: _socket.socket) -> None:
         super().__init__(sock)
         self._other = other
         self._answered = 0
@@ -127,14 +135,12 @@ class _Answering(Channel):
             self._other.sendall(_LENGTH.pack(len(reply)) + reply)
 
 
-def _serve(
-    job: ScriptJob, channel: Channel, tasks: Tasks, loop: asyncio.AbstractEventLoop
-) -> tuple[bytes, ...]:
+def _serve(job: ScriptJob, channel: Channel, stage: Stage) -> tuple[bytes, ...]:
     """Run the job; gives the last frames."""
     reserve = mmap.mmap(-1, _RESERVE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     notes: list[str] = []
     try:
-        value = _run(job, channel, tasks, loop, notes, reserve)
+        value = _run(job, channel, stage, notes, reserve)
         converted, more = to_json(value)
         return _result_frames(converted, _unique(notes + more), job.result_bytes)
     except MemoryError as error:
@@ -168,18 +174,14 @@ def _result_frames(value: Json, notes: list[str], limit: int) -> tuple[bytes, ..
 
 
 def _run(
-    job: ScriptJob,
-    channel: Channel,
-    tasks: Tasks,
-    loop: asyncio.AbstractEventLoop,
-    notes: list[str],
-    reserve: mmap.mmap,
+    job: ScriptJob, channel: Channel, stage: Stage, notes: list[str], reserve: mmap.mmap
 ) -> object:
     calls = Calls(channel, notes.append)
     output = Output(lambda text: channel.send(_ascii({"t": "out", "s": text})), job.stdout_bytes)
     api = Api(calls, job.manifest, job.argument_bytes, job.result_bytes, notes.extend)
-    with captured(output, notes.append), watched(calls, channel, job.timeout_secs):
-        tasks.begin(loop)
+    tasks = stage.tasks
+    with captured(output, notes.append), stage.watch.over(calls, channel, job.timeout_secs):
+        tasks.begin()
         source = script.parse_script(job.source)
         notes.extend(source.notes)
         reading = _begin_reading(source, calls) if job.reading != "none" else None
@@ -191,7 +193,7 @@ def _run(
             return None
         names = script.namespace(api)
         sent = calls.sent
-        value = _spared(reserve, lambda: script.run(program, names, loop))
+        value = _spared(reserve, lambda: script.run(program, names, tasks.loop))
         failed = calls.drain()
         unseen = failed.failure() if failed else tasks.failure()
         if unseen is not None:

@@ -11,7 +11,6 @@ socket, its only tie to the gateway: when that closes, it ends, and its workers 
     zygote:  {"exited": pid, "status": n, "peak_kib": n, "cpu_secs": x}
 """
 
-import asyncio
 import contextlib
 import json
 import os
@@ -23,11 +22,11 @@ from functools import partial
 from typing import NoReturn, TypeAlias
 
 from mcproxy.sandbox.jail import preload, worker
-from mcproxy.sandbox.jail.confine import namespaces
-from mcproxy.sandbox.jail.confine.lockdown import RPC_FD, Prepared, confine, own_descriptors
+from mcproxy.sandbox.jail.confine import libc, namespaces
+from mcproxy.sandbox.jail.confine.lockdown import RPC_FD, Prepared, confine, reserve_descriptors
 from mcproxy.sandbox.jail.prepare import prepare, settle
-from mcproxy.sandbox.jail.script.loops import Tasks
 from mcproxy.sandbox.jail.walls import Own, Walls
+from mcproxy.sandbox.jail.worker import USUAL, Stage
 
 READY, BROKEN = b"R", b"E"  # a worker's first byte on its socket; after BROKEN comes the reason
 
@@ -63,16 +62,17 @@ class Control:
 def main(control_fd: int, library: Sequence[str]) -> NoReturn:
     """Run until the gateway goes. ``library``: the import path without the gateway's own code."""
     os.setsid()
+    reserve_descriptors()
     control = Control(control_fd)
     sys.path[:] = library
     preload.preload(preload.COMMON)  # the order may be a while in coming
-    tasks = worker.befriended()
-    settle(tasks, _ROUNDS)
+    stage = worker.staged()
+    settle(stage, _ROUNDS)
     order, _ = control.receive(_WALLS_BYTES)
     if not order:
         os._exit(0)
     try:
-        prepared, found = prepare(Walls.decode(order), tasks)
+        prepared, found = prepare(Walls.decode(order), stage)
     except OSError as error:
         control.send({"failed": error.strerror or str(error), "errno": error.errno})
         os._exit(1)
@@ -87,16 +87,17 @@ def main(control_fd: int, library: Sequence[str]) -> NoReturn:
         found.listener.close()
     else:
         control.send({"ready": ready})
-    _serve(control, partial(_work, prepared, tasks), prepared.walls)
+    _serve(control, partial(_work, prepared, stage), prepared.walls)
 
 
 def _serve(control: Control, work: Work, walls: Walls) -> NoReturn:
     """Fork for each request, reap and report each end."""
     events = select.poll()
     events.register(control, select.POLLIN)
-    fork = os.fork
+    # A package may count on being called after a fork; of the standard library, ``reseed`` does it.
+    fork = os.fork if walls.packages else libc.fork
     if walls.namespaces:
-        fork = partial(namespaces.fork_as_first_process, os.pidfd_open(os.getpid()))
+        fork = partial(namespaces.fork_as_first_process, fork, os.pidfd_open(os.getpid()))
     workers: dict[int, int] = {}  # pidfd: pid
     while True:
         for fd, _ in events.poll():
@@ -132,31 +133,29 @@ def _spawn(
     return pidfd
 
 
-def _work(prepared: Prepared, tasks: Tasks, own: Own, fds: list[int]) -> NoReturn:
+def _work(prepared: Prepared, stage: Stage, own: Own, fds: list[int]) -> NoReturn:
     """The worker's whole life. It must not come back into the zygote's loop, whatever happens."""
     code = 1
     try:
-        if loop := _ready(prepared, tasks, own, fds):
+        if _ready(prepared, stage, own, fds):
             os.write(RPC_FD, READY)
-            worker.run(RPC_FD, tasks, loop)
+            worker.run(RPC_FD, stage)
             code = 0
     finally:
         os._exit(code)
 
 
-def _ready(
-    prepared: Prepared, tasks: Tasks, own: Own, fds: list[int]
-) -> asyncio.AbstractEventLoop | None:
-    """Lock down, warm up; the loop to use. None, and the reason is sent, when that fails."""
-    own_descriptors(fds[0], fds[1] if len(fds) > 1 else None)
+def _ready(prepared: Prepared, stage: Stage, own: Own, fds: list[int]) -> bool:
+    """Lock down, warm up. False, and the reason is sent, when that fails."""
     try:
-        confine(prepared, own)
+        confine(prepared, own, fds)
         preload.reseed()
-        # What it warms each worker pays for: what every script does, and no more.
-        return worker.warm(tasks, worker.USUAL) if own.warm else asyncio.new_event_loop()
+        if own.warm:  # each worker pays for it: what every script does, and no more
+            stage.practise(USUAL)
     except Exception as error:  # noqa: BLE001 - the gateway is told, whatever it is
         os.write(RPC_FD, BROKEN + repr(error).encode())
-        return None
+        return False
+    return True
 
 
 def _reap(control: Control, pidfd: int, pid: int) -> None:

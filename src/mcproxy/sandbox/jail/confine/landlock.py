@@ -5,12 +5,14 @@ rights that the kernel knows are handled, so what no rule grants is denied. Land
 stat, chdir, readlink, chmod and utime: ``seccomp`` removes those that change something.
 """
 
+import ctypes
 import os
 import stat
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from mcproxy.sandbox.jail.confine import libc
+from mcproxy.sandbox.jail.confine.libc import SystemCall
 
 _CREATE_RULESET_VERSION = 1
 _RULE_PATH_BENEATH, _RULE_NET_PORT = 1, 2
@@ -29,6 +31,7 @@ _ON_A_FILE = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _FS_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 _FS_RIGHTS_NEWEST = 16
 _ABI_NET, _ABI_SCOPES = 4, 6
+_TARGET_AT = 8  # the descriptor in a rule of a path
 
 
 def abi() -> int:
@@ -36,43 +39,58 @@ def abi() -> int:
     return libc.syscall("landlock_create_ruleset", 0, 0, _CREATE_RULESET_VERSION)
 
 
-def restrict(read: Iterable[str], write: Iterable[str], ports: Iterable[int], version: int) -> None:
-    """Confine this process to ``read`` and ``write`` paths and outgoing TCP ``ports``, for good.
+def restrict(
+    read: Iterable[str],
+    write: Iterable[str],
+    ports: Iterable[int],
+    version: int,
+    own: ctypes.c_char_p | None = None,
+) -> Iterator[SystemCall]:
+    """The calls that confine a process to ``read`` and ``write`` paths and outgoing TCP ``ports``,
+    for good; and to write to ``own``, a path that is looked up only then.
 
-    Paths that do not exist are passed over. Needs no_new_privs. ``version`` is from ``abi()``.
+    The others are opened here, and stay open; those that do not exist are passed over. Needs
+    no_new_privs. ``version`` is from ``abi()``.
     """
     handled = (1 << _FS_RIGHTS.get(version, _FS_RIGHTS_NEWEST)) - 1
-    ruleset = _create(handled, version)
-    try:
-        for path in read:
-            _allow_path(ruleset, path, _READ & handled)
-        for path in write:
-            _allow_path(ruleset, path, (_WRITE | _REFER | _TRUNCATE) & handled)
-        if version >= _ABI_NET:
-            for port in ports:
-                rule = struct.pack("<QQ", _CONNECT_TCP, port)
-                libc.syscall("landlock_add_rule", ruleset, _RULE_NET_PORT, rule, 0)
-        libc.syscall("landlock_restrict_self", ruleset, 0)
-    finally:
-        os.close(ruleset)
+    reading, writing = _READ & handled, (_WRITE | _REFER | _TRUNCATE) & handled
+    ruleset = ctypes.c_long(-1)
+    yield _create(ruleset, handled, version)
+    for paths, rights in ((read, reading), (write, writing)):
+        for path in paths:
+            yield from _allow_path(ruleset, path, rights)
+    if own is not None:
+        rule = _path_rule(writing, -1)
+        target = ctypes.c_int.from_buffer(rule, _TARGET_AT)
+        yield libc.ready("openat", libc.AT_FDCWD, own, os.O_PATH | os.O_CLOEXEC, gives=target)
+        yield libc.ready("landlock_add_rule", ruleset, _RULE_PATH_BENEATH, rule, 0)
+    if version >= _ABI_NET:
+        for port in ports:
+            allowed = struct.pack("<QQ", _CONNECT_TCP, port)
+            yield libc.ready("landlock_add_rule", ruleset, _RULE_NET_PORT, allowed, 0)
+    yield libc.ready("landlock_restrict_self", ruleset, 0)
+    yield libc.ready("close", ruleset)
 
 
-def _create(handled: int, version: int) -> int:
+def _create(ruleset: ctypes.c_long, handled: int, version: int) -> SystemCall:
     """The attribute grew with the versions: an older kernel refuses the longer one."""
     attribute = struct.pack("<QQQ", handled, _ALL_NET, _ALL_SCOPES)
     size = 24 if version >= _ABI_SCOPES else 16 if version >= _ABI_NET else 8
-    return libc.syscall("landlock_create_ruleset", attribute[:size], size, 0)
+    return libc.ready("landlock_create_ruleset", attribute[:size], size, 0, gives=ruleset)
 
 
-def _allow_path(ruleset: int, path: str, rights: int) -> None:
+def _allow_path(ruleset: ctypes.c_long, path: str, rights: int) -> Iterator[SystemCall]:
     try:
         target = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return
-    try:
-        if not stat.S_ISDIR(os.fstat(target).st_mode):
-            rights &= _ON_A_FILE
-        rule = struct.pack("<Qi", rights, target)
-        libc.syscall("landlock_add_rule", ruleset, _RULE_PATH_BENEATH, rule, 0)
-    finally:
-        os.close(target)
+    if not stat.S_ISDIR(os.fstat(target).st_mode):
+        rights &= _ON_A_FILE
+    rule = _path_rule(rights, target)
+    yield libc.ready("landlock_add_rule", ruleset, _RULE_PATH_BENEATH, rule, 0)
+
+
+def _path_rule(rights: int, target: int) -> ctypes.Array[ctypes.c_char]:
+    """struct landlock_path_beneath_attr, which is packed."""
+    packed = struct.pack("<Qi", rights, target)
+    return ctypes.create_string_buffer(packed, len(packed))

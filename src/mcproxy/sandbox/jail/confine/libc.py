@@ -9,6 +9,8 @@ import ctypes
 import os
 import platform
 import struct
+from collections.abc import Iterable
+from typing import NamedTuple, TypeAlias
 
 from mcproxy.sandbox.jail.confine.syscalls import NUMBERS
 
@@ -33,14 +35,53 @@ LAST_CAPABILITY = 63  # the kernel refuses the first that it does not know
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+_syscall = _libc.syscall
+_with_lock = ctypes.PyDLL(None, use_errno=True)
 _machine = platform.machine()
 
+Number: TypeAlias = ctypes.c_long | ctypes.c_int
 
-def syscall(name: str, *args: int | bytes | ctypes.Array[ctypes.c_char]) -> int:
-    """The raw call ``name``; integers are passed as longs, buffers as pointers."""
+
+class SystemCall(NamedTuple):
+    """A system call made ready. ``args`` may be variables, read when it is made; ``gives`` takes
+    what it returns; ``what`` is how an error calls it."""
+
+    what: str
+    args: tuple[object, ...]
+    gives: Number | None
+
+
+def ready(name: str, *args: object, what: str = "", gives: Number | None = None) -> SystemCall:
+    """The raw call ``name``, to be made later; integers are passed as longs, buffers as pointers.
+
+    After a fork each page that is written to is copied first: what is ready is not among them.
+    """
     number = NUMBERS[_machine][name]
-    given = [ctypes.c_long(arg) if isinstance(arg, int) else arg for arg in args]
-    return _checked(int(_libc.syscall(ctypes.c_long(number), *given)), name)
+    given = (ctypes.c_long(arg) if isinstance(arg, int) else arg for arg in (number, *args))
+    return SystemCall(what or name, tuple(given), gives)
+
+
+def perform(calls: Iterable[SystemCall]) -> None:
+    """Make these calls, up to the first that fails."""
+    for what, args, gives in calls:
+        status = _syscall(*args)
+        if status < 0:
+            _checked(status, what)
+        if gives is not None:
+            gives.value = status
+
+
+def syscall(name: str, *args: object) -> int:
+    """The raw call ``name``, now."""
+    gives = ctypes.c_long()
+    perform([ready(name, *args, gives=gives)])
+    return gives.value
+
+
+def fork() -> int:
+    """fork(2), without what ``os.fork`` does in Python before and after it: what was registered
+    there takes and renews the locks of threads, and there are none. 0 in the child."""
+    return _checked(_with_lock.fork(), "fork")
 
 
 def prctl(option: int, value: int = 0, what: str = "prctl") -> None:
@@ -96,11 +137,12 @@ def drop_bounding_set() -> None:
             break
 
 
-def drop_capabilities() -> None:
+def no_capabilities() -> list[SystemCall]:
     """Empty the ambient, permitted, effective and inheritable sets."""
-    zero = ctypes.c_ulong(0)
-    _libc.prctl(PR_CAP_AMBIENT, ctypes.c_ulong(PR_CAP_AMBIENT_CLEAR_ALL), zero, zero, zero)
-    syscall("capset", struct.pack("<II", CAPABILITY_VERSION_3, 0), bytes(24))
+    return [
+        ready("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, what="prctl(ambient)"),
+        ready("capset", struct.pack("<II", CAPABILITY_VERSION_3, 0), bytes(24)),
+    ]
 
 
 def _checked(status: int, what: str) -> int:

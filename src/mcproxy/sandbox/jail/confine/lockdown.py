@@ -1,18 +1,22 @@
 """What a forked worker does to itself before it reads a script: every wall, the last one last.
 
 The order matters: a private scratch needs rights that are then dropped; the filter forbids most of
-the calls above it. After ``confine`` returns nothing of it can be undone. Measured once by the
-zygote: ``Prepared``.
+the calls above it. After ``confine`` returns nothing of it can be undone. All that can be decided
+before the fork is: the zygote makes the system calls ready (``Prepared``), a worker makes them.
 """
 
-import fcntl
+import ctypes
 import os
 import resource
 import signal
+import socket
+import struct
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from mcproxy.sandbox.jail.confine import landlock, libc, rootfs, seccomp
+from mcproxy.sandbox.jail.confine.libc import SystemCall
 from mcproxy.sandbox.jail.walls import Own, Walls
 
 RPC_FD, DIAL_FD = 3, 4  # the socket to the gateway; where the egress proxy is dialled from
@@ -24,44 +28,125 @@ _SCRATCH_ENTRIES = 1024
 _ADDRESS_SPACE_SPARE = 128 << 20  # no memory: what malloc reserves for threads; libraries, files
 _THREADS_IN_NAMESPACE = 256  # counted over the workers of one zygote
 _TASKS_OF_USER = 4096  # counted over everything of that user: no namespace to count in
-_SAFE_FD = 20  # above every number that is given a meaning here
 _END_OF_FDS = 65536
 
 
 class Prepared(NamedTuple):
-    """What the zygote found and compiled once. ``data_bytes``: its own size, on top of which a
-    worker gets its memory. ``scratch``: the same path in every worker, None where each is given
-    one."""
+    """What the zygote found and made ready once. ``data_bytes``: its own size, on top of which a
+    worker gets its memory. ``calls`` raise the walls, ``last`` is the filter; ``kept`` are the
+    descriptors that a worker has. ``rpc``, ``dial`` and ``folder`` are variables of the calls."""
 
     walls: Walls
-    landlock_abi: int
-    filter_program: bytes
-    readable: tuple[str, ...]
     data_bytes: int
-    scratch: str | None
+    calls: tuple[SystemCall, ...]
+    last: tuple[SystemCall, ...]
+    kept: tuple[int, ...]
+    rpc: ctypes.c_int
+    dial: ctypes.c_int
+    folder: ctypes.c_char_p
 
 
-def confine(prepared: Prepared, own: Own) -> None:
-    """Raise all walls around this process."""
-    walls, scratch = prepared.walls, prepared.scratch or own.scratch
-    if prepared.scratch:
-        libc.unshare(libc.CLONE_NEWNS, "mount")
-        _mount_scratch(prepared.scratch, walls.scratch_mb)
-    elif scratch:
-        set_home(scratch)
-    os.chdir(scratch or "/")
+def ready(  # noqa: PLR0913 - what the zygote has found
+    walls: Walls,
+    *,
+    data_bytes: int,
+    landlock_abi: int,
+    filter_program: bytes,
+    readable: tuple[str, ...],
+    scratch: str | None,
+    pipe: tuple[int, int],
+) -> Prepared:
+    """Make all calls of ``confine`` ready. ``scratch``: the same path in every worker, None where
+    each is given one, or none. ``pipe``: two descriptors between which each gets a pair of its
+    own."""
+    rpc, dial, folder = ctypes.c_int(-1), ctypes.c_int(-1), ctypes.c_char_p(None)
+    has_dial = walls.network and not walls.namespaces
+    calls = _given_descriptors(rpc, dial if has_dial else None)
+    if scratch:
+        calls += _private_scratch(scratch, walls.scratch_mb)
+    if scratch or not _has_folder(walls):
+        folder.value = os.fsencode(scratch or "/")
+    calls += [
+        libc.ready("chdir", folder),
+        libc.ready("prctl", libc.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),
+        libc.ready("prctl", libc.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
+        *_standard_descriptors(),
+        *_pair(pipe),
+    ]
+    if landlock_abi:
+        calls += landlock.restrict(
+            readable,
+            [*walls.read_write, *rootfs.DEVICES],
+            [PROXY_PORT] if walls.network else [],
+            landlock_abi,
+            folder if scratch or _has_folder(walls) else None,
+        )
+    calls += [
+        *_worker_limits(walls),  # of descriptors too: the zygote has more open
+        *libc.no_capabilities(),
+        libc.ready("prctl", libc.PR_SET_DUMPABLE, 0, 0, 0, 0),
+    ]
+    last = (seccomp.install(filter_program),)
+    kept = (0, 1, 2, RPC_FD, *([DIAL_FD] if has_dial else []), *pipe)
+    return Prepared(walls, data_bytes, tuple(calls), last, tuple(sorted(kept)), rpc, dial, folder)
+
+
+def _has_folder(walls: Walls) -> bool:
+    """Whether each worker is given a scratch folder of the host's."""
+    return walls.landlock and not walls.namespaces
+
+
+def confine(prepared: Prepared, own: Own, descriptors: Sequence[int]) -> None:
+    """Raise all walls around this process. ``descriptors``: its socket to the gateway, which
+    becomes RPC_FD; with a line to the proxy, which becomes DIAL_FD."""
+    walls = prepared.walls
+    prepared.rpc.value, prepared.dial.value = *descriptors, *([-1] * (2 - len(descriptors)))
+    if _has_folder(walls):
+        prepared.folder.value = os.fsencode(own.scratch or "")
+        set_home(own.scratch)
     if walls.network:
         _set_proxy(own.token)
-    _limit_worker(walls)
-    libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
-    libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
-    if prepared.landlock_abi:
-        write = [*walls.read_write, *rootfs.DEVICES, *([scratch] if scratch else [])]
-        ports = [PROXY_PORT] if walls.network else []
-        landlock.restrict(prepared.readable, write, ports, prepared.landlock_abi)
-    libc.drop_capabilities()
-    libc.prctl(libc.PR_SET_DUMPABLE, 0)
-    seccomp.install(prepared.filter_program)
+    libc.perform(prepared.calls)
+    _close_all_but(prepared.kept)
+    libc.perform(prepared.last)
+
+
+def reserve_descriptors() -> None:
+    """Have the numbers that are given a meaning in use, so that no other file gets one of them."""
+    while (fd := os.open(os.devnull, os.O_RDONLY)) <= DIAL_FD:
+        pass
+    os.close(fd)
+
+
+def _given_descriptors(rpc: ctypes.c_int, dial: ctypes.c_int | None) -> list[SystemCall]:
+    cloexec = os.O_CLOEXEC
+    calls = [libc.ready("dup3", rpc, RPC_FD, cloexec)]
+    return calls if dial is None else [*calls, libc.ready("dup3", dial, DIAL_FD, cloexec)]
+
+
+def _standard_descriptors() -> Iterator[SystemCall]:
+    """The standard three lead nowhere. Nowhere is opened anew: flags are of the open file, which an
+    inherited one shares with others."""
+    null = ctypes.c_int(-1)
+    path = os.fsencode(os.devnull)
+    yield libc.ready("openat", libc.AT_FDCWD, path, os.O_RDWR | os.O_CLOEXEC, 0, gives=null)
+    for standard in (0, 1, 2):
+        yield libc.ready("dup3", null, standard, 0)
+
+
+def _pair(pipe: tuple[int, int]) -> Iterator[SystemCall]:
+    """A pair of sockets under these numbers, of this process alone."""
+    made = (ctypes.c_int * 2)()
+    kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    yield libc.ready("socketpair", socket.AF_UNIX, kind, 0, made)
+    for n, fd in enumerate(pipe):
+        end = ctypes.c_int.from_buffer(made, n * ctypes.sizeof(ctypes.c_int))
+        yield libc.ready("dup3", end, fd, os.O_CLOEXEC)
+
+
+def _close_all_but(kept: Sequence[int]) -> None:
+    for before, after in zip(kept, (*kept[1:], _END_OF_FDS), strict=True):
+        os.closerange(before + 1, after)
 
 
 def measure() -> tuple[int, int, int]:
@@ -73,27 +158,14 @@ def measure() -> tuple[int, int, int]:
     return kib["VmData"] << 10, kib["VmSize"] << 10, end - STACK_BYTES - _MIB
 
 
-def own_descriptors(rpc: int, dial: int | None) -> None:
-    """``rpc`` becomes RPC_FD, ``dial`` DIAL_FD; the standard three lead nowhere, others are closed.
-
-    Nowhere is opened anew: flags are of the open file, which an inherited one shares with others.
-    First all away from the numbers to be given: one of them may hold another.
-    """
-    null = os.open(os.devnull, os.O_RDWR)
-    safe_rpc, safe_null = (fcntl.fcntl(fd, fcntl.F_DUPFD, _SAFE_FD) for fd in (rpc, null))
-    safe_dial = None if dial is None else fcntl.fcntl(dial, fcntl.F_DUPFD, _SAFE_FD)
-    for standard in (0, 1, 2):
-        os.dup2(safe_null, standard)
-    os.dup2(safe_rpc, RPC_FD, inheritable=False)
-    if safe_dial is not None:
-        os.dup2(safe_dial, DIAL_FD, inheritable=False)
-    os.closerange(DIAL_FD + (safe_dial is not None), _END_OF_FDS)
-
-
-def _mount_scratch(path: str, size_mb: int) -> None:
+def _private_scratch(path: str, size_mb: int) -> list[SystemCall]:
     flags = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
-    options = f"mode=700,size={size_mb}m,nr_inodes={_SCRATCH_ENTRIES}"
-    libc.mount("tmpfs", path, "tmpfs", flags, options)
+    options = f"mode=700,size={size_mb}m,nr_inodes={_SCRATCH_ENTRIES}".encode()
+    place, what = os.fsencode(path), f"mount tmpfs on {path}"
+    return [
+        libc.ready("unshare", libc.CLONE_NEWNS, what="unshare(mount)"),
+        libc.ready("mount", b"tmpfs", place, b"tmpfs", flags, options, what=what),
+    ]
 
 
 def set_home(scratch: str | None) -> None:
@@ -124,21 +196,28 @@ def limit(walls: Walls, data_bytes: int, address_bytes: int) -> None:
         resource.RLIMIT_MSGQUEUE: 0,
     }
     for kind, most in limits.items():
-        _lower(kind, most, most)
+        _lower(kind, most)
 
 
-def _limit_worker(walls: Walls) -> None:
+def _worker_limits(walls: Walls) -> Iterator[SystemCall]:
     """What a zygote needs more of than a worker."""
     tasks = _THREADS_IN_NAMESPACE if walls.namespaces else _TASKS_OF_USER
-    _lower(resource.RLIMIT_NPROC, tasks, tasks)
-    _lower(resource.RLIMIT_NOFILE, walls.open_files, walls.open_files)
-    # SIGXCPU first, which says why; SIGKILL a second later for a script that ignores it.
-    _lower(resource.RLIMIT_CPU, walls.cpu_secs, walls.cpu_secs + 1)
+    limits = {
+        resource.RLIMIT_NPROC: (tasks, tasks),
+        resource.RLIMIT_NOFILE: (walls.open_files, walls.open_files),
+        # SIGXCPU first, which says why; SIGKILL a second later for a script that ignores it.
+        resource.RLIMIT_CPU: (walls.cpu_secs, walls.cpu_secs + 1),
+    }
+    for kind, (soft, hard) in limits.items():
+        limit = struct.pack("QQ", *_at_most_given(kind, soft, hard))
+        yield libc.ready("prlimit64", 0, kind, limit, 0, what=f"setrlimit({kind})")
 
 
-def _lower(kind: int, soft: int, hard: int) -> None:
+def _lower(kind: int, most: int) -> None:
+    resource.setrlimit(kind, _at_most_given(kind, most, most))
+
+
+def _at_most_given(kind: int, soft: int, hard: int) -> tuple[int, int]:
     """Never above what the gateway itself was given."""
     most = resource.getrlimit(kind)[1]
-    if most != resource.RLIM_INFINITY:
-        soft, hard = min(soft, most), min(hard, most)
-    resource.setrlimit(kind, (soft, hard))
+    return (soft, hard) if most == resource.RLIM_INFINITY else (min(soft, most), min(hard, most))

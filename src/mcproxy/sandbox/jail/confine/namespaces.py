@@ -58,8 +58,8 @@ def drop_root(uid: int) -> None:
     libc.prctl(libc.PR_SET_DUMPABLE, 1)
 
 
-def fork_as_first_process(zygote: int) -> int:
-    """Fork a child that is the first process of a new namespace: no number in it counts others.
+def fork_as_first_process(fork: Callable[[], int], zygote: int) -> int:
+    """``fork`` a child that is the first process of a new namespace: no number in it counts others.
 
     ``zygote`` is a pidfd of this process: its next child goes into this one's namespace again, for
     the kernel makes no second namespace out of one that waits for its first process.
@@ -67,7 +67,7 @@ def fork_as_first_process(zygote: int) -> int:
     libc.unshare(libc.CLONE_NEWPID, "process")
     child = -1
     try:
-        child = os.fork()
+        child = fork()
     finally:
         if child:
             libc.setns(zygote, libc.CLONE_NEWPID, "process")

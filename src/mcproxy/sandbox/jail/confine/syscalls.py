@@ -86,6 +86,7 @@ _TABLE: dict[str, tuple[int, int | None]] = {  # name: (x86_64, aarch64)
     "mkdirat": (258, 34),
     "mmap": (9, 222),
     "mount_setattr": (442, 442),
+    "mount": (165, 40),
     "mprotect": (10, 226),
     "mremap": (25, 216),
     "munmap": (11, 215),

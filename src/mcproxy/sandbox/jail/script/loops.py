@@ -9,6 +9,7 @@ one script: methods that are set anew for each would not be found fast in any.
 import asyncio
 import contextlib
 import functools
+import selectors
 from asyncio.base_events import BaseEventLoop
 from collections.abc import Callable, Coroutine, Generator, Iterable
 
@@ -18,10 +19,22 @@ Function = Callable[..., object]
 
 
 class Tasks:
-    """Every task of the script, so that no failure is lost. Also the loops' task factory."""
+    """Every task of the script, so that no failure is lost. Also the loops' task factory.
+
+    ``loop`` is the script's, made before a fork: all that the kernel has of it is the pair of
+    descriptors ``pipe``, which has to be another under the same numbers after one.
+    """
 
     def __init__(self) -> None:
         self._all: list[asyncio.Task[object]] = []
+        self.loop = asyncio.SelectorEventLoop(selectors.PollSelector())
+        asyncio.set_event_loop(self.loop)
+        self.loop.set_task_factory(self)  # type: ignore[arg-type]
+
+    @property
+    def pipe(self) -> tuple[int, int]:
+        """The two ends of what wakes the loop."""
+        return self.loop._ssock.fileno(), self.loop._csock.fileno()  # type: ignore[attr-defined]
 
     def __call__(
         self, loop: asyncio.AbstractEventLoop, coroutine: object, **kwargs: object
@@ -30,11 +43,9 @@ class Tasks:
         self._all.append(task)
         return task
 
-    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        """A script begins, whose loop this is."""
+    def begin(self) -> None:
+        """A script begins."""
         self._all.clear()
-        asyncio.set_event_loop(loop)
-        loop.set_task_factory(self)  # type: ignore[arg-type]
 
     def failure(self) -> BaseException | None:
         """The first failure that the script has not seen."""

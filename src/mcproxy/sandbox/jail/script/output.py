@@ -5,11 +5,11 @@ collected. Past the limit nothing more is sent: the gateway, which enforces it, 
 """
 
 import builtins
-import contextlib
 import io
+import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Never
 
 _EAGER_LINES = 100  # sent line by line
@@ -72,28 +72,30 @@ class Output(io.TextIOBase):
                 self._send(text[start : start + _FRAME_CHARS])
 
 
-@contextlib.contextmanager
-def captured(output: Output, note: Callable[[str], None]) -> Iterator[None]:
-    """Let ``print`` write to ``output``, refuse ``input``, and turn forgotten awaits into notes."""
+class captured:
+    """Let ``print`` write to ``output``, and turn forgotten awaits into notes."""
 
-    def warned(message: Warning | str, *_: object, **__: object) -> None:
+    def __init__(self, output: Output, note: Callable[[str], None]) -> None:
+        self._output, self._note = output, note
+
+    def __enter__(self) -> None:
+        self._before = sys.stdout, sys.stderr, warnings.showwarning
+        sys.stdout = sys.stderr = self._output
+        warnings.showwarning = self._warned
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdout, sys.stderr, warnings.showwarning = self._before
+        self._output.flush()
+
+    def _warned(self, message: Warning | str, *_: object, **__: object) -> None:
         if "was never awaited" in str(message):
-            note(f"{message}: write await before the call")
+            self._note(f"{message}: write await before the call")
 
-    read = builtins.input
-    with (
-        contextlib.redirect_stdout(output),
-        contextlib.redirect_stderr(output),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("always", RuntimeWarning)
-        warnings.showwarning = warned
-        builtins.input = _no_input
-        try:
-            yield
-        finally:
-            builtins.input = read
-            output.flush()
+
+def prepare_output() -> None:
+    """For a process that will run scripts: refuse ``input``, show forgotten awaits."""
+    warnings.simplefilter("always", RuntimeWarning)
+    builtins.input = _no_input
 
 
 def _no_input(prompt: object = "", /) -> Never:

@@ -8,8 +8,9 @@ between any two steps of the script, and therefore waits for no lock that the sc
 import contextlib
 import json
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
+from typing import Self
 
 from mcproxy.sandbox.jail.channel import Channel
 from mcproxy.sandbox.jail.script.promise import SCRIPT, Calls
@@ -21,22 +22,34 @@ _MAX_VALUES = 5
 _MAX_CHARS = 40  # of a number
 
 
-@contextlib.contextmanager
-def watched(calls: Calls, channel: Channel, limit_secs: float) -> Iterator[None]:
-    """Tell the gateway where the script is once ``limit_secs`` are nearly over, until it ends."""
+class Watch:
+    """Tells where the one script is that is watched over. Made once for a process: to set a
+    handler costs more than to set its timer."""
 
-    def tell(_: int, frame: FrameType | None) -> None:
+    def __init__(self) -> None:
+        self._of: tuple[Calls, Channel] | None = None
+        signal.signal(signal.SIGALRM, self._tell)
+
+    def over(self, calls: Calls, channel: Channel, limit_secs: float) -> Self:
+        """Within it, tell the gateway where the script is once ``limit_secs`` are nearly over."""
+        self._of = calls, channel
+        first = limit_secs - min(_EARLY_SECS, limit_secs * _EARLY_SHARE)
+        signal.setitimer(signal.ITIMER_REAL, first, _AGAIN_SECS)
+        return self
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self._of = None
+
+    def _tell(self, _: int, frame: FrameType | None) -> None:
+        if self._of is None:
+            return
+        calls, channel = self._of
         with contextlib.suppress(Exception):  # a script's values, which others may be changing
             channel.try_send(json.dumps(_place(frame, calls.oldest_line)).encode())
-
-    before = signal.signal(signal.SIGALRM, tell)
-    first = limit_secs - min(_EARLY_SECS, limit_secs * _EARLY_SHARE)
-    signal.setitimer(signal.ITIMER_REAL, first, _AGAIN_SECS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def _place(frame: FrameType | None, waits_in: Callable[[], int | None]) -> dict[str, object]:
