@@ -151,7 +151,7 @@ class Lane:
 
     async def _take(self) -> WorkerSlot:
         if not self._seats and self._making.locked() and not self._awaited:
-            self._awaited = True  # it is half made; one from the start would take longer
+            self._awaited = self._behind = True  # it is half made; a new one would take longer
             try:
                 async with self._making:
                     pass

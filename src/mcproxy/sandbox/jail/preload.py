@@ -14,16 +14,17 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+# What scripts often use. The rest takes a script that wants it a millisecond or two, and every other
+# one the time to fork and end with it.
 _COMMON = """
-asyncio json re datetime _strptime zoneinfo calendar decimal fractions statistics math cmath random
-secrets collections itertools functools operator dataclasses typing enum copy heapq bisect array
-string textwrap pprint difflib unicodedata base64 binascii hashlib hmac uuid struct zlib gzip csv io
-html html.parser urllib.parse xml.etree.ElementTree sqlite3 tempfile shutil pathlib glob fnmatch
-contextlib inspect warnings traceback ast types time threading queue concurrent.futures.thread
-logging encodings.idna encodings.ascii encodings.latin_1 encodings.utf_16
+asyncio json re datetime _strptime zoneinfo calendar decimal statistics math random collections
+itertools functools operator dataclasses typing enum copy heapq bisect array string textwrap pprint
+base64 binascii hashlib struct zlib csv io urllib.parse pathlib glob fnmatch contextlib inspect
+warnings traceback ast types time threading queue concurrent.futures.thread logging
+encodings.ascii encodings.latin_1 encodings.utf_16
 """
 COMMON = tuple(_COMMON.split())
-NETWORK = ("ssl", "http.client", "urllib.request", "urllib.error")
+NETWORK = ("ssl", "http.client", "urllib.request", "urllib.error", "encodings.idna")
 NETWORK_IF_INSTALLED = ("requests", "httpx")
 
 # They open windows, talk, install, start work on import, or are somebody's tests.
