@@ -14,8 +14,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-# What scripts often use. The rest takes a script that wants it a millisecond or two, and every other
-# one the time to fork and end with it.
+# What scripts often use. The rest takes a script that wants it a millisecond or two; here it would
+# take every other one the time to fork and end with it.
 _COMMON = """
 asyncio json re datetime _strptime zoneinfo calendar decimal statistics math random collections
 itertools functools operator dataclasses typing enum copy heapq bisect array string textwrap pprint
