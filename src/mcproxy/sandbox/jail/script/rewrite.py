@@ -151,11 +151,9 @@ def _after_docstring(function: ast.FunctionDef) -> int:
 
 
 def with_returns(tree: ast.Module) -> ast.Module:
-    """The tree where its top level may return: it is then the body of a function, which is called.
-    Its variables are the module's all the same."""
+    """A tree whose top level returns, which is now the body of a function that is called. Its
+    variables are the module's all the same."""
     nodes = list(running_nodes(tree.body))
-    if not any(isinstance(node, ast.Return) for node in nodes):
-        return tree
     for node in nodes:
         if isinstance(node, ast.AnnAssign):
             node.simple = 0  # else its name could not be the module's

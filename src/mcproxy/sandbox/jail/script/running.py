@@ -60,11 +60,12 @@ def _show_lines(text: str) -> None:
 def compile_script(tree: ast.Module) -> Program:
     """Compile a script; its tree is used up. Raises SyntaxError as ``parse_script`` does."""
     with _deep(), _own_line():
-        calls = (node for node in running_nodes(tree.body) if isinstance(node, ast.Call))
-        called = frozenset(map(_called_name, calls))
+        nodes = list(running_nodes(tree.body))
+        called = frozenset(_called_name(node) for node in nodes if isinstance(node, ast.Call))
+        returns = any(isinstance(node, ast.Return) for node in nodes)
         assigned = tuple(reversed(list(dict.fromkeys(_assigned(tree.body)))))
         _keep_last(tree.body)
-        tree = rewrite(with_returns(tree))
+        tree = rewrite(with_returns(tree) if returns else tree)
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         code = compile(tree, SCRIPT, "exec", flags, dont_inherit=True)
     in_loop = bool(code.co_flags & inspect.CO_COROUTINE or called & _NEEDS_LOOP)
