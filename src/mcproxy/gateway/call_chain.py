@@ -2,9 +2,9 @@
 
 Each link does one thing and knows only the next: ``with_audit`` keeps the record; ``scoped`` turns
 the name that was asked into the tool that is meant, holds the arguments against its schema, or
-refuses; ``recorded`` keeps what a call did (``journal``); ``queued`` holds a place in the
-namespace; ``limited`` takes a token from the caller's bucket; ``learned`` lets it be seen what
-tools give; ``discreet`` masks what a tool refuses with, ``discreet_faults`` what a call fails with;
+refuses; ``recorded`` keeps what a call did (``journal``); ``sent`` takes a token from the caller's
+bucket, lets it be seen what tools give and masks what they refuse with; ``limited`` takes a token
+alone, ``queued`` holds a place in the namespace; ``discreet_faults`` masks what a call fails with;
 ``announced`` tells the client which of a script's calls makes progress. A script's chain is built
 once for each execution, from the snapshot that it began with, so that a reload never changes the
 rules under a running script. What a client calls itself passes the same in one function
@@ -38,7 +38,6 @@ from mcproxy.manifest.model import find_tool, require_server
 from mcproxy.manifest.names import call_line
 from mcproxy.manifest.tool_schema import ToolSchema
 from mcproxy.observe.activity import Activity, SeenExecution
-from mcproxy.observe.redact import Redactor
 from mcproxy.policy.audit import Actor, AuditLog
 from mcproxy.policy.limits import Take
 from mcproxy.policy.namespaces import Namespace
@@ -95,21 +94,18 @@ def script_chain(
     """What the calls of one script go through, all on behalf of ``who``; ``own`` answers those of
     the gateway itself, ``recorded`` keeps what they did, or has it from before, and lets through
     what may be sent."""
-    namespace, manifest = context.namespace, context.view.manifest
     view = context.view
-    limits = partial(limited, context.caller, view, services.take)
-    call = discreet(context.view.redactor, announced(context.exchange, services.call))
-    call = learned(view, services.learning, call)
-    call = scoped(context.view, namespace.limits.argument_bytes, recorded(limits(call)))
-    read = limits(partial(services.read, context.exchange))
+    send = partial(sent, context, services, announced(context.exchange, services.call))
+    call = scoped(view, context.namespace.limits.argument_bytes, recorded(send))
 
     async def routed(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
         if ref.server:
             return await call(ref, arguments)
         if ref.tool == READ_RESOURCE:
             resource = ToolRef(str(arguments.get("server")), str(arguments.get("uri")))
-            server = require_server(manifest, resource).view.name
-            return await read(ToolRef(server, resource.tool), {})
+            meant = ToolRef(require_server(view.manifest, resource).view.name, resource.tool)
+            await _take_token(services.take, context.caller, _within(view, meant), meant)
+            return await services.read(context.exchange, meant, {})
         return await own(ref, arguments)
 
     spared = partial(services.activity.tokens.spared, context.exchange.client)
@@ -246,15 +242,23 @@ def queued(caller: str, view: View, enter: Enter, call: CallTool) -> CallTool:
     return queued_call
 
 
-def learned(view: View, learning: Learning, call: CallTool) -> CallTool:
-    """Let it be seen what tools give, of those servers of which it may be learned."""
-
-    async def learned_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        result = await call(ref, arguments)
-        _see(learning, _within(view, ref), view, ref, result)
-        return result
-
-    return learned_call
+async def sent(
+    context: RequestContext,
+    services: CallServices,
+    call: CallTool,
+    ref: ToolRef,
+    arguments: Mapping[str, Json],
+) -> ToolResult:
+    """Send a script's call: as the caller's bucket allows; what a tool gives may be learned from,
+    what it refuses with has no secrets, since to a script it is an error like any other."""
+    view = context.view
+    within = _within(view, ref)
+    await _take_token(services.take, context.caller, within, ref)
+    result = await call(ref, arguments)
+    if result.is_error:
+        return replace(result, raw=view.redactor.json_text(result.raw))
+    _see(services.learning, within, view, ref, result)
+    return result
 
 
 def _see(
@@ -265,19 +269,6 @@ def _see(
         tool = view.manifest.parts[ref.server].tools.get(ref.tool)
         if tool is not None:
             learning.see(tool, result)
-
-
-def discreet(redactor: Redactor, call: CallTool) -> CallTool:
-    """Tell what a tool refuses with without secrets: to a script it is an error like any other.
-    What a tool gives is passed on as it is."""
-
-    async def discreet_call(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:
-        result = await call(ref, arguments)
-        if not result.is_error:
-            return result
-        return replace(result, raw=redactor.json_text(result.raw))
-
-    return discreet_call
 
 
 def discreet_faults(

@@ -10,6 +10,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping
+from functools import lru_cache
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -65,13 +66,15 @@ class Keeping:
         ArgumentFault for one that is unknown."""
         session = context.exchange.session
         if asked is None and session is not None:
-            known = self._sessions.setdefault(session, _handle_of(session))
-            return Owner(_key(context, known))
+            known = self._sessions.get(session)
+            if known is None:
+                known = self._sessions[session] = _handle_of(session)
+            return Owner(_key(context.caller, context.namespace.name, known))
         if asked is None or asked == NEW_SESSION:
             handle = secrets.token_urlsafe(_HANDLE_BYTES)
-            owner = Owner(_key(context, handle), handle)
+            owner = Owner(_key(context.caller, context.namespace.name, handle), handle)
             return owner if asked is None else await self.named(owner)
-        owner = Owner(_key(context, asked), asked, named=True)
+        owner = Owner(_key(context.caller, context.namespace.name, asked), asked, named=True)
         if await self._store.get(owner.session, _SESSION) is None:
             raise ArgumentFault(
                 'unknown session: it does not exist, or was not used for too long; session="new" '
@@ -264,8 +267,9 @@ def _valued(text: bytes) -> ToolResult:
 _NULL = _valued(b"null")
 
 
-def _key(context: RequestContext, session: str) -> str:
-    return json.dumps([context.caller, context.namespace.name, session])
+@lru_cache(maxsize=1024)
+def _key(caller: str, namespace: str, session: str) -> str:
+    return json.dumps([caller, namespace, session])
 
 
 def _require_allowed(past: Past, view: View) -> None:

@@ -326,8 +326,8 @@ def _log_refusal(error: ScriptError, namespace: str) -> None:
 def _within_script(exchange: Exchange, clock: Clock) -> Exchange:
     """The exchange for a script's calls: of the request's ``_meta`` they have the progress token
     and the trace only, and what they want to know is asked while the script waits."""
-    kept = ((key, exchange.meta.get(key)) for key in _SCRIPT_META)
-    meta: JsonObject = {key: value for key, value in kept if value is not None}
+    sent = exchange.meta
+    meta: JsonObject = {key: sent[key] for key in _SCRIPT_META if sent.get(key) is not None}
     negotiated = exchange.negotiated.in_script or NOTHING
     return replace(
         exchange, meta=meta, retry=None, negotiated=negotiated, lasting=None, clock=clock

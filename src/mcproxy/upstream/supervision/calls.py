@@ -203,12 +203,11 @@ class ServerCalls:
 
         Raises ServerDown, CallTimeout or UpstreamError.
         """
-
         tool = self._server.tools.get(ref.tool)
         definition = tool.definition if tool else {}
 
-        async def work(session: ServerSession, exchange: Exchange) -> ToolResult:
-            return await session.call_tool(exchange, ref.tool, arguments, definition)
+        def work(session: ServerSession, exchange: Exchange) -> Awaitable[ToolResult]:
+            return session.call_tool(exchange, ref.tool, arguments, definition)
 
         bound = GuardedCall(ref, self._server.times.of(ref.tool), exchange, definition)
         return await self._guard.through(bound, work)
