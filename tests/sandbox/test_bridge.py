@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from mcproxy.sandbox import bridge
+from mcproxy.sandbox.frames import WorkerLine
 from mcproxy.types import Job, Json, Limits, Outcome, ScriptError, ToolRef, ToolResult
 from mcproxy.wire.peer import TURN_MESSAGES
 
@@ -84,7 +85,7 @@ async def start() -> AsyncIterator[Start]:
             job = Job("1", limits, b'{"servers": {}}')
             worker = Worker(
                 theirs,
-                group.create_task(bridge.serve(ours, job, tool, explain)),  # type: ignore[arg-type]
+                group.create_task(bridge.serve(WorkerLine(ours), job, tool, explain)),  # type: ignore[arg-type]
             )
             first = await worker.read()
             assert isinstance(first, dict)

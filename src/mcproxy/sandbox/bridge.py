@@ -9,7 +9,6 @@ script, which sees it as ``ToolError`` and can catch it. Limits are enforced her
 """
 
 import asyncio
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -163,11 +162,16 @@ class ScriptCalls:
             if ref.server:
                 ms = (time.monotonic() - started) * 1000
                 shown = ref if known else _shown(ref)
-                given = "" if outcome == "ok" else _head(frame.args)
                 record = CallRecord(
-                    shown.server, shown.tool, round(ms, 3), outcome, given, replayed
+                    server=shown.server,
+                    tool=shown.tool,
+                    ms=round(ms, 3),
+                    outcome=outcome,
+                    arguments="" if outcome == "ok" else _head(frame.args),
+                    replayed=replayed,
+                    line=frame.line,
                 )
-                self.records.append(replace(record, line=frame.line))
+                self.records.append(record)
 
     async def _result(self, frame: frames.CallFrame, ref: ToolRef, args: JsonObject) -> ToolResult:
         try:
@@ -232,15 +236,15 @@ def _words(ref: ToolRef, raw: bytes) -> str:
 
 
 async def serve(
-    sock: socket.socket, job: Job, call: CallTool, explain: Explain | None = None
+    line: frames.WorkerLine, job: Job, call: CallTool, explain: Explain | None = None
 ) -> Outcome:
-    """Run ``job`` on the worker behind ``sock`` (non-blocking), serving its calls with ``call``.
+    """Run ``job`` on the worker behind ``line``, serving its calls with ``call``.
 
     Ends within ``job.limits.timeout_secs``, not counting the time while a call has the client
     asked; the worker's processor time (RLIMIT_CPU) runs on then. Where the worker dies, ``explain``
     says why; it must bound its own time. Raises nothing for what a script or a worker does.
     """
-    execution = _Execution(sock, job, call)
+    execution = _Execution(line, job, call)
     started = time.monotonic()
     with suppress(TimeoutError):
         async with job.clock.limit(job.limits.timeout_secs):
@@ -274,10 +278,10 @@ def _not_read(limits: Limits) -> ScriptError:
 class _Execution:
     """What happens between a job and its end."""
 
-    def __init__(self, sock: socket.socket, job: Job, call: CallTool) -> None:
+    def __init__(self, line: frames.WorkerLine, job: Job, call: CallTool) -> None:
         self._job = job
-        self._reader = frames.FrameReader(sock, frames.largest(job.limits))
-        self._writer = frames.Writer(sock, unread(job.limits))
+        self._reader = frames.FrameReader(line, frames.largest(job.limits))
+        self._writer = frames.Writer(line, unread(job.limits))
         self._calls = ScriptCalls(self._reader, self._writer, job.limits, call)
         self._whole: bytes | None = None
         self._stdout = _Stdout(job.limits.stdout_bytes)

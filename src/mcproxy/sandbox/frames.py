@@ -1,4 +1,4 @@
-"""The frames between a worker and the gateway: their shapes, and reading them from a stranger.
+"""The line to a worker and the frames on it: their shapes, and reading them from a stranger.
 
 A frame is a 4-byte little-endian length and that many bytes of JSON. The worker is not trusted: a
 length is judged before anything is read, types and fields are decoded strictly (no NaN, no lone
@@ -145,12 +145,66 @@ def largest(limits: Limits) -> int:
     return max(limits.argument_bytes, limits.result_bytes) + _OVERHEAD_BYTES
 
 
-class FrameReader:
-    """Frames from a non-blocking socket, one after the other, at a pace that leaves room for what
-    else the gateway does."""
+class WorkerLine:
+    """Our end of a connected stream socket, which is the line's from now on. One waits for bytes at
+    a time.
 
-    def __init__(self, sock: socket.socket, limit: int) -> None:
-        self._sock, self._limit = sock, limit
+    What arrives is watched from the first wait on, until the line is closed or something comes for
+    which nobody waits. The event loop's own ``sock_recv`` begins and ends that with each wait: four
+    system calls and two rounds of the loop.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock, self._loop = sock, asyncio.get_running_loop()
+        self._wanted: asyncio.Future[bytes] | None = None
+        self._most_bytes = 0
+        self._is_watched = False
+
+    async def receive(self, most_bytes: int) -> bytes:
+        """Wait for some bytes; none at the end. Raises OSError."""
+        self._wanted, self._most_bytes = self._loop.create_future(), most_bytes
+        if not self._is_watched:
+            self._is_watched = True
+            self._loop.add_reader(self._sock, self._on_readable)
+        return await self._wanted
+
+    async def send(self, data: bytes) -> None:
+        """Send all of it; waits while it is not read. Raises OSError."""
+        await self._loop.sock_sendall(self._sock, data)
+
+    def shut_down(self) -> None:
+        """Whoever sends or receives now is told that it is over. Raises OSError."""
+        self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let go of the socket. Safe to repeat."""
+        self._watch_no_more()
+        self._sock.close()
+
+    def _watch_no_more(self) -> None:
+        if self._is_watched:
+            self._is_watched = False
+            self._loop.remove_reader(self._sock)
+
+    def _on_readable(self) -> None:
+        if self._wanted is None or self._wanted.done():
+            self._watch_no_more()  # it waits in the socket, and its sender with it
+            return
+        try:
+            self._wanted.set_result(self._sock.recv(self._most_bytes))
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._wanted.set_exception(error)
+
+
+class FrameReader:
+    """Frames from a line, one after the other, at a pace that leaves room for what else the gateway
+    does."""
+
+    def __init__(self, line: WorkerLine, limit: int) -> None:
+        self._line, self._limit = line, limit
         self._received = bytearray()
         self._pace = Pace()
 
@@ -171,37 +225,38 @@ class FrameReader:
         return body
 
     async def _body(self) -> bytes:
-        await self._have(_LENGTH.size)
-        (length,) = _LENGTH.unpack_from(self._received)
+        received = self._received
+        while len(received) < _LENGTH.size:
+            await self._receive()
+        (length,) = _LENGTH.unpack_from(received)
         if length > self._limit:
             raise BadFrame(f"a frame of {length} bytes, the limit is {self._limit}")
         end = _LENGTH.size + length
-        await self._have(end)
-        with memoryview(self._received) as received:
-            body = bytes(received[_LENGTH.size : end])
-        del self._received[:end]
+        while len(received) < end:
+            await self._receive()
+        with memoryview(received) as view:
+            body = bytes(view[_LENGTH.size : end])
+        del received[:end]
         return body
 
-    async def _have(self, size: int) -> None:
-        loop = asyncio.get_running_loop()
-        while len(self._received) < size:
-            try:
-                chunk = await loop.sock_recv(self._sock, _CHUNK_BYTES)
-            except OSError as error:
-                raise WorkerGone from error
-            if not chunk:
-                raise WorkerGone
-            self._received += chunk
+    async def _receive(self) -> None:
+        try:
+            chunk = await self._line.receive(_CHUNK_BYTES)
+        except OSError as error:
+            raise WorkerGone from error
+        if not chunk:
+            raise WorkerGone
+        self._received += chunk
 
 
 class Writer:
-    """Frames to a non-blocking socket; one at a time, so that a slow worker holds one back.
+    """Frames to a line; one at a time, so that a slow worker holds one back.
 
     ``excess``: why nothing is sent or received any more, where more was unread than ``bounds`` are.
     """
 
-    def __init__(self, sock: socket.socket, bounds: UnreadLimits) -> None:
-        self._sock = sock
+    def __init__(self, line: WorkerLine, bounds: UnreadLimits) -> None:
+        self._line = line
         self._turn = asyncio.Lock()
         self._unread = Unread(bounds)
         self.excess = ""
@@ -213,9 +268,9 @@ class Writer:
         try:
             if excess := self._unread.excess:
                 self.excess = self.excess or excess
-                self._sock.shutdown(socket.SHUT_RDWR)  # who reads or writes now is told
+                self._line.shut_down()  # who reads or writes now is told
             async with self._turn:
-                await asyncio.get_running_loop().sock_sendall(self._sock, data)
+                await self._line.send(data)
         except OSError as error:
             raise WorkerGone from error
         finally:

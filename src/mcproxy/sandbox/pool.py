@@ -161,7 +161,7 @@ class Pool:
                     return await process_runner.run(job, call, self._installed(profile).path)
                 async with self._lane(profile).worker() as seat:
                     return await bridge.serve(
-                        seat.worker.sock, job, call, lambda: _explain(seat, job.limits)
+                        seat.worker.line, job, call, lambda: _explain(seat, job.limits)
                     )
             except (ZygoteFailed, TimeoutError) as error:
                 return _no_worker(error)
@@ -219,9 +219,11 @@ class Pool:
             raise ConfigError("sandbox", list(dict.fromkeys(problems)))
 
     def _lane(self, profile: Profile) -> Lane:
-        if profile not in self._lanes:
-            self._serve(profile, self._new_lane(profile))
-        return self._lanes[profile]
+        lane = self._lanes.get(profile)
+        if lane is None:
+            lane = self._new_lane(profile)
+            self._serve(profile, lane)
+        return lane
 
     def _new_lane(self, profile: Profile) -> Lane:
         egress = self._egress(profile) if self._egress and profile.allowed_hosts else None

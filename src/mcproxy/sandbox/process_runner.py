@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from mcproxy.cancellation import begin, finish
 from mcproxy.exit_status import signal_name
 from mcproxy.sandbox import bridge
+from mcproxy.sandbox.frames import WorkerLine
 from mcproxy.sandbox.zygote_process import ZygoteFailed
 from mcproxy.shortage import need_descriptors
 from mcproxy.types import CallTool, Job, Outcome, ScriptError
@@ -36,11 +37,11 @@ async def run(job: Job, call: CallTool, package_path: Sequence[str] = ()) -> Out
     """
     with ExitStack() as held:
         try:
-            ours, process = await _started(held, job, package_path)
+            line, process = await _started(held, job, package_path)
         except OSError as error:
             raise ZygoteFailed.of(error) from error
         try:
-            outcome = await bridge.serve(ours, job, call, lambda: _explain(process))
+            outcome = await bridge.serve(line, job, call, lambda: _explain(process))
         finally:
             await finish(_kill(process), 2 * _EXIT_SECS)
     return replace(outcome, notes=(*outcome.notes, NOTE))
@@ -48,18 +49,18 @@ async def run(job: Job, call: CallTool, package_path: Sequence[str] = ()) -> Out
 
 async def _started(
     held: ExitStack, job: Job, package_path: Sequence[str]
-) -> tuple[socket.socket, asyncio.subprocess.Process]:
+) -> tuple[WorkerLine, asyncio.subprocess.Process]:
     """A process in a folder of its own, and our end of the line to it."""
     need_descriptors()
     ours, theirs = socket.socketpair()
-    held.enter_context(ours)
+    line = WorkerLine(ours)
+    held.callback(line.close)
     with theirs:
         made = tempfile.TemporaryDirectory(prefix="mcproxy-", ignore_cleanup_errors=True)
         cwd = held.enter_context(made)
         command = [*_command(theirs.fileno(), job), *package_path]
         process = await begin(_start(command, theirs.fileno(), cwd), _kill, _START_SECS)
-    ours.setblocking(False)
-    return ours, process
+    return line, process
 
 
 def _command(sock_fd: int, job: Job) -> list[str]:

@@ -21,9 +21,8 @@ import msgspec
 from msgspec.structs import replace
 
 from mcproxy.call_errors import CallError
-from mcproxy.cancellation import finish
 from mcproxy.sandbox import bridge
-from mcproxy.sandbox.worker_slot import CLEAR_SECS, WorkerSlot, used_kib
+from mcproxy.sandbox.worker_slot import WorkerSlot, used_kib
 from mcproxy.types import Job, Json, Level, Limits, Outcome, ToolRef, ToolResult
 
 PROBES = """
@@ -255,9 +254,9 @@ def _enforcers(level: Level, landlock_abi: int, memory: str) -> dict[str, str]:
 
 async def _run(seat: WorkerSlot, job: Job) -> Outcome:
     try:
-        return await bridge.serve(seat.worker.sock, job, _no_tools)
+        return await bridge.serve(seat.worker.line, job, _no_tools)
     finally:
-        await finish(seat.clear_away(), CLEAR_SECS)
+        await seat.clear_away()
 
 
 async def _no_tools(ref: ToolRef, arguments: Mapping[str, Json]) -> ToolResult:

@@ -20,13 +20,12 @@ from mcproxy.sandbox import cgroup
 from mcproxy.sandbox.cgroup import MemoryGroup
 from mcproxy.sandbox.jail.walls import Own, Walls
 from mcproxy.sandbox.worker_slot import (
-    CLEAR_SECS,
     Dials,
     ScratchFolders,
+    Watched,
     WorkerSlot,
     most_kib,
     remove_folder,
-    watched,
 )
 from mcproxy.sandbox.zygote_process import Zygote, ZygoteFailed, ZygoteReady
 
@@ -124,11 +123,11 @@ class Lane:
             self._allow_memory()
             refill = asyncio.get_running_loop().call_later(REFILL_SECS, self._changed.set)
             try:
-                with watched(seat, self._most_kib):
+                with Watched(seat, self._most_kib):
                     async with seat.attended(self._walls.scratch_mb << 20, self._egress):
                         yield seat
             finally:
-                await finish(seat.clear_away(), CLEAR_SECS)
+                await seat.clear_away()
         finally:
             if refill is not None:
                 refill.cancel()
@@ -161,7 +160,7 @@ class Lane:
             seat = self._seats.popleft()
             if seat.worker.is_alive:
                 return seat
-            await finish(seat.clear_away(), CLEAR_SECS)
+            await seat.clear_away()
         self._behind = True  # warming would take the processors from scripts that wait
         try:
             return await self._seat(await self._living(), warm=False)

@@ -19,12 +19,13 @@ import shutil
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
 
+from mcproxy.cancellation import finish
 from mcproxy.sandbox.jail.walls import Walls
 from mcproxy.sandbox.zygote_launch import EXIT_SECS
 from mcproxy.sandbox.zygote_process import Exit, Worker
@@ -134,13 +135,17 @@ class WorkerSlot(msgspec.Struct):
                     task.cancel()
 
     async def clear_away(self) -> None:
-        """Kill the worker; where it has a folder, wait for its end and remove that."""
+        """Kill the worker; where it has a folder, wait for its end and remove that, bounded, and
+        cut short by nothing."""
         self.worker.close()
         if self.dial:
             self.dial.close()
         if self.folder:
-            await self.fate()
-            await asyncio.to_thread(remove_folder, self.folder)
+            await finish(self._remove(self.folder), CLEAR_SECS)
+
+    async def _remove(self, folder: Path) -> None:
+        await self.fate()
+        await asyncio.to_thread(remove_folder, folder)
 
     async def _watch(self, folder: Path, limit_bytes: int) -> None:
         while not is_over(folder, limit_bytes):  # noqa: ASYNC110 - disks tell nobody
@@ -161,25 +166,21 @@ def most_kib(walls: Walls, data_bytes: int) -> int:
     return (data_bytes >> 10) + (walls.memory_mb + walls.scratch_mb << 10) + SPARE_KIB
 
 
-@contextmanager
-def watched(seat: WorkerSlot, limit_kib: int) -> Iterator[None]:
-    """Within it, the worker is killed, and ``over`` set, when it has more than that."""
-    watch = _Watch(seat, limit_kib)
-    try:
-        yield
-    finally:
-        watch.next.cancel()
-
-
-class _Watch:
-    """Looks again and again; a timer costs a short script less than a task."""
+class Watched:
+    """Within it, the worker is killed, and ``over`` set, when it has more than ``limit_kib``. Looks
+    again and again; a timer costs a short script less than a task."""
 
     def __init__(self, seat: WorkerSlot, limit_kib: int) -> None:
         self._seat, self._limit_kib = seat, limit_kib
+
+    def __enter__(self) -> None:
         self._again()
 
+    def __exit__(self, *_: object) -> None:
+        self._next.cancel()
+
     def _again(self) -> None:
-        self.next = asyncio.get_running_loop().call_later(LOOK_EVERY_SECS, self._look)
+        self._next = asyncio.get_running_loop().call_later(LOOK_EVERY_SECS, self._look)
 
     def _look(self) -> None:
         if used_kib(self._seat.worker.pidfd) <= self._limit_kib:

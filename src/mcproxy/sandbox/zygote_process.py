@@ -8,7 +8,6 @@ outside their namespace.
 import asyncio
 import contextlib
 import errno
-import json
 import os
 import select
 import signal
@@ -23,6 +22,7 @@ from msgspec.structs import replace
 
 from mcproxy.cancellation import finish
 from mcproxy.sandbox.cgroup import MemoryGroup
+from mcproxy.sandbox.frames import WorkerLine
 from mcproxy.sandbox.jail.walls import Own, Walls
 from mcproxy.sandbox.zygote_launch import EXIT_SECS, Launched, launched
 from mcproxy.shortage import lacking
@@ -33,6 +33,7 @@ SPAWN_SECS = 10.0  # a fork and the lock-down, 5 ms when idle
 _MOST_BYTES = 1 << 16
 _STDERR_BYTES = 4000
 _READY = b"R"
+_CUT_SHORT = int(socket.MSG_CTRUNC)  # an enumeration's flag takes longer to look at than to receive
 
 
 T = TypeVar("T")
@@ -80,11 +81,35 @@ class ZygoteReady(msgspec.Struct, frozen=True):
     cgroup: int = 0
 
 
+class _Found(msgspec.Struct):
+    landlock: int
+    uid: int
+    absent: tuple[str, ...]
+    data_bytes: int
+
+
+class _Message(msgspec.Struct):
+    """What a zygote sends (``jail/zygote.py``): one of these, with what belongs to it."""
+
+    ready: _Found | None = None
+    failed: str | None = None
+    errno: int | None = None
+    spawned: int | None = None
+    refused: str | None = None
+    exited: int | None = None
+    status: int = 0
+    peak_kib: int = 0
+    cpu_secs: float = 0.0
+
+
+_decoder = msgspec.json.Decoder(_Message)
+
+
 @dataclass(slots=True)
 class Worker:
     """One locked-down process that waits for its one job. ``exited``: None if nobody can say."""
 
-    sock: socket.socket
+    line: WorkerLine
     pidfd: int
     exited: asyncio.Future[Exit | None] = field(repr=False)
 
@@ -103,7 +128,7 @@ class Worker:
     def close(self) -> None:
         """Kill it and let go of its descriptors."""
         self.kill()
-        self.sock.close()
+        self.line.close()
         os.close(self.pidfd)
 
 
@@ -156,7 +181,7 @@ class Zygote:
             ours, theirs = socket.socketpair()
         except OSError as error:
             raise ZygoteFailed.of(error) from error
-        ours.setblocking(False)
+        line, worker = WorkerLine(ours), None
         answer: asyncio.Future[Forked] = self._loop.create_future()
         try:
             with theirs:
@@ -164,17 +189,14 @@ class Zygote:
                 self._ask(msgspec.json.encode(own._asdict()), fds)
             self._asked.append(answer)
             async with asyncio.timeout(SPAWN_SECS):
-                pidfd, exited = await asyncio.shield(answer)
+                worker = Worker(line, *await asyncio.shield(answer))
+                await self._until_ready(line)
         except BaseException:
-            ours.close()
-            answer.add_done_callback(_close_unclaimed)
-            raise
-        worker = Worker(ours, pidfd, exited)
-        try:
-            async with asyncio.timeout(SPAWN_SECS):
-                await self._until_ready(worker)
-        except BaseException:
-            worker.close()
+            if worker:
+                worker.close()
+            else:
+                line.close()
+                answer.add_done_callback(_close_unclaimed)
             raise
         return worker
 
@@ -199,58 +221,45 @@ class Zygote:
             self._lost()
             raise ZygoteFailed(f"it takes no orders: {error}") from error
 
-    async def _until_ready(self, worker: Worker) -> None:
-        first = await self._loop.sock_recv(worker.sock, 1)
+    async def _until_ready(self, line: WorkerLine) -> None:
+        first = await line.receive(1)
         if first == _READY:
             return
-        reason = await self._loop.sock_recv(worker.sock, _STDERR_BYTES) if first else b""
+        reason = await line.receive(_STDERR_BYTES) if first else b""
         raise ZygoteFailed(f"a worker could not lock itself down: {reason.decode() or 'it died'}")
 
     def _on_readable(self) -> None:
-        """Everything that the zygote has sent; its end is an empty message."""
-        while not self.gone.is_set():
-            try:
-                message, fds, flags, _ = socket.recv_fds(self._control, _MOST_BYTES, 1)
-            except BlockingIOError:
-                return
-            except OSError:
-                message, fds, flags = b"", [], 0
-            if not message:
-                self._lost()
-                return
-            # Where there was no descriptor left for the one that came with it, it is lost.
-            self._take(json.loads(message), None if flags & socket.MSG_CTRUNC else fds)
+        """One message of the zygote; its end is an empty one."""
+        try:
+            message, fds, flags, _ = socket.recv_fds(self._control, _MOST_BYTES, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            message, fds, flags = b"", [], 0
+        if not message:
+            self._lost()
+            return
+        # Where there was no descriptor left for the one that came with it, it is lost.
+        self._take(_decoder.decode(message), None if flags & _CUT_SHORT else fds)
 
-    def _take(self, message: dict[str, object], fds: list[int] | None) -> None:
-        match message:
-            case {
-                "ready": {
-                    "landlock": int(abi),
-                    "uid": int(uid),
-                    "absent": list(absent),
-                    "data_bytes": int(data_bytes),
-                }
-            }:
-                listener = socket.socket(fileno=fds[0]) if fds else None
-                ready = ZygoteReady(abi, uid, tuple(absent), listener, data_bytes)
-                self._answer(self._started, None if fds is None else ready)
-            case {"failed": str(reason), "errno": errno}:
-                number = errno if isinstance(errno, int) else None
-                self._started.set_exception(ZygoteFailed(reason, number))
-            case {"spawned": int(pid)}:
-                self._workers[pid] = self._loop.create_future()
-                forked = (fds[0], self._workers[pid]) if fds else None  # without, it ends by itself
-                self._answer(self._asked.popleft(), forked)
-            case {"refused": str(reason)}:
-                self._asked.popleft().set_exception(ZygoteFailed(f"it cannot fork: {reason}"))
-            case {
-                "exited": int(pid),
-                "status": int(status),
-                "peak_kib": int(peak),
-                "cpu_secs": float(cpu),
-            }:
-                code = os.waitstatus_to_exitcode(status)
-                self._workers.pop(pid).set_result(Exit(code, peak, cpu))
+    def _take(self, message: _Message, fds: list[int] | None) -> None:
+        if found := message.ready:
+            listener = socket.socket(fileno=fds[0]) if fds else None
+            ready = ZygoteReady(found.landlock, found.uid, found.absent, listener, found.data_bytes)
+            self._answer(self._started, None if fds is None else ready)
+        elif message.failed is not None:
+            self._started.set_exception(ZygoteFailed(message.failed, message.errno))
+        elif message.spawned is not None:
+            exited = self._workers[message.spawned] = self._loop.create_future()
+            forked = (fds[0], exited) if fds else None  # without, it ends by itself
+            self._answer(self._asked.popleft(), forked)
+        elif message.refused is not None:
+            refusal = ZygoteFailed(f"it cannot fork: {message.refused}")
+            self._asked.popleft().set_exception(refusal)
+        elif message.exited is not None:
+            code = os.waitstatus_to_exitcode(message.status)
+            ended = Exit(code, message.peak_kib, message.cpu_secs)
+            self._workers.pop(message.exited).set_result(ended)
 
     @staticmethod
     def _answer(waiting: asyncio.Future[T], given: T | None) -> None:
