@@ -166,6 +166,78 @@ def test_room_is_given_back_to_the_file_system(tmp_path: Path) -> None:
     tables.close()
 
 
+def test_gateways_may_add_to_one_item_and_remove_it(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    one, two = SqliteTables(path, StoreBounds()), SqliteTables(path, StoreBounds())
+    for n in range(6):
+        (one if n % 3 else two).append("a", "j", b"%d" % n, TTL)
+    assert one.entries("a", "j") == [b"0", b"1", b"2", b"3", b"4", b"5"]
+    one.append("a", "j", b"6", TTL)
+    assert two.remove("a", "j")
+    two.append("a", "another", b"x", TTL)  # may have the number of the one that was removed
+    one.append("a", "j", b"anew", TTL)
+    assert two.entries("a", "j") == [b"anew"]
+    assert one.entries("a", "another") == [b"x"]
+    one.put("b", "only", b"x", TTL)
+    assert two.remove("b", "only")
+    for tables in (one, two):
+        tables.purge()
+    assert said(path) == sums(path) == {"j": 4, "another": 1}
+    for tables in (one, two):
+        tables.close()
+
+
+def test_what_is_added_to_is_past_its_time_for_no_other_gateway(tmp_path: Path) -> None:
+    now = 1000.0
+    one, two = (SqliteTables(tmp_path / "s.db", StoreBounds(), lambda: now) for _ in range(2))
+    for _ in range(50):
+        one.append("a", "j", b"x", 10.0)
+        now += 1.0
+        two.purge()
+    assert len(two.entries("a", "j")) == 50
+    for tables in (one, two):
+        tables.close()
+
+
+def test_bounds_hold_while_nothing_but_entries_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    tables = SqliteTables(path, StoreBounds(owner_items=100, owner_bytes=100_000))
+    for n in range(300):
+        tables.append("many", f"{n:03}", b"", TTL)
+        assert len(sums(path)) < 110
+    for n in range(300):
+        tables.append("large", f"{n // 10:03}", bytes(2000), TTL)
+        assert sum(sums(path).values()) < 115_000
+    tables.close()
+
+
+async def test_after_an_orderly_end_the_sums_are_right(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    async with LocalStore(path, StoreBounds()) as store:
+        for entry in (b"one", b"two", b"three"):
+            await store.append("a", "j", entry, TTL)
+    assert said(path) == {"j": 11}
+
+
+def sums(path: Path) -> dict[str, int]:
+    """The bytes of each item's entries."""
+    return asked(
+        path, "SELECT key, sum(length(value)) FROM items JOIN parts ON item = id GROUP BY id"
+    )
+
+
+def said(path: Path) -> dict[str, int]:
+    """What is written of them."""
+    return asked(path, "SELECT key, bytes FROM items")
+
+
+def asked(path: Path, statement: str) -> dict[str, int]:
+    database = sqlite3.connect(path)
+    found = database.execute(statement).fetchall()
+    database.close()
+    return dict(found)
+
+
 def used(path: Path) -> int:
     return sum(file.stat().st_size for file in path.parent.iterdir())
 

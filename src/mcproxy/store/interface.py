@@ -18,7 +18,8 @@ be asked more than once."""
 
 
 class StoreBounds(msgspec.Struct, frozen=True):
-    """How much is kept. Bytes count values; ``owner_items`` bounds what many small ones cost."""
+    """How much is kept; in a file a sixteenth more at times, or 64 KiB where that is less. Bytes
+    count values; ``owner_items`` bounds what many small ones cost."""
 
     owner_bytes: int = 64 << 20
     owner_items: int = 1000

@@ -162,9 +162,9 @@ class LocalStore:
         while going:
             batch, going = self._next(max(purge_at - time.monotonic(), 0))
             works: list[_Work] = [asked.run for asked in batch]
-            if time.monotonic() >= purge_at:
+            if not going or time.monotonic() >= purge_at:
                 purge_at = time.monotonic() + PURGE_SECS
-                works += [lambda tables: tables.purge()] if medium else []
+                works += [lambda tables: tables.purge()] if medium or works else []
             if works:
                 medium = self._done(medium or self._opened(), works)
             self._tell(batch)

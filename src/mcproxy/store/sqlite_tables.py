@@ -3,6 +3,10 @@
 Write-ahead logging: what is committed is there after a kill of the process (after a loss of power
 the last moments may be missing, the file is whole), and two gateways may share the file. Used by
 one thread, which puts transactions around these operations.
+
+An entry is written at once, to one page. What its item comes to by it (its bytes, its last use) is
+in three more, and written for many entries together, before anything asks for it; then the bounds
+are looked at. A kill leaves that behind by a minute and ``_LOOKED_BYTES`` at most.
 """
 
 import contextlib
@@ -20,8 +24,10 @@ _VERSION = 1
 _BUSY_SECS = 5.0  # another gateway's transaction takes milliseconds
 _MAX_LOG_BYTES = 4 << 20  # of the write-ahead log between two uses
 _FREED_PAGES = 10_000  # given back to the file system at a time, some 40 MB
-# Added to an item at a time, after which the whole file is looked at, as it is after each new item.
-_LOOKED_BYTES = 64 << 10
+# What may be added, and to how many items, before what they come to is written and the bounds are
+# looked at; less where this part of an owner's bound is less.
+_LOOKED_BYTES, _LOOKED_ITEMS, _LOOKED_PART = 64 << 10, 64, 16
+_UNWRITTEN_PART = 8  # of an item's time to live, in which its use need not be written
 
 _SCHEMA = """
 CREATE TABLE items (
@@ -40,15 +46,25 @@ class ForeignSchema(sqlite3.DatabaseError):
 
 
 class _Growing(msgspec.Struct):
-    """The item that entries are added to, in one transaction: its last entry's number, and the
-    bytes that were added."""
+    """An item that entries are added to: the number and the time of the last one, what the file has
+    as its last use, and the bytes that are not yet in its sum."""
 
     owner: str
     key: str
     item: int
     last: int
-    is_new: bool
+    used: float
+    written: float
+    ttl: float
     added: int = 0
+
+    def is_ahead(self) -> bool:
+        """Whether the file does not have all of this."""
+        return self.added > 0 or self.used > self.written
+
+    def is_due(self, now: float) -> bool:
+        """Whether its use has to be written."""
+        return now >= self.written + self.ttl / _UNWRITTEN_PART
 
 
 class SqliteTables:
@@ -60,7 +76,10 @@ class SqliteTables:
     ) -> None:
         self._bounds, self._now = bounds, now
         self._purged = False
-        self._growing: _Growing | None = None
+        self._growing: dict[tuple[str, str], _Growing] = {}  # in the order of their last entries
+        self._unlooked_bytes = 0
+        self._looked_bytes = min(_LOOKED_BYTES, bounds.owner_bytes // _LOOKED_PART)
+        self._looked_items = min(_LOOKED_ITEMS, bounds.owner_items // _LOOKED_PART)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         self._db = sqlite3.connect(
@@ -83,6 +102,7 @@ class SqliteTables:
             self._db.execute(f"PRAGMA {setting}")
         with self.transaction():
             self._migrate()
+        self._page_bytes = self._number("PRAGMA page_size")
 
     def _migrate(self) -> None:
         version = self._number("PRAGMA user_version")
@@ -97,9 +117,7 @@ class SqliteTables:
     def transaction(self) -> Iterator[None]:
         """As ``Medium`` says; no other gateway writes meanwhile."""
         self._db.execute("BEGIN IMMEDIATE")
-        self._growing = None  # of a transaction that failed
         yield
-        self._settle()
         self._db.execute("COMMIT")
         if self._purged:
             self._purged = False
@@ -111,8 +129,7 @@ class SqliteTables:
 
     def put(self, owner: str, key: str, value: bytes, ttl_secs: float) -> None:
         """As ``Store`` says."""
-        self.remove(owner, key)
-        self.append(owner, key, value, ttl_secs)
+        self._note(self._begun(owner, key, value, ttl_secs), len(value))
 
     def get(self, owner: str, key: str) -> bytes | None:
         """As ``Store`` says."""
@@ -121,7 +138,7 @@ class SqliteTables:
 
     def remove(self, owner: str, key: str) -> bool:
         """As ``Store`` says."""
-        self._settle()
+        self._settle_item(owner, key)
         ends = self._db.execute(
             "DELETE FROM items WHERE owner = ? AND key = ? RETURNING used + ttl", (owner, key)
         ).fetchall()
@@ -137,48 +154,89 @@ class SqliteTables:
         return [key for (key,) in found if key.startswith(prefix)]
 
     def append(self, owner: str, key: str, entry: bytes, ttl_secs: float) -> None:
-        """As ``Store`` says. What an item comes to is written once for entries in a row."""
-        growing = self._growing
-        if growing is None or (growing.owner, growing.key) != (owner, key):
-            self._settle()
-            growing = self._growing = self._opened(owner, key, ttl_secs)
-        growing.last += 1
-        growing.added += len(entry)
-        self._db.execute("INSERT INTO parts VALUES (?, ?, ?)", (growing.item, growing.last, entry))
-        if not self._db.in_transaction:
+        """As ``Store`` says."""
+        growing = self._growing.get((owner, key))
+        if growing is None or not self._added(growing, entry):
+            growing = self._opened(owner, key, entry, ttl_secs)
+        self._note(growing, len(entry))
+
+    def _added(self, growing: _Growing, entry: bytes) -> bool:
+        """Whether the entry could be added to the item as it is known: it may have been removed,
+        by another gateway too, which may also have taken the number."""
+        now = self._now()
+        if growing.is_due(now):
+            return False
+        done = self._db.execute(
+            "INSERT OR IGNORE INTO parts SELECT id, ?, ? FROM items"
+            " WHERE id = ? AND owner = ? AND key = ?",
+            (growing.last + 1, entry, growing.item, growing.owner, growing.key),
+        )
+        if done.rowcount == 1:
+            growing.last, growing.used = growing.last + 1, now
+            growing.added += len(entry)
+        return done.rowcount == 1
+
+    def _opened(self, owner: str, key: str, entry: bytes, ttl_secs: float) -> _Growing:
+        """The item as the file has it, with this entry; a new one where there is none."""
+        self._settle_item(owner, key)
+        now = self._now()
+        found = self._db.execute(
+            "SELECT id, (SELECT coalesce(max(n), 0) + 1 FROM parts WHERE item = id), used, ttl"
+            " FROM items WHERE owner = ? AND key = ? AND used + ttl > ?",
+            (owner, key, now),
+        ).fetchone()
+        if found is None:
+            return self._begun(owner, key, entry, ttl_secs)
+        item, n, used, ttl = found
+        self._db.execute("INSERT INTO parts VALUES (?, ?, ?)", (item, n, entry))
+        return _Growing(owner, key, item, n, now, used, ttl, len(entry))
+
+    def _begun(self, owner: str, key: str, entry: bytes, ttl_secs: float) -> _Growing:
+        """A new item, in the place of one that there may be."""
+        now = self._now()
+        item = self._number(
+            "INSERT OR REPLACE INTO items (owner, key, bytes, used, ttl) VALUES (?, ?, ?, ?, ?)"
+            " RETURNING id",
+            (owner, key, len(entry), now, ttl_secs),
+        )
+        self._db.execute("INSERT INTO parts VALUES (?, 1, ?)", (item, entry))
+        return _Growing(owner, key, item, 1, now, now, ttl_secs)
+
+    def _note(self, growing: _Growing, added: int) -> None:
+        """Keep in mind that so many bytes were added, and write it once that is much."""
+        self._growing.pop((growing.owner, growing.key), None)
+        self._growing[growing.owner, growing.key] = growing  # at the end
+        self._unlooked_bytes += added
+        if (
+            self._unlooked_bytes >= self._looked_bytes
+            or len(self._growing) >= self._looked_items
+            or growing.is_due(growing.used)
+        ):
             self._settle()
 
-    def _opened(self, owner: str, key: str, ttl_secs: float) -> _Growing:
-        found = self._db.execute(
-            "SELECT id, (SELECT coalesce(max(n), 0) FROM parts WHERE item = id) FROM items"
-            " WHERE owner = ? AND key = ? AND used + ttl > ?",
-            (owner, key, self._now()),
-        ).fetchone()
-        if found:
-            item, last = found
-            return _Growing(owner, key, item, last, is_new=False)
-        self.remove(owner, key)  # one past its time
-        item = self._number(
-            "INSERT INTO items (owner, key, bytes, used, ttl) VALUES (?, ?, 0, ?, ?) RETURNING id",
-            (owner, key, self._now(), ttl_secs),
-        )
-        return _Growing(owner, key, item, 0, is_new=True)
+    def _settle_item(self, owner: str, key: str) -> None:
+        growing = self._growing.get((owner, key))
+        if growing is not None and growing.is_ahead():
+            self._settle()
 
     def _settle(self) -> None:
-        """Write what the item has come to that entries were added to, and keep to the bounds."""
-        growing, self._growing = self._growing, None
-        if growing is not None:
-            self._db.execute(
-                "UPDATE items SET used = ?, bytes = bytes + ? WHERE id = ?",
-                (self._now(), growing.added, growing.item),
-            )
-            self._make_room(growing.owner, growing.item)
-            if growing.added >= _LOOKED_BYTES or growing.is_new:
-                self._shrink(growing.item)
+        """Write what those have come to that entries were added to, and keep to the bounds."""
+        grown = list(self._growing.values())
+        self._growing, self._unlooked_bytes = {}, 0
+        if not grown:
+            return
+        self._db.executemany(
+            "UPDATE items SET used = max(used, ?), bytes = bytes + ?"
+            " WHERE id = ? AND owner = ? AND key = ?",
+            [(it.used, it.added, it.item, it.owner, it.key) for it in grown if it.is_ahead()],
+        )
+        for owner, item in {it.owner: it.item for it in grown}.items():
+            self._make_room(owner, item)
+        self._shrink(grown[-1].item)
 
     def entries(self, owner: str, key: str) -> list[bytes]:
         """As ``Store`` says."""
-        self._settle()
+        self._settle_item(owner, key)
         item = self._used(owner, key)
         found = self._db.execute("SELECT value FROM parts WHERE item = ? ORDER BY n", (item,))
         return [value for (value,) in found]
@@ -213,7 +271,7 @@ class SqliteTables:
 
     def _make_room(self, owner: str, kept: int) -> None:
         size, count = self._db.execute(
-            "SELECT sum(bytes), count(*) FROM items WHERE owner = ?", (owner,)
+            "SELECT total(bytes), count(*) FROM items WHERE owner = ?", (owner,)
         ).fetchone()
         while size > self._bounds.owner_bytes or count > self._bounds.owner_items:
             freed = self._drop_oldest("owner = ? AND id != ?", (owner, kept))
@@ -222,9 +280,7 @@ class SqliteTables:
             size, count = size - freed, count - 1
 
     def _shrink(self, kept: int) -> None:
-        if self._pages() <= self._bounds.all_bytes:
-            return
-        while self._pages() > self._bounds.all_bytes:
+        while self._used_bytes() > self._bounds.all_bytes:
             if self._drop_oldest("id != ?", (kept,)) is None:
                 return
 
@@ -237,10 +293,9 @@ class SqliteTables:
         ).fetchall()
         return int(found[0][0]) if found else None
 
-    def _pages(self) -> int:
-        """Bytes of the file in use."""
+    def _used_bytes(self) -> int:
         pages = self._number("PRAGMA page_count") - self._number("PRAGMA freelist_count")
-        return pages * self._number("PRAGMA page_size")
+        return pages * self._page_bytes
 
     def _number(self, statement: str, values: tuple[object, ...] = ()) -> int:
         return int(self._db.execute(statement, values).fetchall()[0][0])
