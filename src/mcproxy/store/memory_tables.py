@@ -1,6 +1,7 @@
 """What is kept in this process alone, and goes with it."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
@@ -26,6 +27,8 @@ class MemoryTables:
     def __init__(self, bounds: StoreBounds, now: Callable[[], float] = time.time) -> None:
         self._bounds, self._now = bounds, now
         self._owners: dict[str, dict[str, _Item]] = {}
+        self._bytes: Counter[str] = Counter()  # of each owner
+        self._all_bytes = 0
 
     def transaction(self) -> AbstractContextManager[None]:
         """As ``Medium`` says: there is nobody else."""
@@ -63,6 +66,7 @@ class MemoryTables:
             item = _Item(ttl_secs, self._now())
             self._owners.setdefault(owner, {})[key] = item
         item.add(entry)
+        self._sum(owner, len(entry))
         self._make_room(owner, key)
 
     def entries(self, owner: str, key: str) -> list[bytes]:
@@ -105,32 +109,34 @@ class MemoryTables:
 
     def _drop(self, owner: str, key: str) -> None:
         items = self._owners[owner]
-        del items[key]
+        self._sum(owner, -items.pop(key).size)
         if not items:
-            del self._owners[owner]
+            del self._owners[owner], self._bytes[owner]
+
+    def _sum(self, owner: str, added: int) -> None:
+        self._bytes[owner] += added
+        self._all_bytes += added
 
     def _make_room(self, owner: str, kept: str) -> None:
         items = self._owners[owner]
-        size = sum(item.size for item in items.values())
-        for key in [key for key in items if key != kept]:
-            if size <= self._bounds.owner_bytes and len(items) <= self._bounds.owner_items:
+        bounds = self._bounds
+        while self._bytes[owner] > bounds.owner_bytes or len(items) > bounds.owner_items:
+            oldest = next((key for key in items if key != kept), None)
+            if oldest is None:
                 break
-            size -= items[key].size
-            self._drop(owner, key)
+            self._drop(owner, oldest)
         self._shrink((owner, kept))
 
     def _shrink(self, kept: tuple[str, str] | None = None) -> None:
-        size = sum(item.size for items in self._owners.values() for item in items.values())
-        if size <= self._bounds.all_bytes:
+        if self._all_bytes <= self._bounds.all_bytes:
             return
         every = [
-            (item.used, owner, key, item.size)
+            (item.used, owner, key)
             for owner, items in self._owners.items()
             for key, item in items.items()
             if (owner, key) != kept
         ]
-        for _, owner, key, freed in sorted(every):
-            if size <= self._bounds.all_bytes:
+        for _, owner, key in sorted(every):
+            if self._all_bytes <= self._bounds.all_bytes:
                 return
-            size -= freed
             self._drop(owner, key)
