@@ -32,6 +32,11 @@ _STARTED = 19  # field 22 of /proc/PID/stat (proc_pid_stat(5)), counted behind t
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
+_Outcome: TypeAlias = Literal["ok", "failed", "unknown"]
+# ``began``: an earlier version said the process in an entry of its own.
+_Kind: TypeAlias = Literal["began", "sent", "ended"] | _Outcome
+
+
 class CallKey(msgspec.Struct, frozen=True):
     """Which call of an execution: ``digest`` is of its arguments, ``nth`` counts equal ones."""
 
@@ -41,11 +46,11 @@ class CallKey(msgspec.Struct, frozen=True):
     nth: int
 
 
-class _Event(msgspec.Struct, frozen=True):
-    """An entry of the journal. ``began`` says which process runs the execution; a call is ``sent``
+class _Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An entry of the journal. The first says which process runs the execution; a call is ``sent``
     and then ``ok``, ``failed`` or ``unknown``; its value follows the event, where it is kept."""
 
-    kind: Literal["began", "sent", "ok", "failed", "unknown", "ended"]
+    kind: _Kind
     call: CallKey | None = None
     process: str = ""
     has_value: bool = False
@@ -54,7 +59,7 @@ class _Event(msgspec.Struct, frozen=True):
 class PastCall(msgspec.Struct, frozen=True):
     """What is known of a call of an earlier run; ``raw`` is its result, where that is kept."""
 
-    outcome: Literal["ok", "failed", "unknown"]
+    outcome: _Outcome
     raw: bytes | None = None
 
 
@@ -69,11 +74,6 @@ class StillRunning(Exception):  # a state, as its name says
 
 
 _events = msgspec.json.Decoder(_Event)
-
-
-def _entry(event: _Event, raw: bytes | None = None) -> bytes:
-    head = msgspec.json.encode(event)
-    return head if raw is None else head + b"\n" + raw
 
 
 async def past_calls(store: Store, owner: str, execution: str) -> Past | None:
@@ -132,7 +132,7 @@ class Journal:
     def end(self) -> None:
         """The execution has ended: it may be resumed from now on."""
         if self.began:
-            self._later(_entry(_Event("ended")))
+            self._later(self._entry("ended"))
 
     async def kept(self) -> None:
         """Wait until all that was recorded is kept, whatever happens then."""
@@ -187,27 +187,24 @@ class Journal:
         raise UnknownOutcome(ref, succeeded=past.outcome == "ok")
 
     async def _sent(self, ref: ToolRef, key: CallKey) -> None:
-        entry = _entry(_Event("sent", key))
-        self._begin()
+        entry = self._entry("sent", key)
         if self._repeatable(ref):
             self._later(entry)
         else:
             await self._store.append(self._owner, self._key, entry, self._ttl_secs)
 
-    def _note(
-        self, key: CallKey, outcome: Literal["ok", "failed", "unknown"], raw: bytes | None = None
-    ) -> None:
-        self._begin()
+    def _note(self, key: CallKey, outcome: _Outcome, raw: bytes | None = None) -> None:
         if outcome != "ok" or raw is None or self._value_bytes + len(raw) > MAX_VALUE_BYTES:
-            self._later(_entry(_Event(outcome, key)))
+            self._later(self._entry(outcome, key))
             return
         self._value_bytes += len(raw)
-        self._later(_entry(_Event(outcome, key, has_value=True), raw))
+        self._later(self._entry(outcome, key, raw))
 
-    def _begin(self) -> None:
-        if not self.began:
-            self.began = True
-            self._later(_entry(_Event("began", process=this_process())))
+    def _entry(self, kind: _Kind, call: CallKey | None = None, raw: bytes | None = None) -> bytes:
+        process = "" if self.began else this_process()
+        self.began = True
+        head = msgspec.json.encode(_Event(kind, call, process, raw is not None))
+        return head if raw is None else head + b"\n" + raw
 
     def _later(self, entry: bytes) -> None:
         self._store.append_later(self._owner, self._key, entry, self._ttl_secs)
