@@ -9,12 +9,12 @@ in three more, and written for many entries together, before anything asks for i
 are looked at. A kill leaves that behind by a minute and ``_LOOKED_BYTES`` at most.
 """
 
-import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -85,6 +85,7 @@ class SqliteTables:
         self._db = sqlite3.connect(
             path, timeout=_BUSY_SECS, isolation_level=None, check_same_thread=False
         )
+        self._execute = self._db.cursor().execute  # one cursor for all
         try:
             self._prepare()
         except BaseException:
@@ -99,7 +100,7 @@ class SqliteTables:
             "foreign_keys = ON",
             f"journal_size_limit = {_MAX_LOG_BYTES}",
         ):
-            self._db.execute(f"PRAGMA {setting}")
+            self._execute(f"PRAGMA {setting}")
         with self.transaction():
             self._migrate()
         self._page_bytes = self._number("PRAGMA page_size")
@@ -110,15 +111,20 @@ class SqliteTables:
             raise ForeignSchema(f"its schema is version {version}; this program knows {_VERSION}")
         if version < _VERSION:
             for statement in _SCHEMA.split(";"):
-                self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version = {_VERSION}")
+                self._execute(statement)
+            self._execute(f"PRAGMA user_version = {_VERSION}")
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Self:
         """As ``Medium`` says; no other gateway writes meanwhile."""
-        self._db.execute("BEGIN IMMEDIATE")
-        yield
-        self._db.execute("COMMIT")
+        return self
+
+    def __enter__(self) -> None:
+        self._execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind:
+            return
+        self._execute("COMMIT")
         if self._purged:
             self._purged = False
             self._give_back()
@@ -139,7 +145,7 @@ class SqliteTables:
     def remove(self, owner: str, key: str) -> bool:
         """As ``Store`` says."""
         self._settle_item(owner, key)
-        ends = self._db.execute(
+        ends = self._execute(
             "DELETE FROM items WHERE owner = ? AND key = ? RETURNING used + ttl", (owner, key)
         ).fetchall()
         return any(self._now() < end for (end,) in ends)
@@ -147,7 +153,7 @@ class SqliteTables:
     def keys(self, owner: str, prefix: str) -> list[str]:
         """As ``Store`` says."""
         self._settle()
-        found = self._db.execute(
+        found = self._execute(
             "SELECT key FROM items WHERE owner = ? AND used + ttl > ? ORDER BY key",
             (owner, self._now()),
         )
@@ -166,7 +172,7 @@ class SqliteTables:
         now = self._now()
         if growing.is_due(now):
             return False
-        done = self._db.execute(
+        done = self._execute(
             "INSERT OR IGNORE INTO parts SELECT id, ?, ? FROM items"
             " WHERE id = ? AND owner = ? AND key = ?",
             (growing.last + 1, entry, growing.item, growing.owner, growing.key),
@@ -180,7 +186,7 @@ class SqliteTables:
         """The item as the file has it, with this entry; a new one where there is none."""
         self._settle_item(owner, key)
         now = self._now()
-        found = self._db.execute(
+        found = self._execute(
             "SELECT id, (SELECT coalesce(max(n), 0) + 1 FROM parts WHERE item = id), used, ttl"
             " FROM items WHERE owner = ? AND key = ? AND used + ttl > ?",
             (owner, key, now),
@@ -188,7 +194,7 @@ class SqliteTables:
         if found is None:
             return self._begun(owner, key, entry, ttl_secs)
         item, n, used, ttl = found
-        self._db.execute("INSERT INTO parts VALUES (?, ?, ?)", (item, n, entry))
+        self._execute("INSERT INTO parts VALUES (?, ?, ?)", (item, n, entry))
         return _Growing(owner, key, item, n, now, used, ttl, len(entry))
 
     def _begun(self, owner: str, key: str, entry: bytes, ttl_secs: float) -> _Growing:
@@ -199,7 +205,7 @@ class SqliteTables:
             " RETURNING id",
             (owner, key, len(entry), now, ttl_secs),
         )
-        self._db.execute("INSERT INTO parts VALUES (?, 1, ?)", (item, entry))
+        self._execute("INSERT INTO parts VALUES (?, 1, ?)", (item, entry))
         return _Growing(owner, key, item, 1, now, now, ttl_secs)
 
     def _note(self, growing: _Growing, added: int) -> None:
@@ -238,7 +244,7 @@ class SqliteTables:
         """As ``Store`` says."""
         self._settle_item(owner, key)
         item = self._used(owner, key)
-        found = self._db.execute("SELECT value FROM parts WHERE item = ? ORDER BY n", (item,))
+        found = self._execute("SELECT value FROM parts WHERE item = ? ORDER BY n", (item,))
         return [value for (value,) in found]
 
     def update(self, owner: str, key: str, change: Update, ttl_secs: float) -> bytes:
@@ -251,7 +257,7 @@ class SqliteTables:
         """Forget what is past its time, and above the bound of all owners what is oldest; give the
         room back to the file system."""
         self._settle()
-        self._db.execute("DELETE FROM items WHERE used + ttl <= ?", (self._now(),))
+        self._execute("DELETE FROM items WHERE used + ttl <= ?", (self._now(),))
         self._shrink(0)
         self._purged = True
 
@@ -259,18 +265,18 @@ class SqliteTables:
         """Give free room back to the file system; outside of a transaction."""
         # A script: ``execute`` would take the first step alone, which is one page.
         self._db.executescript(f"PRAGMA incremental_vacuum({_FREED_PAGES})")
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _used(self, owner: str, key: str) -> int | None:
         now = self._now()
-        found = self._db.execute(
+        found = self._execute(
             "UPDATE items SET used = ? WHERE owner = ? AND key = ? AND used + ttl > ? RETURNING id",
             (now, owner, key, now),
         ).fetchall()
         return int(found[0][0]) if found else None
 
     def _make_room(self, owner: str, kept: int) -> None:
-        size, count = self._db.execute(
+        size, count = self._execute(
             "SELECT total(bytes), count(*) FROM items WHERE owner = ?", (owner,)
         ).fetchone()
         while size > self._bounds.owner_bytes or count > self._bounds.owner_items:
@@ -286,7 +292,7 @@ class SqliteTables:
 
     def _drop_oldest(self, which: str, values: tuple[object, ...]) -> int | None:
         """The bytes of the item that was dropped; None where there is none."""
-        found = self._db.execute(
+        found = self._execute(
             f"DELETE FROM items WHERE id = (SELECT id FROM items WHERE {which}"  # noqa: S608
             " ORDER BY used LIMIT 1) RETURNING bytes",
             values,
@@ -298,4 +304,4 @@ class SqliteTables:
         return pages * self._page_bytes
 
     def _number(self, statement: str, values: tuple[object, ...] = ()) -> int:
-        return int(self._db.execute(statement, values).fetchall()[0][0])
+        return int(self._execute(statement, values).fetchall()[0][0])
