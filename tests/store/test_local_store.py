@@ -124,6 +124,23 @@ async def test_memory_takes_over_from_a_file_that_breaks_later(
     assert len(caplog.records) == 1
 
 
+async def test_nobody_waits_without_end_for_a_file_that_others_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store.db"
+    async with LocalStore(path, StoreBounds()) as store:
+        await store.put("a", "before", b"v", TTL)
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with monkeypatch.context() as hasty:
+            hasty.setattr("mcproxy.store.local_store._ANSWER_SECS", 0.01)
+            with pytest.raises(TimeoutError):
+                await store.put("a", "k", b"v", TTL)
+        other.execute("ROLLBACK")
+        other.close()
+        assert await store.get("a", "k") == b"v"  # what was asked for is done all the same
+
+
 async def test_a_change_that_raises_is_its_callers_alone(tmp_path: Path) -> None:
     def raising(before: bytes | None) -> bytes:
         raise ValueError(before)
