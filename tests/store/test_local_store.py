@@ -179,6 +179,7 @@ def test_room_is_given_back_to_the_file_system(tmp_path: Path) -> None:
     now += 11
     with tables.transaction():
         tables.purge()
+    tables.tidy()
     assert used(path) < 1 << 20
     tables.close()
 

@@ -47,6 +47,9 @@ class SharedTables:
     def transaction(self) -> AbstractContextManager[None]:
         return nullcontext()  # each operation is one
 
+    def tidy(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

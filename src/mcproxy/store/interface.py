@@ -56,6 +56,9 @@ class Medium(Tables, Protocol):
     def transaction(self) -> AbstractContextManager[None]:
         """What is done within is kept as a whole once this has been left, or not at all."""
 
+    def tidy(self) -> None:
+        """Do what takes long and nobody waits for, between transactions."""
+
     def close(self) -> None: ...
 
 

@@ -1,8 +1,9 @@
 """A store on this machine: a file used by one thread beside the event loop, or memory.
 
 What waits when the thread comes round is done in one transaction, so that calls side by side cost
-one commit; what nobody waits for goes with the next that is waited for. Where the file fails, at
-the start or later, one warning is logged and memory takes over.
+one commit; what nobody waits for goes with the next that is waited for, and what waits for the
+disk is done when the answers are out. Where the file fails, at the start or later, one warning is
+logged and memory takes over.
 """
 
 import asyncio
@@ -180,6 +181,7 @@ class LocalStore:
             if works:
                 medium = self._done(medium or self._opened(), works)
             self._tell(batch)
+            medium = self._tidied(medium) if medium else None
         if medium:
             medium.close()
 
@@ -221,6 +223,15 @@ class LocalStore:
         except _FAULTS as fault:
             medium.close()
             return self._done(self._memory_instead(fault), works)
+        return medium
+
+    def _tidied(self, medium: Medium) -> Medium:
+        """Gives where to go on."""
+        try:
+            medium.tidy()
+        except _FAULTS as fault:
+            medium.close()
+            return self._memory_instead(fault)
         return medium
 
     def _memory_instead(self, fault: Exception) -> MemoryTables:

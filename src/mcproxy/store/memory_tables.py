@@ -34,6 +34,9 @@ class MemoryTables:
         """As ``Medium`` says: there is nobody else."""
         return nullcontext()
 
+    def tidy(self) -> None:
+        """Nothing takes long."""
+
     def close(self) -> None:
         """Nothing to let go of."""
 

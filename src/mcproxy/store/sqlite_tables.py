@@ -23,6 +23,9 @@ from mcproxy.store.interface import StoreBounds, Update
 _VERSION = 1
 _BUSY_SECS = 5.0  # another gateway's transaction takes milliseconds
 _MAX_LOG_BYTES = 4 << 20  # of the write-ahead log between two uses
+# Rows of the log, some 1000 pages, that are written into the file once nobody waits; of so many
+# pages, where values are large, it is done at once.
+_LOGGED_ROWS, _MAX_LOG_PAGES = 1000, 4000
 _FREED_PAGES = 10_000  # given back to the file system at a time, some 40 MB
 # What may be added, and to how many items, before what they come to is written and the bounds are
 # looked at; less where this part of an owner's bound is less.
@@ -76,6 +79,7 @@ class SqliteTables:
     ) -> None:
         self._bounds, self._now = bounds, now
         self._purged = False
+        self._logged_rows = 0  # until the log was last written into the file
         self._growing: dict[tuple[str, str], _Growing] = {}  # in the order of their last entries
         self._unlooked_bytes = 0
         self._looked_bytes = min(_LOOKED_BYTES, bounds.owner_bytes // _LOOKED_PART)
@@ -99,6 +103,7 @@ class SqliteTables:
             "synchronous = NORMAL",
             "foreign_keys = ON",
             f"journal_size_limit = {_MAX_LOG_BYTES}",
+            f"wal_autocheckpoint = {_MAX_LOG_PAGES}",
         ):
             self._execute(f"PRAGMA {setting}")
         with self.transaction():
@@ -122,12 +127,21 @@ class SqliteTables:
         self._execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind:
-            return
-        self._execute("COMMIT")
+        if kind is None:
+            self._execute("COMMIT")
+
+    def tidy(self) -> None:
+        """As ``Medium`` says: the log goes into the file, room that a purge has freed back to the
+        file system."""
         if self._purged:
-            self._purged = False
-            self._give_back()
+            # A script: ``execute`` would take the first step alone, which is one page.
+            self._db.executescript(f"PRAGMA incremental_vacuum({_FREED_PAGES})")
+            self._execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        elif self._db.total_changes >= self._logged_rows + _LOGGED_ROWS:
+            self._execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        else:
+            return
+        self._purged, self._logged_rows = False, self._db.total_changes
 
     def close(self) -> None:
         """Let go of the file; what was not committed is forgotten."""
@@ -254,18 +268,11 @@ class SqliteTables:
         return value
 
     def purge(self) -> None:
-        """Forget what is past its time, and above the bound of all owners what is oldest; give the
-        room back to the file system."""
+        """Forget what is past its time, and above the bound of all owners what is oldest."""
         self._settle()
         self._execute("DELETE FROM items WHERE used + ttl <= ?", (self._now(),))
         self._shrink(0)
         self._purged = True
-
-    def _give_back(self) -> None:
-        """Give free room back to the file system; outside of a transaction."""
-        # A script: ``execute`` would take the first step alone, which is one page.
-        self._db.executescript(f"PRAGMA incremental_vacuum({_FREED_PAGES})")
-        self._execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _used(self, owner: str, key: str) -> int | None:
         now = self._now()
