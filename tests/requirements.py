@@ -428,6 +428,7 @@ REQUIREMENTS: dict[str, str] = {
     "sandbox.attacks": "every attack of the set is contained at every level",
     "sandbox.seccomp": "the compiled system call filter means what its rules say, on both machines",
     "sandbox.files": "read_only, read_write and denied hold, or the configuration is refused",
+    "sandbox.pages": "a worker that waits for a script has few pages of its own",
     "sandbox.memory": "a script over its memory fails with an error that names the setting",
     "sandbox.memory.unseen": "memory that limits of a process do not count is bounded too",
     "sandbox.time": "endless scripts are stopped, whatever they do",

@@ -23,6 +23,9 @@ from tests.sandbox.walls import (
     settles,
 )
 
+# Each is copied or cleared for it alone: most of what a script takes of the processor.
+MOST_PAGES = 1150
+
 at_one_level = pytest.mark.parametrize("pool", ["seccomp"], indirect=True)
 
 
@@ -33,6 +36,15 @@ async def test_more_scripts_at_once_than_ready_workers(pool: Pool) -> None:
     assert [outcome.value for outcome in together] == [0, 2, 4, 6, 8, 10, 12, 14]
     assert pool.stats.executions == before + 8
     await settles(lambda: pool.stats.ready == 1)
+
+
+@pytest.mark.requirement("sandbox.pages")
+async def test_a_worker_writes_to_few_pages(pool: Pool) -> None:
+    await settles(lambda: pool.stats.ready == 1)  # it has practised
+    script = "import resource; result = resource.getrusage(resource.RUSAGE_SELF).ru_minflt"
+    outcome = await run(pool, script)
+    assert isinstance(outcome.value, int)
+    assert 0 < outcome.value <= MOST_PAGES
 
 
 @pytest.mark.requirement("sandbox.memory")
