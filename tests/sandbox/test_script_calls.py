@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from mcproxy.types import Limits, Outcome
+from mcproxy.sandbox.pool import Pool
+from mcproxy.types import Job, Limits, Outcome
+from tests.sandbox.conftest import Tools
 
 Run = Callable[..., Awaitable[Outcome]]
 
@@ -42,6 +44,18 @@ except ToolError as e:
     result = e.code
 """
     assert (await run(source)).value == code
+
+
+@pytest.mark.requirement("preflight.bounded")
+async def test_a_script_runs_where_its_calls_are_too_many_to_be_looked_at(
+    tools: Tools, scripts: Pool
+) -> None:
+    others = "\n".join(f"    api.server('s').t(text={'x' * 90!r})" for _ in range(20))
+    limits = Limits(argument_bytes=1000)
+    job = Job(f"result = 1\nif not result:\n{others}", limits, reading="first")
+    outcome = await scripts.run(job, tools)
+    assert outcome.error is None
+    assert outcome.value == 1
 
 
 @pytest.mark.requirement("api.tool_error")

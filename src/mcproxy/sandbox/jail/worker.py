@@ -92,7 +92,7 @@ def run(sock_fd: int, stage: Stage) -> None:
 
 
 def _work(channel: Channel, stage: Stage) -> None:
-    fields = json.loads(channel.read_one())
+    fields = json.loads(channel.read_one().decode())  # of bytes it would look for the encoding
     known = {name: fields[name] for name in _FIELDS}
     job = ScriptJob(**known, manifest=channel.read_one())
     channel.send(*_serve(job, channel, stage))
@@ -195,7 +195,7 @@ def _run(
         sent = calls.sent
         value = _spared(reserve, lambda: script.run(program, names, tasks.loop))
         failed = calls.drain()
-        unseen = failed.failure() if failed else tasks.failure()
+        unseen = tasks.failure() if failed is None else failed.failure()
         if unseen is not None:
             raise unseen
         if value is None and not output.written:
@@ -210,7 +210,7 @@ def _begin_reading(source: ScriptSource, calls: Calls) -> Callable[[], list[str]
     asked = calls.start("", "check", json.dumps({"calls": uses}).encode()) if uses else None
 
     def end() -> list[str]:
-        found = findings(names, _faults(asked) if asked else [])
+        found = findings(names, [] if asked is None else _faults(asked))
         if refused := refusal(found):
             raise NotBegun(refused)
         return finding_notes(found)

@@ -133,7 +133,7 @@ class Promise:
 
 def _decoded(kind: str, body: bytes, *, raw: bool) -> tuple[Json, ToolError | None]:
     try:
-        content: Json = json.loads(body)
+        content: Json = json.loads(body.decode(errors="surrogatepass"))
     except RecursionError:
         return None, ToolError("The value is nested too deeply to be read.", code="too_large")
     except ValueError as error:

@@ -13,7 +13,6 @@ import linecache
 import sys
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -46,7 +45,7 @@ class Program(NamedTuple):
 def parse_script(text: str) -> ScriptSource:
     """Raises SyntaxError, with the script's own line and its text."""
     _show_lines(text)
-    with _deep(), _own_line():
+    with _Compiling():
         source = read_source(text)
     _show_lines(source.text)
     return source
@@ -59,7 +58,7 @@ def _show_lines(text: str) -> None:
 
 def compile_script(tree: ast.Module) -> Program:
     """Compile a script; its tree is used up. Raises SyntaxError as ``parse_script`` does."""
-    with _deep(), _own_line():
+    with _Compiling():
         nodes = list(running_nodes(tree.body))
         called = frozenset(_called_name(node) for node in nodes if isinstance(node, ast.Call))
         returns = any(isinstance(node, ast.Return) for node in nodes)
@@ -72,24 +71,18 @@ def compile_script(tree: ast.Module) -> Program:
     return Program(code, called, in_loop, assigned)
 
 
-@contextmanager
-def _deep() -> Iterator[None]:
-    """Room for trees that nest as deeply as a long chain of operators is long."""
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(_REWRITE_DEPTH)
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(limit)
+class _Compiling:
+    """Within it there is room for trees that nest as deeply as a long chain of operators is long,
+    and a SyntaxError has the text of its line."""
 
+    def __enter__(self) -> None:
+        self._limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(_REWRITE_DEPTH)
 
-@contextmanager
-def _own_line() -> Iterator[None]:
-    try:
-        yield
-    except SyntaxError as error:
-        error.text = error.text or linecache.getline(SCRIPT, error.lineno or 0)
-        raise
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        sys.setrecursionlimit(self._limit)
+        if isinstance(error, SyntaxError):
+            error.text = error.text or linecache.getline(SCRIPT, error.lineno or 0)
 
 
 def _called_name(call: ast.Call) -> str:
