@@ -42,9 +42,9 @@ test-pythons: $(VENV)/.dev
 		$(MAKE) test VENV=.venvs/$$version PYTHON=$$python || failed="$$failed $$version"; \
 	done; test -z "$$failed" || { echo "failed with Python$$failed"; exit 1; }
 
-# Of these, what the interpreter itself decides: modules and system calls of the jail, bytes, tasks.
-OF_THE_PYTHON := tests/store tests/sandbox/jail tests/sandbox/test_selftest.py tests/sandbox/test_shortage.py \
-	tests/wire tests/cancellation tests/test_shortage.py
+# Of these, what the interpreter itself decides: modules and system calls of the jail, scripts, bytes, tasks.
+OF_THE_PYTHON := tests/store tests/sandbox/jail $(wildcard tests/sandbox/test_script_*.py) \
+	tests/sandbox/test_selftest.py tests/sandbox/test_shortage.py tests/wire tests/cancellation tests/test_shortage.py
 
 test-pythons-some:
 	$(MAKE) test-pythons PYTEST_ARGS="$(OF_THE_PYTHON) $(PYTEST_ARGS)"

@@ -28,7 +28,6 @@ class Tasks:
     def __init__(self) -> None:
         self._all: list[asyncio.Task[object]] = []
         self.loop = asyncio.SelectorEventLoop(selectors.PollSelector())
-        asyncio.set_event_loop(self.loop)
         self.loop.set_task_factory(self)  # type: ignore[arg-type]
 
     @property
@@ -44,8 +43,9 @@ class Tasks:
         return task
 
     def begin(self) -> None:
-        """A script begins."""
+        """A script begins. From Python 3.12 on asyncio forgets in a fork which loop was set."""
         self._all.clear()
+        asyncio.set_event_loop(self.loop)
 
     def failure(self) -> BaseException | None:
         """The first failure that the script has not seen."""
