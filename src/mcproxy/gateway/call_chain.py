@@ -104,8 +104,8 @@ def script_chain(
         if ref.tool == READ_RESOURCE:
             resource = ToolRef(str(arguments.get("server")), str(arguments.get("uri")))
             meant = ToolRef(require_server(view.manifest, resource).view.name, resource.tool)
-            await _take_token(services.take, context.caller, _within(view, meant), meant)
-            return await services.read(context.exchange, meant, {})
+            read = partial(services.read, context.exchange)
+            return await limited(context.caller, view, services.take, read)(meant, {})
         return await own(ref, arguments)
 
     spared = partial(services.activity.tokens.spared, context.exchange.client)
@@ -156,11 +156,8 @@ class ClientCalls:
             if _usable(named(now)).ref != tool.ref:
                 text = "Tools changed while the user was asked; call it again."
                 raise UnknownTool(tool.ref, (), text)
-        ref, within = tool.ref, _within(now.view, tool.ref)
-        await _take_token(services.take, now.caller, within, ref)
-        result = await services.call(now.exchange, ref, arguments)
-        _see(services.learning, within, now.view, ref, result)
-        return result
+        call = partial(services.call, now.exchange)
+        return await _counted(now, services, call, tool.ref, arguments)
 
 
 def with_audit(audit: AuditLog | None, who: Actor, call: CallTool) -> CallTool:
@@ -249,15 +246,26 @@ async def sent(
     ref: ToolRef,
     arguments: Mapping[str, Json],
 ) -> ToolResult:
-    """Send a script's call: as the caller's bucket allows; what a tool gives may be learned from,
-    what it refuses with has no secrets, since to a script it is an error like any other."""
-    view = context.view
-    within = _within(view, ref)
+    """Send a script's call; what a tool refuses with has no secrets, since to a script it is an
+    error like any other."""
+    result = await _counted(context, services, call, ref, arguments)
+    if not result.is_error:
+        return result
+    return replace(result, raw=context.view.redactor.json_text(result.raw))
+
+
+async def _counted(
+    context: RequestContext,
+    services: CallServices,
+    call: CallTool,
+    ref: ToolRef,
+    arguments: Mapping[str, Json],
+) -> ToolResult:
+    """Make a call as the caller's bucket allows; what the tool gives may be learned from."""
+    within = _within(context.view, ref)
     await _take_token(services.take, context.caller, within, ref)
     result = await call(ref, arguments)
-    if result.is_error:
-        return replace(result, raw=view.redactor.json_text(result.raw))
-    _see(services.learning, within, view, ref, result)
+    _see(services.learning, within, context.view, ref, result)
     return result
 
 

@@ -26,7 +26,6 @@ from mcproxy.sandbox.jail.confine import libc, namespaces
 from mcproxy.sandbox.jail.confine.lockdown import RPC_FD, Prepared, confine, reserve_descriptors
 from mcproxy.sandbox.jail.prepare import prepare, settle
 from mcproxy.sandbox.jail.walls import Own, Walls
-from mcproxy.sandbox.jail.worker import USUAL, Stage
 
 READY, BROKEN = b"R", b"E"  # a worker's first byte on its socket; after BROKEN comes the reason
 
@@ -133,7 +132,7 @@ def _spawn(
     return pidfd
 
 
-def _work(prepared: Prepared, stage: Stage, own: Own, fds: list[int]) -> NoReturn:
+def _work(prepared: Prepared, stage: worker.Stage, own: Own, fds: list[int]) -> NoReturn:
     """The worker's whole life. It must not come back into the zygote's loop, whatever happens."""
     code = 1
     try:
@@ -145,13 +144,13 @@ def _work(prepared: Prepared, stage: Stage, own: Own, fds: list[int]) -> NoRetur
         os._exit(code)
 
 
-def _ready(prepared: Prepared, stage: Stage, own: Own, fds: list[int]) -> bool:
+def _ready(prepared: Prepared, stage: worker.Stage, own: Own, fds: list[int]) -> bool:
     """Lock down, warm up. False, and the reason is sent, when that fails."""
     try:
         confine(prepared, own, fds)
         preload.reseed()
         if own.warm:  # each worker pays for it: what every script does, and no more
-            stage.practise(USUAL)
+            stage.practise(worker.USUAL)
     except Exception as error:  # noqa: BLE001 - the gateway is told, whatever it is
         os.write(RPC_FD, BROKEN + repr(error).encode())
         return False

@@ -84,25 +84,39 @@ def fork() -> int:
     return _checked(_with_lock.fork(), "fork")
 
 
-def prctl(option: int, value: int = 0, what: str = "prctl") -> None:
-    zero = ctypes.c_ulong(0)
-    _checked(_libc.prctl(option, ctypes.c_ulong(value), zero, zero, zero), what)
+def prctl_call(option: int, value: int = 0) -> SystemCall:
+    """prctl(2), made ready."""
+    return ready("prctl", option, value, 0, 0, 0)
+
+
+def prctl(option: int, value: int = 0) -> None:
+    """prctl(2)."""
+    perform([prctl_call(option, value)])
+
+
+def unshare_call(flags: int, what: str) -> SystemCall:
+    """unshare(2), made ready."""
+    return ready("unshare", flags, what=f"unshare({what})")
 
 
 def unshare(flags: int, what: str) -> None:
-    _checked(_libc.unshare(flags), f"unshare({what})")
+    """unshare(2)."""
+    perform([unshare_call(flags, what)])
 
 
 def setns(fd: int, kind: int, what: str) -> None:
     _checked(_libc.setns(fd, kind), f"setns({what})")
 
 
+def mount_call(source: str, target: str, kind: str, flags: int, options: str = "") -> SystemCall:
+    """mount(2), made ready."""
+    names = (source.encode(), target.encode(), kind.encode())
+    return ready("mount", *names, flags, options.encode(), what=f"mount {source} on {target}")
+
+
 def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
     """mount(2)."""
-    status = _libc.mount(
-        source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode()
-    )
-    _checked(status, f"mount {source} on {target}")
+    perform([mount_call(source, target, kind, flags, options)])
 
 
 def bind(source: str, target: str, attributes: int) -> None:
@@ -140,7 +154,7 @@ def drop_bounding_set() -> None:
 def no_capabilities() -> list[SystemCall]:
     """Empty the ambient, permitted, effective and inheritable sets."""
     return [
-        ready("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, what="prctl(ambient)"),
+        prctl_call(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL),
         ready("capset", struct.pack("<II", CAPABILITY_VERSION_3, 0), bytes(24)),
     ]
 

@@ -68,8 +68,8 @@ def ready(  # noqa: PLR0913 - what the zygote has found
         folder.value = os.fsencode(scratch or "/")
     calls += [
         libc.ready("chdir", folder),
-        libc.ready("prctl", libc.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),
-        libc.ready("prctl", libc.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
+        libc.prctl_call(libc.PR_SET_PDEATHSIG, signal.SIGKILL),
+        libc.prctl_call(libc.PR_SET_NO_NEW_PRIVS, 1),
         *_standard_descriptors(),
         *_pair(pipe),
     ]
@@ -84,7 +84,7 @@ def ready(  # noqa: PLR0913 - what the zygote has found
     calls += [
         *_worker_limits(walls),  # of descriptors too: the zygote has more open
         *libc.no_capabilities(),
-        libc.ready("prctl", libc.PR_SET_DUMPABLE, 0, 0, 0, 0),
+        libc.prctl_call(libc.PR_SET_DUMPABLE),
     ]
     last = (seccomp.install(filter_program),)
     kept = (0, 1, 2, RPC_FD, *([DIAL_FD] if has_dial else []), *pipe)
@@ -160,11 +160,10 @@ def measure() -> tuple[int, int, int]:
 
 def _private_scratch(path: str, size_mb: int) -> list[SystemCall]:
     flags = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
-    options = f"mode=700,size={size_mb}m,nr_inodes={_SCRATCH_ENTRIES}".encode()
-    place, what = os.fsencode(path), f"mount tmpfs on {path}"
+    options = f"mode=700,size={size_mb}m,nr_inodes={_SCRATCH_ENTRIES}"
     return [
-        libc.ready("unshare", libc.CLONE_NEWNS, what="unshare(mount)"),
-        libc.ready("mount", b"tmpfs", place, b"tmpfs", flags, options, what=what),
+        libc.unshare_call(libc.CLONE_NEWNS, "mount"),
+        libc.mount_call("tmpfs", path, "tmpfs", flags, options),
     ]
 
 
@@ -196,7 +195,7 @@ def limit(walls: Walls, data_bytes: int, address_bytes: int) -> None:
         resource.RLIMIT_MSGQUEUE: 0,
     }
     for kind, most in limits.items():
-        _lower(kind, most)
+        resource.setrlimit(kind, _at_most_given(kind, most, most))
 
 
 def _worker_limits(walls: Walls) -> Iterator[SystemCall]:
@@ -211,10 +210,6 @@ def _worker_limits(walls: Walls) -> Iterator[SystemCall]:
     for kind, (soft, hard) in limits.items():
         limit = struct.pack("QQ", *_at_most_given(kind, soft, hard))
         yield libc.ready("prlimit64", 0, kind, limit, 0, what=f"setrlimit({kind})")
-
-
-def _lower(kind: int, most: int) -> None:
-    resource.setrlimit(kind, _at_most_given(kind, most, most))
 
 
 def _at_most_given(kind: int, soft: int, hard: int) -> tuple[int, int]:
